@@ -1,0 +1,1 @@
+"""Every step of the pipeline as functions on arrays: no files, no BIDS, no logging."""
