@@ -17,7 +17,9 @@ class QSMError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, where: str = "", fix: str = "") -> None:
-        super().__init__(problem, where, fix)  # all three, so that the error pickles between processes
+        super().__init__(
+            problem, where, fix
+        )  # all three, so that the error pickles between processes
         self.problem = problem
         self.where = str(where)
         self.fix = fix
