@@ -24,7 +24,7 @@ def irfft(
     n_threads: int = 1,
     overwrite: bool = False,
 ) -> FloatArray:
-    """Transform a half spectrum back to a real volume of ``shape`` (needed for an odd last axis)."""
+    """Transform a half spectrum back to a real volume; ``shape`` tells an odd last axis."""
     return scipy.fft.irfftn(spectrum, s=shape, workers=n_threads, overwrite_x=overwrite)
 
 

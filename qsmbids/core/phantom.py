@@ -1,4 +1,4 @@
-"""A simulated head with known susceptibility, and fields in closed form.
+"""A simulated head with known susceptibility.
 
 The head is made of ellipsoids and tubes with soft edges, so that no tissue is textured but every
 border has partial volume. All lengths below are of a head for a 96 x 112 x 80 mm field of view;
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import convolve1d
 
+from qsmbids.core.analytic_fields import checked_vector, grid
 from qsmbids.core.dipole import dipole_field
 from qsmbids.units import TWO_PI, centre_frequency_hz
 
@@ -19,12 +20,10 @@ __all__ = [
     "TISSUES",
     "Phantom",
     "Tissue",
-    "cylinder_field",
     "make_phantom",
     "multi_echo_signal",
     "phase_offset",
     "simulate_field",
-    "sphere_field",
 ]
 
 FloatVolume = npt.NDArray[np.float32]
@@ -169,8 +168,8 @@ def make_phantom(
     >>> round(float(phantom.chi[phantom.region("pallidum")].max()), 3)
     0.13
     """
-    voxel = _vector(voxel_size, "voxel size")
-    b0 = _vector(b0_direction, "B0 direction", positive=False)
+    voxel = checked_vector(voxel_size, "voxel size")
+    b0 = checked_vector(b0_direction, "B0 direction", positive=False)
     if len(shape) != 3 or min(shape) < 16:
         raise ValueError(f"the phantom needs three axes of at least 16 voxels, not {shape}")
     fov = np.multiply(shape, voxel)
@@ -224,7 +223,7 @@ class _Painter:
     """Lays tissues over each other in a volume of air; distances in reference mm."""
 
     def __init__(self, shape: tuple[int, int, int], voxel: tuple[float, ...]) -> None:
-        x, y, z = _grid(shape, voxel)
+        x, y, z = grid(shape, voxel)
         self.axes = x, y, z
         self.edge = float(np.prod(voxel)) ** (1.0 / 3.0)
         air = BY_NAME["air"]
@@ -303,7 +302,7 @@ def simulate_field(
     total = local + dipole_field(around, voxel, b0, n_threads=n_threads)
     local *= np.float32(hz_per_ppm)
     total *= np.float32(hz_per_ppm)
-    for axis, slope in zip(_grid(phantom.mask.shape, voxel), ramp_hz_per_mm, strict=True):
+    for axis, slope in zip(grid(phantom.mask.shape, voxel), ramp_hz_per_mm, strict=True):
         total += axis * np.float32(slope)
     total -= np.float32(total[phantom.mask].mean(dtype=np.float64))
     return total, local
@@ -315,7 +314,7 @@ def phase_offset(phantom: Phantom, *, scale: float = 1.8) -> FloatVolume:
     With the default ``scale`` it spans more than 2 pi in the brain, so that it wraps itself.
     """
     shape = phantom.mask.shape
-    x, y, z = _grid(shape, tuple(2.0 / n for n in shape))  # -1 to 1
+    x, y, z = grid(shape, tuple(2.0 / n for n in shape))  # -1 to 1
     curved = 1.6 * x**2 - 1.2 * y**2 + 0.8 * z * y + 1.5 * np.sin(1.7 * y + 0.6 * x) + 0.9 * z
     return (0.5 + scale * curved).astype(np.float32)
 
@@ -372,7 +371,7 @@ def multi_echo_signal(
     if field_hz.shape != shape or (offset is not None and offset.shape != shape):
         raise ValueError("field and phase offset must have the shape of the phantom")
     start = phase_offset(phantom) if offset is None else offset
-    readout = _grid(shape, tuple(2.0 / n for n in shape))[0]
+    readout = grid(shape, tuple(2.0 / n for n in shape))[0]
     spread = [np.gradient(field_hz, axis=a) for a in range(3)] if dephasing else []
     rate = phantom.r2star * np.float32(b0_tesla / 3.0)
     rng = np.random.default_rng(seed)
@@ -389,75 +388,3 @@ def multi_echo_signal(
         for part in (signal[echo].real, signal[echo].imag):
             part += np.float32(noise_std) * rng.standard_normal(shape, dtype=np.float32)
     return signal
-
-
-def sphere_field(
-    shape: tuple[int, int, int],
-    voxel_size: npt.ArrayLike,
-    *,
-    radius_mm: float,
-    chi: float = 1.0,
-    b0_direction: npt.ArrayLike = (0.0, 0.0, 1.0),
-    centre_mm: Vector = (0.0, 0.0, 0.0),
-) -> FloatVolume:
-    """Return the relative field [ppm] of a sphere of ``chi`` [ppm] in closed form.
-
-    Zero inside (Lorentz corrected), ``chi/3 (a/r)^3 (3 cos^2 - 1)`` outside. ``centre_mm`` is from
-    the middle of the array.
-    """
-    b = _unit_vector(b0_direction)
-    p = [a - c for a, c in zip(_grid(shape, voxel_size), centre_mm, strict=True)]
-    r2 = np.maximum(sum(a**2 for a in p), 1e-12)
-    along = sum(a * c for a, c in zip(p, b, strict=True))
-    outside = chi / 3.0 * (radius_mm**2 / r2) ** 1.5 * (3.0 * along**2 / r2 - 1.0)
-    return np.where(r2 < radius_mm**2, 0.0, outside).astype(np.float32)
-
-
-def cylinder_field(
-    shape: tuple[int, int, int],
-    voxel_size: npt.ArrayLike,
-    *,
-    radius_mm: float,
-    axis: npt.ArrayLike,
-    chi: float = 1.0,
-    b0_direction: npt.ArrayLike = (0.0, 0.0, 1.0),
-    centre_mm: Vector = (0.0, 0.0, 0.0),
-) -> FloatVolume:
-    """Return the relative field [ppm] of an infinite cylinder of ``chi`` [ppm] in closed form.
-
-    With theta between ``axis`` and B0: ``chi/2 (cos^2 theta - 1/3)`` inside (Lorentz corrected),
-    ``chi/2 sin^2 theta (a/r)^2 cos 2 phi`` outside, phi from the projection of B0.
-    """
-    b, t = _unit_vector(b0_direction), _unit_vector(axis)
-    cosine = float(b @ t)
-    across = b - cosine * t  # its length is sin(theta)
-    p = [a - c for a, c in zip(_grid(shape, voxel_size), centre_mm, strict=True)]
-    on_axis = sum(a * c for a, c in zip(p, t, strict=True))
-    r2 = np.maximum(sum(a**2 for a in p) - on_axis**2, 1e-12)
-    along = sum(a * c for a, c in zip(p, across, strict=True))  # r sin(theta) cos(phi)
-    outside = chi / 2.0 * radius_mm**2 / r2 * (2.0 * along**2 / r2 - across @ across)
-    inside = chi / 2.0 * (cosine**2 - 1.0 / 3.0)
-    return np.where(r2 < radius_mm**2, inside, outside).astype(np.float32)
-
-
-def _grid(shape: tuple[int, ...], voxel_size: npt.ArrayLike) -> list[FloatVolume]:
-    """Coordinates from the middle of the array, one broadcastable axis each."""
-    voxel = _vector(voxel_size, "voxel size")
-    axes = [
-        ((np.arange(n) - (n - 1) / 2.0) * v).astype(np.float32)
-        for n, v in zip(shape, voxel, strict=True)
-    ]
-    return list(np.meshgrid(*axes, indexing="ij", sparse=True))
-
-
-def _vector(value: npt.ArrayLike, name: str, *, positive: bool = True) -> Vector:
-    array = np.asarray(value, dtype=float)
-    good = array.shape == (3,) and bool(np.all(np.isfinite(array)))
-    if not good or (positive and array.min() <= 0) or not np.any(array):
-        raise ValueError(f"the {name} {value!r} is not a valid vector of three numbers")
-    return float(array[0]), float(array[1]), float(array[2])
-
-
-def _unit_vector(direction: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    b = np.asarray(_vector(direction, "direction", positive=False))
-    return b / np.linalg.norm(b)

@@ -1,0 +1,174 @@
+"""Options of the command line and what they mean for the settings."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qsmbids import __version__
+from qsmbids.config import DEFAULT_PRESET, PRESETS
+from qsmbids.execution import OUTPUT_LEVELS
+
+__all__ = ["build_parser", "parse_args", "settings_overrides"]
+
+_EPILOG = """\
+exit codes: 0 every run finished; 1 a run failed; 2 wrong usage; 3 wrong or missing input;
+70 internal error; 130 interrupted. The last line says how many runs finished and failed.
+A run that was stopped goes on where it was when it is started again with the same --work-dir.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes ``--some_option`` for ``--some-option``, as older BIDS Apps write it."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        import sys
+
+        words = list(sys.argv[1:] if args is None else args)
+        spelled = [
+            w.partition("=")[0].replace("_", "-") + "".join(w.partition("=")[1:])
+            if w.startswith("--")
+            else w
+            for w in words
+        ]
+        return super().parse_known_args(spelled, namespace)
+
+
+def _label(prefix: str) -> Any:
+    def strip(text: str) -> str:
+        return text.removeprefix(prefix)
+
+    strip.__name__ = "label"
+    return strip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``qsmbids``."""
+    parser = _Parser(
+        prog="qsmbids",
+        description="Quantitative susceptibility mapping after the ISMRM consensus paper,"
+        " from a BIDS dataset to referenced maps.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("bids_dir", type=Path, help="raw BIDS dataset")
+    parser.add_argument("output_dir", type=Path, help="derivatives dataset, made if absent")
+    parser.add_argument("analysis_level", choices=["participant"], help="what to process")
+    parser.add_argument("--version", action="version", version=f"qsmbids {__version__}")
+
+    group = parser.add_argument_group("what is processed")
+    group.add_argument(
+        "--participant-label",
+        nargs="+",
+        type=_label("sub-"),
+        metavar="LABEL",
+        help="with or without sub-; all when absent",
+    )
+    group.add_argument(
+        "--session-label", nargs="+", type=_label("ses-"), metavar="LABEL", help="likewise"
+    )
+    group.add_argument(
+        "--bids-filter-file",
+        type=Path,
+        metavar="JSON",
+        help='more entities to select by: {"megre": {"acquisition": "hires", "run": null}}',
+    )
+    group.add_argument("--bids-database-dir", type=Path, metavar="DIR", help="keep the index here")
+    group.add_argument(
+        "--skip-bids-validation", action="store_true", help="leave out the BIDS validator"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="print what was found and would be done"
+    )
+
+    group = parser.add_argument_group("the maps")
+    group.add_argument(
+        "--preset", default=DEFAULT_PRESET, help=f"one of {', '.join(PRESETS)} (%(default)s)"
+    )
+    group.add_argument(
+        "--config-file", type=Path, metavar="TOML", help="settings that differ from the preset"
+    )
+    group.add_argument(
+        "--mask",
+        type=Path,
+        metavar="PATH",
+        help="Mask 1 instead of BET: an image, or a BIDS derivative with one mask per run",
+    )
+    group.add_argument(
+        "--phase-sign",
+        choices=["auto", "+1", "-1"],
+        help="+1: phase grows with the field (write --phase-sign=-1)",
+    )
+    group.add_argument(
+        "--b0-dir",
+        nargs=3,
+        type=float,
+        metavar=("X", "Y", "Z"),
+        help="B0 in scanner axes (right, anterior, superior); for open magnets",
+    )
+    group.add_argument(
+        "--field-strength", type=float, metavar="T", help="instead of the sidecar's"
+    )
+    group.add_argument(
+        "--echo-times", nargs="+", type=float, metavar="S", help="instead of the sidecars' [s]"
+    )
+    group.add_argument("--sloppy", action="store_true", help="quick and rough, to try things out")
+    group.add_argument(
+        "--output-level",
+        choices=OUTPUT_LEVELS,
+        default="standard",
+        help="how much is written (%(default)s)",
+    )
+
+    group = parser.add_argument_group("how it runs")
+    group.add_argument(
+        "--nprocs", "--nthreads", "--n-cpus", type=int, metavar="N", help="processors in all"
+    )
+    group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads of one step")
+    group.add_argument(
+        "--mem", "--mem-mb", metavar="SIZE", help="memory in all: megabytes, or with K, M, G, T"
+    )
+    group.add_argument(
+        "-w", "--work-dir", type=Path, metavar="DIR", help="intermediate files, for resuming"
+    )
+    group.add_argument(
+        "--clean-workdir", action="store_true", help="remove them when every run finished"
+    )
+    group.add_argument(
+        "--use-plugin", type=Path, metavar="YAML", help="Nipype plugin and plugin_args"
+    )
+    group.add_argument(
+        "--stop-on-first-crash", action="store_true", help="no other runs after one"
+    )
+    group.add_argument("--random-seed", type=int, help="accepted; nothing here is random")
+    group.add_argument("--notrack", action="store_true", help="accepted; nothing is ever reported")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv all")
+    return parser
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse and check what needs no dataset."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    for name in ("nprocs", "omp_nthreads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if args.field_strength is not None and not 0.01 <= args.field_strength <= 30:
+        parser.error("--field-strength must be in tesla, between 0.01 and 30")
+    if args.b0_dir is not None and not any(args.b0_dir):
+        parser.error("--b0-dir must not be zero")
+    return args
+
+
+def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Return the settings that the command line changes, section by section."""
+    overrides: dict[str, dict[str, Any]] = {}
+    if args.phase_sign is not None:
+        overrides.setdefault("phase", {})["sign"] = args.phase_sign
+    if args.sloppy:
+        overrides.setdefault("dipole_inversion", {}).update(
+            maximum_iterations=20, weak_harmonic=False
+        )
+    return overrides

@@ -1,0 +1,153 @@
+"""Which runs there are, which can be processed, and what would be done to them."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qsmbids.cli.run import read_filters
+from qsmbids.config import Settings
+from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
+from qsmbids.errors import ConfigError, InputError, QSMError
+from qsmbids.io.layout import collect_runs
+from qsmbids.io.masks import find_mask
+from qsmbids.io.metadata import read_acquisition
+from qsmbids.io.nifti import read_volume
+from qsmbids.io.preflight import check_run
+from qsmbids.io.runs import Run
+from qsmbids.workflows.plan import RunPlan
+from qsmbids.workflows.resources import run_memory_gb
+from qsmbids.workflows.run import STEP_TITLES, use_fsl
+
+__all__ = ["make_plans", "print_dry_run"]
+
+
+def make_plans(
+    args: argparse.Namespace, bids_dir: Path, settings: Settings
+) -> tuple[list[RunPlan], list[dict[str, Any]]]:
+    """Return the runs to process, and a result for each that cannot be.
+
+    Raises
+    ------
+    InputError
+        There is nothing at all to process.
+    ConfigError
+        An option does not fit what was found.
+    """
+    runs, problems = collect_runs(
+        bids_dir,
+        participants=args.participant_label,
+        sessions=args.session_label,
+        filters=read_filters(args.bids_filter_file),
+        database_dir=args.bids_database_dir,
+    )
+    if not runs and not problems:
+        raise InputError(
+            "no multi-echo gradient echo with magnitude and phase was found",
+            str(bids_dir),
+            "Expected sub-*/[ses-*/]anat/*_part-mag_MEGRE.nii.gz and *_part-phase_MEGRE.nii.gz"
+            " (or T2starw for a single echo).",
+        )
+    if args.mask is not None and args.mask.is_file() and len(runs) > 1:
+        raise ConfigError(
+            f"one image cannot be the mask of {len(runs)} runs",
+            "--mask",
+            "Select one run, or give a BIDS derivative with a mask for each.",
+        )
+    plans = []
+    failed = [_refused(problem.where, problem.message) for problem in problems]
+    for run in runs:
+        try:
+            plans.append(_plan(run, args))
+        except QSMError as error:
+            failed.append(_refused(run.label, str(error)))
+    return plans, failed
+
+
+def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
+    """Check one run before anything is computed."""
+    acquisition = read_acquisition(
+        run,
+        field_strength=args.field_strength,
+        echo_times=args.echo_times,
+        b0_direction=args.b0_dir,
+    )
+    warnings = tuple(check_run(run, acquisition))
+    mask = find_mask(args.mask.resolve(), run) if args.mask is not None else None
+    return RunPlan(run, acquisition, warnings, mask)
+
+
+def _refused(run: str, message: str) -> dict[str, Any]:
+    return {
+        "run": run,
+        "status": "failed",
+        "step": "pre-flight",
+        "message": message,
+        "outputs": [],
+    }
+
+
+def print_dry_run(
+    plans: Sequence[RunPlan], failed: Sequence[dict[str, Any]], settings: Settings
+) -> None:
+    """Print what was found in every run and what would be done."""
+    for plan in plans:
+        print("\n".join(_describe(plan, settings)) + "\n")
+    for result in failed:
+        print(f"{result['run']}\n  cannot be processed: {result['message']}\n")
+
+
+def _describe(plan: RunPlan, settings: Settings) -> list[str]:
+    acq, run = plan.acquisition, plan.run
+    rows = {
+        "echoes": f"{len(acq.echo_times)}: "
+        + ", ".join(f"{1e3 * t:.2f}" for t in acq.echo_times)
+        + " ms",
+        "field strength": f"{acq.b0_tesla:g} T",
+        "centre frequency": f"{acq.centre_frequency_hz / 1e6:.4f} MHz"
+        f" ({acq.centre_frequency_source})",
+        "B0 direction": " ".join(f"{b:+.4f}" for b in acq.b0_direction)
+        + f" along the voxel axes, tilt {acq.tilt_degrees:.1f} degrees",
+        "voxel size": " x ".join(f"{v:.3g}" for v in acq.voxel_size) + " mm",
+        "matrix": " x ".join(str(n) for n in acq.matrix),
+        "manufacturer": acq.manufacturer or "not given",
+        "phase numbers": _phase_rule(plan),
+        "memory": f"about {run_memory_gb(acq.n_voxels, len(acq.echo_times)):.1f} GB",
+        "Mask 1": _mask_rule(plan, settings),
+        "steps": " > ".join(_steps(plan, settings)),
+    }
+    lines = [run.label, *(f"  {name:<17} {text}" for name, text in rows.items())]
+    lines += [f"  note              {text}" for text in acq.decisions]
+    lines += [f"  WARNING           {text}" for text in (*acq.warnings, *plan.warnings)]
+    return lines
+
+
+def _phase_rule(plan: RunPlan) -> str:
+    """Say how the numbers of the phase images would be read."""
+    try:
+        volumes = [read_volume(path).array for path in plan.run.phase]
+        scale = detect_phase_scale(
+            phase_statistics(volumes),
+            units=plan.acquisition.phase_units,
+            image_type=plan.acquisition.extra.get("ImageType") or (),
+        )
+    except (QSMError, ValueError) as error:
+        return f"cannot be read: {error}"
+    return f"{scale.rule} ({scale.description})" + (f"; {scale.warning}" if scale.warning else "")
+
+
+def _mask_rule(plan: RunPlan, settings: Settings) -> str:
+    if plan.mask is not None:
+        return f"given: {plan.mask}"
+    return "FSL bet" if use_fsl(settings) else "built-in BET"
+
+
+def _steps(plan: RunPlan, settings: Settings) -> list[str]:
+    """Return the titles of the steps that this run would go through."""
+    n_echoes = len(plan.acquisition.echo_times)
+    skipped = set() if use_fsl(settings) and plan.mask is None else {"bet"}
+    if n_echoes < 2:
+        skipped |= {"remove_phase_offset", "map_r2star"}
+    if settings.total_field.phase_offset_correction == "none":
+        skipped.add("remove_phase_offset")
+    return [title for step, title in STEP_TITLES.items() if step not in skipped]

@@ -1,0 +1,376 @@
+"""``qsmbids BIDS_DIR OUTPUT_DIR participant``: from arguments to an exit code."""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qsmbids import __version__
+from qsmbids.cli.parser import parse_args, settings_overrides
+from qsmbids.config import Settings, dump_toml, load_settings
+from qsmbids.errors import ConfigError, InputError, OutputError, QSMError
+from qsmbids.execution import Execution, available_cpus, available_memory_gb, parse_memory_gb
+
+__all__ = ["main"]
+
+logger = logging.getLogger("qsmbids")
+
+_INTERNAL_ERROR = 70
+
+
+class _Stopped(KeyboardInterrupt):
+    """The batch system or another process asked this one to end (SIGTERM)."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    args = parse_args(argv)
+    _log_to_console(args.verbose)
+    try:
+        with _terminated_like_interrupted():
+            return _participant(args)
+    except QSMError as error:
+        return _end(f"error: {error}", error.exit_code)
+    except _Stopped:
+        return _end(_resume_hint("stopped by a signal"), 143)
+    except KeyboardInterrupt:
+        return _end(_resume_hint("interrupted"), 130)
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        logger.debug("internal error", exc_info=True)
+        return _end(
+            f"internal error: {type(error).__name__}: {error}. Run again with -vv and report what"
+            " it prints",
+            _INTERNAL_ERROR,
+        )
+
+
+def _end(text: str, code: int) -> int:
+    """Print the last line, which always agrees with the exit code."""
+    sys.stderr.flush()
+    print(f"qsmbids: {text} (exit code {code})", flush=True)
+    return code
+
+
+def _resume_hint(what: str) -> str:
+    return f"{what}; the same command goes on where it was"
+
+
+def _participant(args: argparse.Namespace) -> int:
+    """Process every run that was asked for."""
+    started = time.time()
+    settings = load_settings(args.preset, args.config_file, settings_overrides(args))
+    bids_dir, out_dir = _checked_folders(args)
+    logger.info("qsmbids %s, preset %s", __version__, args.preset)
+    if not args.skip_bids_validation:
+        _validate(bids_dir, args.participant_label)
+    # these take seconds to import: only once the arguments are known to be sound
+    from qsmbids.cli.plan import make_plans, print_dry_run
+
+    logger.info("looking for runs in %s", bids_dir)
+    plans, failed = make_plans(args, bids_dir, settings)
+    if args.dry_run:
+        print_dry_run(plans, failed, settings)
+        code = 0 if plans else InputError.exit_code
+        return _end(f"dry run: {len(plans)} to process, {len(failed)} cannot be", code)
+    for result in failed:
+        logger.error("%s  %s", result["run"], result["message"])
+    execution = _execution(args, bids_dir, out_dir)
+    job = _Job.start(out_dir, settings, execution, args)
+    results = [*failed, *_run(plans, settings, execution, bids_dir, out_dir, job)]
+    return _finish(results, out_dir, execution, args, time.time() - started, bool(plans))
+
+
+def _checked_folders(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Return absolute input and output folders that make sense together."""
+    bids_dir, out_dir = args.bids_dir.resolve(), args.output_dir.resolve()
+    if not bids_dir.is_dir():
+        raise InputError(
+            "is not a folder", str(args.bids_dir), "Check the path, or the mount of the container."
+        )
+    if out_dir == bids_dir or out_dir in bids_dir.parents:
+        raise ConfigError(
+            "the output folder must not hold the input",
+            str(args.output_dir),
+            "Use for example BIDS_DIR/derivatives/qsmbids.",
+        )
+    if bids_dir in out_dir.parents and "derivatives" not in out_dir.relative_to(bids_dir).parts:
+        raise ConfigError(
+            "would put results among the raw data",
+            str(args.output_dir),
+            f"Use {bids_dir / 'derivatives' / 'qsmbids'} or a folder elsewhere.",
+        )
+    if args.work_dir is not None:
+        work = args.work_dir.resolve()
+        if work == bids_dir or bids_dir in work.parents:
+            raise ConfigError("must not lie in the input dataset", "--work-dir")
+    return bids_dir, out_dir
+
+
+def _validate(bids_dir: Path, participants: list[str] | None) -> None:
+    """Refuse a dataset that the BIDS validator refuses."""
+    from qsmbids.io.validate import validate_dataset
+
+    logger.info("validating the dataset with the BIDS validator")
+    result = validate_dataset(bids_dir, None, participants)
+    if result.errors:
+        shown = [f"  {issue}" for issue in result.errors[:10]]
+        more = len(result.errors) - len(shown)
+        logger.error("the dataset is not valid BIDS:\n%s", "\n".join(shown))
+        raise InputError(
+            f"{len(result.errors)} kinds of BIDS errors"
+            + (f" ({more} not shown)" if more else ""),
+            str(bids_dir),
+            "Correct them, or go on with --skip-bids-validation.",
+        )
+    logger.info("valid BIDS (%s; %d warnings not shown)", result.version, result.n_warnings)
+
+
+def _execution(args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> Execution:
+    """Settle processors, memory, plugin and work directory."""
+    nprocs = args.nprocs or available_cpus()
+    memory = parse_memory_gb(args.mem) if args.mem else 0.9 * available_memory_gb()
+    plugin, plugin_args = "", {}
+    if args.use_plugin:
+        plugin, plugin_args = _read_plugin(args.use_plugin)
+    work_dir = args.work_dir.resolve() if args.work_dir else _default_work_dir(bids_dir, out_dir)
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be made ({error.strerror})", str(work_dir), "Give another with --work-dir."
+        ) from error
+    return Execution(
+        work_dir=work_dir,
+        nprocs=nprocs,
+        omp_nthreads=args.omp_nthreads or min(nprocs, 8),
+        mem_gb=memory,
+        output_level=args.output_level,
+        stop_on_first_crash=args.stop_on_first_crash,
+        plugin=plugin,
+        plugin_args=plugin_args,
+    )
+
+
+def _default_work_dir(bids_dir: Path, out_dir: Path) -> Path:
+    """Return the same private folder for the same job, so that it can be resumed."""
+    key = hashlib.sha256(f"{bids_dir}\0{out_dir}".encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"qsmbids-{os.getuid()}" / key
+
+
+def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read the name and arguments of a Nipype plugin."""
+    import yaml
+
+    try:
+        given = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", str(path)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not valid YAML: {error}", str(path)) from error
+    if not isinstance(given, dict) or not isinstance(given.get("plugin"), str):
+        raise ConfigError("names no plugin", str(path), "Write for example 'plugin: SLURM'.")
+    unknown = set(given) - {"plugin", "plugin_args"}
+    if unknown:
+        raise ConfigError(f"unknown keys {sorted(unknown)}", str(path))
+    return given["plugin"], dict(given.get("plugin_args") or {})
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The log folder of this call."""
+
+    folder: Path
+
+    @classmethod
+    def start(
+        cls, out_dir: Path, settings: Settings, execution: Execution, args: argparse.Namespace
+    ) -> "_Job":
+        """Make the output dataset and leave the resolved settings and a log in it."""
+        from qsmbids.io.derivatives import init_dataset
+        from qsmbids.io.nifti import write_text
+
+        command = "qsmbids " + " ".join(sys.argv[1:])
+        init_dataset(
+            out_dir, version=__version__, raw_dir=args.bids_dir.resolve(), command=command
+        )
+        stamp = time.strftime("%Y%m%d-%H%M%S") + "-" + uuid.uuid4().hex[:8]
+        folder = out_dir / "logs" / stamp
+        record = {
+            "version": __version__,
+            "preset": args.preset,
+            "command": command,
+            "nprocs": execution.nprocs,
+            "omp_nthreads": execution.omp_nthreads,
+            "mem_gb": round(execution.mem_gb, 2),
+            "work_dir": str(execution.work_dir),
+            "output_level": execution.output_level,
+        }
+        write_text(
+            folder / "qsmbids.toml", dump_toml({**settings.as_dict(), "execution": record}) + "\n"
+        )
+        try:
+            handler = logging.FileHandler(folder / "qsmbids.log", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", str(folder)) from error
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        handler.setLevel(logging.DEBUG)
+        logger.addHandler(handler)
+        return cls(folder)
+
+
+def _run(
+    plans: Sequence[Any],
+    settings: Settings,
+    execution: Execution,
+    bids_dir: Path,
+    out_dir: Path,
+    job: _Job,
+) -> list[dict[str, Any]]:
+    """Run the graph of all plans and return one result per run."""
+    if not plans:
+        return []
+    from qsmbids.cli.progress import Progress
+    from qsmbids.workflows.base import init_qsmbids_wf
+    from qsmbids.workflows.execute import execute, read_crashes
+    from qsmbids.workflows.outputs import output_paths
+    from qsmbids.workflows.plan import workflow_name
+
+    crash_dir = job.folder
+    workflow = init_qsmbids_wf(plans, settings, execution, bids_dir, out_dir, crash_dir)
+    labels = {workflow_name(plan.run): plan.run.label for plan in plans}
+    logger.info(
+        "%d run(s), %d processors, %.1f GB, work directory %s",
+        len(plans),
+        execution.nprocs,
+        execution.mem_gb,
+        execution.work_dir,
+    )
+    with _no_stray_files(execution.work_dir), Progress(labels) as progress:
+        error = execute(workflow, execution, progress)
+    failures = {f.workflow: f for f in reversed(read_crashes(crash_dir, {}))}
+    results = []
+    for plan in plans:
+        name = workflow_name(plan.run)
+        nodes = {
+            n.split(".")[-1] for n in workflow.list_node_names() if n.split(".")[-2:-1] == [name]
+        }
+        paths = output_paths(out_dir, plan.run, execution.output_level, nodes)
+        result: dict[str, Any] = {"run": plan.run.label, "status": "ok"}
+        missing = [str(p) for p in paths.values() if not p.exists()]
+        if name in failures:
+            failure = failures[name]
+            result |= {
+                "status": "failed",
+                "step": failure.node,
+                "message": failure.message,
+                "crash_file": str(failure.crash_file),
+            }
+        elif missing:
+            reason = str(error) if error is not None else "not all outputs were written"
+            result |= {"status": "failed", "step": "", "message": reason.splitlines()[0]}
+        result["outputs"] = [str(p.relative_to(out_dir)) for p in paths.values() if p.exists()]
+        results.append(result)
+    return results
+
+
+def _finish(
+    results: list[dict[str, Any]],
+    out_dir: Path,
+    execution: Execution,
+    args: argparse.Namespace,
+    seconds: float,
+    any_planned: bool,
+) -> int:
+    """Write the summary, say how it went, and return the exit code."""
+    from qsmbids.cli.summary import write_summary
+
+    failed = [r for r in results if r["status"] != "ok"]
+    for result in failed:
+        where = f" in step {result['step']}" if result.get("step") else ""
+        logger.error("%s failed%s: %s", result["run"], where, result["message"])
+        if result.get("crash_file"):
+            logger.error("    details: %s", result["crash_file"])
+    summary = write_summary(out_dir, results)
+    ok = len(results) - len(failed)
+    if ok and not failed and args.clean_workdir:
+        shutil.rmtree(execution.work_dir, ignore_errors=True)
+    if not results or not any_planned:
+        code = InputError.exit_code
+    else:
+        code = 1 if failed else 0
+    minutes, rest = divmod(seconds, 60)
+    return _end(
+        f"{ok} ok, {len(failed)} failed in {int(minutes)}:{rest:04.1f} min; summary: {summary}",
+        code,
+    )
+
+
+def _log_to_console(verbosity: int) -> None:
+    """Log plain lines to standard error."""
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.DEBUG if verbosity else logging.INFO)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that workers are stopped and the log ends properly."""
+
+    def stop(*_: object) -> None:
+        raise _Stopped
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _no_stray_files(folder: Path) -> Iterator[None]:
+    """Run inside the work directory: whatever a plugin drops in the current folder ends there."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def read_filters(path: Path | None) -> dict[str, Any] | None:
+    """Read ``--bids-filter-file``."""
+    if path is None:
+        return None
+    try:
+        filters = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", str(path)) from error
+    except ValueError as error:
+        raise ConfigError(f"is not valid JSON: {error}", str(path)) from error
+    if not isinstance(filters, dict):
+        raise ConfigError('must be an object such as {"megre": {...}}', str(path))
+    return filters

@@ -1,0 +1,351 @@
+"""Settings: explicit, frozen, and merged as default < preset < TOML file < command line.
+
+Every parameter of the consensus paper's Tables S2.1 to S2.3 is one field here, with the table's
+value as its default and the table's unit. A field that departs from the table says why. No
+module keeps settings of its own: they are passed down to the graph builders, and each step gets
+only the values that it uses, so that changing one re-runs exactly what depends on it.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+from qsmbids.errors import ConfigError
+
+__all__ = ["PRESETS", "Settings", "dump_toml", "load_settings"]
+
+
+def _opt(
+    default: Any,
+    doc: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Declare a setting with its explanation and its limits."""
+    limits = {"doc": doc, "choices": choices, "minimum": minimum, "maximum": maximum}
+    return field(default=default, metadata=limits)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Preparation of the phase (paper sections 3 and 4, Supplementary S2 step 1)."""
+
+    sign: str = _opt(
+        "auto",
+        "Sign of the phase; +1 where it grows with the field.",
+        choices=("auto", "+1", "-1"),
+    )
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks 1 to 3 (paper section 5, Figure 5)."""
+
+    brain_extraction: str = _opt(
+        "auto",
+        "Program for Mask 1: FSL's bet where it is installed, else the built-in one.",
+        choices=("auto", "fsl", "builtin"),
+    )
+    brain_extraction_image: str = _opt(
+        "first-echo", "Magnitude given to BET (5.a).", choices=("first-echo", "combined")
+    )
+    fractional_intensity: float = _opt(0.5, "BET -f (S2 step 1).", minimum=0.01, maximum=0.99)
+    threshold_gradient: float = _opt(0.0, "BET -g (S2 step 1).", minimum=-1.0, maximum=1.0)
+    reliable_phase: str = _opt(
+        "romeo-quality",
+        "Measure that Mask 2 thresholds (5.b).",
+        choices=("romeo-quality", "inverse-noise", "relative-residual", "none"),
+    )
+    quality_threshold: float = _opt(
+        0.3, "Lowest ROMEO quality (0..1) in Mask 2.", minimum=0.0, maximum=1.0
+    )
+    inverse_noise_factor: float = _opt(
+        1.0, "Threshold of Mask 2 in means of the inverse noise over the image.", minimum=0.0
+    )
+    closing_mm: float = _opt(
+        2.0, "Closing radius [mm] before holes are filled for Mask 3.", minimum=0.0, maximum=20.0
+    )
+
+
+@dataclass(frozen=True)
+class TotalField:
+    """Total field estimation and echo combination (Table S2.1)."""
+
+    echo_phase_combination: str = _opt(
+        "romeo-weighted-average",
+        "Template unwrapping, then weighted averaging of the echoes (4.c).",
+        choices=("romeo-weighted-average",),
+    )
+    phase_offset_correction: str = _opt(
+        "mcpc-3d-s", "Removal of the phase at TE = 0.", choices=("mcpc-3d-s", "none")
+    )
+    phase_offset_smoothing_mm: float = _opt(
+        7.0, "Gaussian sigma [mm] of the phase offset.", minimum=0.0, maximum=50.0
+    )
+    romeo_weights: str = _opt(
+        "romeo3",
+        "Edge weights of ROMEO; its command line uses romeo3 with a magnitude.",
+        choices=("romeo2", "romeo3", "romeo4", "romeo6"),
+    )
+    echo_weighting: str = _opt(
+        "phase_snr",
+        "Weights of the echoes in the average.",
+        choices=("phase_snr", "phase_var", "average", "tes", "mag"),
+    )
+    relative_residual_threshold: float = _opt(
+        0.3, "Residual above which a voxel loses its weight.", minimum=0.0, maximum=10.0
+    )
+
+
+@dataclass(frozen=True)
+class BackgroundField:
+    """Background field removal (Table S2.2)."""
+
+    method: str = _opt("vsharp", "Background removal (6.a).", choices=("vsharp",))
+    vsharp_variant: str = _opt(
+        "deconvolution",
+        "sepia reproduces the paper's software, which leaves out the deconvolution and so"
+        " loses about a fifth of the field.",
+        choices=("deconvolution", "sepia"),
+    )
+    maximum_radius: int = _opt(12, "Largest sphere [voxels].", minimum=1, maximum=60)
+    minimum_radius: int = _opt(1, "Smallest sphere [voxels].", minimum=1, maximum=60)
+    truncation: float = _opt(
+        0.05, "Smallest kernel value that the deconvolution inverts.", minimum=0.0, maximum=0.5
+    )
+    remove_residual_b1_field: bool = _opt(False, "Polynomial fit afterwards; the paper: no.")
+    erode_before: int = _opt(1, "Erosion of Mask 3 before [voxels].", minimum=0, maximum=20)
+    erode_after: int = _opt(0, "Erosion of Mask 4 after [voxels].", minimum=0, maximum=20)
+
+
+@dataclass(frozen=True)
+class DipoleInversion:
+    """Dipole field inversion (Table S2.3)."""
+
+    method: str = _opt("fansi", "Inversion (7.b).", choices=("fansi",))
+    tolerance_percent: float = _opt(
+        0.1, "Stops when an iteration changes chi by less [%].", minimum=0.0, maximum=100.0
+    )
+    maximum_iterations: int = _opt(400, "Upper limit.", minimum=1, maximum=100000)
+    gradient_l1_penalty: float = _opt(
+        5e-4, "alpha1, in units of radians at the last echo.", minimum=0.0
+    )
+    gradient_consistency: float = _opt(0.05, "mu1.", minimum=1e-12)
+    fidelity_consistency: float = _opt(1.0, "mu2.", minimum=1e-12)
+    solver: str = _opt("nonlinear", "Data term.", choices=("nonlinear", "linear"))
+    constraint: str = _opt("tv", "Total variation.", choices=("tv",))
+    regularisation_weight: str = _opt(
+        "vector-absolute",
+        "Vector field weights of the penalty; vector-signed is what FANSI v3 computes, where"
+        " every second edge is taken for none.",
+        choices=("vector-absolute", "vector-signed", "none"),
+    )
+    weak_harmonic: bool = _opt(True, "Also fit a weak harmonic rest of the background.")
+    harmonic_constraint: float = _opt(150.0, "beta.", minimum=0.0)
+    harmonic_consistency: float = _opt(3.0, "muh.", minimum=1e-12)
+    holes: str = _opt(
+        "weight",
+        "Unreliable voxels inside Mask 4: weight gives their data no weight (5.c), fill trusts"
+        " them.",
+        choices=("weight", "fill"),
+    )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Referencing (paper section 8)."""
+
+    region: str = _opt(
+        "brain-mask", "Region whose mean is zero (Table S2.3).", choices=("brain-mask", "none")
+    )
+
+
+@dataclass(frozen=True)
+class Relaxometry:
+    """R2*, T2* and S0 maps."""
+
+    method: str = _opt(
+        "auto",
+        "auto takes ARLO for three or more evenly spaced echoes, else a log-linear fit.",
+        choices=("auto", "arlo", "loglinear"),
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the maps; the defaults are the preset ``consensus-fansi``."""
+
+    phase: Phase = Phase()
+    masks: Masks = Masks()
+    total_field: TotalField = TotalField()
+    background_field: BackgroundField = BackgroundField()
+    dipole_inversion: DipoleInversion = DipoleInversion()
+    reference: Reference = Reference()
+    relaxometry: Relaxometry = Relaxometry()
+
+    def updated(self, tables: Mapping[str, Any], source: str) -> Self:
+        """Return settings with the values of ``tables`` put over these.
+
+        Parameters
+        ----------
+        tables : mapping of str to mapping
+            Section name to its keys.
+        source : str
+            Named in errors: a file, a preset or the command line.
+
+        Raises
+        ------
+        ConfigError
+            Unknown section or key, a value of the wrong type or outside its limits.
+        """
+        changed: dict[str, Any] = {}
+        names = [f.name for f in fields(self)]
+        for section, table in tables.items():
+            if section not in names:
+                raise ConfigError(f"unknown section [{section}]", source, _suggest(section, names))
+            if not isinstance(table, Mapping):
+                raise ConfigError(f"[{section}] must be a table", source)
+            changed[section] = _updated_section(getattr(self, section), section, table, source)
+        result = dataclasses.replace(self, **changed)
+        bfr = result.background_field
+        if bfr.minimum_radius > bfr.maximum_radius:
+            raise ConfigError(
+                "minimum_radius is larger than maximum_radius",
+                source,
+                "Give V-SHARP radii in the order of Table S2.2 (12 to 1).",
+            )
+        return result
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return plain nested dictionaries, for TOML and sidecars."""
+        return dataclasses.asdict(self)
+
+
+def _updated_section(section: Any, name: str, table: Mapping[str, Any], source: str) -> Any:
+    """Return one section with the checked values of ``table``."""
+    known = {f.name: f for f in fields(section)}
+    hints = get_type_hints(type(section))
+    values = {}
+    for key, value in table.items():
+        where = f"[{name}] {key}"
+        if key not in known:
+            raise ConfigError(f"unknown key {where}", source, _suggest(key, list(known)))
+        values[key] = _checked(value, hints[key], known[key].metadata, where, source)
+    return dataclasses.replace(section, **values)
+
+
+def _checked(value: Any, kind: type, limits: Mapping[str, Any], where: str, source: str) -> Any:
+    """Return ``value`` as ``kind`` if it is allowed."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{where} = {value!r} must be of type {kind.__name__}", source)
+    if limits["choices"] and value not in limits["choices"]:
+        raise ConfigError(
+            f"{where} = {value!r} is not known",
+            source,
+            f"Choose from {', '.join(limits['choices'])}.",
+        )
+    low, high = limits["minimum"], limits["maximum"]
+    if kind in (int, float):
+        if value != value or (low is not None and value < low):
+            raise ConfigError(f"{where} = {value!r} must be at least {low}", source)
+        if high is not None and value > high:
+            raise ConfigError(f"{where} = {value!r} must be at most {high}", source)
+    return value
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    """Return 'Did you mean ...' or the list of what there is."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
+
+
+def _preset_names() -> tuple[str, ...]:
+    folder = files("qsmbids") / "data" / "presets"
+    return tuple(
+        sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    )
+
+
+#: Names of the presets that come with the package.
+PRESETS = _preset_names()
+
+#: The preset that is used when none is named.
+DEFAULT_PRESET = "consensus-fansi"
+
+
+def load_settings(
+    preset: str = DEFAULT_PRESET,
+    config_file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merge defaults, a preset, a TOML file and the command line, in this order.
+
+    Parameters
+    ----------
+    preset : str
+        One of :data:`PRESETS`.
+    config_file : Path, optional
+        TOML with the same sections; it may be a copy of a resolved configuration.
+    overrides : mapping, optional
+        Section to keys, from the command line.
+
+    Raises
+    ------
+    ConfigError
+        Unknown preset, unreadable file, unknown or unfit keys.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(
+            f"unknown preset '{preset}'", "--preset", _suggest(preset, list(PRESETS))
+        )
+    text = (files("qsmbids") / "data" / "presets" / f"{preset}.toml").read_text("utf-8")
+    settings = Settings().updated(tomllib.loads(text), f"preset {preset}")
+    if config_file is not None:
+        settings = settings.updated(_read_toml(config_file), str(config_file))
+    return settings.updated(overrides or {}, "command line")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Read a configuration file; its [execution] record of an earlier run is informative only."""
+    try:
+        with path.open("rb") as stream:
+            tables = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"is not valid TOML: {error}", str(path)) from error
+    tables.pop("execution", None)
+    return tables
+
+
+def dump_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write sections of strings, numbers, booleans and lists of them as TOML."""
+    lines = []
+    for section, table in tables.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    """Write one value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    escaped = "".join(
+        c if c >= " " and c not in '"\\\x7f' else f"\\u{ord(c):04x}" for c in str(value)
+    )
+    return f'"{escaped}"'

@@ -1,0 +1,1 @@
+"""Nipype nodes: each reads files, calls one function of ``core``, and writes files."""

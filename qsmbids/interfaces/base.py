@@ -1,0 +1,67 @@
+"""What every node shares: a record of what it decided, and files named after the step."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+# before nipype is imported: it would ask a server for its latest version
+os.environ.setdefault("NO_ET", "1")
+os.environ.setdefault("NIPYPE_NO_ET", "1")
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    DynamicTraitedSpec,
+    File,
+    InputMultiObject,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+__all__ = [
+    "BaseInterfaceInputSpec",
+    "DynamicTraitedSpec",
+    "EchoFilesIn",
+    "EchoFilesOut",
+    "File",
+    "RecordSpec",
+    "Step",
+    "TraitedSpec",
+    "record",
+    "traits",
+]
+
+
+def EchoFilesIn(desc: str, **kwargs: Any) -> Any:
+    """Declare one input file per echo."""
+    return InputMultiObject(File(exists=True), desc=desc, **kwargs)
+
+
+def EchoFilesOut(desc: str) -> Any:
+    """Declare one output file per echo."""
+    return traits.List(File(exists=True), desc=desc)
+
+
+class RecordSpec(TraitedSpec):
+    """Outputs of every step."""
+
+    record = traits.Dict(desc="decisions, warnings and sidecar metadata of this step")
+
+
+def record(
+    *decisions: str, warnings: tuple[str, ...] | list[str] = (), **metadata: Any
+) -> dict[str, Any]:
+    """Return what a step has to say: lines for the log and keys for the sidecar."""
+    return {
+        "decisions": [d for d in decisions if d],
+        "warnings": [w for w in warnings if w],
+        "metadata": metadata,
+    }
+
+
+class Step(SimpleInterface):
+    """A node that writes into its own folder."""
+
+    def _path(self, runtime: Any, name: str) -> Path:
+        """Return the path of a new file in the node's folder."""
+        return Path(runtime.cwd) / name

@@ -1,0 +1,64 @@
+"""Writing of results under their BIDS names."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qsmbids.interfaces.base import (
+    BaseInterfaceInputSpec,
+    DynamicTraitedSpec,
+    File,
+    RecordSpec,
+    Step,
+    record,
+    traits,
+)
+from qsmbids.io.nifti import read_volume, write_json, write_volume
+
+
+class _SaveDerivativeInputs(DynamicTraitedSpec, BaseInterfaceInputSpec):
+    in_file = File(exists=True, mandatory=True, desc="volume of the work directory")
+    out_file = traits.Str(mandatory=True, desc="path in the output dataset")
+    metadata = traits.Dict(usedefault=True, desc="sidecar known before the run")
+    boolean = traits.Bool(False, usedefault=True, desc="write a mask")
+
+
+class _SaveDerivativeOutputs(RecordSpec):
+    out_file = File(exists=True)
+
+
+class SaveDerivative(Step):
+    """Write one map and its sidecar, whole or not at all.
+
+    ``record1`` to ``recordN`` take what the steps behind the map have decided.
+    """
+
+    input_spec = _SaveDerivativeInputs
+    output_spec = _SaveDerivativeOutputs
+
+    def __init__(self, n_records: int = 0, **inputs: Any) -> None:
+        super().__init__(**inputs)
+        self._names = [f"record{i + 1}" for i in range(n_records)]
+        for name in self._names:
+            self.inputs.add_trait(name, traits.Dict())
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        volume = read_volume(inputs.in_file, np.uint8 if inputs.boolean else np.float32)
+        out_file = Path(inputs.out_file)
+        sidecar = dict(inputs.metadata)
+        decisions: list[str] = []
+        warnings: list[str] = []
+        for entry in (getattr(inputs, name) for name in self._names):
+            sidecar |= entry["metadata"]
+            decisions += [d for d in entry["decisions"] if d not in decisions]
+            warnings += [w for w in entry["warnings"] if w not in warnings]
+        sidecar["Decisions"] = decisions
+        sidecar["Warnings"] = warnings
+        # the image last: where it is, its sidecar is there too
+        write_json(Path(str(out_file).removesuffix(".nii.gz") + ".json"), sidecar)
+        write_volume(out_file, volume.array, volume.affine)
+        self._results["out_file"] = str(out_file)
+        self._results["record"] = record()
+        return runtime

@@ -1,0 +1,234 @@
+"""Unwrapping, echo combination and the weights of the data (Table S2.1)."""
+
+from typing import Any
+
+import numpy as np
+
+from qsmbids.core.echo_combination import field_noise, noise_std, weighted_echo_average
+from qsmbids.core.relative_residual import relative_residual, residual_weight
+from qsmbids.core.relaxometry import r2star_map
+from qsmbids.core.romeo import unwrap_echoes
+from qsmbids.core.romeo_weights import quality_map
+from qsmbids.core.weights import sepia_weights
+from qsmbids.interfaces.base import (
+    BaseInterfaceInputSpec,
+    EchoFilesIn,
+    EchoFilesOut,
+    File,
+    RecordSpec,
+    Step,
+    record,
+    traits,
+)
+from qsmbids.io.nifti import read_echoes, read_volume, write_volume
+
+
+class _EchoesInputs(BaseInterfaceInputSpec):
+    phase = EchoFilesIn("[rad], one per echo", mandatory=True)
+    magnitude = EchoFilesIn("one per echo", mandatory=True)
+    mask = File(exists=True, mandatory=True, desc="Mask 1")
+    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
+
+
+class _UnwrapPhaseInputs(_EchoesInputs):
+    weights = traits.Str("romeo3", usedefault=True, desc="ROMEO edge weights")
+
+
+class _UnwrapPhaseOutputs(RecordSpec):
+    phase = EchoFilesOut("unwrapped [rad], 0 outside the mask")
+    quality = File(exists=True, desc="ROMEO voxel quality, 0..1, whole image")
+
+
+class UnwrapPhase(Step):
+    """ROMEO template unwrapping and its quality map (4.a, Table S2.1)."""
+
+    input_spec = _UnwrapPhaseInputs
+    output_spec = _UnwrapPhaseOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        phase, affine = read_echoes(inputs.phase)
+        magnitude, _ = read_echoes(inputs.magnitude)
+        mask = read_volume(inputs.mask, np.uint8).array > 0
+        several = len(phase) > 1
+        quality = quality_map(
+            phase[0],
+            magnitude=magnitude[0],
+            phase2=phase[1] if several else None,
+            echo_times=inputs.echo_times[:2] if several else None,
+            weights=inputs.weights,
+            n_threads=inputs.n_threads,
+        )
+        unwrapped = unwrap_echoes(
+            phase,
+            magnitude,
+            inputs.echo_times,
+            mask,
+            weights=inputs.weights,
+            n_threads=inputs.n_threads,
+        )
+        self._results["phase"] = [
+            str(write_volume(self._path(runtime, f"unwrapped_echo-{e}.nii"), volume, affine))
+            for e, volume in enumerate(unwrapped, 1)
+        ]
+        self._results["quality"] = str(
+            write_volume(self._path(runtime, "phase_quality.nii"), quality, affine)
+        )
+        self._results["record"] = record(
+            f"unwrapped with ROMEO ({inputs.weights}, template echo 1)",
+            Unwrapping={"Name": "ROMEO", "Weights": inputs.weights, "TemplateEcho": 1},
+        )
+        return runtime
+
+
+class _CombineEchoesInputs(_EchoesInputs):
+    weighting = traits.Str("phase_snr", usedefault=True, desc="weights of the echoes")
+
+
+class _CombineEchoesOutputs(RecordSpec):
+    field = File(exists=True, desc="total field [Hz], 0 outside the mask")
+    noise = File(exists=True, desc="standard deviation of the field [Hz]")
+
+
+class CombineEchoes(Step):
+    """Weighted echo averaging to the total field (4.b, 4.c, Table S2.1)."""
+
+    input_spec = _CombineEchoesInputs
+    output_spec = _CombineEchoesOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        phase, affine = read_echoes(inputs.phase)
+        magnitude, _ = read_echoes(inputs.magnitude)
+        mask = read_volume(inputs.mask, np.uint8).array > 0
+        field = weighted_echo_average(
+            phase,
+            magnitude,
+            inputs.echo_times,
+            weighting=inputs.weighting,
+            n_threads=inputs.n_threads,
+        )
+        sigma = noise_std(magnitude, mask)
+        noise = field_noise(magnitude, inputs.echo_times, sigma, weighting=inputs.weighting)
+        field[~mask] = 0.0
+        self._results["field"] = str(
+            write_volume(self._path(runtime, "total_field.nii"), field, affine)
+        )
+        self._results["noise"] = str(
+            write_volume(self._path(runtime, "field_noise.nii"), noise, affine)
+        )
+        median = float(np.median(noise[mask]))
+        snr = float(np.median(magnitude[0][mask]) / sigma) if sigma > 0 else 0.0
+        self._results["record"] = record(
+            f"echoes averaged with weights {inputs.weighting}",
+            f"noise: magnitude SNR {snr:.0f} at echo 1, field {median:.3f} Hz (median in Mask 1)",
+            EchoCombination={"Name": "weighted echo averaging", "Weighting": inputs.weighting},
+            FieldNoiseMedianHz=median,
+            MagnitudeSNR=snr,
+        )
+        return runtime
+
+
+class _WeightDataInputs(_EchoesInputs):
+    field = File(exists=True, mandatory=True, desc="total field [Hz]")
+    noise = File(exists=True, mandatory=True, desc="field noise [Hz]")
+    r2star = File(exists=True, desc="R2* [1/s]; without it no residual is taken")
+    threshold = traits.Float(0.3, usedefault=True, desc="of the relative residual")
+
+
+class _WeightDataOutputs(RecordSpec):
+    weights = File(exists=True, desc="data weights, median about 1 in the mask")
+    residual = File(exists=True, desc="relative residual of the signal model")
+
+
+class WeightData(Step):
+    """Noise weights, lowered where the signal model does not hold (Table S2.1, last row)."""
+
+    input_spec = _WeightDataInputs
+    output_spec = _WeightDataOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        noise = read_volume(inputs.noise)
+        mask = read_volume(inputs.mask, np.uint8).array > 0
+        factor, lost, warning = None, 0.0, ""
+        residual = np.zeros_like(noise.array)
+        if inputs.r2star:
+            phase, _ = read_echoes(inputs.phase)
+            magnitude, _ = read_echoes(inputs.magnitude)
+            residual = relative_residual(
+                phase,
+                magnitude,
+                inputs.echo_times,
+                read_volume(inputs.field).array,
+                read_volume(inputs.r2star).array,
+                mask=mask,
+                n_threads=inputs.n_threads,
+            )
+            residual[~mask] = 0.0
+            factor = residual_weight(residual, inputs.threshold)
+            lost = float(np.mean(residual[mask] >= inputs.threshold))
+            if lost > 0.2:
+                warning = (
+                    f"{100 * lost:.0f} % of Mask 1 has a relative residual above"
+                    f" {inputs.threshold}: check echo times, readout polarity and motion"
+                )
+        weights = sepia_weights(noise.array, mask, factor)
+        self._results["weights"] = str(
+            write_volume(self._path(runtime, "weights.nii"), weights, noise.affine)
+        )
+        self._results["residual"] = str(
+            write_volume(self._path(runtime, "relative_residual.nii"), residual, noise.affine)
+        )
+        used = bool(inputs.r2star)
+        self._results["record"] = record(
+            f"relative residual >= {inputs.threshold} in {100 * lost:.2f} % of Mask 1: weight 0"
+            if used
+            else "fewer than three echoes: weights without a relative residual",
+            warnings=[warning],
+            DataWeights={
+                "Name": "inverse field noise",
+                "RelativeResidual": used,
+                "RelativeResidualThreshold": inputs.threshold,
+                "ExcludedFraction": lost,
+            },
+        )
+        return runtime
+
+
+class _MapR2StarInputs(BaseInterfaceInputSpec):
+    magnitude = EchoFilesIn("one per echo", mandatory=True)
+    mask = File(exists=True, mandatory=True)
+    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
+    method = traits.Enum("auto", "arlo", "loglinear", usedefault=True)
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
+
+
+class _MapR2StarOutputs(RecordSpec):
+    r2star = File(exists=True, desc="[1/s]")
+    t2star = File(exists=True, desc="[s]")
+    s0 = File(exists=True, desc="signal at TE = 0")
+
+
+class MapR2Star(Step):
+    """R2*, T2* and S0 by ``core.relaxometry.r2star_map``."""
+
+    input_spec = _MapR2StarInputs
+    output_spec = _MapR2StarOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        magnitude, affine = read_echoes(inputs.magnitude)
+        mask = read_volume(inputs.mask, np.uint8).array > 0
+        maps = r2star_map(
+            magnitude, inputs.echo_times, mask, method=inputs.method, n_threads=inputs.n_threads
+        )
+        for name, volume in (("r2star", maps.r2star), ("t2star", maps.t2star), ("s0", maps.s0)):
+            self._results[name] = str(
+                write_volume(self._path(runtime, f"{name}.nii"), volume, affine)
+            )
+        self._results["record"] = record(
+            f"R2* by {maps.method}", EstimationAlgorithm=maps.method.upper()
+        )
+        return runtime

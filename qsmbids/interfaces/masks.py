@@ -1,0 +1,228 @@
+"""Masks 1 to 3 of the paper's Figure 5."""
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from qsmbids.core.bet import bet
+from qsmbids.core.dipole import b0_direction_from_affine
+from qsmbids.core.masking import (
+    background_mask,
+    inverse_noise_mask,
+    largest_component,
+    reliable_phase_mask,
+)
+from qsmbids.errors import InputError
+from qsmbids.interfaces.base import (
+    BaseInterfaceInputSpec,
+    File,
+    RecordSpec,
+    Step,
+    record,
+    traits,
+)
+from qsmbids.io.nifti import Volume, read_volume, write_volume
+
+
+class _MaskOutputs(RecordSpec):
+    mask = File(exists=True, desc="0 or 1")
+
+
+def _volume_ml(mask: np.ndarray, voxel_size: np.ndarray) -> float:
+    """Return the volume of a mask [ml]."""
+    return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000.0)
+
+
+class _ExtractBrainInputs(BaseInterfaceInputSpec):
+    magnitude = File(exists=True, mandatory=True, desc="first echo or combined magnitude")
+    fractional_intensity = traits.Float(0.5, usedefault=True)
+    threshold_gradient = traits.Float(0.0, usedefault=True)
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
+
+
+class ExtractBrain(Step):
+    """Mask 1 by the built-in BET (5.a): ``core.bet.bet``."""
+
+    input_spec = _ExtractBrainInputs
+    output_spec = _MaskOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        image = read_volume(inputs.magnitude)
+        try:
+            mask = bet(
+                image.array,
+                image.voxel_size,
+                fractional_intensity=inputs.fractional_intensity,
+                gradient=inputs.threshold_gradient,
+                superior=b0_direction_from_affine(image.affine),
+                n_threads=inputs.n_threads,
+            )
+        except ValueError as error:
+            raise InputError(
+                f"no brain was found ({error})", inputs.magnitude, "Give a mask with --mask."
+            ) from error
+        self._results["mask"] = str(
+            write_volume(self._path(runtime, "mask1.nii"), mask, image.affine)
+        )
+        self._results["record"] = _brain_record(
+            mask,
+            image,
+            "built-in BET",
+            fractional_intensity=inputs.fractional_intensity,
+            threshold_gradient=inputs.threshold_gradient,
+        )
+        return runtime
+
+
+class _ConformMaskInputs(BaseInterfaceInputSpec):
+    mask = File(exists=True, mandatory=True, desc="mask or brain image; non-zero is inside")
+    like = File(exists=True, mandatory=True, desc="image whose grid the mask must have")
+    origin = traits.Str("given by the user", usedefault=True, desc="for the record")
+
+
+class ConformMask(Step):
+    """Take Mask 1 from FSL's bet or from the user, in the voxel order of the run."""
+
+    input_spec = _ConformMaskInputs
+    output_spec = _MaskOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        image = read_volume(self.inputs.like)
+        given = read_volume(self.inputs.mask)
+        inside = _reordered(given, image, self.inputs.mask) > 0
+        if not inside.any():
+            raise InputError("the mask is empty", self.inputs.mask)
+        mask = largest_component(inside)
+        self._results["mask"] = str(
+            write_volume(self._path(runtime, "mask1.nii"), mask, image.affine)
+        )
+        self._results["record"] = _brain_record(mask, image, self.inputs.origin)
+        return runtime
+
+
+def _reordered(given: Volume, image: Volume, path: str) -> np.ndarray:
+    """Flip and permute a mask to the image's voxel order; never interpolate."""
+    ornt = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(given.affine),
+        nib.orientations.io_orientation(image.affine),
+    )
+    array = nib.orientations.apply_orientation(given.array, ornt)
+    affine = given.affine @ nib.orientations.inv_ornt_aff(ornt, given.array.shape)
+    if array.shape != image.array.shape or not np.allclose(affine, image.affine, atol=1e-2):
+        raise InputError(
+            f"the mask's grid {given.array.shape} does not match the run's {image.array.shape}",
+            path,
+            "Resample it to the first echo's magnitude (nearest neighbour).",
+        )
+    return np.ascontiguousarray(array)
+
+
+def _brain_record(mask: np.ndarray, image: Volume, origin: str, **parameters: float) -> dict:
+    """Describe Mask 1 and warn when its size is no brain's."""
+    volume = _volume_ml(mask, image.voxel_size)
+    strange = not 300.0 <= volume <= 2500.0
+    return record(
+        f"Mask 1: {origin}, {volume:.0f} ml",
+        warnings=[
+            f"Mask 1 has {volume:.0f} ml, unusual for a brain: look at it" if strange else ""
+        ],
+        BrainExtraction={"Name": origin, "Parameters": parameters, "VolumeMl": round(volume, 2)},
+    )
+
+
+class _FindReliablePhaseInputs(BaseInterfaceInputSpec):
+    measure = traits.Enum(
+        "romeo-quality", "inverse-noise", "relative-residual", "none", usedefault=True
+    )
+    quality = File(exists=True, mandatory=True, desc="ROMEO quality, 0..1")
+    noise = File(exists=True, mandatory=True, desc="field noise [Hz], whole image")
+    residual = File(exists=True, mandatory=True, desc="relative residual")
+    mask = File(exists=True, mandatory=True, desc="Mask 1, for the record")
+    quality_threshold = traits.Float(0.3, usedefault=True)
+    inverse_noise_factor = traits.Float(1.0, usedefault=True)
+    residual_threshold = traits.Float(0.3, usedefault=True)
+
+
+class FindReliablePhase(Step):
+    """Mask 2 by a threshold on the phase quality (5.b)."""
+
+    input_spec = _FindReliablePhaseInputs
+    output_spec = _MaskOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        brain = read_volume(inputs.mask, np.uint8)
+        if inputs.measure == "romeo-quality":
+            threshold = inputs.quality_threshold
+            mask = reliable_phase_mask(read_volume(inputs.quality).array, threshold)
+        elif inputs.measure == "inverse-noise":
+            threshold = inputs.inverse_noise_factor
+            mask = inverse_noise_mask(read_volume(inputs.noise).array, threshold)
+        elif inputs.measure == "relative-residual":
+            threshold = inputs.residual_threshold
+            mask = read_volume(inputs.residual).array < threshold
+        else:
+            threshold = 0.0
+            mask = np.ones(brain.array.shape, dtype=bool)
+        inside = brain.array > 0
+        lost = 1.0 - float(np.mean(mask[inside]))
+        self._results["mask"] = str(
+            write_volume(self._path(runtime, "mask2.nii"), mask, brain.affine)
+        )
+        self._results["record"] = record(
+            f"Mask 2: {inputs.measure}, threshold {threshold:g}; unreliable in"
+            f" {100 * lost:.2f} % of Mask 1",
+            warnings=[
+                f"the phase is unreliable in {100 * lost:.0f} % of Mask 1: look at the quality map"
+                if lost > 0.3
+                else ""
+            ],
+            ReliablePhase={
+                "Measure": inputs.measure,
+                "Threshold": threshold,
+                "UnreliableFraction": lost,
+            },
+        )
+        return runtime
+
+
+class _FillBackgroundMaskInputs(BaseInterfaceInputSpec):
+    mask1 = File(exists=True, mandatory=True)
+    mask2 = File(exists=True, mandatory=True)
+    closing_mm = traits.Float(2.0, usedefault=True)
+
+
+class FillBackgroundMask(Step):
+    """Mask 3: Mask 1 times Mask 2 with its holes filled (5.b)."""
+
+    input_spec = _FillBackgroundMaskInputs
+    output_spec = _MaskOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        brain = read_volume(inputs.mask1, np.uint8)
+        reliable = read_volume(inputs.mask2, np.uint8).array > 0
+        mask1 = brain.array > 0
+        if not (mask1 & reliable).any():
+            raise InputError(
+                "no voxel of the brain has reliable phase",
+                inputs.mask2,
+                "Check the phase images, or lower [masks] quality_threshold.",
+            )
+        mask3 = background_mask(
+            mask1, reliable, closing_mm=inputs.closing_mm, voxel_size=brain.voxel_size
+        )
+        filled = int(np.count_nonzero(mask3 & ~reliable))
+        cut = int(np.count_nonzero(mask1 & ~mask3))
+        self._results["mask"] = str(
+            write_volume(self._path(runtime, "mask3.nii"), mask3, brain.affine)
+        )
+        self._results["record"] = record(
+            f"Mask 3: {_volume_ml(mask3, brain.voxel_size):.0f} ml; {filled} unreliable voxels"
+            f" inside were filled, {cut} at the rim were cut",
+            FilledVoxels=filled,
+            ClosingMm=inputs.closing_mm,
+        )
+        return runtime

@@ -1,0 +1,1 @@
+"""Nipype graphs: the consensus steps as nodes, one sub-graph per run."""

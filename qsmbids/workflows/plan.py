@@ -1,0 +1,25 @@
+"""A run that can be processed, and what was found out about it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from qsmbids.io.metadata import Acquisition
+from qsmbids.io.runs import Run
+
+__all__ = ["RunPlan", "workflow_name"]
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run, its acquisition parameters, what was warned of, and a mask of the user."""
+
+    run: Run
+    acquisition: Acquisition
+    warnings: tuple[str, ...] = ()
+    mask: Path | None = None
+
+
+def workflow_name(run: Run) -> str:
+    """Return the name of a run's graph: its label in letters, digits and underscores."""
+    return re.sub(r"[^0-9a-zA-Z]", "_", run.label) + "_wf"

@@ -1,0 +1,97 @@
+"""Nipype's process pool, made to survive a worker that is killed."""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+
+__all__ = ["WORKER_KILLED", "SturdyMultiProc"]
+
+#: What the report of a step says whose worker vanished twice.
+WORKER_KILLED = (
+    "WorkerKilled: the process of this step was killed, most probably for want of memory"
+)
+
+
+def _start_worker(cwd: str) -> None:
+    """Prepare a worker: no telemetry, no chatter; the parent tells what happens."""
+    os.environ["NIPYPE_NO_ET"] = "1"
+    os.chdir(cwd)
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils", "nipype"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class SturdyMultiProc(MultiProcPlugin):
+    """Runs steps in a pool of processes; a killed worker costs at most its own step.
+
+    Nipype waits for ever when the kernel kills a worker. Here every step that was lost is run
+    once more in a process of its own; if that is killed too, the step has failed.
+    """
+
+    def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self._submitted: dict[int, tuple[Any, bool]] = {}
+        self._second_try: dict[int, ProcessPoolExecutor] = {}
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["qsmbids.workflows.base"])
+        self.pool = self._new_pool(self.processors)
+
+    def _new_pool(self, workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            max_workers=workers,
+            initializer=_start_worker,
+            initargs=(self._cwd,),
+            mp_context=self._context,
+        )
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid += 1
+        self._submitted[self._taskid] = node, updatehash
+        try:
+            self._start(self.pool, self._taskid)
+        except BrokenProcessPool:
+            self.pool = self._new_pool(self.processors)
+            self._start(self.pool, self._taskid)
+        return self._taskid
+
+    def _start(self, pool: ProcessPoolExecutor, taskid: int) -> None:
+        node, updatehash = self._submitted[taskid]
+        future = pool.submit(run_node, node, updatehash, taskid)
+        self._task_obj[taskid] = future
+        future.add_done_callback(lambda done: self._finished(taskid, done))
+
+    def _finished(self, taskid: int, future: Future) -> None:
+        try:
+            result = future.result()
+        except BrokenProcessPool:
+            if taskid not in self._second_try:
+                pool = self._second_try[taskid] = self._new_pool(1)
+                self._start(pool, taskid)
+                return
+            result = {"result": None, "traceback": [WORKER_KILLED], "taskid": taskid}
+        except BaseException as error:  # noqa: BLE001 - any loss of a step must reach its report
+            result = {
+                "result": None,
+                "traceback": [f"{type(error).__name__}: {error}"],
+                "taskid": taskid,
+            }
+        if taskid in self._second_try:
+            self._second_try[taskid].shutdown(wait=False)
+        self._taskresult[taskid] = result
+
+    def _clear_task(self, taskid: int) -> None:
+        super()._clear_task(taskid)
+        self._submitted.pop(taskid, None)
+
+    def stop_workers(self) -> None:
+        """Kill every worker at once, when the user interrupts."""
+        for pool in (self.pool, *self._second_try.values()):
+            for process in list((pool._processes or {}).values()):
+                with contextlib.suppress(OSError, ValueError):
+                    process.kill()
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,34 @@
+"""Memory that each step needs, from the size of its images."""
+
+__all__ = ["run_memory_gb", "step_memory_gb"]
+
+#: A worker with its libraries and compiled loops [GB].
+_BASE_GB = 0.35
+
+#: step: (volumes per echo, volumes in all), each of 4 bytes a voxel; measured maxima, rounded up.
+_VOLUMES = {
+    "prepare_phase": (3, 4),
+    "bet": (0, 8),
+    "mask1": (0, 8),
+    "map_r2star": (1, 6),
+    "remove_phase_offset": (3, 10),
+    "unwrap_phase": (3, 14),
+    "combine_echoes": (2, 6),
+    "weight_data": (2, 8),
+    "mask2": (0, 5),
+    "mask3": (0, 6),
+    "remove_background_field": (0, 16),
+    "invert_dipole_field": (0, 28),
+    "reference_chi": (0, 6),
+}
+
+
+def step_memory_gb(step: str, n_voxels: int, n_echoes: int) -> float:
+    """Return an upper estimate of the memory [GB] of one step."""
+    per_echo, fixed = _VOLUMES[step]
+    return round(_BASE_GB + 4e-9 * n_voxels * (per_echo * n_echoes + fixed), 3)
+
+
+def run_memory_gb(n_voxels: int, n_echoes: int) -> float:
+    """Return the estimate [GB] of the most demanding step of a run."""
+    return max(step_memory_gb(step, n_voxels, n_echoes) for step in _VOLUMES)

@@ -1,0 +1,307 @@
+"""The graph of one run: the steps of the paper's Supplementary S2 in their order."""
+
+import shutil
+from pathlib import Path
+
+import nipype.pipeline.engine as pe
+
+from qsmbids.config import Settings
+from qsmbids.execution import Execution
+from qsmbids.interfaces.background import RemoveBackgroundField
+from qsmbids.interfaces.field import CombineEchoes, MapR2Star, UnwrapPhase, WeightData
+from qsmbids.interfaces.inversion import InvertDipoleField
+from qsmbids.interfaces.masks import (
+    ConformMask,
+    ExtractBrain,
+    FillBackgroundMask,
+    FindReliablePhase,
+)
+from qsmbids.interfaces.phase import PreparePhase, RemovePhaseOffset
+from qsmbids.interfaces.reference import ReferenceChi
+from qsmbids.workflows.outputs import add_outputs
+from qsmbids.workflows.plan import RunPlan, workflow_name
+from qsmbids.workflows.resources import step_memory_gb
+
+__all__ = ["STEP_TITLES", "init_run_wf", "use_fsl"]
+
+#: Node name to what a person reads, in the order of the pipeline.
+STEP_TITLES = {
+    "prepare_phase": "phase to radians",
+    "bet": "brain extraction (FSL)",
+    "mask1": "Mask 1, brain",
+    "map_r2star": "R2* map",
+    "remove_phase_offset": "phase offset (MCPC-3D-S)",
+    "unwrap_phase": "unwrapping (ROMEO)",
+    "combine_echoes": "echo combination",
+    "weight_data": "data weights",
+    "mask2": "Mask 2, reliable phase",
+    "mask3": "Mask 3, holes filled",
+    "remove_background_field": "background field (V-SHARP)",
+    "invert_dipole_field": "dipole inversion (FANSI)",
+    "reference_chi": "reference",
+}
+
+
+def init_run_wf(
+    plan: RunPlan, settings: Settings, execution: Execution, bids_dir: Path, out_dir: Path
+) -> pe.Workflow:
+    """Build the graph of one run.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run, its acquisition parameters and an optional mask of the user.
+    settings : Settings
+        What decides the maps.
+    execution : Execution
+        Threads of a step and what is written.
+    bids_dir, out_dir : Path
+        Roots of the input and output datasets.
+
+    Returns
+    -------
+    Workflow
+        Nodes named as in :data:`STEP_TITLES`, and one ``save_<map>`` per output.
+
+    Notes
+    -----
+    With one echo there is no offset to remove; with fewer than three echoes the signal model
+    cannot be tested, so no relative residual is taken and no R2* map is made (two echoes: a map,
+    but no residual).
+    """
+    run, acquisition = plan.run, plan.acquisition
+    n_echoes = len(acquisition.echo_times)
+    echo_times = [float(t) for t in acquisition.echo_times]
+    threads = execution.omp_nthreads
+    workflow = pe.Workflow(name=workflow_name(run))
+
+    def node(interface: object, name: str, n_procs: int = 1) -> pe.Node:
+        return pe.Node(
+            interface,
+            name=name,
+            n_procs=n_procs,
+            mem_gb=step_memory_gb(name, acquisition.n_voxels, n_echoes),
+        )
+
+    prepare = node(
+        PreparePhase(
+            magnitude=[str(p) for p in run.magnitude],
+            phase=[str(p) for p in run.phase],
+            phase_units=acquisition.phase_units or "",
+            image_type=_words(acquisition.extra.get("ImageType")),
+            sign=settings.phase.sign,
+            manufacturer=acquisition.manufacturer or "",
+            n_threads=threads,
+        ),
+        "prepare_phase",
+        threads,
+    )
+    mask1 = _add_mask1(workflow, prepare, plan, settings, threads, node)
+
+    total = settings.total_field
+    phase_source, phase_field = prepare, "phase"
+    if n_echoes > 1 and total.phase_offset_correction != "none":
+        offset = node(
+            RemovePhaseOffset(
+                echo_times=echo_times, sigma_mm=total.phase_offset_smoothing_mm, n_threads=threads
+            ),
+            "remove_phase_offset",
+            threads,
+        )
+        workflow.connect(
+            [
+                (prepare, offset, [("phase", "phase"), ("magnitude", "magnitude")]),
+                (mask1, offset, [("mask", "mask")]),
+            ]
+        )
+        phase_source = offset
+
+    unwrap = node(
+        UnwrapPhase(echo_times=echo_times, weights=total.romeo_weights, n_threads=threads),
+        "unwrap_phase",
+        threads,
+    )
+    combine = node(
+        CombineEchoes(echo_times=echo_times, weighting=total.echo_weighting, n_threads=threads),
+        "combine_echoes",
+        threads,
+    )
+    weigh = node(
+        WeightData(
+            echo_times=echo_times, threshold=total.relative_residual_threshold, n_threads=threads
+        ),
+        "weight_data",
+        threads,
+    )
+    workflow.connect(
+        [
+            (phase_source, unwrap, [(phase_field, "phase")]),
+            (prepare, unwrap, [("magnitude", "magnitude")]),
+            (mask1, unwrap, [("mask", "mask")]),
+            (unwrap, combine, [("phase", "phase")]),
+            (prepare, combine, [("magnitude", "magnitude")]),
+            (mask1, combine, [("mask", "mask")]),
+            (prepare, weigh, [("phase", "phase"), ("magnitude", "magnitude")]),
+            (mask1, weigh, [("mask", "mask")]),
+            (combine, weigh, [("field", "field"), ("noise", "noise")]),
+        ]
+    )
+    if n_echoes > 1:
+        relax = node(
+            MapR2Star(
+                echo_times=echo_times, method=settings.relaxometry.method, n_threads=threads
+            ),
+            "map_r2star",
+            threads,
+        )
+        workflow.connect(
+            [
+                (prepare, relax, [("magnitude", "magnitude")]),
+                (mask1, relax, [("mask", "mask")]),
+            ]
+        )
+        if n_echoes > 2:
+            workflow.connect(relax, "r2star", weigh, "r2star")
+
+    _add_chi(workflow, mask1, unwrap, combine, weigh, plan, settings, threads, node)
+    add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
+    return workflow
+
+
+def _add_mask1(workflow, prepare, plan, settings, threads, node):  # type: ignore[no-untyped-def]
+    """Add Mask 1: the user's, FSL's, or the built-in BET's."""
+    masks = settings.masks
+    first_echo = masks.brain_extraction_image == "first-echo"
+
+    if plan.mask is not None:
+        mask1 = node(ConformMask(mask=str(plan.mask), origin=f"given: {plan.mask.name}"), "mask1")
+        workflow.connect(prepare, "combined_magnitude", mask1, "like")
+        return mask1
+    if use_fsl(settings):
+        from nipype.interfaces import fsl
+
+        bet = node(
+            fsl.BET(
+                frac=masks.fractional_intensity,
+                vertical_gradient=masks.threshold_gradient,
+                mask=True,
+                output_type="NIFTI_GZ",
+            ),
+            "bet",
+        )
+        mask1 = node(ConformMask(origin="FSL BET"), "mask1")
+        workflow.connect(bet, "mask_file", mask1, "mask")
+        workflow.connect(prepare, "combined_magnitude", mask1, "like")
+        target = bet, "in_file"
+    else:
+        mask1 = node(
+            ExtractBrain(
+                fractional_intensity=masks.fractional_intensity,
+                threshold_gradient=masks.threshold_gradient,
+                n_threads=threads,
+            ),
+            "mask1",
+            threads,
+        )
+        target = mask1, "magnitude"
+    if first_echo:
+        workflow.connect([(prepare, target[0], [(("magnitude", _first), target[1])])])
+    else:
+        workflow.connect(prepare, "combined_magnitude", *target)
+    return mask1
+
+
+def use_fsl(settings: Settings) -> bool:
+    """Return whether FSL's bet makes Mask 1."""
+    wanted = settings.masks.brain_extraction
+    return wanted == "fsl" or (wanted == "auto" and shutil.which("bet") is not None)
+
+
+def _add_chi(workflow, mask1, unwrap, combine, weigh, plan, settings, threads, node):  # type: ignore[no-untyped-def]
+    """Add Masks 2 to 4, background removal, inversion and reference."""
+    acquisition = plan.acquisition
+    masks, bfr, inv = settings.masks, settings.background_field, settings.dipole_inversion
+    mask2 = node(
+        FindReliablePhase(
+            measure=masks.reliable_phase,
+            quality_threshold=masks.quality_threshold,
+            inverse_noise_factor=masks.inverse_noise_factor,
+            residual_threshold=settings.total_field.relative_residual_threshold,
+        ),
+        "mask2",
+    )
+    mask3 = node(FillBackgroundMask(closing_mm=masks.closing_mm), "mask3")
+    background = node(
+        RemoveBackgroundField(
+            variant=bfr.vsharp_variant,
+            maximum_radius=bfr.maximum_radius,
+            minimum_radius=bfr.minimum_radius,
+            truncation=bfr.truncation,
+            remove_residual_b1_field=bfr.remove_residual_b1_field,
+            erode_before=bfr.erode_before,
+            erode_after=bfr.erode_after,
+            n_threads=threads,
+        ),
+        "remove_background_field",
+        threads,
+    )
+    invert = node(
+        InvertDipoleField(
+            b0_direction=[float(b) for b in acquisition.b0_direction],
+            centre_frequency=float(acquisition.centre_frequency_hz),
+            echo_time=float(acquisition.echo_times[-1]),
+            gradient_l1_penalty=inv.gradient_l1_penalty,
+            gradient_consistency=inv.gradient_consistency,
+            fidelity_consistency=inv.fidelity_consistency,
+            tolerance_percent=inv.tolerance_percent,
+            maximum_iterations=inv.maximum_iterations,
+            solver=inv.solver,
+            regularisation_weight=inv.regularisation_weight,
+            weak_harmonic=inv.weak_harmonic,
+            harmonic_constraint=inv.harmonic_constraint,
+            harmonic_consistency=inv.harmonic_consistency,
+            holes=inv.holes,
+            n_threads=threads,
+        ),
+        "invert_dipole_field",
+        threads,
+    )
+    reference = node(
+        ReferenceChi(method=settings.reference.region, region_name="brain (Mask 4)"),
+        "reference_chi",
+    )
+    workflow.connect(
+        [
+            (unwrap, mask2, [("quality", "quality")]),
+            (combine, mask2, [("noise", "noise")]),
+            (weigh, mask2, [("residual", "residual")]),
+            (mask1, mask2, [("mask", "mask")]),
+            (mask1, mask3, [("mask", "mask1")]),
+            (mask2, mask3, [("mask", "mask2")]),
+            (combine, background, [("field", "field")]),
+            (mask2, background, [("mask", "mask2")]),
+            (mask3, background, [("mask", "mask3")]),
+            (
+                background,
+                invert,
+                [
+                    ("local_field", "local_field"),
+                    ("mask4_filled", "mask"),
+                    ("mask4", "mask_holes"),
+                ],
+            ),
+            (weigh, invert, [("weights", "weights")]),
+            (invert, reference, [("chi", "chi")]),
+            (background, reference, [("mask4_filled", "mask"), ("mask4", "region")]),
+        ]
+    )
+
+
+def _words(image_type: object) -> list[str]:
+    """Return ImageType as a list of words, whatever the sidecar holds."""
+    return [str(word) for word in image_type] if isinstance(image_type, list) else []
+
+
+def _first(files: list[str]) -> str:
+    """Take the first echo (a connection function)."""
+    return files[0]

@@ -1,0 +1,219 @@
+"""Time, peak memory and FFT share of every step, on a dataset or on a phantom of any size.
+
+    python tests/benchmarks/bench_steps.py                         # built-in phantom, 1 mm
+    python tests/benchmarks/bench_steps.py BIDS_DIR --participant 01
+    python tests/benchmarks/bench_steps.py --shape 96 112 80 --voxel 2 2 2
+
+Each step is called once to compile its loops, then once more with the clock running.
+"""
+
+import argparse
+import contextlib
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.fft
+
+from qsmbids.config import load_settings
+from qsmbids.core.bet import bet
+from qsmbids.core.echo_combination import field_noise, noise_std, weighted_echo_average
+from qsmbids.core.fansi import fansi
+from qsmbids.core.masking import background_mask, erode, reliable_phase_mask
+from qsmbids.core.offset import mcpc3ds
+from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
+from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
+from qsmbids.core.relative_residual import relative_residual, residual_weight
+from qsmbids.core.relaxometry import r2star_map
+from qsmbids.core.romeo import unwrap_echoes
+from qsmbids.core.romeo_weights import quality_map
+from qsmbids.core.vsharp import vsharp
+from qsmbids.core.weights import sepia_weights
+
+
+class FftClock:
+    """Counts the transforms of ``scipy.fft`` and the time spent in them."""
+
+    def __init__(self):
+        self.seconds, self.calls = 0.0, 0
+        for name in ("rfftn", "irfftn"):
+            setattr(scipy.fft, name, self._timed(getattr(scipy.fft, name)))
+
+    def _timed(self, function):
+        def call(*args, **kwargs):
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds += time.perf_counter() - began
+                self.calls += 1
+
+        return call
+
+
+class Bench:
+    """Runs steps and prints a row for each."""
+
+    def __init__(self, repeat):
+        self.fft, self.repeat, self.total = FftClock(), repeat, 0.0
+        print(
+            f"{'step':<34}{'first s':>9}{'time s':>9}{'FFT s':>8}{'FFT %':>7}{'FFTs':>6}{'peak GB':>9}"
+        )
+
+    def __call__(self, name, function):
+        began = time.perf_counter()
+        result = function()
+        first = time.perf_counter() - began
+        took, fft, calls = first, 0.0, 0
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        for _ in range(self.repeat):
+            del result
+            fft, calls = self.fft.seconds, self.fft.calls
+            began = time.perf_counter()
+            result = function()
+            took = min(took, time.perf_counter() - began)
+            fft, calls = self.fft.seconds - fft, self.fft.calls - calls
+        self.total += took
+        share = 100 * fft / took if took else 0.0
+        print(
+            f"{name:<34}{first:>9.2f}{took:>9.2f}{fft:>8.2f}{share:>7.0f}{calls:>6d}{_peak_gb():>9.2f}",
+            flush=True,
+        )
+        return result
+
+
+def _peak_gb():
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return float("nan")
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1e6
+
+
+def _load(bids_dir, participant):
+    from qsmbids.io.layout import collect_runs
+    from qsmbids.io.metadata import read_acquisition
+    from qsmbids.io.nifti import read_echoes
+
+    runs, _ = collect_runs(bids_dir, participants=[participant] if participant else None)
+    run, acq = runs[0], read_acquisition(runs[0])
+    phase, _ = read_echoes(run.phase)
+    magnitude, _ = read_echoes(run.magnitude)
+    scale = detect_phase_scale(phase_statistics(phase), units=acq.phase_units)
+    phase = np.stack([to_radians(p, scale) for p in phase])
+    return (
+        phase,
+        magnitude,
+        acq.echo_times,
+        acq.voxel_size,
+        acq.b0_direction,
+        acq.centre_frequency_hz,
+    )
+
+
+def _simulate(shape, voxel):
+    phantom = make_phantom(tuple(shape), tuple(voxel))
+    times = (0.00525, 0.01108, 0.01691, 0.02274, 0.02857)
+    signal = multi_echo_signal(phantom, simulate_field(phantom, 3.0), times)
+    phase, magnitude = np.angle(signal).astype(np.float32), np.abs(signal).astype(np.float32)
+    return phase, magnitude, times, tuple(voxel), (0.0, 0.0, 1.0), 3.0 * 42.577478518e6
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bids_dir", nargs="?", type=Path)
+    parser.add_argument("--participant")
+    parser.add_argument("--shape", nargs=3, type=int, default=[192, 240, 168])
+    parser.add_argument("--voxel", nargs=3, type=float, default=[1.0, 1.0, 1.0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="timed repetitions; the least counts"
+    )
+    parser.add_argument("--preset", default="consensus-fansi")
+    args = parser.parse_args(argv)
+    data = (
+        _load(args.bids_dir, args.participant)
+        if args.bids_dir
+        else _simulate(args.shape, args.voxel)
+    )
+    phase, magnitude, times, voxel, b0_direction, frequency = data
+    settings, n = load_settings(args.preset), args.threads
+    inv, bfr = settings.dipole_inversion, settings.background_field
+    print(f"{phase.shape[1:]} voxels of {voxel} mm, {len(times)} echoes, {n} threads\n")
+    bench = Bench(args.repeat)
+    mask = bench("BET", lambda: bet(magnitude[0], voxel, n_threads=n))
+    bench("R2*", lambda: r2star_map(magnitude, times, mask, n_threads=n))
+    r2star = r2star_map(magnitude, times, mask, n_threads=n).r2star
+    clean, _ = bench(
+        "MCPC-3D-S", lambda: mcpc3ds(phase, magnitude, times, voxel, mask, n_threads=n)
+    )
+    quality = bench(
+        "ROMEO quality",
+        lambda: quality_map(
+            clean[0], magnitude=magnitude[0], phase2=clean[1], echo_times=times[:2], n_threads=n
+        ),
+    )
+    unwrapped = bench(
+        "ROMEO unwrapping", lambda: unwrap_echoes(clean, magnitude, times, mask, n_threads=n)
+    )
+    field = bench(
+        "echo combination", lambda: weighted_echo_average(unwrapped, magnitude, times, n_threads=n)
+    )
+    noise = bench(
+        "field noise",
+        lambda: field_noise(magnitude, times, noise_std(magnitude, mask)),
+    )
+    weights = bench(
+        "relative residual and weights",
+        lambda: sepia_weights(
+            noise,
+            mask,
+            residual_weight(
+                relative_residual(phase, magnitude, times, field, r2star, mask=mask, n_threads=n),
+                0.3,
+            ),
+        ),
+    )
+    mask3 = bench(
+        "Masks 2 and 3",
+        lambda: background_mask(
+            mask,
+            reliable_phase_mask(quality, settings.masks.quality_threshold),
+            closing_mm=settings.masks.closing_mm,
+            voxel_size=voxel,
+        ),
+    )
+    local, mask4 = bench(
+        f"V-SHARP {bfr.maximum_radius}..{bfr.minimum_radius}",
+        lambda: vsharp(
+            field,
+            erode(mask3, bfr.erode_before),
+            voxel,
+            max_radius=bfr.maximum_radius,
+            min_radius=bfr.minimum_radius,
+            n_threads=n,
+        ),
+    )
+    result = bench(
+        "FANSI weak harmonic",
+        lambda: fansi(
+            local,
+            mask4,
+            np.where(mask4, weights, np.float32(0)),
+            voxel,
+            b0_direction,
+            centre_frequency_hz=frequency,
+            echo_time=times[-1],
+            alpha1=inv.gradient_l1_penalty,
+            tol=inv.tolerance_percent,
+            max_iter=inv.maximum_iterations,
+            n_threads=n,
+        ),
+    )
+    print(f"\nFANSI: {result.n_iter} iterations; all steps {bench.total:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The layers of the package: imports point downwards only, and the core knows only numbers."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import qsmbids
+
+PACKAGE = Path(qsmbids.__file__).parent
+
+#: What each layer may import of the package.
+ALLOWED = {
+    "core": {"core", "units"},
+    "io": {"io", "core", "units", "errors", ""},
+    "interfaces": {"interfaces", "io", "core", "units", "errors", ""},
+    "workflows": {
+        "workflows",
+        "interfaces",
+        "io",
+        "core",
+        "units",
+        "errors",
+        "config",
+        "execution",
+        "",
+    },
+    "cli": {
+        "cli",
+        "workflows",
+        "reports",
+        "io",
+        "core",
+        "units",
+        "errors",
+        "config",
+        "execution",
+        "",
+    },
+}
+#: What the core may import from elsewhere.
+CORE_LIBRARIES = {"numpy", "scipy", "numba"}
+STANDARD = {
+    "__future__",
+    "collections",
+    "contextlib",
+    "dataclasses",
+    "enum",
+    "functools",
+    "itertools",
+    "math",
+    "typing",
+}
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+def _modules():
+    return [
+        pytest.param(layer, path, id=f"{layer}/{path.name}")
+        for layer in ALLOWED
+        for path in sorted((PACKAGE / layer).rglob("*.py"))
+    ]
+
+
+@pytest.mark.parametrize(("layer", "path"), _modules())
+def test_imports_point_downwards(layer, path):
+    for name in _imports(path):
+        top, _, rest = name.partition(".")
+        if top == "qsmbids":
+            assert rest.partition(".")[0] in ALLOWED[layer], f"{path.name} imports {name}"
+        elif layer == "core":
+            assert top in CORE_LIBRARIES | STANDARD, f"core/{path.name} imports {name}"
+
+
+def test_every_layer_is_checked():
+    folders = {p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
+    assert folders == set(ALLOWED)
