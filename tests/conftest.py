@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,3 +19,41 @@ def shared_dir() -> Path:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
+
+
+@pytest.fixture
+def qsmbids(capfd):
+    """Run the command line in this process; returns exit code, last line and everything said."""
+    from qsmbids.cli.run import main
+
+    def call(*args: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        try:
+            code = main([str(a) for a in args])
+        except SystemExit as stop:  # argparse
+            code = int(stop.code or 0)
+        out, err = capfd.readouterr()
+        last = out.strip().splitlines()[-1] if out.strip() else ""
+        return code, last, out + err
+
+    return call
+
+
+def write_small_dataset(folder: Path, **kwargs: object) -> Path:
+    """Write the demo head at 2 mm, small enough for a run in seconds."""
+    from qsmbids.io.phantom import write_phantom_dataset
+
+    options: dict = {"shape": (48, 56, 40), "voxel_size": (2.0, 2.0, 2.0), **kwargs}
+    return write_phantom_dataset(folder, **options)
+
+
+@pytest.fixture(scope="session")
+def small_dataset_source(tmp_path_factory) -> Path:
+    """One small dataset for the session; nobody writes to it."""
+    return write_small_dataset(tmp_path_factory.mktemp("small") / "bids")
+
+
+@pytest.fixture
+def small_dataset(small_dataset_source, tmp_path) -> Path:
+    """Return a copy of the small dataset that a test may break."""
+    return Path(shutil.copytree(small_dataset_source, tmp_path / "bids"))

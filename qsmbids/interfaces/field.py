@@ -32,6 +32,9 @@ class _EchoesInputs(BaseInterfaceInputSpec):
 
 
 class _UnwrapPhaseInputs(_EchoesInputs):
+    measured = EchoFilesIn(
+        "phase with its offset, for the quality of the whole image [rad]", mandatory=True
+    )
     weights = traits.Str("romeo3", usedefault=True, desc="ROMEO edge weights")
 
 
@@ -51,11 +54,13 @@ class UnwrapPhase(Step):
         phase, affine = read_echoes(inputs.phase)
         magnitude, _ = read_echoes(inputs.magnitude)
         mask = read_volume(inputs.mask, np.uint8).array > 0
-        several = len(phase) > 1
+        # removal of the offset leaves nothing outside Mask 1, where the quality is wanted too
+        measured, _ = read_echoes(inputs.measured[:2])
+        several = len(measured) > 1
         quality = quality_map(
-            phase[0],
+            measured[0],
             magnitude=magnitude[0],
-            phase2=phase[1] if several else None,
+            phase2=measured[1] if several else None,
             echo_times=inputs.echo_times[:2] if several else None,
             weights=inputs.weights,
             n_threads=inputs.n_threads,

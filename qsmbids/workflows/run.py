@@ -136,7 +136,7 @@ def init_run_wf(
     workflow.connect(
         [
             (phase_source, unwrap, [(phase_field, "phase")]),
-            (prepare, unwrap, [("magnitude", "magnitude")]),
+            (prepare, unwrap, [("magnitude", "magnitude"), ("phase", "measured")]),
             (mask1, unwrap, [("mask", "mask")]),
             (unwrap, combine, [("phase", "phase")]),
             (prepare, combine, [("magnitude", "magnitude")]),
