@@ -43,6 +43,7 @@ CORE_LIBRARIES = {"numpy", "scipy", "numba"}
 STANDARD = {
     "__future__",
     "collections",
+    "concurrent",
     "contextlib",
     "dataclasses",
     "enum",

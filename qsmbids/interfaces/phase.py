@@ -109,6 +109,7 @@ class _RemovePhaseOffsetInputs(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True, desc="Mask 1")
     echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     sigma_mm = traits.Float(7.0, usedefault=True, desc="smoothing of the offset [mm]")
+    refinements = traits.Int(2, usedefault=True, desc="of the smoothing")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
@@ -135,6 +136,7 @@ class RemovePhaseOffset(Step):
             mask.voxel_size,
             mask.array > 0,
             sigma_mm=inputs.sigma_mm,
+            refinements=inputs.refinements,
             n_threads=inputs.n_threads,
         )
         self._results["phase"] = [
@@ -147,6 +149,10 @@ class RemovePhaseOffset(Step):
         spread = float(np.std(offset[mask.array > 0]))
         self._results["record"] = record(
             f"phase offset removed by MCPC-3D-S (standard deviation {spread:.2f} rad in Mask 1)",
-            PhaseOffsetCorrection={"Name": "MCPC-3D-S", "SmoothingMm": inputs.sigma_mm},
+            PhaseOffsetCorrection={
+                "Name": "MCPC-3D-S",
+                "SmoothingMm": inputs.sigma_mm,
+                "Refinements": inputs.refinements,
+            },
         )
         return runtime

@@ -103,7 +103,10 @@ def init_run_wf(
     if n_echoes > 1 and total.phase_offset_correction != "none":
         offset = node(
             RemovePhaseOffset(
-                echo_times=echo_times, sigma_mm=total.phase_offset_smoothing_mm, n_threads=threads
+                echo_times=echo_times,
+                sigma_mm=total.phase_offset_smoothing_mm,
+                refinements=total.phase_offset_refinements,
+                n_threads=threads,
             ),
             "remove_phase_offset",
             threads,

@@ -152,7 +152,7 @@ def main(argv=None):
     quality = bench(
         "ROMEO quality",
         lambda: quality_map(
-            clean[0], magnitude=magnitude[0], phase2=clean[1], echo_times=times[:2], n_threads=n
+            phase[0], magnitude=magnitude[0], phase2=phase[1], echo_times=times[:2], n_threads=n
         ),
     )
     unwrapped = bench(

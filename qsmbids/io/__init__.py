@@ -1,0 +1,1 @@
+"""Files in and out: NIfTI volumes, BIDS datasets, their metadata and the derivatives."""

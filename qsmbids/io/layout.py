@@ -1,0 +1,305 @@
+"""Find the multi-echo runs of a BIDS dataset.
+
+pybids indexes the file names of the requested participants only. The entities are then parsed
+from the path *inside* the dataset, because pybids itself searches the absolute path and takes
+``/scratch/sub-99/bids/sub-01`` for participant 99. Sidecars are merged by
+:mod:`qsmbids.io.runs`, so that one malformed file is the problem of its own run alone.
+"""
+
+import difflib
+import os
+import re
+import shutil
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from qsmbids.errors import ConfigError, InputError
+from qsmbids.io.runs import (
+    RUN_ENTITIES,
+    SUFFIXES,
+    BidsFile,
+    NoRunError,
+    Problem,
+    Run,
+    Sidecars,
+    form_run,
+    run_label,
+)
+
+__all__ = ["Problem", "Run", "collect_runs", "list_participants", "list_sessions"]
+
+_FILTER_NAMES = (*list(RUN_ENTITIES)[1:], "echo", "suffix", "datatype", "extension")
+_MOUNT_HINT = "In a container, check that the dataset is bind-mounted (docker -v, apptainer -B)."
+
+
+def list_participants(bids_dir: str | Path) -> list[str]:
+    """Return the sorted participant labels of a dataset, without ``sub-``."""
+    return _folders(Path(bids_dir), "sub-")
+
+
+def list_sessions(bids_dir: str | Path, participant: str) -> list[str]:
+    """Return the sorted session labels of a participant, without ``ses-``."""
+    return _folders(Path(bids_dir) / f"sub-{participant.removeprefix('sub-')}", "ses-")
+
+
+def collect_runs(
+    bids_dir: str | Path,
+    *,
+    participants: Iterable[str] | None = None,
+    sessions: Iterable[str] | None = None,
+    filters: Mapping[str, Any] | None = None,
+    database_dir: str | Path | None = None,
+    complex_parts: bool = False,
+) -> tuple[list[Run], list[Problem]]:
+    """Return the runs of a dataset that QSM can use.
+
+    Parameters
+    ----------
+    bids_dir : path
+        Root of the dataset.
+    participants, sessions : iterable of str, optional
+        Labels, with or without ``sub-`` and ``ses-``; default all.
+    filters : mapping, optional
+        Content of a filter file, ``{"megre": {entity: value}}``. A value is a label, a list of
+        labels, None (the entity is absent) or "*" (it is present).
+    database_dir : path, optional
+        Folder of a pybids index of the whole dataset: used when it exists, else made.
+    complex_parts : bool
+        Also form runs of real and imaginary images; otherwise these are a problem.
+
+    Returns
+    -------
+    runs : list of Run
+        Sorted by label.
+    problems : list of Problem
+        Runs that cannot be formed, and participants without a run.
+
+    Raises
+    ------
+    InputError
+        The dataset, a participant or a session does not exist.
+    ConfigError
+        The filters are not understood.
+    """
+    root = Path(os.path.abspath(bids_dir))
+    accepted = _filters(filters)
+    wanted = _known_participants(root, participants)
+    chosen = _known_sessions(root, wanted, sessions)
+    sidecars: list[BidsFile] = []
+    groups: dict[tuple[str, ...], list[BidsFile]] = defaultdict(list)
+    for file in _index(root, wanted, database_dir):
+        entities = file.entities
+        if entities.get("extension") == ".json":
+            sidecars.append(file)
+        elif (
+            entities.get("subject") in wanted
+            and (chosen is None or entities.get("session") in chosen)
+            and _accepts(accepted, entities)
+        ):
+            key = [f"{k}-{v}" for k, v in file.naming.items() if k not in ("echo", "part")]
+            groups[(*key, file.suffix)].append(file)
+    runs: list[Run] = []
+    problems: list[Problem] = []
+    inherited = Sidecars(sidecars)
+    for images in groups.values():
+        try:
+            run = form_run(images, inherited, complex_parts)
+        except NoRunError as reason:
+            where = f"{run_label(images[0].naming)}_{images[0].suffix}"
+            problems.append(Problem(where, str(reason)))
+        else:
+            if run is not None:
+                runs.append(run)
+    scope = " in the sessions and filters given" if chosen is not None or accepted else ""
+    problems += _without_run(wanted, groups, runs, scope)
+    return sorted(runs, key=lambda run: (run.label, run.suffix)), sorted(problems)
+
+
+def _folders(parent: Path, prefix: str) -> list[str]:
+    """Return the labels of the subfolders ``prefix<label>``."""
+    try:
+        with os.scandir(parent) as entries:
+            return sorted(
+                entry.name.removeprefix(prefix)
+                for entry in entries
+                if re.fullmatch(prefix + "[a-zA-Z0-9+]+", entry.name) and entry.is_dir()
+            )
+    except FileNotFoundError as error:
+        raise InputError("does not exist", str(parent), _MOUNT_HINT) from error
+    except NotADirectoryError as error:
+        raise InputError("is not a folder", str(parent), "Name the root of a dataset.") from error
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", str(parent), _MOUNT_HINT) from error
+
+
+def _known_participants(root: Path, participants: Iterable[str] | None) -> set[str]:
+    found = list_participants(root)
+    if not found:
+        fix = f"Name the root of a BIDS dataset. {_MOUNT_HINT}"
+        raise InputError("holds no sub-<label> folder", str(root), fix)
+    if participants is None:
+        return set(found)
+    wanted = {str(label).removeprefix("sub-") for label in participants}
+    if unknown := sorted(wanted - set(found)):
+        raise InputError(
+            f"there is no participant {', '.join(unknown)}",
+            str(root),
+            f"Found {_shorten(found)}. {_MOUNT_HINT}",
+        )
+    return wanted
+
+
+def _known_sessions(
+    root: Path, wanted: Collection[str], sessions: Iterable[str] | None
+) -> set[str] | None:
+    if sessions is None:
+        return None
+    chosen = {str(label).removeprefix("ses-") for label in sessions}
+    found = {label for participant in wanted for label in list_sessions(root, participant)}
+    if unknown := sorted(chosen - found):
+        raise InputError(
+            f"there is no session {', '.join(unknown)}",
+            str(root),
+            f"Found {_shorten(sorted(found)) or 'no session folder at all'}.",
+        )
+    return chosen
+
+
+def _shorten(names: Sequence[str], limit: int = 10) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _without_run(
+    wanted: Collection[str],
+    groups: Mapping[tuple[str, ...], list[BidsFile]],
+    runs: Iterable[Run],
+    scope: str,
+) -> list[Problem]:
+    """Name the participants that have neither a run nor a problem of their own."""
+    seen = {run.subject for run in runs}
+    for images in groups.values():
+        if any("part" in image.naming or image.suffix == "MEGRE" for image in images):
+            seen.add(images[0].naming["subject"])
+    message = f"no {' or '.join(SUFFIXES)} images with part-phase were found{scope}"
+    return [Problem(f"sub-{label}", message) for label in wanted if label not in seen]
+
+
+def _index(
+    root: Path, participants: Collection[str], database_dir: str | Path | None
+) -> list[BidsFile]:
+    """Return the images and sidecars that may belong to a run."""
+    from bids.layout import BIDSLayout, BIDSLayoutIndexer  # 0.2 s that --help need not wait for
+    from bids.layout.models import Config
+    from bids.layout.utils import parse_file_entities
+
+    def new_index(labels: Collection[str] | None) -> Any:
+        ignore = [re.compile(_ignored(labels))]
+        indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
+        return BIDSLayout(str(root), validate=False, indexer=indexer)
+
+    if database_dir is None:
+        layout = new_index(participants)
+    else:
+        database = Path(os.path.abspath(database_dir))
+        if not (database / "layout_index.sqlite").exists():
+            _save(new_index(None), database)
+        layout = _load(BIDSLayout, root, database)
+    names = layout.get(
+        suffix=list(SUFFIXES), extension=[".nii", ".nii.gz", ".json"], return_type="filename"
+    )
+    known = list(Config.load("bids").entities.values())
+    files = []
+    for name in names:
+        inside = PurePosixPath(os.path.relpath(name, root))
+        parsed = parse_file_entities(f"/{inside}", entities=known)
+        files.append(BidsFile(Path(name), inside, {k: str(v) for k, v in parsed.items()}))
+    return files
+
+
+def _ignored(participants: Collection[str] | None) -> str:
+    """Return a pattern of all paths but sidecars and anat images of these participants."""
+    labels = "[^/]+"
+    if participants is not None:
+        labels = "(?:" + "|".join(re.escape(label) for label in participants) + ")"
+    within = r"[^/]+\.json|anat(?:/[^/]+)?"
+    kept = rf"[^/]+\.json|sub-{labels}(?:/(?:{within}|ses-[^/]+(?:/(?:{within}))?))?"
+    return rf"^(?!/(?:{kept})$)"
+
+
+def _save(layout: Any, database: Path) -> None:
+    """Save an index so that a job beside this one finds all of it or nothing."""
+    temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        layout.save(str(temporary), replace_connection=False)
+        database.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary / "layout_index.sqlite", database / "layout_index.sqlite")
+    except OSError as error:
+        raise InputError(
+            f"the index cannot be saved ({error.strerror})",
+            str(database),
+            "Choose another folder with --bids-database-dir.",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _load(layout_class: Any, root: Path, database: Path) -> Any:
+    fix = "Remove the folder to index the dataset again."
+    try:
+        layout = layout_class(database_path=str(database), validate=False)
+        if Path(layout.root) != root:
+            raise InputError(f"is the index of {layout.root}, not of {root}", str(database), fix)
+    except InputError:
+        raise
+    except Exception as error:  # whatever sqlalchemy makes of a damaged or foreign file
+        raise InputError("is no usable index of a dataset", str(database), fix) from error
+    return layout
+
+
+def _filters(filters: Mapping[str, Any] | None) -> dict[str, list[Any]]:
+    """Check a filter file and return the accepted values of each entity."""
+    if filters is None:
+        return {}
+    where = "BIDS filter file"
+    if not isinstance(filters, Mapping):
+        raise ConfigError("must be a JSON object", where, 'For example {"megre": {"run": "01"}}.')
+    _reject_unknown(filters, ("megre",), where)
+    query = filters.get("megre") or {}
+    if not isinstance(query, Mapping):
+        raise ConfigError("'megre' must be a JSON object", where, "Map entities to labels.")
+    _reject_unknown(query, _FILTER_NAMES, f"{where}, megre")
+    return {k: list(v) if isinstance(v, list | tuple) else [v] for k, v in query.items()}
+
+
+def _reject_unknown(given: Iterable[str], known: Sequence[str], where: str) -> None:
+    long_names = {short: name for name, short in RUN_ENTITIES.items()}
+    for name in given:
+        if name not in known:
+            close = [long_names.get(name, ""), *difflib.get_close_matches(name, known, n=1)]
+            guess = next((c for c in close if c in known), None)
+            hint = f"Did you mean '{guess}'? " if guess else ""
+            raise ConfigError(f"unknown key '{name}'", where, f"{hint}Known: {', '.join(known)}.")
+
+
+def _accepts(accepted: Mapping[str, list[Any]], entities: Mapping[str, str]) -> bool:
+    """Tell whether an image passes the filters; numbers match whatever their zeros."""
+    for name, values in accepted.items():
+        actual = entities.get(name)
+        if actual is None:
+            if None not in values:
+                return False
+            continue
+        prefix = f"{RUN_ENTITIES.get(name, name)}-"
+        labels = {str(value).removeprefix(prefix) for value in values if value is not None}
+        numbers = {int(label) for label in labels if label.isdigit()}
+        if not (
+            actual in labels
+            or "*" in labels
+            or (actual.isdigit() and name in ("run", "echo", "chunk") and int(actual) in numbers)
+        ):
+            return False
+    return True

@@ -1,0 +1,70 @@
+"""Find the mask that a user supplies for a run."""
+
+import re
+from pathlib import Path
+
+from qsmbids.errors import InputError
+from qsmbids.io.runs import RUN_ENTITIES, Run
+
+__all__ = ["find_mask"]
+
+_IMAGE = (".nii", ".nii.gz")
+
+
+def find_mask(source: Path, run: Run) -> Path:
+    """Return the mask of a run: an image itself, or the one in a derivative dataset.
+
+    Parameters
+    ----------
+    source : Path
+        A NIfTI file, or a BIDS derivative with files ``*_mask.nii[.gz]``.
+    run : Run
+        Every entity that a mask's name has in common with raw names must agree with it.
+
+    Raises
+    ------
+    InputError
+        Nothing fits, or more than one does.
+    """
+    if source.is_file():
+        if not source.name.endswith(_IMAGE):
+            raise InputError("is not a NIfTI image", str(source), "Give a .nii or .nii.gz file.")
+        return source
+    if not source.is_dir():
+        raise InputError("does not exist", str(source), "Check --mask.")
+    folder = source / f"sub-{run.subject}"
+    found = [p for p in sorted(folder.rglob("*_mask.nii*")) if _fits(p.name, run)]
+    brain = [p for p in found if re.search(r"_(?:label|desc)-brain(?:_|$)", p.name)]
+    chosen = [p for p in brain if "_desc-mask1_" in p.name] or brain or found
+    closest = max((_shared(p.name) for p in chosen), default=0)
+    chosen = [p for p in chosen if _shared(p.name) == closest]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(p.name for p in chosen[:4])
+    if chosen:
+        raise InputError(
+            f"several masks fit {run.label}: {names}",
+            str(source),
+            "Name the brain mask with desc-brain, or give the file itself.",
+        )
+    raise InputError(
+        f"no mask fits {run.label}", str(source), f"Expected {folder.name}/**/*_mask.nii.gz there."
+    )
+
+
+def _entities(name: str) -> dict[str, str]:
+    return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([^_]+)", name))
+
+
+def _fits(name: str, run: Run) -> bool:
+    """Return whether no raw entity of the mask's name contradicts the run."""
+    given = _entities(name)
+    return all(
+        str(run.entities.get(entity, "")) == given[key]
+        for entity, key in RUN_ENTITIES.items()
+        if key in given
+    )
+
+
+def _shared(name: str) -> int:
+    return sum(key in _entities(name) for key in RUN_ENTITIES.values())

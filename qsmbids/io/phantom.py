@@ -1,0 +1,357 @@
+"""Write the simulated head as a raw BIDS dataset, with its truth in ``derivatives/truth``."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from qsmbids.core.dipole import b0_direction_from_affine
+from qsmbids.core.phantom import (
+    TISSUES,
+    Phantom,
+    make_phantom,
+    multi_echo_signal,
+    simulate_field,
+)
+from qsmbids.io.write import write_json, write_text, write_volume
+from qsmbids.units import centre_frequency_hz
+
+__all__ = [
+    "DEFAULT_ECHO_TIMES",
+    "ENCODINGS",
+    "write_phantom_dataset",
+]
+
+DEFAULT_ECHO_TIMES = (0.004, 0.010, 0.016, 0.022, 0.028)
+BIDS_VERSION = "1.10.0"
+MAGNITUDE_SCALE = 1000.0  # stored number of grey matter at TE = 0
+README = """\
+# Simulated multi-echo gradient echo scan of a head
+
+No person was scanned. Ellipsoids of known magnetic susceptibility stand for brain tissue, skull,
+air cavities, veins and a calcification; their field, signal, noise and phase offset were
+computed by qsmbids (`qsmbids-demo`). Sidecars name a manufacturer only because the encoding of the
+phase follows that manufacturer. The truth is in `derivatives/truth`.
+"""
+
+Complex = npt.NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One stored image of an echo: the ``part`` entity, numbers, header scaling, units."""
+
+    part: str
+    numbers: npt.NDArray
+    slope: float | None = None
+    intercept: float = 0.0
+    units: str | None = None
+
+
+def _magnitude(signal: Complex) -> _Part:
+    scaled = np.rint(np.abs(signal) * MAGNITUDE_SCALE).clip(0, 32767)
+    return _Part("mag", scaled.astype(np.int16))
+
+
+def _levels(signal: Complex) -> npt.NDArray[np.int16]:
+    """Phase in 4096 levels; level 2048 is zero and the circle closes after 4095."""
+    levels = np.rint(np.angle(signal) * (2048.0 / math.pi)).astype(np.int16) + np.int16(2048)
+    return levels & np.int16(4095)
+
+
+def _siemens(signal: Complex) -> list[_Part]:
+    numbers = _levels(signal).astype(np.uint16)
+    return [_magnitude(signal), _Part("phase", numbers, units="arbitrary")]
+
+
+def _siemens_signed(signal: Complex) -> list[_Part]:
+    phase = _Part("phase", _levels(signal), slope=2.0, intercept=-4096.0, units="arbitrary")
+    return [_magnitude(signal), phase]
+
+
+def _milliradians(signal: Complex) -> list[_Part]:
+    numbers = np.rint(np.angle(signal) * 1000.0).astype(np.int16)
+    return [_magnitude(signal), _Part("phase", numbers, units="arbitrary")]
+
+
+def _float(signal: Complex) -> list[_Part]:
+    return [_magnitude(signal), _Part("phase", np.angle(signal), units="rad")]
+
+
+def _ge(signal: Complex) -> list[_Part]:
+    """Opposite phase, and every second slice negated, as real and imaginary images."""
+    alternating = (-1.0) ** np.arange(signal.shape[2])
+    stored = np.conj(signal) * alternating * MAGNITUDE_SCALE
+    return [
+        _Part("real", np.rint(stored.real).astype(np.int16)),
+        _Part("imag", np.rint(stored.imag).astype(np.int16)),
+    ]
+
+
+#: How an echo is stored, and the manufacturer that stores it so.
+ENCODINGS: dict[str, tuple[str, Callable[[Complex], list[_Part]]]] = {
+    "siemens": ("Siemens", _siemens),
+    "siemens-signed": ("Siemens", _siemens_signed),
+    "milliradians": ("Philips", _milliradians),
+    "float": ("Philips", _float),
+    "ge": ("GE", _ge),
+}
+
+
+def write_phantom_dataset(
+    folder: str | Path,
+    *,
+    subject: str = "demo",
+    session: str | None = None,
+    run: int | None = None,
+    encoding: str = "siemens",
+    shape: tuple[int, int, int] = (96, 112, 80),
+    voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    tilt_degrees: float = 0.0,
+    echo_times: Sequence[float] = DEFAULT_ECHO_TIMES,
+    b0_tesla: float = 3.0,
+    readout: str = "monopolar",
+    noise_std: float = 0.02,
+    seed: int = 1,
+    truth: bool = True,
+    n_threads: int = 1,
+) -> Path:
+    """Write one scan of the simulated head; call again to add sessions, runs or subjects.
+
+    Parameters
+    ----------
+    folder : path
+        Root of the dataset; made if it does not exist.
+    subject, session : str
+        Labels without ``sub-`` and ``ses-``.
+    run : int, optional
+        Index of the run; leaves ``run-`` out if not given.
+    encoding : {"siemens", "siemens-signed", "milliradians", "float", "ge"}
+        Numbers of the phase images; ``"ge"`` writes real and imaginary images of
+        opposite sign with alternating slices.
+    shape, voxel_size : (3,) tuple
+        Voxels and their size [mm]; the head fills the field of view.
+    tilt_degrees : float
+        Rotation of the slab about the left-right axis; B0 stays along scanner z.
+    echo_times : sequence of float
+        [s].
+    b0_tesla : float
+        [T].
+    readout : {"monopolar", "bipolar"}
+        Bipolar adds a phase ramp of alternating sign along the first axis.
+    noise_std : float
+        Relative to the signal of grey matter at TE = 0.
+    seed : int
+        Of the cortex folding and the noise.
+    truth : bool
+        Write ``derivatives/truth`` as well: susceptibility [ppm], R2* [1/s], brain mask, tissue
+        labels, total and local field [Hz].
+    n_threads : int
+        Threads of the transforms.
+
+    Returns
+    -------
+    Path
+        The root of the dataset.
+
+    Raises
+    ------
+    ValueError
+        Unknown encoding or readout, a label that BIDS does not allow, or no echo.
+    """
+    if encoding not in ENCODINGS:
+        raise ValueError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
+    if readout not in ("monopolar", "bipolar"):
+        raise ValueError(f"the readout is monopolar or bipolar, not '{readout}'")
+    for label in (subject, session):
+        if label is not None and not label.isalnum():
+            raise ValueError(f"'{label}' is no BIDS label: letters and digits only")
+
+    root = Path(folder)
+    affine = _tilted_affine(shape, voxel_size, tilt_degrees)
+    b0 = b0_direction_from_affine(affine)
+    phantom = make_phantom(shape, voxel_size, b0_direction=b0, seed=seed)
+    total, local = simulate_field(phantom, b0_tesla=b0_tesla, n_threads=n_threads)
+    signal = multi_echo_signal(
+        phantom,
+        total,
+        echo_times,
+        b0_tesla=b0_tesla,
+        noise_std=noise_std,
+        bipolar_rad=1.5 if readout == "bipolar" else 0.0,
+        seed=seed,
+    )
+    manufacturer, encode = ENCODINGS[encoding]
+    scan = {
+        "Manufacturer": manufacturer,
+        "ManufacturersModelName": "simulated",
+        "PulseSequenceType": "Multi-echo gradient echo",
+        "PulseSequenceDetails": f"simulated, {readout} readout",
+        "MRAcquisitionType": "3D",
+        "MagneticFieldStrength": b0_tesla,
+        "ImagingFrequency": centre_frequency_hz(b0_tesla) * 1e-6,
+        "FlipAngle": 15,
+        "RepetitionTimeExcitation": math.ceil(1000.0 * max(echo_times) + 5.0) / 1000.0,
+    }
+    stem = _stem(subject, session, run)
+    anat = _folder(root, subject, session, "anat")
+    for index, (te, echo) in enumerate(zip(echo_times, signal, strict=True), start=1):
+        for part in encode(echo):
+            sidecar = {**scan, "EchoTime": float(te), "EchoNumber": index}
+            if part.units:
+                sidecar["Units"] = part.units
+            path = anat / f"{stem}_echo-{index}_part-{part.part}_MEGRE"
+            _save(path, part.numbers, affine, sidecar, slope=part.slope, intercept=part.intercept)
+    write_json(root / "dataset_description.json", _description("qsmbids demo head", "raw"))
+    write_text(root / "README.md", README)
+    _add_participant(root / "participants.tsv", subject)
+    if truth:
+        fields = {"total": total, "local": local}
+        names = (subject, session, run)
+        _write_truth(root / "derivatives" / "truth", names, phantom, fields, affine, b0_tesla)
+    return root
+
+
+def _tilted_affine(
+    shape: tuple[int, int, int], voxel_size: tuple[float, float, float], tilt_degrees: float
+) -> npt.NDArray[np.float64]:
+    """Voxel to scanner, RAS, with the middle of the slab at the isocentre."""
+    angle = math.radians(tilt_degrees)
+    sine, cosine = math.sin(angle), math.cos(angle)
+    rotation = np.array([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
+    affine = np.eye(4)
+    affine[:3, :3] = rotation * np.asarray(voxel_size, dtype=float)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(shape) - 1) / 2.0)
+    return affine
+
+
+def _stem(subject: str, session: str | None, run: int | None) -> str:
+    parts = [f"sub-{subject}"]
+    if session is not None:
+        parts.append(f"ses-{session}")
+    if run is not None:
+        parts.append(f"run-{run}")
+    return "_".join(parts)
+
+
+def _folder(root: Path, subject: str, session: str | None, datatype: str) -> Path:
+    path = root / f"sub-{subject}"
+    if session is not None:
+        path /= f"ses-{session}"
+    path /= datatype
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _save(
+    path: Path,
+    numbers: npt.NDArray,
+    affine: npt.NDArray[np.float64],
+    sidecar: dict[str, Any],
+    *,
+    slope: float | None = None,
+    intercept: float = 0.0,
+) -> None:
+    """Write ``path``.nii.gz with the numbers as they are stored, and ``path``.json."""
+    if slope is None:
+        write_volume(f"{path}.nii.gz", numbers, affine)
+    else:
+        image = nib.Nifti1Image(numbers, affine)
+        image.header.set_xyzt_units("mm", "sec")
+        image.set_qform(affine, code=1)
+        image.set_sform(affine, code=1)
+        image.header.set_slope_inter(slope, intercept)  # does not touch the numbers
+        nib.save(image, f"{path}.nii.gz")
+    write_json(f"{path}.json", sidecar)
+
+
+def _write_truth(
+    root: Path,
+    names: tuple[str, str | None, int | None],
+    phantom: Phantom,
+    fields: dict[str, npt.NDArray[np.float32]],
+    affine: npt.NDArray[np.float64],
+    b0_tesla: float,
+) -> None:
+    """Write what a reconstruction should find as a derivative dataset."""
+    subject, session, _ = names
+    stem = _stem(*names)
+    anat = _folder(root, subject, session, "anat")
+    fmap = _folder(root, subject, session, "fmap")
+    scan = {
+        "SkullStripped": True,
+        "MagneticFieldStrength": b0_tesla,
+        "ImagingFrequency": centre_frequency_hz(b0_tesla) * 1e-6,
+    }
+
+    def save(path: Path, numbers: npt.NDArray, **sidecar: object) -> None:
+        _save(path, numbers, affine, {**scan, **sidecar})
+
+    mask = phantom.mask
+    save(
+        anat / f"{stem}_desc-truth_Chimap",
+        np.where(mask, phantom.chi_brain, 0).astype(np.float32),
+        Units="ppm",
+        Description="True susceptibility relative to water",
+    )
+    save(
+        anat / f"{stem}_R2starmap",
+        (np.where(mask, phantom.r2star, 0) * (b0_tesla / 3.0)).astype(np.float32),
+        Units="1/s",
+        Description="True R2*",
+    )
+    _save(
+        anat / f"{stem}_label-brain_desc-truth_mask",
+        mask.astype(np.uint8),
+        affine,
+        {"Type": "Brain", "Description": "Brain with the cerebrospinal fluid around it"},
+    )
+    _save(
+        anat / f"{stem}_desc-truth_dseg",
+        phantom.labels,
+        affine,
+        {
+            "Description": "Tissue that holds most of each voxel; 0 is air",
+            "chi": {"Description": "True susceptibility relative to water", "Units": "ppm"},
+        },
+    )
+    rows = "".join(f"{t.label}\t{t.name}\t{t.chi}\n" for t in TISSUES)
+    write_text(anat / f"{stem}_desc-truth_dseg.tsv", "index\tname\tchi\n" + rows)
+    for name, field in fields.items():
+        save(
+            fmap / f"{stem}_desc-{name}_fieldmap",
+            np.where(mask, field, 0).astype(np.float32),
+            Units="Hz",
+            Description=f"True {name} field",
+        )
+    save(
+        fmap / f"{stem}_magnitude",
+        (phantom.s0 * MAGNITUDE_SCALE).astype(np.int16),
+        SkullStripped=False,
+        Description="Signal at an echo time of zero without noise",
+    )
+    description = _description("qsmbids demo head: truth", "derivative")
+    description["GeneratedBy"] = [{"Name": "qsmbids", "Description": "qsmbids.io.phantom"}]
+    write_json(root / "dataset_description.json", description)
+
+
+def _description(name: str, dataset_type: str) -> dict[str, Any]:
+    return {
+        "Name": name,
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": dataset_type,
+        "License": "CC0",
+        "Authors": ["The qsmbids developers", "simulated, no person was scanned"],
+    }
+
+
+def _add_participant(path: Path, subject: str) -> None:
+    """Keep the participants that are there and add one."""
+    known = set(path.read_text(encoding="utf-8").split()[1:]) if path.exists() else set()
+    rows = sorted(known | {f"sub-{subject}"})
+    write_text(path, "\n".join(["participant_id", *rows, ""]))

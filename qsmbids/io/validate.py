@@ -1,0 +1,205 @@
+"""Run the BIDS validator and keep what concerns the requested participants."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qsmbids.errors import InputError
+
+__all__ = ["Issue", "ValidationResult", "default_config", "validate_dataset"]
+
+VALIDATOR = "bids-validator-deno"
+_SKIP = "Use --skip-bids-validation to continue without it."
+#: Folders of other modalities; an error there does not concern susceptibility mapping.
+_OTHER = re.compile(
+    r"/sub-[^/]+/(?:ses-[^/]+/)?(?:beh|dwi|eeg|emg|fmap|func|ieeg|meg|micr|motion|mrs|nirs|perf|pet)/"
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Issue:
+    """All findings of one kind.
+
+    Attributes
+    ----------
+    code, sub_code : str
+        As the validator names them.
+    message : str
+        What the code means.
+    locations : tuple of str
+        Paths from the root of the dataset.
+    """
+
+    code: str
+    sub_code: str
+    message: str
+    locations: tuple[str, ...]
+
+    def __str__(self) -> str:
+        name = f"{self.code} ({self.sub_code})" if self.sub_code else self.code
+        more = f" and {len(self.locations) - 3} more" if len(self.locations) > 3 else ""
+        return f"{name}: {self.message} [{', '.join(self.locations[:3])}{more}]"
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """What the validator found for the requested participants.
+
+    Attributes
+    ----------
+    errors : list of Issue
+        Grouped by code.
+    n_warnings : int
+        Warnings, and errors in folders of other modalities.
+    version : str
+        Of the validator's schema.
+    """
+
+    errors: list[Issue]
+    n_warnings: int
+    version: str
+
+
+def default_config() -> Path:
+    """Return the configuration that qsmbids ships, of the wheel or of a source tree."""
+    package = Path(__file__).resolve().parents[1]
+    name = "bids_validator_config.json"
+    for folder in (package / "data", package.parent):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{name} is missing", str(package), "Install qsmbids again.")
+
+
+def validate_dataset(
+    bids_dir: str | Path,
+    config: str | Path | None = None,
+    participants: Collection[str] | None = None,
+    *,
+    all_modalities: bool = False,
+    timeout_s: float = 600.0,
+) -> ValidationResult:
+    """Validate a dataset.
+
+    Parameters
+    ----------
+    bids_dir : path
+        Root of the dataset.
+    config : path, optional
+        Configuration of the validator; default :func:`default_config`.
+    participants : collection of str, optional
+        Keep findings on these participants and on the dataset as a whole. The validator itself
+        cannot be restricted.
+    all_modalities : bool
+        Count errors in folders other than ``anat`` too; wanted for the outputs, not for raw data.
+    timeout_s : float
+        When to give up [s].
+
+    Returns
+    -------
+    ValidationResult
+
+    Raises
+    ------
+    InputError
+        The dataset does not exist, or the validator is absent, too slow or broken.
+    """
+    root = Path(os.path.abspath(bids_dir))
+    if not root.is_dir():
+        fix = "Check the path and the bind mounts of the container."
+        raise InputError("is not a folder", str(root), fix)
+    report = _run(_executable(), root, Path(config) if config else default_config(), timeout_s)
+    labels = None if participants is None else {p.removeprefix("sub-") for p in participants}
+    errors: dict[tuple[str, str], list[str]] = defaultdict(list)
+    n_warnings = 0
+    for issue in report["issues"]["issues"]:
+        location = str(issue.get("location") or "/")
+        if not _concerns(location, labels) or issue.get("severity") == "ignore":
+            continue
+        counts = all_modalities or not _OTHER.match(location)
+        if issue.get("severity") == "error" and counts:
+            errors[issue["code"], issue.get("subCode") or ""].append(location)
+        else:
+            n_warnings += 1
+    messages = report["issues"].get("codeMessages", {})
+    return ValidationResult(
+        errors=list(_grouped(errors, messages)),
+        n_warnings=n_warnings,
+        version=str(report.get("summary", {}).get("schemaVersion", "")),
+    )
+
+
+def _grouped(
+    errors: dict[tuple[str, str], list[str]], messages: dict[str, str]
+) -> Iterable[Issue]:
+    for (code, sub_code), locations in sorted(errors.items()):
+        message = " ".join(str(messages.get(code, "")).split())
+        yield Issue(code, sub_code, message, tuple(sorted(set(locations))))
+
+
+def _concerns(location: str, labels: Collection[str] | None) -> bool:
+    """Tell whether a finding is about the dataset as a whole or one of the participants."""
+    of = re.match(r"/sub-([a-zA-Z0-9+]+)(?:[/_]|$)", location)
+    return labels is None or of is None or of[1] in labels
+
+
+def _executable() -> str:
+    """Return the validator beside this Python, else on the PATH."""
+    found = shutil.which(VALIDATOR, path=str(Path(sys.executable).parent)) or shutil.which(
+        VALIDATOR
+    )
+    if found is None:
+        raise InputError(
+            "the BIDS validator is not installed",
+            VALIDATOR,
+            f"Install it with 'pip install {VALIDATOR}'. {_SKIP}",
+        )
+    return found
+
+
+def _run(executable: str, root: Path, config: Path, timeout_s: float) -> dict[str, Any]:
+    """Return the report; the exit status only repeats what it says."""
+    with tempfile.TemporaryDirectory(prefix="qsmbids-validator-") as folder:
+        out = Path(folder) / "report.json"
+        command = [executable, "--format", "json", "-c", str(config), "-o", str(out), str(root)]
+        # its cache must not go to a home that may be read-only; colours would spoil the messages
+        environment = {**os.environ, "DENO_DIR": folder, "NO_COLOR": "1"}
+        try:
+            done = subprocess.run(  # noqa: S603 (a list of arguments, no shell)
+                command,
+                capture_output=True,
+                timeout=timeout_s,
+                env=environment,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InputError(
+                f"the BIDS validator did not finish within {timeout_s:g} s", str(root), _SKIP
+            ) from error
+        except OSError as error:
+            raise InputError(
+                f"the BIDS validator cannot be started ({error.strerror})", executable, _SKIP
+            ) from error
+        try:
+            report = json.loads(out.read_text(encoding="utf-8"))
+            report["issues"]["issues"]  # the shape that is relied on
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            said = _COLOUR.sub("", done.stderr).strip().splitlines()
+            detail = f": {said[0]}" if said else ""
+            raise InputError(
+                f"the BIDS validator gave no report (exit status {done.returncode}){detail}",
+                str(root),
+                _SKIP,
+            ) from error
+    return dict(report)

@@ -1,0 +1,160 @@
+"""Write files atomically, and NIfTI volumes so that the same content gives the same bytes.
+
+Every file is written beside its final name and then moved there: readers never see half a file.
+A file whose content would not change is left alone, with its time stamp.
+"""
+
+import contextlib
+import errno
+import json
+import math
+import os
+import uuid
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from qsmbids.errors import OutputError
+
+__all__ = ["write_json", "write_text", "write_volume"]
+
+_GZIP = 31  # window bits by which zlib writes the gzip container
+
+
+def write_volume(
+    path: str | Path,
+    array: npt.NDArray,
+    affine: npt.ArrayLike,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    compress_level: int = 1,
+    code: int = 1,
+) -> Path:
+    """Write one volume; the same content gives the same bytes.
+
+    Parameters
+    ----------
+    path : path
+        ``.nii`` or ``.nii.gz``; its folder is made when it is missing.
+    array : (X, Y, Z) ndarray
+    affine : (4, 4) array_like
+        Voxel to scanner RAS+ [mm], stored as sform and qform.
+    dtype : dtype, optional
+        Default: uint8 for bool, float32 for floats, int32 for 64-bit integers, else unchanged.
+    compress_level : int
+        1 (fast) to 9; maps of noise hardly gain from more than 1.
+    code : int
+        NIfTI code of both transforms; 1 is scanner space.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written; no temporary file stays behind.
+    """
+    path = Path(path)
+    if array.ndim != 3 or not path.name.endswith((".nii", ".nii.gz")):
+        raise ValueError(f"{path.name}: {array.ndim}-D array; 3-D to .nii or .nii.gz is written")
+    stored = _on_disk(np.dtype(dtype) if dtype is not None else None, array)
+    header = nib.Nifti1Header(endianness="<")
+    header.set_data_dtype(stored.dtype)
+    header.set_data_shape(stored.shape)
+    header.set_qform(np.asarray(affine, dtype=float), code=code)
+    header.set_sform(np.asarray(affine, dtype=float), code=code)
+    header.set_xyzt_units("mm", "sec")
+    header["magic"] = b"n+1"
+    header["vox_offset"] = 352  # the header and four zero bytes: no extensions
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    content = header.binaryblock + bytes(4) + stored.tobytes(order="F")
+    if path.name.endswith(".gz"):
+        # zlib's own gzip container holds neither a time nor a file name
+        packer = zlib.compressobj(compress_level, zlib.DEFLATED, _GZIP)
+        content = packer.compress(content) + packer.flush()
+    return _write_bytes(path, content)
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
+    """Write a JSON file atomically, with the keys in the order given; see :func:`write_volume`.
+
+    What is not finite becomes null, for JSON has no NaN.
+    """
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    return write_text(path, text + "\n")
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text file (UTF-8) atomically; see :func:`write_volume`."""
+    return _write_bytes(Path(path), text.encode())
+
+
+def _on_disk(dtype: np.dtype | None, array: npt.NDArray) -> npt.NDArray:
+    """Cast to the type on disk, little endian."""
+    wanted = dtype if dtype is not None else array.dtype
+    if wanted.kind == "b":
+        wanted = np.dtype(np.uint8)
+    elif dtype is None and wanted.kind == "f":
+        wanted = np.dtype(np.float32)
+    elif dtype is None and wanted.itemsize > 4:
+        wanted = np.dtype(np.int32)
+    return array.astype(wanted.newbyteorder("<"), copy=False)
+
+
+def _plain(value: Any) -> Any:
+    """Turn what JSON does not know into what it does."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def _write_bytes(path: Path, content: bytes) -> Path:
+    """Move a complete file into place, unless it already has this content."""
+    temporary = path.with_name(f".{path.name[:120]}.{uuid.uuid4().hex}.tmp")
+    try:
+        if _has_content(path, content):
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+            os.replace(temporary, path)
+        except BaseException:  # also on Ctrl-C: never leave a temporary behind
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _unwritable(path, error, len(content)) from error
+    return path
+
+
+def _has_content(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:  # absent, or not to be read: then write it
+        return False
+
+
+def _unwritable(path: Path, error: OSError, size: int) -> OutputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        fix = f"It needs {size / 2**20:.1f} MiB; free some space or raise the quota."
+        return OutputError("cannot be written, the disk or the quota is full", str(path), fix)
+    if error.errno == errno.EROFS:
+        fix = "Choose another output folder, or mount it without ':ro'."
+        return OutputError("cannot be written, the file system is read-only", str(path), fix)
+    if isinstance(error, PermissionError):
+        fix = "Check the owner and the permissions of the folder, and the user of the container."
+        return OutputError("may not be written", str(path), fix)
+    return OutputError(f"cannot be written ({error.strerror})", str(path), "Check the folder.")

@@ -1,0 +1,264 @@
+"""A dataset in, valid derivatives out, through the real command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from qsmbids.io.truth import compare_with_truth
+from qsmbids.io.validate import validate_dataset
+
+LEVELS = {
+    "minimal": {
+        "anat/desc-wholebrain_Chimap",
+        "anat/label-brain_desc-mask4_mask",
+        "anat/label-brain_desc-mask4noholes_mask",
+        "fmap/magnitude",
+        "fmap/desc-local_fieldmap",
+    },
+    "standard": {
+        "anat/R2starmap",
+        "anat/T2starmap",
+        "anat/S0map",
+        "anat/label-brain_desc-mask1_mask",
+        "anat/label-brain_desc-mask2_mask",
+        "anat/label-brain_desc-mask3_mask",
+        "anat/desc-phasequality_probseg",
+        "anat/part-mag_desc-rss_T2starw",
+        "fmap/desc-total_fieldmap",
+    },
+    "full": {
+        "anat/desc-unreferenced_Chimap",
+        "anat/part-phase_desc-offset_T2starw",
+        "fmap/desc-background_fieldmap",
+        "fmap/desc-noise_fieldmap",
+        *(f"anat/echo-{e}_part-phase_desc-unwrapped_MEGRE" for e in range(1, 6)),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def finished(small_dataset_source, tmp_path_factory):
+    """A run of everything but the last iterations, at the highest useful output level."""
+    from qsmbids.cli.run import main
+
+    out = tmp_path_factory.mktemp("finished") / "out"
+    work = out.parent / "work"
+    code = main(
+        [str(small_dataset_source), str(out), "participant", "--nprocs", "1"]
+        + ["--output-level", "full", "--work-dir", str(work), "--skip-bids-validation"]
+    )
+    assert code == 0
+    return small_dataset_source, out
+
+
+def _volume(out, name):
+    folder, _, stem = name.partition("/")
+    return np.asarray(nib.load(out / "sub-demo" / folder / f"sub-demo_{stem}.nii.gz").dataobj)
+
+
+def _sidecar(out, name):
+    folder, _, stem = name.partition("/")
+    return json.loads((out / "sub-demo" / folder / f"sub-demo_{stem}.json").read_text())
+
+
+def test_the_files_are_exactly_those_of_the_documented_tree(finished):
+    _, out = finished
+    found = {
+        f"{p.parent.name}/{p.name.removeprefix('sub-demo_').removesuffix('.nii.gz')}"
+        for p in (out / "sub-demo").rglob("*.nii.gz")
+    }
+    assert found == set().union(*LEVELS.values())
+    assert not [p for p in out.rglob("*") if "tmp" in p.name or p.name.startswith(".~")]
+
+
+def test_the_output_is_valid_bids(finished):
+    _, out = finished
+    assert validate_dataset(out, None, None).errors == ()
+
+
+def test_the_map_is_zero_outside_and_its_mean_is_zero_inside(finished):
+    _, out = finished
+    chi = _volume(out, "anat/desc-wholebrain_Chimap")
+    mask4 = _volume(out, "anat/label-brain_desc-mask4_mask") > 0
+    support = _volume(out, "anat/label-brain_desc-mask4noholes_mask") > 0
+    assert np.isfinite(chi).all()
+    assert (chi[~support] == 0).all()
+    assert abs(chi[mask4].mean(dtype=np.float64)) < 1e-6
+    unreferenced = _volume(out, "anat/desc-unreferenced_Chimap")
+    value = _sidecar(out, "anat/desc-wholebrain_Chimap")["ReferenceValue"]
+    assert value == pytest.approx(unreferenced[mask4].mean(dtype=np.float64), abs=1e-6)
+
+
+def test_the_masks_are_nested(finished):
+    _, out = finished
+    m1, m2, m3, m4, filled = (
+        _volume(out, f"anat/label-brain_desc-mask{n}_mask") > 0
+        for n in ("1", "2", "3", "4", "4noholes")
+    )
+    assert m4.any()
+    assert not (m4 & ~filled).any()
+    assert not (m4 & ~m2).any()
+    assert not (filled & ~m3).any()
+    assert not (m3 & ~m1).any()
+
+
+def test_nuclei_come_out_near_the_truth(finished):
+    bids, out = finished
+    chi = out / "sub-demo" / "anat" / "sub-demo_desc-wholebrain_Chimap.nii.gz"
+    rows, slope = compare_with_truth(bids, chi)
+    assert len(rows) >= 5
+    assert 0.7 < slope < 1.15  # voxels of 2 mm: nuclei of a few voxels
+    assert all(abs(row.found - row.true) < 0.05 for row in rows)
+
+
+def test_fields_are_in_hz_and_add_up(finished):
+    bids, out = finished
+    total, local, background = (
+        _volume(out, f"fmap/desc-{n}_fieldmap") for n in ("total", "local", "background")
+    )
+    support = _volume(out, "anat/label-brain_desc-mask4noholes_mask") > 0
+    np.testing.assert_allclose((local + background)[support], total[support], atol=1e-2)
+    truth = bids / "derivatives/truth/sub-demo/fmap/sub-demo_desc-total_fieldmap.nii.gz"
+    error = (total - np.asarray(nib.load(truth).dataobj))[support]
+    error -= np.median(error)
+    assert np.sqrt(np.mean(error**2)) < 1.5
+
+
+def test_relaxation_maps_are_in_the_units_of_bids(finished):
+    bids, out = finished
+    truth = bids / "derivatives/truth/sub-demo/anat/sub-demo_R2starmap.nii.gz"
+    support = _volume(out, "anat/label-brain_desc-mask4noholes_mask") > 0
+    r2star, t2star = _volume(out, "anat/R2starmap"), _volume(out, "anat/T2starmap")
+    true = np.asarray(nib.load(truth).dataobj)
+    assert np.median(r2star[support]) == pytest.approx(np.median(true[support]), rel=0.15)
+    np.testing.assert_allclose((r2star * t2star)[support & (r2star > 0)], 1, rtol=1e-3)
+
+
+def test_sidecars_say_what_was_done(finished):
+    _, out = finished
+    chi = _sidecar(out, "anat/desc-wholebrain_Chimap")
+    inversion = chi["DipoleInversion"]["Parameters"]
+    assert inversion["GradientL1Penalty"] == 5e-4
+    assert inversion["HarmonicConstraint"] == 150.0
+    assert chi["BackgroundRemoval"]["Parameters"]["MaximumRadius"] == 12
+    assert chi["PhaseScale"]["Rule"] == "siemens-12bit"
+    assert chi["Units"] == "ppm"
+    assert chi["EchoTime"] == [0.004, 0.01, 0.016, 0.022, 0.028]
+    assert chi["ReferenceRegion"].startswith("brain")
+    assert any("phase sign" in line for line in chi["Decisions"])
+    assert _sidecar(out, "fmap/desc-local_fieldmap")["Units"] == "Hz"
+    assert _sidecar(out, "anat/echo-2_part-phase_desc-unwrapped_MEGRE")["EchoTime"] == 0.01
+
+
+def test_every_source_exists(finished):
+    bids, out = finished
+    links = json.loads((out / "dataset_description.json").read_text())["DatasetLinks"]
+    assert set(links) == {"raw"}
+    for path in (out / "sub-demo").rglob("*.json"):
+        sources = json.loads(path.read_text())["Sources"]
+        assert sources, path
+        for uri in sources:
+            _, dataset, relative = uri.split(":", 2)
+            assert ((bids if dataset == "raw" else out) / relative).exists(), uri
+
+
+def test_settings_and_log_are_left_behind(finished):
+    _, out = finished
+    assert list((out / "logs").glob("*/qsmbids.toml"))
+    log = next((out / "logs").glob("*/qsmbids.log")).read_text()
+    assert "dipole inversion (FANSI): done" in log
+    assert "\x1b" not in log
+    summary = json.loads((out / "logs" / "summary.json").read_text())
+    assert summary["counts"] == {"ok": 1}
+
+
+def test_orientation_is_that_of_the_input(finished):
+    bids, out = finished
+    raw = nib.load(bids / "sub-demo/anat/sub-demo_echo-1_part-mag_MEGRE.nii.gz")
+    for path in (out / "sub-demo").rglob("*.nii.gz"):
+        image = nib.load(path)
+        np.testing.assert_allclose(image.affine, raw.affine, atol=1e-4)
+        assert image.shape == raw.shape
+
+
+def test_processes_and_threads_change_nothing(finished, qsmbids, tmp_path):
+    bids, out = finished
+    code, _, said = qsmbids(
+        bids,
+        tmp_path / "out",
+        "participant",
+        "--nprocs",
+        "2",
+        "--omp-nthreads",
+        "2",
+        "--work-dir",
+        tmp_path / "work",
+        "--skip-bids-validation",
+        "--output-level",
+        "minimal",
+    )
+    assert code == 0, said
+    for name in LEVELS["minimal"]:
+        one, two = _volume(out, name), _volume(tmp_path / "out", name)
+        np.testing.assert_allclose(one, two, atol=2e-5 * max(1.0, float(np.abs(one).max())))
+    written = {p.name for p in (tmp_path / "out" / "sub-demo").rglob("*.nii.gz")}
+    assert len(written) == len(LEVELS["minimal"])
+
+
+@pytest.mark.slow
+def test_permuted_and_flipped_data_give_the_same_map(finished, tmp_path, qsmbids):
+    bids, out = finished
+    chi = _volume(out, "anat/desc-wholebrain_Chimap")
+    turned = tmp_path / "turned"
+    for path in bids.rglob("*"):
+        target = turned / path.relative_to(bids)
+        if path.is_dir():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.name.endswith(".nii.gz") and "derivatives" not in path.parts:
+            image = nib.load(path)
+            ornt = nib.orientations.axcodes2ornt(("A", "I", "L"))
+            start = nib.io_orientation(image.affine)
+            image.as_reoriented(nib.orientations.ornt_transform(start, ornt)).to_filename(target)
+        else:
+            target.write_bytes(path.read_bytes())
+    code, _, said = qsmbids(
+        turned,
+        tmp_path / "out",
+        "participant",
+        "--work-dir",
+        tmp_path / "w",
+        "--nprocs",
+        "2",
+        "--skip-bids-validation",
+    )
+    assert code == 0, said
+    image = nib.load(tmp_path / "out/sub-demo/anat/sub-demo_desc-wholebrain_Chimap.nii.gz")
+    assert nib.aff2axcodes(image.affine) == ("A", "I", "L")
+    back = np.asarray(nib.as_closest_canonical(image).dataobj)
+    both = (chi != 0) & (back != 0)
+    assert both.sum() > 0.97 * (chi != 0).sum()
+    assert np.corrcoef(chi[both], back[both])[0, 1] > 0.99
+    assert np.polyfit(chi[both], back[both], 1)[0] == pytest.approx(1, abs=0.02)
+
+
+def test_module_and_version():
+    said = subprocess.run(
+        [sys.executable, "-m", "qsmbids", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.startswith("qsmbids ")
+
+
+def test_dry_run_tells_and_writes_nothing(finished, qsmbids, tmp_path):
+    bids, _ = finished
+    code, last, said = qsmbids(bids, tmp_path / "out", "participant", "--dry-run")
+    assert code == 0
+    assert "1 to process" in last
+    for expected in ("5: 4.00, 10.00", "3 T", "tilt 0.0", "48 x 56 x 40", "siemens-12bit", "GB"):
+        assert expected in said
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,117 @@
+"""What is done is not done again, and what changed is."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+QUICK = ("--nprocs", "1", "--sloppy", "--skip-bids-validation")
+
+
+def _finished_steps(work):
+    """Return the time at which each step of the work directory was last computed."""
+    return {
+        p.parent.name: p.stat().st_mtime_ns
+        for p in work.rglob("result_*.pklz")
+        if not p.parent.name.startswith("save_")
+    }
+
+
+@pytest.fixture
+def run(qsmbids, small_dataset, tmp_path):
+    """Run on the small dataset; returns the steps that were computed by this call."""
+    out, work = tmp_path / "out", tmp_path / "work"
+
+    def call(*options, code=0):
+        before = _finished_steps(work)
+        got, _, said = qsmbids(
+            small_dataset, out, "participant", "--work-dir", work, *QUICK, *options
+        )
+        assert got == code, said
+        after = _finished_steps(work)
+        return {step for step, when in after.items() if before.get(step) != when}
+
+    call.bids, call.out, call.work = small_dataset, out, work
+    return call
+
+
+def test_only_what_depends_on_a_change_is_computed_again(run, tmp_path):
+    everything = run()
+    assert {"prepare_phase", "mask1", "invert_dipole_field", "reference_chi"} <= everything
+    assert run() == set()
+    assert run("--output-level", "full") == set()
+
+    config = tmp_path / "c.toml"
+    config.write_text("[dipole_inversion]\ngradient_l1_penalty = 1e-3\n")
+    assert run("--config-file", config) == {"invert_dipole_field", "reference_chi"}
+    chi = run.out / "sub-demo" / "anat" / "sub-demo_desc-wholebrain_Chimap.json"
+    parameters = json.loads(chi.read_text())["DipoleInversion"]["Parameters"]
+    assert parameters["GradientL1Penalty"] == 1e-3
+
+    config.write_text("[background_field]\nmaximum_radius = 5\n")
+    assert run("--config-file", config) == {
+        "remove_background_field",
+        "invert_dipole_field",
+        "reference_chi",
+    }
+
+
+def test_a_changed_input_image_is_seen(run):
+    run()
+    path = run.bids / "sub-demo/anat/sub-demo_echo-3_part-mag_MEGRE.nii.gz"
+    image = nib.load(path)
+    data = np.asarray(image.dataobj).copy()
+    data[24, 28, 20] += 1
+    nib.Nifti1Image(data, image.affine, image.header).to_filename(path)
+    assert "prepare_phase" in run()
+
+
+def test_a_changed_echo_time_is_seen(run):
+    run()
+    for part in ("mag", "phase"):
+        path = run.bids / f"sub-demo/anat/sub-demo_echo-5_part-{part}_MEGRE.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"EchoTime": 0.0281}))
+    steps = run()
+    assert "combine_echoes" in steps
+    assert "prepare_phase" not in steps
+
+
+def test_a_deleted_output_is_written_again(run):
+    run()
+    chi = run.out / "sub-demo" / "anat" / "sub-demo_desc-wholebrain_Chimap.nii.gz"
+    before = chi.read_bytes()
+    chi.unlink()
+    assert run() == set()
+    assert chi.read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("nprocs", ["1", "2"])
+def test_an_interrupted_run_goes_on_where_it_was(small_dataset, tmp_path, number, code, nprocs):
+    out, work = tmp_path / "out", tmp_path / "work"
+    command = [sys.executable, "-m", "qsmbids", small_dataset, out, "participant"]
+    command += ["--work-dir", work, "--nprocs", nprocs, "--skip-bids-validation"]
+    process = subprocess.Popen(
+        [str(c) for c in command], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(work.rglob("unwrap_phase/result_*.pklz")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert f"exit code {code}" in said.strip().splitlines()[-1]
+    done = _finished_steps(work)
+    assert "unwrap_phase" in done
+    again = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    after = _finished_steps(work)
+    assert {s: after[s] for s in done} == done
+    assert "reference_chi" in after
