@@ -4,6 +4,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from qsmbids.workflows.run import STEP_TITLES
@@ -22,14 +23,22 @@ class Progress:
         Name of a run's graph to the label of the run.
     stream : text file
         Where the live line goes when it is a terminal.
+    check : callable
+        Called at every change of status; what it raises ends the run.
 
     Notes
     -----
     What a step decided is logged when it ends, with a warning where it warned.
     """
 
-    def __init__(self, labels: dict[str, str], stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        labels: dict[str, str],
+        stream: TextIO | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._labels = labels
+        self._check = check
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
         self._running: dict[tuple[str, str], float] = {}
@@ -52,6 +61,7 @@ class Progress:
 
     def __call__(self, node: Any, status: str) -> None:
         """Take the status of a node: start, end or exception."""
+        self._check()
         hierarchy = str(getattr(node, "_hierarchy", "")).split(".")
         label = self._labels.get(hierarchy[-1], hierarchy[-1])
         step = node.name

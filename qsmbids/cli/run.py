@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     _log_to_console(args.verbose)
     try:
-        with _terminated_like_interrupted():
+        with _signals_stop():
             return _participant(args)
     except QSMError as error:
         return _end(f"error: {error}", error.exit_code)
@@ -244,6 +244,7 @@ def _run(
     if not plans:
         return []
     from qsmbids.cli.progress import Progress
+    from qsmbids.cli.summary import write_summary
     from qsmbids.workflows.base import init_qsmbids_wf
     from qsmbids.workflows.execute import execute, read_crashes
     from qsmbids.workflows.outputs import output_paths
@@ -259,8 +260,15 @@ def _run(
         execution.mem_gb,
         execution.work_dir,
     )
-    with _no_stray_files(execution.work_dir), Progress(labels) as progress:
-        error = execute(workflow, execution, progress)
+    error: BaseException | None
+    with (
+        _no_stray_files(execution.work_dir),
+        Progress(labels, check=_raise_if_stopped) as progress,
+    ):
+        try:
+            error = execute(workflow, execution, progress)
+        except KeyboardInterrupt as stop:
+            error = stop
     failures = {f.workflow: f for f in reversed(read_crashes(crash_dir, {}))}
     results = []
     for plan in plans:
@@ -271,7 +279,9 @@ def _run(
         paths = output_paths(out_dir, plan.run, execution.output_level, nodes)
         result: dict[str, Any] = {"run": plan.run.label, "status": "ok"}
         missing = [str(p) for p in paths.values() if not p.exists()]
-        if name in failures:
+        if isinstance(error, KeyboardInterrupt) and missing:
+            result |= {"status": "interrupted", "step": "", "message": "stopped before its end"}
+        elif name in failures:
             failure = failures[name]
             result |= {
                 "status": "failed",
@@ -284,6 +294,9 @@ def _run(
             result |= {"status": "failed", "step": "", "message": reason.splitlines()[0]}
         result["outputs"] = [str(p.relative_to(out_dir)) for p in paths.values() if p.exists()]
         results.append(result)
+    if isinstance(error, KeyboardInterrupt):
+        write_summary(out_dir, results)
+        raise error
     return results
 
 
@@ -332,22 +345,35 @@ def _log_to_console(verbosity: int) -> None:
     logger.propagate = False
 
 
+#: The signal that arrived, kept because Nipype swallows what is raised inside a step.
+_arrived: list[type[KeyboardInterrupt]] = []
+
+
+def _raise_if_stopped() -> None:
+    """Raise again what a signal raised."""
+    if _arrived:
+        raise _arrived[0]
+
+
 @contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that workers are stopped and the log ends properly."""
+def _signals_stop() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into exceptions, so that workers and the log end properly."""
 
-    def stop(*_: object) -> None:
-        raise _Stopped
+    def stop(number: int, _: object) -> None:
+        _arrived.append(_Stopped if number == signal.SIGTERM else KeyboardInterrupt)
+        raise _arrived[0]
 
+    _arrived.clear()
     try:
-        before = signal.signal(signal.SIGTERM, stop)
+        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not in the main thread
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

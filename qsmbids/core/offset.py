@@ -116,7 +116,7 @@ def mcpc3ds(
     unit = _unit(_smooth(signal, sigma_mm / voxel, n_threads))
     for _ in range(refinements):
         missed = (signal * unit.conj()).astype(np.complex64, copy=False)
-        unit *= _unit(_smooth(missed, sigma_mm / voxel, n_threads))
+        unit = unit * _unit(_smooth(missed, sigma_mm / voxel, n_threads))
 
     offset = np.zeros(mask.shape, dtype=np.float32)
     offset[box] = np.where(mask[box], np.angle(unit), 0)

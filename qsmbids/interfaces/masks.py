@@ -122,7 +122,7 @@ def _reordered(given: Volume, image: Volume, path: str) -> np.ndarray:
 def _brain_record(mask: np.ndarray, image: Volume, origin: str, **parameters: float) -> dict:
     """Describe Mask 1 and warn when its size is no brain's."""
     volume = _volume_ml(mask, image.voxel_size)
-    strange = not 300.0 <= volume <= 2500.0
+    strange = not 200.0 <= volume <= 2500.0
     return record(
         f"Mask 1: {origin}, {volume:.0f} ml",
         warnings=[

@@ -78,7 +78,8 @@ def test_the_files_are_exactly_those_of_the_documented_tree(finished):
 
 def test_the_output_is_valid_bids(finished):
     _, out = finished
-    assert validate_dataset(out, None, None).errors == ()
+    result = validate_dataset(out, all_modalities=True)
+    assert not result.errors, result.errors
 
 
 def test_the_map_is_zero_outside_and_its_mean_is_zero_inside(finished):
