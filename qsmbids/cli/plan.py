@@ -1,6 +1,7 @@
 """Which runs there are, which can be processed, and what would be done to them."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from qsmbids.workflows.resources import run_memory_gb
 from qsmbids.workflows.run import STEP_TITLES, use_fsl
 
 __all__ = ["make_plans", "print_dry_run"]
+
+logger = logging.getLogger("qsmbids")
 
 
 def make_plans(
@@ -54,9 +57,14 @@ def make_plans(
             "--mask",
             "Select one run, or give a BIDS derivative with a mask for each.",
         )
-    plans = []
-    failed = [_refused(problem.where, problem.message) for problem in problems]
+    plans: list[RunPlan] = []
+    failed = [_refused(_label(problem.where), problem.message) for problem in problems]
     for run in runs:
+        if any(plan.run.label == run.label for plan in plans):
+            logger.warning(
+                "%s: left out, a MEGRE run of the same name is taken", run.images[0].name
+            )
+            continue
         try:
             plans.append(_plan(run, args))
         except QSMError as error:
@@ -75,6 +83,11 @@ def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
     warnings = tuple(check_run(run, acquisition))
     mask = find_mask(args.mask.resolve(), run) if args.mask is not None else None
     return RunPlan(run, acquisition, warnings, mask)
+
+
+def _label(where: str) -> str:
+    """Return the label that the run would have had."""
+    return where.removesuffix("_MEGRE").removesuffix("_T2starw")
 
 
 def _refused(run: str, message: str) -> dict[str, Any]:

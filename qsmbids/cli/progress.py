@@ -94,7 +94,7 @@ class Progress:
         for line in said.get("decisions", []):
             self._say(logging.INFO, label, f"    {line}")
         for line in said.get("warnings", []):
-            self._say(logging.WARNING, label, f"    {line}")
+            self._say(logging.WARNING, label, f"    WARNING: {line}")
 
     def _say(self, level: int, label: str, text: str) -> None:
         if self._live:

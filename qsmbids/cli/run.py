@@ -86,10 +86,13 @@ def _participant(args: argparse.Namespace) -> int:
         print_dry_run(plans, failed, settings)
         code = 0 if plans else InputError.exit_code
         return _end(f"dry run: {len(plans)} to process, {len(failed)} cannot be", code)
-    for result in failed:
-        logger.error("%s  %s", result["run"], result["message"])
     execution = _execution(args, bids_dir, out_dir)
     job = _Job.start(out_dir, settings, execution, args)
+    for plan in plans:
+        for text in plan.acquisition.decisions:
+            logger.info("%s  %s", plan.run.label, text)
+        for text in (*plan.acquisition.warnings, *plan.warnings):
+            logger.warning("%s  WARNING: %s", plan.run.label, text)
     results = [*failed, *_run(plans, settings, execution, bids_dir, out_dir, job)]
     return _finish(results, out_dir, execution, args, time.time() - started, bool(plans))
 

@@ -251,9 +251,11 @@ def _common_echoes(
     a, b = (set(parts[p]) for p in pair)
     if a != b:
         lacks = [
-            f"no {_PARTS[part]} of echo {', '.join(map(str, sorted(missing)))}"
-            for part, missing in ((pair[0], b - a), (pair[1], a - b))
-            if missing
+            f"no {_PARTS[part]} of echo {echo} ("
+            + parts[other][echo].path.name.replace(f"part-{other}", f"part-{part}")
+            + ")"
+            for part, other, missing in ((*pair, b - a), (pair[1], pair[0], a - b))
+            for echo in sorted(missing)
         ]
         raise NoRunError(
             f"there is {' and '.join(lacks)}; add the images, or name the echoes to use in a "

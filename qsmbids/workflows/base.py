@@ -49,6 +49,7 @@ def init_qsmbids_wf(
         "crashfile_format": "txt",
         "stop_on_first_crash": str(execution.stop_on_first_crash).lower(),
         "check_version": "false",
+        "create_report": "false",
         "hash_method": "timestamp",
         # kept, so that a higher output level later finds every step done
         "remove_unnecessary_outputs": "false",

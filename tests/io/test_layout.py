@@ -185,7 +185,8 @@ def test_echo_sets_that_differ(make_run):
     (anat / "sub-01_echo-2_part-mag_MEGRE.nii.gz").unlink()
     (anat / "sub-01_echo-4_part-phase_MEGRE.nii.gz").unlink()
     problem = _only_problem(root)
-    assert "no magnitude of echo 2 and no phase of echo 4" in problem.message
+    assert "no magnitude of echo 2 (sub-01_echo-2_part-mag" in problem.message
+    assert "no phase of echo 4 (sub-01_echo-4_part-phase" in problem.message
     assert _labels(root, filters={"megre": {"echo": [1, "3"]}}) == ["sub-01"]
 
 
