@@ -39,16 +39,20 @@ def qsmbids(capfd):
     return call
 
 
-def write_small_dataset(folder: Path, **kwargs: object) -> Path:
+@pytest.fixture(scope="session")
+def write_small_dataset():
     """Write the demo head at 2 mm, small enough for a run in seconds."""
     from qsmbids.io.phantom import write_phantom_dataset
 
-    options: dict = {"shape": (48, 56, 40), "voxel_size": (2.0, 2.0, 2.0), **kwargs}
-    return write_phantom_dataset(folder, **options)
+    def write(folder: Path, **kwargs: object) -> Path:
+        options: dict = {"shape": (48, 56, 40), "voxel_size": (2.0, 2.0, 2.0), **kwargs}
+        return write_phantom_dataset(folder, **options)
+
+    return write
 
 
 @pytest.fixture(scope="session")
-def small_dataset_source(tmp_path_factory) -> Path:
+def small_dataset_source(tmp_path_factory, write_small_dataset) -> Path:
     """One small dataset for the session; nobody writes to it."""
     return write_small_dataset(tmp_path_factory.mktemp("small") / "bids")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import write_small_dataset
 
 ANAT = Path("sub-demo/anat")
 
@@ -234,7 +233,7 @@ def test_single_echo_t2starw_is_taken(attempt):
     assert (attempt.out / ANAT / "sub-demo_part-phase_desc-unwrapped_T2starw.nii.gz").exists()
 
 
-def test_one_bad_run_stops_no_other(qsmbids, tmp_path):
+def test_one_bad_run_stops_no_other(qsmbids, write_small_dataset, tmp_path):
     bids = tmp_path / "bids"
     for subject in ("01", "02", "03"):
         write_small_dataset(bids, subject=subject, truth=False)
