@@ -158,10 +158,10 @@ class DipoleInversion:
     harmonic_constraint: float = _opt(150.0, "beta.", minimum=0.0)
     harmonic_consistency: float = _opt(3.0, "muh.", minimum=1e-12)
     holes: str = _opt(
-        "weight",
-        "Unreliable voxels inside Mask 4: weight gives their data no weight (5.c), fill trusts"
-        " them.",
-        choices=("weight", "fill"),
+        "fill",
+        "Holes of Mask 2 inside Mask 4: fill leaves their data the weight that noise and residual"
+        " give it, as in S2; weight gives them none (5.c).",
+        choices=("fill", "weight"),
     )
 
 

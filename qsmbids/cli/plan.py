@@ -9,6 +9,7 @@ from typing import Any
 from qsmbids.cli.run import read_filters
 from qsmbids.config import Settings
 from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
+from qsmbids.core.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, QSMError
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.masks import find_mask
@@ -125,6 +126,7 @@ def _describe(plan: RunPlan, settings: Settings) -> list[str]:
         "matrix": " x ".join(str(n) for n in acq.matrix),
         "manufacturer": acq.manufacturer or "not given",
         "phase numbers": _phase_rule(plan),
+        "phase sign": _sign_rule(plan, settings),
         "memory": f"about {run_memory_gb(acq.n_voxels, len(acq.echo_times)):.1f} GB",
         "Mask 1": _mask_rule(plan, settings),
         "steps": " > ".join(_steps(plan, settings)),
@@ -147,6 +149,13 @@ def _phase_rule(plan: RunPlan) -> str:
     except (QSMError, ValueError) as error:
         return f"cannot be read: {error}"
     return f"{scale.rule} ({scale.description})" + (f"; {scale.warning}" if scale.warning else "")
+
+
+def _sign_rule(plan: RunPlan, settings: Settings) -> str:
+    choice = phase_sign(settings.phase.sign, plan.acquisition.manufacturer)
+    return f"{choice.sign:+d} ({choice.reason})" + (
+        f"; {choice.warning}" if choice.warning else ""
+    )
 
 
 def _mask_rule(plan: RunPlan, settings: Settings) -> str:

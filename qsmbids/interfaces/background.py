@@ -6,7 +6,7 @@ import numpy as np
 
 from qsmbids.core.masking import erode, mask_with_holes
 from qsmbids.core.polynomial import remove_polynomial
-from qsmbids.core.vsharp import vsharp
+from qsmbids.core.vsharp import vsharp, vsharp_radii
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -85,7 +85,12 @@ class RemoveBackgroundField(Step):
                 write_volume(self._path(runtime, f"{name}.nii"), volume, total.affine)
             )
         kept = np.count_nonzero(mask4) / max(1, np.count_nonzero(mask3))
+        radii, unit = vsharp_radii(voxel, inputs.maximum_radius, inputs.minimum_radius)
+        in_mm = bool(np.any(unit != 1.0))
+        in_unit = f"{radii[0]:g} to {radii[-1]:g} " + ("mm" if in_mm else "voxels")
         parameters = {
+            "RadiusUnit": "mm" if in_mm else "voxel",
+            "Radii": [float(r) for r in radii],
             "Variant": inputs.variant,
             "MaximumRadius": inputs.maximum_radius,
             "MinimumRadius": inputs.minimum_radius,
@@ -95,8 +100,9 @@ class RemoveBackgroundField(Step):
             "ErodeAfter": inputs.erode_after,
         }
         self._results["record"] = record(
-            f"V-SHARP ({inputs.variant}), radii {inputs.maximum_radius} to"
-            f" {inputs.minimum_radius}: Mask 4 keeps {100 * kept:.1f} % of Mask 3",
+            f"V-SHARP ({inputs.variant}), radii {in_unit} (voxels of"
+            f" {' x '.join(f'{v:.3g}' for v in voxel)} mm): Mask 4 keeps {100 * kept:.1f} %"
+            " of Mask 3",
             BackgroundRemoval={"Name": "V-SHARP", "Parameters": parameters},
         )
         return runtime

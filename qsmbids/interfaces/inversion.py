@@ -21,7 +21,7 @@ class _InvertDipoleFieldInputs(BaseInterfaceInputSpec):
     weights = File(exists=True, mandatory=True, desc="data weights")
     mask = File(exists=True, mandatory=True, desc="Mask 4 without holes: support of chi")
     mask_holes = File(exists=True, mandatory=True, desc="Mask 4: where the data count")
-    holes = traits.Enum("weight", "fill", usedefault=True)
+    holes = traits.Enum("fill", "weight", usedefault=True)
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     centre_frequency = traits.Float(mandatory=True, desc="[Hz]")
     echo_time = traits.Float(mandatory=True, desc="last echo [s]")

@@ -178,9 +178,12 @@ def read_acquisition(
             run.label,
             "Give three numbers, not all zero, in scanner axes (right, anterior, superior).",
         ) from error
-    if b0_direction is not None:
-        notes.decisions.append(f"B0 along {tuple(scanner)} in scanner axes, as requested")
     tilt = tilt_degrees(b)
+    origin = header.affine_source if b0_direction is None else f"{tuple(scanner)} as requested"
+    notes.decisions.append(
+        f"B0 direction {b[0]:+.4f} {b[1]:+.4f} {b[2]:+.4f} along the voxel axes from the"
+        f" {origin}, tilt {tilt:.1f} degrees"
+    )
     if tilt > TILT_TO_MENTION:
         notes.warnings.append(
             f"the slab is tilted by {tilt:.0f} degrees to B0; the dipole kernel is tilted with it"
@@ -188,10 +191,6 @@ def read_acquisition(
     manufacturer = next(
         (str(s["Manufacturer"]) for s in run.sidecars if s.get("Manufacturer")), ""
     )
-    if not manufacturer:
-        notes.warnings.append(
-            "the sidecars name no Manufacturer; the sign of the phase cannot be looked up"
-        )
     return Acquisition(
         echo_times=times,
         b0_tesla=b0,

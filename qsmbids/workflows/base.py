@@ -1,5 +1,6 @@
 """The whole graph, one independent branch per run."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def init_qsmbids_wf(
     Workflow
         Named after the version, so that a new version never takes steps of an old one as done.
     """
-    version = "_".join(__version__.split("+")[0].split(".")[:2])
+    version = re.sub(r"[^0-9a-zA-Z]", "_", __version__)
     workflow = pe.Workflow(name=f"qsmbids_{version}_wf", base_dir=str(execution.work_dir))
     workflow.config["execution"] = {
         "crashdump_dir": str(crash_dir),

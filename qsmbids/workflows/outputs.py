@@ -6,6 +6,7 @@ from typing import Any
 
 import nipype.pipeline.engine as pe
 
+from qsmbids import __version__
 from qsmbids.execution import OUTPUT_LEVELS
 from qsmbids.interfaces.derivatives import SaveDerivative
 from qsmbids.io.derivatives import bids_uri, derivative_path, sidecar
@@ -403,6 +404,7 @@ def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) 
     """Return the part of a sidecar that is known before the run."""
     acquisition, run = plan.acquisition, plan.run
     extra: dict[str, Any] = {
+        "QsmbidsVersion": __version__,
         "MagneticFieldStrength": acquisition.b0_tesla,
         "ImagingFrequency": acquisition.centre_frequency_hz / 1e6,
         "EchoTime": list(acquisition.echo_times),
