@@ -58,7 +58,8 @@ class Bench:
     def __init__(self, repeat):
         self.fft, self.repeat, self.total = FftClock(), repeat, 0.0
         print(
-            f"{'step':<34}{'first s':>9}{'time s':>9}{'FFT s':>8}{'FFT %':>7}{'FFTs':>6}{'peak GB':>9}"
+            f"{'step':<34}{'first s':>9}{'time s':>9}"
+            f"{'FFT s':>8}{'FFT %':>7}{'FFTs':>6}{'peak GB':>9}"
         )
 
     def __call__(self, name, function):

@@ -47,10 +47,9 @@ def finished(small_dataset_source, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("finished") / "out"
     work = out.parent / "work"
-    code = main(
-        [str(small_dataset_source), str(out), "participant", "--nprocs", "1"]
-        + ["--output-level", "full", "--work-dir", str(work), "--skip-bids-validation"]
-    )
+    arguments = [small_dataset_source, out, "participant", "--nprocs", "1", "--work-dir", work]
+    options = ["--output-level", "full", "--skip-bids-validation"]
+    code = main([str(a) for a in (*arguments, *options)])
     assert code == 0
     return small_dataset_source, out
 

@@ -1,0 +1,58 @@
+"""The command line as older BIDS Apps and people write it."""
+
+import pytest
+
+from qsmbids.cli.parser import build_parser, parse_args, settings_overrides
+from qsmbids.config import load_settings
+
+BASE = ["bids", "out", "participant"]
+
+
+def test_underscores_are_hyphens():
+    args = parse_args([*BASE, "--participant_label", "sub-01", "02", "--omp_nthreads=2"])
+    assert args.participant_label == ["01", "02"]
+    assert args.omp_nthreads == 2
+
+
+def test_underscores_in_values_stay():
+    args = parse_args([*BASE, "--work-dir", "a_b", "--mask=x_y/m_m.nii"])
+    assert str(args.work_dir) == "a_b"
+    assert str(args.mask) == "x_y/m_m.nii"
+
+
+@pytest.mark.parametrize("option", ["--nprocs", "--nthreads", "--n-cpus", "--n_cpus"])
+def test_names_of_processors(option):
+    assert parse_args([*BASE, option, "3"]).nprocs == 3
+
+
+@pytest.mark.parametrize("sign", [["--phase-sign", "-1"], ["--phase-sign=-1"]])
+def test_a_negative_sign_is_no_option(sign):
+    assert settings_overrides(parse_args([*BASE, *sign])) == {"phase": {"sign": "-1"}}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--nprocs", "0"],
+        ["--field-strength", "30000"],
+        ["--b0-dir", "0", "0", "0"],
+        ["--no-such-option"],
+        ["--participant", "01"],  # no abbreviations: they break when options are added
+        ["--output-level", "all"],
+    ],
+)
+def test_wrong_usage(wrong, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_args([*BASE, *wrong])
+    assert stop.value.code == 2
+    assert "error" in capsys.readouterr().err
+
+
+def test_sloppy_is_a_valid_change_of_settings():
+    settings = load_settings(overrides=settings_overrides(parse_args([*BASE, "--sloppy"])))
+    assert settings.dipole_inversion.maximum_iterations < 400
+
+
+def test_every_option_is_explained():
+    for action in build_parser()._actions:
+        assert action.help, action.dest

@@ -1,0 +1,124 @@
+"""The graph of a run, built but not executed."""
+
+from pathlib import Path
+
+import pytest
+
+from qsmbids.config import load_settings
+from qsmbids.execution import Execution
+from qsmbids.io.layout import collect_runs
+from qsmbids.io.metadata import read_acquisition
+from qsmbids.workflows.base import init_qsmbids_wf
+from qsmbids.workflows.outputs import OUTPUTS, output_paths
+from qsmbids.workflows.plan import RunPlan
+from qsmbids.workflows.resources import run_memory_gb, step_memory_gb
+from qsmbids.workflows.run import STEP_TITLES, init_run_wf
+
+
+@pytest.fixture
+def build(small_dataset, tmp_path, monkeypatch):
+    """Build the graph of the small dataset with its first echoes."""
+
+    def call(n_echoes=5, level="standard", overrides=None, mask=None, threads=1, fsl=False):
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        if fsl:
+            (tmp_path / "bin").mkdir()
+            (tmp_path / "bin" / "bet").write_text("#!/bin/sh\n")
+            (tmp_path / "bin" / "bet").chmod(0o755)
+        filters = {"megre": {"echo": [str(e) for e in range(1, n_echoes + 1)]}}
+        runs, problems = collect_runs(small_dataset, filters=filters)
+        assert not problems
+        plan = RunPlan(runs[0], read_acquisition(runs[0]), (), mask)
+        execution = Execution(tmp_path, omp_nthreads=threads, output_level=level)
+        settings = load_settings(overrides=overrides)
+        workflow = init_run_wf(plan, settings, execution, small_dataset, tmp_path / "out")
+        call.plan, call.execution, call.settings = plan, execution, settings
+        return workflow
+
+    return call
+
+
+def _steps(workflow):
+    return {n for n in workflow.list_node_names() if not n.startswith("save_")}
+
+
+def test_every_step_has_a_title_and_a_memory_estimate(build):
+    steps = _steps(build(fsl=True))
+    assert steps == set(STEP_TITLES)
+    assert all(step_memory_gb(s, 10**6, 5) > 0 for s in steps)
+
+
+def test_the_built_in_bet_stands_in_for_fsl(build):
+    assert "bet" not in _steps(build(fsl=False))
+
+
+def test_fsl_can_be_forced_off(build):
+    assert "bet" not in _steps(
+        build(fsl=True, overrides={"masks": {"brain_extraction": "builtin"}})
+    )
+
+
+def test_a_given_mask_replaces_brain_extraction(build):
+    workflow = build(mask=Path(__file__))
+    assert type(workflow.get_node("mask1").interface).__name__ == "ConformMask"
+
+
+@pytest.mark.parametrize(
+    ("n_echoes", "absent"),
+    [(1, {"remove_phase_offset", "map_r2star"}), (2, set()), (3, set())],
+)
+def test_what_few_echoes_allow(build, n_echoes, absent):
+    workflow = build(n_echoes)
+    assert set(STEP_TITLES) - {"bet"} - _steps(workflow) == absent
+    weigh = workflow.get_node("weight_data")
+    sources = {e[0].name for e in workflow._graph.in_edges(weigh)}
+    assert ("map_r2star" in sources) == (n_echoes > 2)
+
+
+def test_threads_are_asked_for_and_do_not_enter_the_hash(build):
+    one, many = build(threads=1), build(threads=4)
+    assert many.get_node("invert_dipole_field").n_procs == 4
+    for step in ("prepare_phase", "invert_dipole_field"):
+        hashes = [
+            w.get_node(step).inputs.get_hashval(hash_method="timestamp")[1] for w in (one, many)
+        ]
+        assert hashes[0] == hashes[1]
+
+
+def test_a_setting_reaches_its_step(build):
+    overrides = {"dipole_inversion": {"gradient_l1_penalty": 2e-3}, "masks": {"closing_mm": 4.0}}
+    workflow = build(overrides=overrides)
+    assert workflow.get_node("invert_dipole_field").inputs.gradient_l1_penalty == 2e-3
+    assert workflow.get_node("mask3").inputs.closing_mm == 4.0
+
+
+def test_levels_are_nested_and_names_unique(build):
+    workflow = build(level="debug")
+    nodes = set(workflow.list_node_names())
+    found = []
+    for level in ("minimal", "standard", "full", "debug"):
+        paths = output_paths(Path("out"), build.plan.run, level, nodes)
+        assert len(set(paths.values())) == len(paths)
+        found.append(set(paths))
+    assert found[0] < found[1] < found[2] < found[3]
+    assert {n.removeprefix("save_") for n in nodes if n.startswith("save_")} == {
+        k.replace("-", "_echo") for k in found[3]
+    }
+
+
+def test_every_source_of_an_output_is_an_output():
+    names = {o.name for o in OUTPUTS} | {"raw"}
+    assert all(set(o.sources) <= names for o in OUTPUTS)
+
+
+def test_runs_do_not_depend_on_each_other(build, small_dataset, tmp_path):
+    build()
+    workflow = init_qsmbids_wf(
+        [build.plan], build.settings, build.execution, small_dataset, tmp_path / "out", tmp_path
+    )
+    assert workflow.config["execution"]["stop_on_first_crash"] == "false"
+    assert len(workflow._graph.edges) == 0
+
+
+def test_memory_grows_with_the_data():
+    assert run_memory_gb(10**7, 5) > run_memory_gb(10**6, 5)
