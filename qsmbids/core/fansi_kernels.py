@@ -25,7 +25,7 @@ __all__ = [
 #: Below this difference two neighbouring weights count as equal.
 EDGE_FLOOR = np.float32(1e-3)
 ZERO, ONE, TWO, SIX = np.float32(0), np.float32(1), np.float32(2), np.float32(6)
-HALF_PI, TWO_PI = np.float32(np.pi / 2), np.float32(2 * np.pi)
+HALF_PI, TWO_PI = np.float32(0.5 * np.pi), np.float32(2.0 * np.pi)
 INV_TWO_PI = np.float32(0.5 / np.pi)
 
 
@@ -42,8 +42,8 @@ def mask_and_change(start, stop, x, previous, mask, masked, sums):  # type: igno
                     new[k] *= m[k]
                 row_change += (new[k] - old[k]) ** 2
                 row_total += new[k] ** 2
-            change += row_change
-            total += row_total
+            change += float(row_change)
+            total += float(row_total)
         sums[i, 0], sums[i, 1] = change, total
 
 
@@ -61,7 +61,7 @@ def _clip(v, t):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def update_gradient(start, stop, v, x, w, scale, flip):  # type: ignore[no-untyped-def]
-    """V <- grad x + clip(v, t), for the three axes."""
+    """Overwrite v by grad x + clip(v, t), for the three axes."""
     nx, ny, nz = x.shape
     for i in range(start, stop):
         for j in range(ny):
@@ -209,7 +209,7 @@ def update_duals(start, stop, h, z2, b, u, mask, rho):  # type: ignore[no-untype
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def combine_spectra(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2):  # type: ignore[no-untyped-def]
-    """Data <- (mu1 divergence + mu2 D data) / (mu1 L + mu2 D^2): the spectrum of the new x."""
+    """Overwrite data by the new x, (mu1 divergence + mu2 D data) / (mu1 L + mu2 D^2)."""
     for i in range(start, stop):
         for j in range(data.shape[1]):
             g, f, d = divergence[i, j], data[i, j], kernel[i, j]
@@ -223,7 +223,7 @@ def combine_spectra(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2)
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def harmonic_spectrum(start, stop, source, lx, ly, lz, mu2, mu_h):  # type: ignore[no-untyped-def]
-    """Source <- source / (mu2 + muh L^2): the spectrum of the new h."""
+    """Overwrite source by the new h, source / (mu2 + muh L^2)."""
     for i in range(start, stop):
         for j in range(source.shape[1]):
             f = source[i, j]

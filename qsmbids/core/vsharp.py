@@ -128,7 +128,7 @@ def vsharp(
     box = bounding_box(mask)
     if not np.isfinite(field[box][mask[box]]).all():
         raise ValueError("the field is not finite in the mask")
-    # the grid is periodic: half the largest sphere on either side keeps its copies one sphere apart
+    # half a sphere of zeros on either side keeps the periodic copies one sphere apart
     x, y, z = (int(np.ceil(radii[0] / v / 2)) for v in unit)
     inside = crop(mask, box, (x, y, z))
     total = remove_plane(crop(field.astype(np.float32, copy=False), box, (x, y, z)), inside)

