@@ -109,7 +109,7 @@ class _RemovePhaseOffsetInputs(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True, desc="Mask 1")
     echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     sigma_mm = traits.Float(7.0, usedefault=True, desc="smoothing of the offset [mm]")
-    refinements = traits.Int(2, usedefault=True, desc="of the smoothing")
+    refinements = traits.Int(8, usedefault=True, desc="of the smoothing")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
