@@ -27,6 +27,8 @@ class _RemoveBackgroundFieldInputs(BaseInterfaceInputSpec):
     maximum_radius = traits.Int(12, usedefault=True)
     minimum_radius = traits.Int(1, usedefault=True)
     truncation = traits.Float(0.05, usedefault=True)
+    refinements = traits.Int(3, usedefault=True)
+    rim_outlier = traits.Float(5.0, usedefault=True)
     remove_residual_b1_field = traits.Bool(False, usedefault=True)
     erode_before = traits.Int(1, usedefault=True, desc="[voxels]")
     erode_after = traits.Int(0, usedefault=True, desc="[voxels]")
@@ -61,6 +63,8 @@ class RemoveBackgroundField(Step):
                 min_radius=inputs.minimum_radius,
                 variant=inputs.variant,
                 truncation=inputs.truncation,
+                refinements=inputs.refinements,
+                rim_outlier=inputs.rim_outlier,
                 n_threads=inputs.n_threads,
             )
             if inputs.erode_after:
@@ -95,6 +99,8 @@ class RemoveBackgroundField(Step):
             "MaximumRadius": inputs.maximum_radius,
             "MinimumRadius": inputs.minimum_radius,
             "Truncation": inputs.truncation,
+            "Refinements": inputs.refinements,
+            "RimOutlier": inputs.rim_outlier,
             "RemoveResidualB1Field": inputs.remove_residual_b1_field,
             "ErodeBefore": inputs.erode_before,
             "ErodeAfter": inputs.erode_after,

@@ -31,6 +31,7 @@ class _InvertDipoleFieldInputs(BaseInterfaceInputSpec):
     tolerance_percent = traits.Float(0.1, usedefault=True)
     maximum_iterations = traits.Int(400, usedefault=True)
     solver = traits.Enum("nonlinear", "linear", usedefault=True)
+    linear_start = traits.Int(10, usedefault=True)
     regularisation_weight = traits.Str("vector-absolute", usedefault=True)
     weak_harmonic = traits.Bool(True, usedefault=True)
     harmonic_constraint = traits.Float(150.0, usedefault=True)
@@ -75,6 +76,7 @@ class InvertDipoleField(Step):
             beta=inputs.harmonic_constraint,
             muh=inputs.harmonic_consistency,
             nonlinear=inputs.solver == "nonlinear",
+            linear_start=inputs.linear_start,
             regularisation_weight=inputs.regularisation_weight,
             n_threads=inputs.n_threads,
         )
@@ -89,6 +91,7 @@ class InvertDipoleField(Step):
             "MaximumIterations": inputs.maximum_iterations,
             "Solver": inputs.solver,
             "Constraint": "tv",
+            "LinearStart": inputs.linear_start,
             "RegularisationWeight": inputs.regularisation_weight,
             "WeakHarmonic": inputs.weak_harmonic,
             "HarmonicConstraint": inputs.harmonic_constraint,
