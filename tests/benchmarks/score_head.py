@@ -63,9 +63,8 @@ def main(argv=None):
     local = _one(out, "*_desc-local_fieldmap.nii.gz")
     print(f"local field, slope in Mask 4      {_slope(true['localfield'][both], local[both]):.3f}")
     a, b = (v[inner] - v[inner].mean() for v in (true["chi"], chi))
-    print(
-        f"susceptibility, NRMSE             {100 * np.linalg.norm(b - a) / np.linalg.norm(a):.1f} %"
-    )
+    nrmse = 100 * np.linalg.norm(b - a) / np.linalg.norm(a)
+    print(f"susceptibility, NRMSE             {nrmse:.1f} %")
     print(f"susceptibility, correlation       {np.corrcoef(a, b)[0, 1]:.3f}")
     print(f"coverage                          {100 * np.mean(mask4[inner]):.1f} %")
     rows = []
