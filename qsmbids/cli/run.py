@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _end(text: str, code: int) -> int:
     """Print the last line, which always agrees with the exit code."""
     sys.stderr.flush()
-    print(f"qsmbids: {text} (exit code {code})", flush=True)
+    line = " ".join(text.split())  # one line, whatever a library put into its message
+    print(f"qsmbids: {line} (exit code {code})", flush=True)
     return code
 
 

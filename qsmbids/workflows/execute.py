@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import nipype.pipeline.engine as pe
+from nipype.pipeline import plugins
 
 from qsmbids.errors import ConfigError
 from qsmbids.execution import Execution
@@ -38,10 +39,17 @@ def execute(
     """
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if execution.plugin and not hasattr(plugins, f"{execution.plugin}Plugin"):
+        known = sorted(n.removesuffix("Plugin") for n in dir(plugins) if n.endswith("Plugin"))
+        raise ConfigError(
+            f"Nipype has no plugin {execution.plugin}", "--use-plugin", f"Known: {', '.join(known)}."
+        )
     plugin: Any
     arguments: dict[str, Any] = {"status_callback": status_callback}
     if execution.plugin:
         plugin, arguments = execution.plugin, {**execution.plugin_args, **arguments}
+        if plugin == "MultiProc":  # OpenMP does not survive a fork
+            arguments.setdefault("mp_context", "forkserver")
     elif execution.nprocs == 1:
         plugin = "Linear"
     else:
@@ -61,8 +69,6 @@ def execute(
         if isinstance(plugin, SturdyMultiProc):
             plugin.stop_workers()
         raise
-    except ImportError as error:
-        raise ConfigError(f"Nipype has no plugin {plugin}", "--use-plugin") from error
     except Exception as error:  # noqa: BLE001 - the crash files say which steps failed, and why
         return error
     return None

@@ -1,0 +1,188 @@
+"""Options that change how a run is executed, each through the real command line."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+ANAT = Path("sub-demo/anat")
+
+
+@pytest.fixture
+def attempt(qsmbids, small_dataset, tmp_path):
+    def call(*options):
+        return qsmbids(
+            small_dataset, tmp_path / "out", "participant", "--work-dir", tmp_path / "work",
+            "--sloppy", "--skip-bids-validation", *options,
+        )  # fmt: skip
+
+    call.bids, call.out, call.work = small_dataset, tmp_path / "out", tmp_path / "work"
+    return call
+
+
+FAKE_BET = """#!{python}
+import sys, nibabel as nib, numpy as np
+source, target = sys.argv[1:3]
+options = sys.argv[3:]
+assert options[options.index("-f") + 1].startswith("0.5"), options
+assert "-m" in options
+image = nib.load(source)
+mask = nib.load({mask!r})
+nib.Nifti1Image(np.asarray(mask.dataobj).astype("uint8"), image.affine).to_filename(
+    target.replace(".nii.gz", "") + "_mask.nii.gz"
+)
+nib.Nifti1Image(np.asarray(image.dataobj), image.affine).to_filename(
+    target if target.endswith(".nii.gz") else target + ".nii.gz"
+)
+"""
+
+
+def test_fsl_makes_mask_1_where_it_is_installed(attempt, tmp_path, monkeypatch):
+    truth = attempt.bids / "derivatives/truth/sub-demo/anat"
+    mask = truth / "sub-demo_label-brain_desc-truth_mask.nii.gz"
+    folder = tmp_path / "fsl"
+    folder.mkdir()
+    (folder / "bet").write_text(FAKE_BET.format(python=sys.executable, mask=str(mask)))
+    (folder / "bet").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    code, _, said = attempt("--nprocs", "1")
+    assert code == 0, said
+    assert "Mask 1: FSL BET" in said
+    found = nib.load(attempt.out / ANAT / "sub-demo_label-brain_desc-mask1_mask.nii.gz")
+    np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(nib.load(mask).dataobj))
+    sidecar = json.loads(
+        (attempt.out / ANAT / "sub-demo_label-brain_desc-mask1_mask.json").read_text()
+    )
+    assert sidecar["BrainExtraction"]["Name"] == "FSL BET"
+
+
+@pytest.mark.parametrize("plugin", ["Linear", "MultiProc"])
+def test_any_nipype_plugin_can_be_named(attempt, tmp_path, plugin):
+    file = tmp_path / "plugin.yaml"
+    file.write_text(f"plugin: {plugin}\nplugin_args: {{n_procs: 2}}\n")
+    code, _, said = attempt("--use-plugin", file, "--output-level", "minimal")
+    assert code == 0, said
+    assert (attempt.out / ANAT / "sub-demo_desc-wholebrain_Chimap.nii.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("plugin: NoSuch\n", "NoSuch"),
+        ("plugin_args: {}\n", "names no plugin"),
+        ("plugin: Linear\nargs: 3\n", "unknown keys"),
+        ("plugin: [\n", "YAML"),
+    ],
+)
+def test_a_wrong_plugin_file_is_a_usage_error(attempt, tmp_path, text, says):
+    file = tmp_path / "plugin.yaml"
+    file.write_text(text)
+    code, last, _ = attempt("--use-plugin", file)
+    assert code == 2
+    assert says in last
+
+
+def test_settings_of_the_file_are_used_and_kept(attempt, tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text("[background_field]\nmaximum_radius = 6\n")
+    code, _, said = attempt("--nprocs", "1", "--config-file", config, "--output-level", "minimal")
+    assert code == 0, said
+    chi = json.loads((attempt.out / ANAT / "sub-demo_desc-wholebrain_Chimap.json").read_text())
+    assert chi["BackgroundRemoval"]["Parameters"]["MaximumRadius"] == 6
+    kept = next((attempt.out / "logs").glob("*/qsmbids.toml"))
+    assert "maximum_radius = 6" in kept.read_text()
+
+
+def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text("[background_field]\nmaximum_radus = 6\n")
+    code, last, _ = qsmbids(tmp_path, tmp_path / "out", "participant", "--config-file", config)
+    assert code == 2
+    assert "maximum_radius" in last
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "[masks]\nreliable_phase = 'inverse-noise'\n",
+        "[masks]\nreliable_phase = 'relative-residual'\n",
+        "[masks]\nreliable_phase = 'none'\nbrain_extraction_image = 'combined'\n",
+        "[total_field]\nphase_offset_correction = 'none'\necho_weighting = 'average'\n",
+        "[background_field]\nvsharp_variant = 'sepia'\nerode_after = 1\n",
+        "[background_field]\nremove_residual_b1_field = true\n",
+        "[dipole_inversion]\nsolver = 'linear'\nholes = 'weight'\n",
+        "[dipole_inversion]\nregularisation_weight = 'none'\n",
+        "[reference]\nregion = 'none'\n[relaxometry]\nmethod = 'loglinear'\n",
+        "[total_field]\nromeo_weights = 'romeo6'\necho_weighting = 'phase_var'\n",
+    ],
+)
+def test_every_choice_of_the_settings_runs(attempt, tmp_path, table):
+    config = tmp_path / "my.toml"
+    config.write_text(table)
+    code, _, said = attempt("--nprocs", "1", "--config-file", config)
+    assert code == 0, said
+    chi = np.asarray(
+        nib.load(attempt.out / ANAT / "sub-demo_desc-wholebrain_Chimap.nii.gz").dataobj
+    )
+    assert np.isfinite(chi).all()
+    assert 0.005 < chi[chi != 0].std() < 0.3
+
+
+def test_sessions_and_runs_have_files_of_their_own(qsmbids, write_small_dataset, tmp_path):
+    bids = tmp_path / "bids"
+    for session, run in (("a", 1), ("a", 2), ("b", None)):
+        write_small_dataset(bids, session=session, run=run, truth=False)
+    arguments = [bids, tmp_path / "out", "participant", "--work-dir", tmp_path / "work"]
+    arguments += ["--sloppy", "--skip-bids-validation", "--output-level", "minimal"]
+    code, last, said = qsmbids(*arguments, "--session-label", "ses-a", "--nprocs", "2")
+    assert code == 0, said
+    assert "2 ok" in last
+    maps = sorted(p.name for p in (tmp_path / "out").rglob("*_Chimap.nii.gz"))
+    assert maps == [f"sub-demo_ses-a_run-{r}_desc-wholebrain_Chimap.nii.gz" for r in (1, 2)]
+
+
+def test_the_work_directory_is_removed_on_request(attempt):
+    code, _, said = attempt("--nprocs", "1", "--clean-workdir", "--output-level", "minimal")
+    assert code == 0, said
+    assert not attempt.work.exists()
+
+
+@pytest.mark.slow
+def test_a_real_head_gives_sensible_maps(qsmbids, shared_dir, tmp_path):
+    """Philips, 3 T, 3 mm, two echoes, oblique: the sinus field is positive, nuclei are bright."""
+    import subprocess
+
+    converter = shutil.which("dcm2niix") or str(Path(sys.executable).with_name("dcm2niix"))
+    dicom = shared_dir / "data" / "philips_head_2echo" / "dicom_classic"
+    raw, anat = tmp_path / "raw", tmp_path / "bids" / "sub-01" / "anat"
+    raw.mkdir()
+    anat.mkdir(parents=True)
+    subprocess.run(
+        [converter, "-z", "y", "-f", "e%e", "-o", raw, dicom], check=True, capture_output=True
+    )
+    for path in raw.iterdir():
+        echo, _, kind = path.name.partition(".")[0].partition("_")
+        part = "phase" if kind == "ph" else "mag"
+        suffix = path.name.partition(".")[2]
+        path.rename(anat / f"sub-01_echo-{echo[1:]}_part-{part}_MEGRE.{suffix}")
+    for path in anat.glob("*phase*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"Units": "rad"}))
+    (anat.parents[1] / "dataset_description.json").write_text(
+        json.dumps({"Name": "head", "BIDSVersion": "1.10.0", "DatasetType": "raw"})
+    )
+    code, _, said = qsmbids(
+        tmp_path / "bids", tmp_path / "out", "participant", "--work-dir", tmp_path / "work"
+    )
+    assert code == 0, said
+    out = tmp_path / "out" / "sub-01"
+    chi = np.asarray(nib.load(next(out.rglob("*_Chimap.nii.gz"))).dataobj)
+    total = np.asarray(nib.load(next(out.rglob("*desc-total_fieldmap.nii.gz"))).dataobj)
+    inside = chi != 0
+    assert 1000 < inside.sum() * 0.027 < 2200  # ml
+    assert 0.01 < chi[inside].std() < 0.2
+    # the frontal sinus and the ear canals push the field up, nothing pushes it down as far
+    assert np.percentile(total[inside], 99.8) - np.median(total[inside]) > 60
