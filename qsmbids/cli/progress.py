@@ -115,6 +115,7 @@ class Progress:
                     if step in STEP_TITLES
                 ]
                 minutes, seconds = divmod(int(now - self._started), 60)
-                line = f"[{minutes:02d}:{seconds:02d}] " + ", ".join(parts)
+                doing = ", ".join(parts) or "writing"
+                line = f"[{minutes:02d}:{seconds:02d}] {doing}"
                 self._stream.write("\r\x1b[K" + line[:110])
                 self._stream.flush()

@@ -41,9 +41,8 @@ def execute(
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if execution.plugin and not hasattr(plugins, f"{execution.plugin}Plugin"):
         known = sorted(n.removesuffix("Plugin") for n in dir(plugins) if n.endswith("Plugin"))
-        raise ConfigError(
-            f"Nipype has no plugin {execution.plugin}", "--use-plugin", f"Known: {', '.join(known)}."
-        )
+        problem = f"Nipype has no plugin {execution.plugin}"
+        raise ConfigError(problem, "--use-plugin", f"Known: {', '.join(known)}.")
     plugin: Any
     arguments: dict[str, Any] = {"status_callback": status_callback}
     if execution.plugin:
