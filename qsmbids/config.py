@@ -42,6 +42,11 @@ class Phase:
         "Sign of the phase; +1 where it grows with the field.",
         choices=("auto", "+1", "-1"),
     )
+    slice_alternation: str = _opt(
+        "auto",
+        "Whether every second slice may have the opposite sign, as from GE; found in the data.",
+        choices=("auto", "off"),
+    )
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,14 @@ class TotalField:
 
     echo_phase_combination: str = _opt(
         "romeo-weighted-average",
-        "Template unwrapping, then weighted averaging of the echoes (4.c).",
-        choices=("romeo-weighted-average",),
+        "Template unwrapping and weighted averaging, or a complex fit then unwrapped (4.c).",
+        choices=("romeo-weighted-average", "nonlinear-fit"),
+    )
+    bipolar_correction: str = _opt(
+        "auto",
+        "Removal of the phase between readout directions, where the echoes show one (S2 step 1);"
+        " auto is linear for four or more echoes, mcpc-3d-s for three.",
+        choices=("auto", "linear", "mcpc-3d-s", "off"),
     )
     phase_offset_correction: str = _opt(
         "mcpc-3d-s", "Removal of the phase at TE = 0.", choices=("mcpc-3d-s", "none")

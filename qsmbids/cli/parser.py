@@ -101,6 +101,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="+1: phase grows with the field (write --phase-sign=-1)",
     )
     group.add_argument(
+        "--echo-combination",
+        choices=["romeo", "nonlinear"],
+        help="weighted averaging after ROMEO (default), or the nonlinear complex fit",
+    )
+    group.add_argument(
         "--b0-dir",
         nargs=3,
         type=float,
@@ -167,6 +172,10 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     overrides: dict[str, dict[str, Any]] = {}
     if args.phase_sign is not None:
         overrides.setdefault("phase", {})["sign"] = args.phase_sign
+    if args.echo_combination is not None:
+        names = {"romeo": "romeo-weighted-average", "nonlinear": "nonlinear-fit"}
+        chosen = {"echo_phase_combination": names[args.echo_combination]}
+        overrides.setdefault("total_field", {}).update(chosen)
     if args.sloppy:
         overrides.setdefault("dipole_inversion", {}).update(
             maximum_iterations=20, weak_harmonic=False

@@ -44,6 +44,7 @@ def make_plans(
         sessions=args.session_label,
         filters=read_filters(args.bids_filter_file),
         database_dir=args.bids_database_dir,
+        complex_parts=True,
     )
     if not runs and not problems:
         raise InputError(
@@ -139,6 +140,8 @@ def _describe(plan: RunPlan, settings: Settings) -> list[str]:
 
 def _phase_rule(plan: RunPlan) -> str:
     """Say how the numbers of the phase images would be read."""
+    if plan.run.real:
+        return "real and imaginary parts"
     try:
         volumes = [read_volume(path).array for path in plan.run.phase]
         scale = detect_phase_scale(
@@ -168,8 +171,13 @@ def _steps(plan: RunPlan, settings: Settings) -> list[str]:
     """Return the titles of the steps that this run would go through."""
     n_echoes = len(plan.acquisition.echo_times)
     skipped = set() if use_fsl(settings) and plan.mask is None else {"bet"}
+    total = settings.total_field
     if n_echoes < 2:
-        skipped |= {"remove_phase_offset", "map_r2star"}
-    if settings.total_field.phase_offset_correction == "none":
+        skipped |= {"remove_phase_offset", "map_r2star", "check_sign"}
+    if n_echoes < 3 or total.bipolar_correction == "off":
+        skipped.add("correct_readout")
+    if total.phase_offset_correction == "none":
         skipped.add("remove_phase_offset")
+    if n_echoes > 2 and total.echo_phase_combination == "nonlinear-fit":
+        skipped |= {"remove_phase_offset", "unwrap_phase"}
     return [title for step, title in STEP_TITLES.items() if step not in skipped]

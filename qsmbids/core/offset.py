@@ -114,10 +114,10 @@ def mcpc3ds(
     signal = np.zeros(raw.shape, dtype=np.complex64)
     np.cos(raw, out=signal.real, where=usable)
     np.sin(raw, out=signal.imag, where=usable)
-    unit = _unit(_smooth(signal, sigma_mm / voxel, n_threads))
+    unit = phase_factors(smooth_complex(signal, sigma_mm / voxel, n_threads))
     for _ in range(refinements):
         missed = (signal * unit.conj()).astype(np.complex64, copy=False)
-        unit *= _unit(_smooth(missed, sigma_mm / voxel, n_threads))
+        unit *= phase_factors(smooth_complex(missed, sigma_mm / voxel, n_threads))
 
     offset = np.zeros(mask.shape, dtype=np.float32)
     offset[box] = np.where(mask[box], np.angle(unit), 0)
@@ -127,7 +127,7 @@ def mcpc3ds(
     return corrected, offset
 
 
-def _unit(volume: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
+def phase_factors(volume: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
     """Return the phase factors of a volume, 1 where it is zero."""
     size = np.abs(volume)
     size[size == 0] = 1
@@ -136,7 +136,7 @@ def _unit(volume: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
     return unit
 
 
-def _smooth(
+def smooth_complex(
     volume: npt.NDArray[np.complex64], sigma: npt.NDArray[np.float64], n_threads: int = 1
 ) -> npt.NDArray[np.complex64]:
     """Convolve with a Gaussian of ``sigma`` voxels cut at 4 sigma, zero beyond the border.

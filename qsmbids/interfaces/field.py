@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.echo_combination import field_noise, noise_std, weighted_echo_average
+from qsmbids.core.magnitude import root_sum_of_squares
+from qsmbids.core.nonlinear_fit import field_from_fit, noise_hz, nonlinear_fit
 from qsmbids.core.relative_residual import relative_residual, residual_weight
 from qsmbids.core.relaxometry import r2star_map
 from qsmbids.core.romeo import unwrap_echoes
@@ -131,6 +133,60 @@ class CombineEchoes(Step):
             EchoCombination={"Name": "weighted echo averaging", "Weighting": inputs.weighting},
             FieldNoiseMedianHz=median,
             MagnitudeSNR=snr,
+        )
+        return runtime
+
+
+class _FitFieldInputs(_EchoesInputs):
+    weights = traits.Str("romeo4", usedefault=True, desc="ROMEO edge weights")
+
+
+class _FitFieldOutputs(RecordSpec):
+    field = File(exists=True, desc="total field [Hz], 0 outside the mask")
+    noise = File(exists=True, desc="standard deviation of the field [Hz]")
+    quality = File(exists=True, desc="ROMEO voxel quality, 0..1, whole image")
+
+
+class FitField(Step):
+    """Nonlinear complex fit, then spatial unwrapping (4.c): ``core.nonlinear_fit``."""
+
+    input_spec = _FitFieldInputs
+    output_spec = _FitFieldOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        phase, affine = read_echoes(inputs.phase)
+        magnitude, _ = read_echoes(inputs.magnitude)
+        mask = read_volume(inputs.mask, np.uint8).array > 0
+        fit = nonlinear_fit(phase, magnitude, inputs.echo_times, n_threads=inputs.n_threads)
+        field = field_from_fit(
+            fit,
+            root_sum_of_squares(magnitude),
+            mask,
+            weights=inputs.weights,
+            n_threads=inputs.n_threads,
+        )
+        sigma = noise_std(magnitude, mask)
+        noise = noise_hz(fit, sigma)
+        quality = quality_map(
+            phase[0],
+            magnitude=magnitude[0],
+            phase2=phase[1],
+            echo_times=inputs.echo_times[:2],
+            weights="romeo3",
+            n_threads=inputs.n_threads,
+        )
+        for name, volume in (("field", field), ("noise", noise), ("quality", quality)):
+            self._results[name] = str(
+                write_volume(self._path(runtime, f"{name}.nii"), volume, affine)
+            )
+        median = float(np.median(noise[mask]))
+        self._results["record"] = record(
+            f"nonlinear complex fit over echoes {1e3 * fit.spacing:.2f} ms apart, then ROMEO",
+            f"noise of the field {median:.3f} Hz (median in Mask 1)",
+            EchoCombination={"Name": "nonlinear complex fit", "EchoSpacing": float(fit.spacing)},
+            Unwrapping={"Name": "ROMEO", "Weights": inputs.weights},
+            FieldNoiseMedianHz=median,
         )
         return runtime
 

@@ -4,6 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from qsmbids.core.bipolar import correct_bipolar, detect_bipolar
+from qsmbids.core.complex_signal import (
+    detect_slice_alternation,
+    polar,
+    remove_slice_alternation,
+)
 from qsmbids.core.magnitude import root_sum_of_squares
 from qsmbids.core.offset import mcpc3ds
 from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
@@ -24,10 +30,14 @@ from qsmbids.io.preflight import check_magnitude, check_phase
 
 
 class _PreparePhaseInputs(BaseInterfaceInputSpec):
-    magnitude = EchoFilesIn("raw magnitude, one file per echo", mandatory=True)
-    phase = EchoFilesIn("raw phase, one file per echo", mandatory=True)
+    magnitude = EchoFilesIn("raw magnitude, one file per echo", requires=["phase"])
+    phase = EchoFilesIn("raw phase, one file per echo", xor=["real"])
+    real = EchoFilesIn("raw real part, in place of magnitude and phase", requires=["imag"])
+    imag = EchoFilesIn("raw imaginary part")
+    echo_times = traits.List(traits.Float, mandatory=True, desc="of the first two echoes [s]")
     phase_units = traits.Str("", usedefault=True, desc="Units of the sidecar, if any")
     image_type = traits.List(traits.Str, usedefault=True, desc="ImageType of the sidecar")
+    slice_alternation = traits.Enum("auto", "off", usedefault=True)
     sign = traits.Enum("auto", "+1", "-1", usedefault=True, desc="sign of the phase")
     manufacturer = traits.Str("", usedefault=True, desc="for the sign")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
@@ -40,12 +50,46 @@ class _PreparePhaseOutputs(RecordSpec):
 
 
 class PreparePhase(Step):
-    """Scale the phase jointly over the echoes, settle its sign, remove NaN (3.c, S2 step 1)."""
+    """Phase in radians that grows with the field, and clean magnitudes (3.c, S2 step 1)."""
 
     input_spec = _PreparePhaseInputs
     output_spec = _PreparePhaseOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        if inputs.real:
+            magnitude, phase, affine, scaled = self._from_complex()
+        else:
+            magnitude, phase, affine, scaled = self._from_phase()
+        n_broken = scaled["metadata"]["NonFiniteVoxels"]
+        alternation = self._remove_alternation(phase, magnitude)
+        choice = phase_sign(inputs.sign, inputs.manufacturer)
+        if choice.sign < 0:
+            np.negative(phase, out=phase)
+        for name, volumes in (("phase", phase), ("magnitude", magnitude)):
+            self._results[name] = [
+                str(write_volume(self._path(runtime, f"{name}_echo-{e}.nii"), volume, affine))
+                for e, volume in enumerate(volumes, 1)
+            ]
+        self._results["combined_magnitude"] = str(
+            write_volume(
+                self._path(runtime, "magnitude_rss.nii"), root_sum_of_squares(magnitude), affine
+            )
+        )
+        nan_note = f"{n_broken} voxels are NaN or infinite and were left out" if n_broken else ""
+        self._results["record"] = record(
+            *scaled["decisions"],
+            alternation["text"],
+            f"phase sign: {choice.sign:+d} ({choice.reason})",
+            warnings=[*scaled["warnings"], choice.warning, nan_note],
+            **scaled["metadata"],
+            SliceAlternation={k: v for k, v in alternation.items() if k != "text"},
+            PhaseSign={"Sign": choice.sign, "Reason": choice.reason},
+        )
+        return runtime
+
+    def _from_phase(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
+        """Read magnitude and phase; scale the phase by one rule for all echoes."""
         inputs = self.inputs
         phase, affine = read_echoes(inputs.phase)
         magnitude, _ = read_echoes(inputs.magnitude)
@@ -53,10 +97,8 @@ class PreparePhase(Step):
             check_magnitude(volume, path)
         for volume, path in zip(phase, inputs.phase, strict=True):
             check_phase(volume, path)
-        broken = ~(np.isfinite(phase) & np.isfinite(magnitude)).all(axis=0)
         np.abs(magnitude, out=magnitude)
-        phase[:, broken] = np.nan
-        magnitude[:, broken] = 0.0
+        n_broken = _leave_out(phase, magnitude)
         try:
             scale = detect_phase_scale(
                 phase_statistics(phase),
@@ -65,42 +107,69 @@ class PreparePhase(Step):
             )
         except ValueError as error:
             raise InputError(str(error), inputs.phase[0]) from error
-        choice = phase_sign(inputs.sign, inputs.manufacturer)
-        echoes = range(1, len(phase) + 1)
-        self._results["phase"] = [
-            str(
-                write_volume(
-                    self._path(runtime, f"phase_echo-{e}.nii"),
-                    to_radians(volume, scale, sign=choice.sign, n_threads=inputs.n_threads),
-                    affine,
-                )
-            )
-            for e, volume in zip(echoes, phase, strict=True)
-        ]
-        self._results["magnitude"] = [
-            str(write_volume(self._path(runtime, f"magnitude_echo-{e}.nii"), volume, affine))
-            for e, volume in zip(echoes, magnitude, strict=True)
-        ]
-        self._results["combined_magnitude"] = str(
-            write_volume(
-                self._path(runtime, "magnitude_rss.nii"), root_sum_of_squares(magnitude), affine
-            )
-        )
-        n_broken = int(np.count_nonzero(broken))
-        nan_note = f"{n_broken} voxels are NaN or infinite and were left out" if n_broken else ""
-        self._results["record"] = record(
+        for volume in phase:
+            volume[:] = to_radians(volume, scale, n_threads=inputs.n_threads)
+        said = record(
             f"phase scale: {scale.rule} ({scale.description})",
-            f"phase sign: {choice.sign:+d} ({choice.reason})",
-            warnings=[scale.warning, choice.warning, nan_note],
+            warnings=[scale.warning],
             PhaseScale={
                 "Rule": scale.rule,
                 "Slope": float(scale.slope),
                 "Intercept": float(scale.intercept),
             },
-            PhaseSign={"Sign": choice.sign, "Reason": choice.reason},
             NonFiniteVoxels=n_broken,
         )
-        return runtime
+        return magnitude, phase, affine, said
+
+    def _from_complex(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
+        """Read real and imaginary parts as magnitude and phase."""
+        real, affine = read_echoes(self.inputs.real)
+        imaginary, _ = read_echoes(self.inputs.imag)
+        n_broken = _leave_out(real, imaginary)
+        magnitude, phase = np.empty_like(real), np.empty_like(real)
+        for e, path in enumerate(self.inputs.real):
+            magnitude[e], phase[e] = polar(real[e], imaginary[e])
+            check_magnitude(magnitude[e], path)
+        said = record(
+            "phase from real and imaginary parts",
+            PhaseScale={"Rule": "complex", "Slope": 1.0, "Intercept": 0.0},
+            NonFiniteVoxels=n_broken,
+        )
+        return magnitude, phase, affine, said
+
+    def _remove_alternation(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
+        """Undo the sign of every second slice where the data show it; in place."""
+        if self.inputs.slice_alternation == "off":
+            return {"Axes": [], "text": "slice alternation: not looked for"}
+        axes: list[int] = []
+        while True:  # more than one axis alternates in a checkerboard
+            found = detect_slice_alternation(
+                phase[0],
+                magnitude[0],
+                second_phase=phase[1] if len(phase) > 1 else None,
+                echo_times=self.inputs.echo_times[:2] if len(phase) > 1 else None,
+            )
+            if found.axis is None or found.axis in axes:
+                break
+            axes.append(found.axis)
+            phase[:] = remove_slice_alternation(phase, found.axis)
+        said = f"every second slice along axis {axes} was inverted, corrected" if axes else "none"
+        return {
+            "Axes": axes,
+            "Coherence": [round(float(c), 3) for c in found.coherence],
+            "text": f"slice alternation: {said}",
+        }
+
+
+def _leave_out(first: np.ndarray, second: np.ndarray) -> int:
+    """Zero voxels that are not finite in any echo of either part; return their number.
+
+    The first part keeps NaN there, which the rules for the phase scale leave out.
+    """
+    broken = ~(np.isfinite(first) & np.isfinite(second)).all(axis=0)
+    first[:, broken] = np.nan
+    second[:, broken] = 0.0
+    return int(np.count_nonzero(broken))
 
 
 class _RemovePhaseOffsetInputs(BaseInterfaceInputSpec):
@@ -153,6 +222,70 @@ class RemovePhaseOffset(Step):
                 "Name": "MCPC-3D-S",
                 "SmoothingMm": inputs.sigma_mm,
                 "Refinements": inputs.refinements,
+            },
+        )
+        return runtime
+
+
+class _CorrectReadoutInputs(BaseInterfaceInputSpec):
+    phase = EchoFilesIn("wrapped [rad]", mandatory=True)
+    magnitude = EchoFilesIn("one per echo", mandatory=True)
+    mask = File(exists=True, mandatory=True, desc="Mask 1")
+    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
+    method = traits.Enum("auto", "linear", "mcpc-3d-s", usedefault=True)
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
+
+
+class _CorrectReadoutOutputs(RecordSpec):
+    phase = EchoFilesOut("as of a monopolar readout [rad]")
+
+
+class CorrectReadout(Step):
+    """Remove the phase between readout directions, if there is one (S2 step 1)."""
+
+    input_spec = _CorrectReadoutInputs
+    output_spec = _CorrectReadoutOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        phase, affine = read_echoes(inputs.phase)
+        magnitude, _ = read_echoes(inputs.magnitude)
+        mask = read_volume(inputs.mask, np.uint8)
+        inside = mask.array > 0
+        found = detect_bipolar(
+            phase, magnitude, inputs.echo_times, inside, n_threads=inputs.n_threads
+        )
+        evidence = {"Bipolar": found.is_bipolar, "StrengthRad": round(found.strength, 4)}
+        if not found.is_bipolar:
+            self._results["phase"] = list(inputs.phase)
+            self._results["record"] = record(
+                f"readout: monopolar (alternating phase {found.strength:.3f} rad)",
+                ReadoutCorrection=evidence,
+            )
+            return runtime
+        corrected = correct_bipolar(
+            phase,
+            magnitude,
+            inputs.echo_times,
+            mask.voxel_size,
+            inside,
+            method=inputs.method.replace("-", ""),
+            n_threads=inputs.n_threads,
+        )
+        self._results["phase"] = [
+            str(write_volume(self._path(runtime, f"phase_echo-{e}.nii"), volume, affine))
+            for e, volume in enumerate(corrected.phase, 1)
+        ]
+        before, after = corrected.residual_before, corrected.residual_after
+        self._results["record"] = record(
+            f"readout: bipolar (alternating phase {found.strength:.2f} rad), corrected by the"
+            f" {corrected.method} model; residual of the echoes {before:.2g} before, {after:.2g}"
+            " after",
+            ReadoutCorrection={
+                **evidence,
+                "Method": corrected.method,
+                "ResidualBefore": float(before),
+                "ResidualAfter": float(after),
             },
         )
         return runtime

@@ -1,5 +1,6 @@
 """What is written for a run: names, levels, units, and which steps each map comes from."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from qsmbids.workflows.plan import RunPlan
 
 __all__ = ["OUTPUTS", "Output", "add_outputs", "output_paths"]
 
-_FIELD = ("prepare_phase", "mask1", "remove_phase_offset", "unwrap_phase", "combine_echoes")
+_PHASE = ("prepare_phase", "mask1", "check_phase", "correct_readout")
+_FIELD = (*_PHASE, "remove_phase_offset", "unwrap_phase", "combine_echoes")
 _MASK3 = (*_FIELD, "weight_data", "mask2", "mask3")
 _LOCAL = (*_MASK3, "remove_background_field")
 _CHI = (*_LOCAL, "invert_dipole_field")
@@ -23,7 +25,7 @@ _CHI = (*_LOCAL, "invert_dipole_field")
 
 @dataclass(frozen=True)
 class Output:
-    """One derivative of a run."""
+    """One derivative of a run; ``node`` names the step, or steps of which the first is taken."""
 
     name: str
     node: str
@@ -42,6 +44,10 @@ class Output:
     algorithm: str = ""
     reference: str = ""
     per_echo: bool = False
+
+    def step(self, nodes: Collection[str]) -> str | None:
+        """Return the step of the graph that makes this output, None if there is none."""
+        return next((name for name in self.node.split("|") if name in nodes), None)
 
 
 def _mask(number: str, node: str, name: str, steps: tuple[str, ...], **kwargs: Any) -> Output:
@@ -73,7 +79,7 @@ OUTPUTS = (
         {"desc": "wholebrain"},
         units="ppm",
         consensus="7.a, 7.b, 8.c",
-        steps=(*_CHI, "reference_chi"),
+        steps=(*_CHI, "reference_chi", "check_sign"),
         sources=("local_field", "mask4", "mask4noholes"),
         algorithm="FANSI",
         reference=_FANSI_DOI,
@@ -177,13 +183,13 @@ OUTPUTS = (
     ),
     Output(
         "quality",
-        "unwrap_phase",
+        "unwrap_phase|combine_echoes",
         "quality",
         "standard",
         "probseg",
         "ROMEO phase quality of every voxel, 0 (noise) to 1; thresholded to Mask 2",
         {"desc": "phasequality"},
-        steps=("prepare_phase", "remove_phase_offset", "unwrap_phase"),
+        steps=("prepare_phase", "unwrap_phase"),
         skull_stripped=False,
         consensus="5.b",
     ),
@@ -208,7 +214,7 @@ OUTPUTS = (
         "Phase at TE = 0 that MCPC-3D-S removed",
         {"part": "phase", "desc": "offset"},
         units="rad",
-        steps=("prepare_phase", "mask1", "remove_phase_offset"),
+        steps=(*_PHASE, "remove_phase_offset"),
         skull_stripped=False,
         consensus="4.c",
     ),
@@ -293,7 +299,7 @@ OUTPUTS = (
         "Unwrapped phase without the phase at TE = 0, inside Mask 1",
         {"part": "phase", "desc": "unwrapped"},
         units="rad",
-        steps=("prepare_phase", "mask1", "remove_phase_offset", "unwrap_phase"),
+        steps=(*_PHASE, "remove_phase_offset", "unwrap_phase"),
         sources=("raw", "mask1"),
         consensus="4.a",
         per_echo=True,
@@ -330,7 +336,7 @@ OUTPUTS = (
 def _selected(level: str, nodes: set[str]) -> list[Output]:
     """Return the outputs of a level whose node is in the graph."""
     allowed = OUTPUT_LEVELS[: OUTPUT_LEVELS.index(level) + 1]
-    return [o for o in OUTPUTS if o.level in allowed and o.node in nodes]
+    return [o for o in OUTPUTS if o.level in allowed and o.step(nodes)]
 
 
 def _path(out_dir: Path, run: Run, output: Output, echo: int | None = None) -> Path:
@@ -365,11 +371,11 @@ def add_outputs(
     run, acquisition = plan.run, plan.acquisition
     nodes = {name: workflow.get_node(name) for name in workflow.list_node_names()}
     uris = {
-        "raw": [bids_uri(path, bids_dir, "raw") for path in (*run.magnitude, *run.phase)],
+        "raw": [bids_uri(path, bids_dir, "raw") for path in run.images],
         **{
             o.name: [bids_uri(_path(out_dir, run, o), out_dir)]
             for o in OUTPUTS
-            if not o.per_echo and o.node in nodes
+            if not o.per_echo and o.step(nodes)
         },
     }
     for output in _selected(level, set(nodes)):
@@ -391,7 +397,7 @@ def add_outputs(
                 mem_gb=0.3 + 3e-8 * acquisition.n_voxels,
                 overwrite=None if out_file.exists() else True,  # deleted since: write it again
             )
-            source = nodes[output.node]
+            source = nodes[output.step(nodes) or ""]
             if echo is None:
                 workflow.connect(source, output.field, save, "in_file")
             else:

@@ -11,15 +11,18 @@ _VOLUMES = {
     "bet": (0, 8),
     "mask1": (0, 8),
     "map_r2star": (1, 6),
+    "check_phase": (2, 6),
+    "correct_readout": (3, 10),
     "remove_phase_offset": (3, 10),
     "unwrap_phase": (3, 14),
-    "combine_echoes": (2, 6),
+    "combine_echoes": (2, 14),
     "weight_data": (2, 8),
     "mask2": (0, 5),
     "mask3": (0, 6),
     "remove_background_field": (0, 16),
     "invert_dipole_field": (0, 28),
     "reference_chi": (0, 6),
+    "check_sign": (0, 8),
 }
 
 

@@ -8,7 +8,14 @@ import nipype.pipeline.engine as pe
 from qsmbids.config import Settings
 from qsmbids.execution import Execution
 from qsmbids.interfaces.background import RemoveBackgroundField
-from qsmbids.interfaces.field import CombineEchoes, MapR2Star, UnwrapPhase, WeightData
+from qsmbids.interfaces.checks import CheckPhase, CheckSign
+from qsmbids.interfaces.field import (
+    CombineEchoes,
+    FitField,
+    MapR2Star,
+    UnwrapPhase,
+    WeightData,
+)
 from qsmbids.interfaces.inversion import InvertDipoleField
 from qsmbids.interfaces.masks import (
     ConformMask,
@@ -16,7 +23,7 @@ from qsmbids.interfaces.masks import (
     FillBackgroundMask,
     FindReliablePhase,
 )
-from qsmbids.interfaces.phase import PreparePhase, RemovePhaseOffset
+from qsmbids.interfaces.phase import CorrectReadout, PreparePhase, RemovePhaseOffset
 from qsmbids.interfaces.reference import ReferenceChi
 from qsmbids.workflows.outputs import add_outputs
 from qsmbids.workflows.plan import RunPlan, workflow_name
@@ -30,6 +37,8 @@ STEP_TITLES = {
     "bet": "brain extraction (FSL)",
     "mask1": "Mask 1, brain",
     "map_r2star": "R2* map",
+    "check_phase": "phase checks",
+    "correct_readout": "readout direction",
     "remove_phase_offset": "phase offset (MCPC-3D-S)",
     "unwrap_phase": "unwrapping (ROMEO)",
     "combine_echoes": "echo combination",
@@ -39,6 +48,7 @@ STEP_TITLES = {
     "remove_background_field": "background field (V-SHARP)",
     "invert_dipole_field": "dipole inversion (FANSI)",
     "reference_chi": "reference",
+    "check_sign": "sign check",
 }
 
 
@@ -65,9 +75,9 @@ def init_run_wf(
 
     Notes
     -----
-    With one echo there is no offset to remove; with fewer than three echoes the signal model
-    cannot be tested, so no relative residual is taken and no R2* map is made (two echoes: a map,
-    but no residual).
+    With the nonlinear fit, ``combine_echoes`` takes the place of offset removal, unwrapping and
+    averaging. With one echo there is no offset to remove and no R2* map to make; with two the
+    signal model cannot be tested, so no relative residual is taken.
     """
     run, acquisition = plan.run, plan.acquisition
     n_echoes = len(acquisition.echo_times)
@@ -85,8 +95,13 @@ def init_run_wf(
 
     prepare = node(
         PreparePhase(
-            magnitude=[str(p) for p in run.magnitude],
-            phase=[str(p) for p in run.phase],
+            **{
+                part: [str(path) for path in getattr(run, part)]
+                for part in ("magnitude", "phase", "real", "imag")
+                if getattr(run, part)
+            },
+            echo_times=echo_times[:2],
+            slice_alternation=settings.phase.slice_alternation,
             phase_units=acquisition.phase_units or "",
             image_type=_words(acquisition.extra.get("ImageType")),
             sign=settings.phase.sign,
@@ -98,36 +113,43 @@ def init_run_wf(
     )
     mask1 = _add_mask1(workflow, prepare, plan, settings, threads, node)
 
+    check = node(CheckPhase(echo_times=echo_times), "check_phase")
+    workflow.connect(
+        [
+            (prepare, check, [("phase", "phase"), ("magnitude", "magnitude")]),
+            (mask1, check, [("mask", "mask")]),
+        ]
+    )
     total = settings.total_field
-    phase_source, phase_field = prepare, "phase"
-    if n_echoes > 1 and total.phase_offset_correction != "none":
-        offset = node(
-            RemovePhaseOffset(
-                echo_times=echo_times,
-                sigma_mm=total.phase_offset_smoothing_mm,
-                refinements=total.phase_offset_refinements,
-                n_threads=threads,
+    measured = prepare
+    if n_echoes > 2 and total.bipolar_correction != "off":
+        measured = node(
+            CorrectReadout(
+                echo_times=echo_times, method=total.bipolar_correction, n_threads=threads
             ),
-            "remove_phase_offset",
+            "correct_readout",
             threads,
         )
         workflow.connect(
             [
-                (prepare, offset, [("phase", "phase"), ("magnitude", "magnitude")]),
-                (mask1, offset, [("mask", "mask")]),
+                (prepare, measured, [("phase", "phase"), ("magnitude", "magnitude")]),
+                (mask1, measured, [("mask", "mask")]),
             ]
         )
-        phase_source = offset
-
-    unwrap = node(
-        UnwrapPhase(echo_times=echo_times, weights=total.romeo_weights, n_threads=threads),
-        "unwrap_phase",
-        threads,
-    )
-    combine = node(
-        CombineEchoes(echo_times=echo_times, weighting=total.echo_weighting, n_threads=threads),
-        "combine_echoes",
-        threads,
+    if n_echoes > 2 and total.echo_phase_combination == "nonlinear-fit":
+        combine = quality = node(
+            FitField(echo_times=echo_times, n_threads=threads), "combine_echoes", threads
+        )
+        workflow.connect(measured, "phase", combine, "phase")
+    else:
+        quality, combine = _add_romeo(
+            workflow, prepare, mask1, measured, echo_times, settings, node, threads
+        )
+    workflow.connect(
+        [
+            (prepare, combine, [("magnitude", "magnitude")]),
+            (mask1, combine, [("mask", "mask")]),
+        ]
     )
     weigh = node(
         WeightData(
@@ -138,13 +160,8 @@ def init_run_wf(
     )
     workflow.connect(
         [
-            (phase_source, unwrap, [(phase_field, "phase")]),
-            (prepare, unwrap, [("magnitude", "magnitude"), ("phase", "measured")]),
-            (mask1, unwrap, [("mask", "mask")]),
-            (unwrap, combine, [("phase", "phase")]),
-            (prepare, combine, [("magnitude", "magnitude")]),
-            (mask1, combine, [("mask", "mask")]),
-            (prepare, weigh, [("phase", "phase"), ("magnitude", "magnitude")]),
+            (measured, weigh, [("phase", "phase")]),
+            (prepare, weigh, [("magnitude", "magnitude")]),
             (mask1, weigh, [("mask", "mask")]),
             (combine, weigh, [("field", "field"), ("noise", "noise")]),
         ]
@@ -166,7 +183,16 @@ def init_run_wf(
         if n_echoes > 2:
             workflow.connect(relax, "r2star", weigh, "r2star")
 
-    _add_chi(workflow, mask1, unwrap, combine, weigh, plan, settings, threads, node)
+    _add_chi(workflow, mask1, quality, combine, weigh, plan, settings, threads, node)
+    if n_echoes > 1:
+        sign = node(CheckSign(), "check_sign")
+        workflow.connect(
+            [
+                (workflow.get_node("reference_chi"), sign, [("chi", "chi")]),
+                (workflow.get_node("remove_background_field"), sign, [("mask4_filled", "mask")]),
+                (relax, sign, [("r2star", "r2star")]),
+            ]
+        )
     add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
     return workflow
 
@@ -214,13 +240,56 @@ def _add_mask1(workflow, prepare, plan, settings, threads, node):  # type: ignor
     return mask1
 
 
+def _add_romeo(workflow, prepare, mask1, measured, echo_times, settings, node, threads):  # type: ignore[no-untyped-def]
+    """Add removal of the offset, unwrapping and averaging; return the last two."""
+    total = settings.total_field
+    source = measured
+    if len(echo_times) > 1 and total.phase_offset_correction != "none":
+        source = node(
+            RemovePhaseOffset(
+                echo_times=echo_times,
+                sigma_mm=total.phase_offset_smoothing_mm,
+                refinements=total.phase_offset_refinements,
+                n_threads=threads,
+            ),
+            "remove_phase_offset",
+            threads,
+        )
+        workflow.connect(
+            [
+                (measured, source, [("phase", "phase")]),
+                (prepare, source, [("magnitude", "magnitude")]),
+                (mask1, source, [("mask", "mask")]),
+            ]
+        )
+    unwrap = node(
+        UnwrapPhase(echo_times=echo_times, weights=total.romeo_weights, n_threads=threads),
+        "unwrap_phase",
+        threads,
+    )
+    combine = node(
+        CombineEchoes(echo_times=echo_times, weighting=total.echo_weighting, n_threads=threads),
+        "combine_echoes",
+        threads,
+    )
+    workflow.connect(
+        [
+            (source, unwrap, [("phase", "phase")]),
+            (prepare, unwrap, [("magnitude", "magnitude"), ("phase", "measured")]),
+            (mask1, unwrap, [("mask", "mask")]),
+            (unwrap, combine, [("phase", "phase")]),
+        ]
+    )
+    return unwrap, combine
+
+
 def use_fsl(settings: Settings) -> bool:
     """Return whether FSL's bet makes Mask 1."""
     wanted = settings.masks.brain_extraction
     return wanted == "fsl" or (wanted == "auto" and shutil.which("bet") is not None)
 
 
-def _add_chi(workflow, mask1, unwrap, combine, weigh, plan, settings, threads, node):  # type: ignore[no-untyped-def]
+def _add_chi(workflow, mask1, quality, combine, weigh, plan, settings, threads, node):  # type: ignore[no-untyped-def]
     """Add Masks 2 to 4, background removal, inversion and reference."""
     acquisition = plan.acquisition
     masks, bfr, inv = settings.masks, settings.background_field, settings.dipole_inversion
@@ -278,7 +347,7 @@ def _add_chi(workflow, mask1, unwrap, combine, weigh, plan, settings, threads, n
     )
     workflow.connect(
         [
-            (unwrap, mask2, [("quality", "quality")]),
+            (quality, mask2, [("quality", "quality")]),
             (combine, mask2, [("noise", "noise")]),
             (weigh, mask2, [("residual", "residual")]),
             (mask1, mask2, [("mask", "mask")]),

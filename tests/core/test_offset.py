@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
 
-from qsmbids.core.offset import _smooth, mcpc3ds
+from qsmbids.core.offset import mcpc3ds, smooth_complex
 from qsmbids.core.romeo import unwrap_echoes
 
 SHAPE = (40, 36, 32)
@@ -116,7 +116,7 @@ def test_smoothing_is_a_gaussian_in_mm():
     spike = np.zeros(SHAPE, np.complex64)
     spike[20, 18, 16] = 1 + 2j
     sigma = np.array([3.5, 7 / 3, 1.75])
-    smooth = _smooth(spike, sigma)
+    smooth = smooth_complex(spike, sigma)
     expected = gaussian_filter(spike.real.astype(float), sigma, mode="constant", truncate=4)
     np.testing.assert_allclose(
         smooth.real / smooth.real.max(), expected / expected.max(), atol=1e-3

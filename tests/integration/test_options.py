@@ -112,6 +112,8 @@ def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_p
         "[masks]\nreliable_phase = 'relative-residual'\n",
         "[masks]\nreliable_phase = 'none'\nbrain_extraction_image = 'combined'\n",
         "[total_field]\nphase_offset_correction = 'none'\necho_weighting = 'average'\n",
+        "[total_field]\necho_phase_combination = 'nonlinear-fit'\n",
+        "[total_field]\nbipolar_correction = 'off'\n[phase]\nslice_alternation = 'off'\n",
         "[background_field]\nvsharp_variant = 'sepia'\nerode_after = 1\n",
         "[background_field]\nremove_residual_b1_field = true\n",
         "[dipole_inversion]\nsolver = 'linear'\nholes = 'weight'\n",
@@ -130,6 +132,68 @@ def test_every_choice_of_the_settings_runs(attempt, tmp_path, table):
     )
     assert np.isfinite(chi).all()
     assert 0.005 < chi[chi != 0].std() < 0.3
+
+
+@pytest.mark.parametrize("n_echoes", [3, 5])
+def test_a_bipolar_readout_is_found_and_corrected(
+    qsmbids, write_small_dataset, tmp_path, n_echoes
+):
+    maps = {}
+    for readout in ("monopolar", "bipolar"):
+        times = (0.004, 0.010, 0.016, 0.022, 0.028)[:n_echoes]
+        bids = write_small_dataset(tmp_path / readout, readout=readout, echo_times=times)
+        out = tmp_path / f"out_{readout}"
+        arguments = [bids, out, "participant", "--work-dir", tmp_path / f"w_{readout}"]
+        code, _, said = qsmbids(*arguments, "--skip-bids-validation", "--sloppy", "--nprocs", "1")
+        assert code == 0, said
+        assert f"readout: {readout}" in said
+        maps[readout] = [
+            np.asarray(nib.load(next(out.rglob(name))).dataobj)
+            for name in ("*desc-total_fieldmap.nii.gz", "*desc-mask4noholes_mask.nii.gz")
+        ]
+    both = (maps["monopolar"][1] > 0) & (maps["bipolar"][1] > 0)
+    difference = (maps["bipolar"][0] - maps["monopolar"][0])[both]
+    assert np.std(difference - np.median(difference)) < 0.5
+
+
+@pytest.mark.parametrize("encoding", ["siemens-signed", "milliradians", "float", "ge"])
+def test_every_encoding_gives_the_same_field(
+    small_dataset, qsmbids, write_small_dataset, tmp_path, encoding
+):
+    fields = []
+    for name in ("siemens", encoding):
+        bids = write_small_dataset(tmp_path / name, encoding=name, truth=False)
+        out = tmp_path / f"out_{name}"
+        arguments = [bids, out, "participant", "--work-dir", tmp_path / f"w_{name}"]
+        code, _, said = qsmbids(*arguments, "--skip-bids-validation", "--sloppy", "--nprocs", "1")
+        assert code == 0, said
+        field, mask4 = (
+            np.asarray(nib.load(next(out.rglob(pattern))).dataobj)
+            for pattern in ("*desc-total_fieldmap.nii.gz", "*desc-mask4noholes_mask.nii.gz")
+        )
+        fields.append(np.where(mask4 > 0, field, 0))
+    if encoding == "ge":
+        assert "phase sign: -1" in said
+        assert "alternat" in said
+    both = (fields[0] != 0) & (fields[1] != 0)
+    difference = (fields[1] - fields[0])[both]
+    difference -= np.median(difference)
+    assert both.sum() > 0.99 * (fields[0] != 0).sum()
+    assert np.sqrt(np.mean(difference**2)) < 0.5
+
+
+def test_a_wrong_sign_is_noticed_in_the_map(qsmbids, write_small_dataset, tmp_path):
+    bids = write_small_dataset(
+        tmp_path / "bids", shape=(72, 84, 60), voxel_size=(1.33, 1.33, 1.33)
+    )
+    arguments = [bids, tmp_path / "out", "participant", "--work-dir", tmp_path / "work"]
+    arguments += ["--skip-bids-validation", "--sloppy", "--nprocs", "1"]
+    code, _, said = qsmbids(*arguments)
+    assert code == 0, said
+    assert "--phase-sign" not in said
+    code, _, said = qsmbids(*arguments, "--phase-sign=-1")
+    assert code == 0, said
+    assert "run again with the other --phase-sign" in said
 
 
 def test_sessions_and_runs_have_files_of_their_own(qsmbids, write_small_dataset, tmp_path):

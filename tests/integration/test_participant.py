@@ -150,6 +150,10 @@ def test_sidecars_say_what_was_done(finished):
     assert chi["EchoTime"] == [0.004, 0.01, 0.016, 0.022, 0.028]
     assert chi["ReferenceRegion"].startswith("brain")
     assert any("phase sign" in line for line in chi["Decisions"])
+    assert chi["SliceAlternation"]["Axes"] == []
+    assert chi["ReadoutCorrection"]["Bipolar"] is False
+    assert not any(check["Suspicious"] for check in chi["PhaseChecks"].values())
+    assert chi["SignCheck"]["Inverted"] is not True
     assert _sidecar(out, "fmap/desc-local_fieldmap")["Units"] == "Hz"
     assert _sidecar(out, "anat/echo-2_part-phase_desc-unwrapped_MEGRE")["EchoTime"] == 0.01
 

@@ -58,6 +58,15 @@ def test_fsl_can_be_forced_off(build):
     )
 
 
+def test_the_nonlinear_fit_replaces_offset_and_unwrapping(build):
+    overrides = {"total_field": {"echo_phase_combination": "nonlinear-fit"}}
+    workflow = build(overrides=overrides)
+    assert not {"remove_phase_offset", "unwrap_phase"} & _steps(workflow)
+    assert "save_quality" in workflow.list_node_names()
+    # two echoes determine no fit
+    assert "unwrap_phase" in _steps(build(2, overrides=overrides))
+
+
 def test_a_given_mask_replaces_brain_extraction(build):
     workflow = build(mask=Path(__file__))
     assert type(workflow.get_node("mask1").interface).__name__ == "ConformMask"
@@ -65,7 +74,11 @@ def test_a_given_mask_replaces_brain_extraction(build):
 
 @pytest.mark.parametrize(
     ("n_echoes", "absent"),
-    [(1, {"remove_phase_offset", "map_r2star"}), (2, set()), (3, set())],
+    [
+        (1, {"remove_phase_offset", "map_r2star", "correct_readout", "check_sign"}),
+        (2, {"correct_readout"}),
+        (3, set()),
+    ],
 )
 def test_what_few_echoes_allow(build, n_echoes, absent):
     workflow = build(n_echoes)

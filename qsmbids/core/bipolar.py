@@ -1,0 +1,400 @@
+r"""Phase difference between the two readout directions of a bipolar acquisition.
+
+Echoes read in alternating directions carry a phase that is not in the field: eddy currents and
+delays shift the echo in k-space, one way in the odd echoes (1, 3, ...) and the other way in the
+even ones (2, 4, ...). With the readout phase :math:`\theta`, even less odd,
+
+.. math:: \phi_e = \phi_0 + 2\pi f\,TE_e \pm \theta / 2 .
+
+In three equally spaced echoes the field and the offset cancel,
+
+.. math:: 2\phi_{e+1} - \phi_e - \phi_{e+2} = \pm 2\theta,
+
+with + where the middle echo is an even one. Whole cycles of any echo drop out of this, which is
+why it is taken from products of the complex signals, and why it leaves :math:`\theta` open by
+:math:`\pi`.
+
+References
+----------
+.. [1] Eckstein K, Dymerska B, Bachrata B, et al. Computationally efficient combination of
+   multi-channel phase data from multi-echo acquisitions (ASPIRE). Magn Reson Med
+   2018;79:2996-3006. doi:10.1002/mrm.26963; the bipolar form of MCPC-3D-S.
+.. [2] Li J, Chang S, Liu T, et al. Phase-corrected bipolar gradients in multiecho gradient-echo
+   sequences for quantitative susceptibility mapping. MAGMA 2015;28:347-355.
+   doi:10.1007/s10334-014-0470-3; the readout phase is nearly linear in space.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qsmbids.core.echo_combination import checked_echo_times
+from qsmbids.core.nonlinear_fit import echo_grid, nonlinear_fit
+from qsmbids.core.offset import phase_factors, smooth_complex
+from qsmbids.core.romeo import unwrap
+from qsmbids.core.romeo_weights import TWO_PI, as_volume, padded_box
+
+__all__ = ["BipolarCorrection", "BipolarEvidence", "correct_bipolar", "detect_bipolar"]
+
+FloatArray = npt.NDArray[np.floating]
+Float32Array = npt.NDArray[np.float32]
+Box = tuple[slice, ...]
+
+#: Readout phase [rad, root mean square over the mask] from which the readout is called bipolar;
+#: a ramp from -0.5 to 0.5 over a head has 0.2, a monopolar readout about 0.01 or less.
+_THRESHOLD = 0.1
+#: Coherence with a straight readout phase below which nothing is concluded.
+_LEAST_COHERENCE = 0.5
+#: Voxels that are enough to fit a plane, and to judge a correction.
+_PLANE_VOXELS = 200_000
+_JUDGED_VOXELS = 20_000
+
+
+@dataclass(frozen=True)
+class BipolarEvidence:
+    """What the echoes say about the readout.
+
+    Attributes
+    ----------
+    is_bipolar : bool
+        The phase alternates from echo to echo.
+    strength : float
+        Root mean square [rad] over the mask of the straight part of the readout phase.
+    constant : float
+        Its mean [rad] over the mask, -pi/2 to pi/2 as the readout phase is open by pi.
+    gradient : tuple of float
+        Readout phase per voxel [rad] along the three array axes.
+    coherence : float
+        0 to 1: how well a straight alternating phase explains all echoes; noise alone gives 0.
+    """
+
+    is_bipolar: bool
+    strength: float
+    constant: float
+    gradient: tuple[float, float, float]
+    coherence: float
+
+
+@dataclass(frozen=True)
+class BipolarCorrection:
+    """Result of :func:`correct_bipolar`.
+
+    Attributes
+    ----------
+    phase : (E, X, Y, Z) ndarray of float32
+        Phase [rad] as of a monopolar readout, wrapped to -pi to pi; 0 outside the mask and where
+        the echo is not finite.
+    method : str
+        ``mcpc3ds`` or ``linear``.
+    readout_phase : (X, Y, Z) ndarray of float32
+        Phase [rad] of the even echoes less that of the odd ones; 0 outside the mask.
+    residual_before, residual_after : float
+        Mean over the mask of what a line through the echoes leaves of the signal energy, see
+        :class:`~qsmbids.core.nonlinear_fit.NonlinearFit`.
+    """
+
+    phase: Float32Array
+    method: str
+    readout_phase: Float32Array
+    residual_before: float
+    residual_after: float
+
+
+def detect_bipolar(
+    phase: FloatArray,
+    magnitude: FloatArray,
+    echo_times: npt.ArrayLike,
+    mask: npt.NDArray[np.bool_],
+    *,
+    threshold: float = _THRESHOLD,
+    n_threads: int = 1,
+) -> BipolarEvidence:
+    """Tell from the echoes whether the readout direction alternates.
+
+    Parameters
+    ----------
+    phase : (E, X, Y, Z) ndarray
+        Measured phase [rad] of at least three echoes, wrapped or not.
+    magnitude : (E, X, Y, Z) ndarray
+        Magnitude.
+    echo_times : (E,) array_like
+        [s], increasing.
+    mask : (X, Y, Z) ndarray of bool
+        Tissue with signal.
+    threshold : float
+        Least strength [rad] of a bipolar readout.
+    n_threads : int
+        Threads of the unwrapping that only unequally spaced echoes need.
+
+    Returns
+    -------
+    BipolarEvidence
+        With four echoes or more a phase that drifts without alternating does not count. Of three
+        unequally spaced echoes the constant is not determined, and the smallest one is taken.
+
+    Raises
+    ------
+    ValueError
+        Fewer than three echoes, shapes or echo times that do not fit, an empty mask, or no voxel
+        with signal in all echoes.
+    """
+    phase, magnitude, mask, times = _checked(phase, magnitude, echo_times, mask)
+    box = padded_box(mask)
+    found = []
+    for signal, weight in _doubled_readout_phase(phase, magnitude, times, mask, box, n_threads):
+        plane = _fit_plane(signal)
+        straight, inside = plane.at(signal.shape), weight > 0
+        agreeing = np.sum(signal[inside] * np.exp(-1j * straight[inside]))
+        coherence = float(np.abs(agreeing)) / float(np.sum(weight, dtype=np.float64))
+        theta = straight[inside].astype(np.float64) / 2
+        found.append((float(np.sqrt(np.mean(theta**2))), theta.mean(), plane.slopes, coherence))
+    limit = 0.99 * max(coherence for _, _, _, coherence in found)
+    strength, constant, slopes, coherence = min(
+        (f for f in found if f[3] >= limit), key=lambda candidate: candidate[0]
+    )
+    gx, gy, gz = (slopes / 2).tolist()
+    return BipolarEvidence(
+        is_bipolar=strength >= threshold and coherence >= _LEAST_COHERENCE,
+        strength=strength,
+        constant=float(constant - np.pi * np.rint(constant / np.pi)),
+        gradient=(gx, gy, gz),
+        coherence=coherence,
+    )
+
+
+def correct_bipolar(
+    phase: FloatArray,
+    magnitude: FloatArray,
+    echo_times: npt.ArrayLike,
+    voxel_size: npt.ArrayLike,
+    mask: npt.NDArray[np.bool_],
+    *,
+    method: str = "auto",
+    sigma_mm: float = 7.0,
+    n_threads: int = 1,
+) -> BipolarCorrection:
+    r"""Remove the phase difference between the readout directions.
+
+    Parameters
+    ----------
+    phase : (E, X, Y, Z) ndarray
+        Measured phase [rad] of at least three echoes, wrapped or not.
+    magnitude : (E, X, Y, Z) ndarray
+        Magnitude.
+    echo_times : (E,) array_like
+        [s], increasing; the spacing need not be uniform.
+    voxel_size : (3,) array_like
+        [mm], along the array axes.
+    mask : (X, Y, Z) ndarray of bool
+        Where to estimate and remove the readout phase.
+    method : str
+        ``linear`` (a plane, ref. [2]_), ``mcpc3ds`` (any smooth shape, ref. [1]_) or ``auto``:
+        ``mcpc3ds`` for three echoes, ``linear`` for more.
+    sigma_mm : float
+        Standard deviation [mm] of the Gaussian that smooths what is not straight (``mcpc3ds``).
+    n_threads : int
+        Threads of the loops.
+
+    Returns
+    -------
+    BipolarCorrection
+        Ready for :func:`qsmbids.core.offset.mcpc3ds`, which takes it for monopolar.
+
+    Raises
+    ------
+    ValueError
+        Fewer than three echoes, shapes or echo times that do not fit, an empty mask, an unknown
+        method, a voxel size or sigma that is not positive, no voxel with signal in all echoes.
+
+    Notes
+    -----
+    Half of the readout phase is taken from the even echoes and added to the odd ones. Ref. [1]_
+    subtracts other shares of the same map, after an offset from echoes of both directions: the
+    field is the same. Here ``mcpc3ds`` fits the plane as well and smooths only what that leaves,
+    so that the Gaussian has no slope to flatten at the surface.
+
+    The readout phase is open by pi, so that both branches are tried, and the one whose echoes lie
+    closer to a line is taken. Equally spaced echoes fit a line equally well in both: the branches
+    then differ by half a cycle per echo spacing in the field, a constant, and nothing else; the
+    one with the smaller mean phase advance between echoes is taken.
+
+    Unequal spacing leaves a part of the field in the products. It is taken out with the field of
+    echoes 1 and 3, unwrapped in space, for each number of cycles that may lie between those.
+    """
+    phase, magnitude, mask, times = _checked(phase, magnitude, echo_times, mask)
+    voxel = np.asarray(voxel_size, dtype=float)
+    if method not in ("auto", "mcpc3ds", "linear"):
+        raise ValueError(f"unknown method {method!r}, choose from auto, mcpc3ds, linear")
+    if voxel.shape != (3,) or not np.all(voxel > 0) or not sigma_mm > 0:
+        raise ValueError(f"voxel size {voxel} and sigma {sigma_mm} must be positive")
+    if method == "auto":
+        method = "mcpc3ds" if times.size == 3 else "linear"
+
+    box = padded_box(mask)
+    index = np.flatnonzero(mask)
+    index = index[:: max(1, index.size // _JUDGED_VOXELS) | 1]
+    sample = phase.reshape(times.size, -1)[:, index]
+    signal_size = magnitude.reshape(times.size, -1)[:, index]
+    halves = np.array([[_polarity(e) / 2] for e in range(times.size)], dtype=np.float32)
+    before, _ = _line_misfit(sample, signal_size, times, n_threads)
+    tried = []
+    for signal, weight in _doubled_readout_phase(phase, magnitude, times, mask, box, n_threads):
+        doubled = _fit_plane(signal).at(signal.shape)
+        if method == "mcpc3ds":
+            bent = (signal * np.exp(-1j * doubled)).astype(np.complex64)
+            smooth = _smooth_phase(bent, sigma_mm / voxel, n_threads)
+            doubled += unwrap(smooth, magnitude=weight, mask=mask[box], n_threads=n_threads)
+        for branch in (0, np.pi):
+            theta = np.zeros(mask.shape, dtype=np.float32)
+            theta[box] = np.where(mask[box], doubled / 2 + branch, 0)
+            attempt = sample + halves * theta.ravel()[index]
+            tried.append((theta, *_line_misfit(attempt, signal_size, times, n_threads)))
+    # within a hundredth two residuals are the same
+    limit = 1.01 * min(residual for _, residual, _ in tried) + 1e-6
+    theta, after, _ = min((t for t in tried if t[1] <= limit), key=lambda t: t[2])
+
+    corrected = np.zeros(phase.shape, dtype=np.float32)
+    for e, echo in enumerate(phase):
+        usable = mask[box] & np.isfinite(echo[box])
+        values = np.where(usable, echo[box], 0) + halves[e] * theta[box]
+        corrected[e][box] = np.where(usable, values - TWO_PI * np.rint(values / TWO_PI), 0)
+    return BipolarCorrection(corrected, method, theta, before, after)
+
+
+def _polarity(e: int) -> int:
+    """Return the sign of the half readout phase to add: + for echoes 1, 3, ..."""
+    return 1 - 2 * (e % 2)
+
+
+def _checked(
+    phase: FloatArray, magnitude: FloatArray, echo_times: npt.ArrayLike, mask: npt.NDArray
+) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Return the arguments in the type they are used in."""
+    phase = as_volume(phase, "phase", ndim=4)
+    magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
+    mask = as_volume(mask, "mask", phase.shape[1:], np.bool_)
+    return phase, magnitude, mask, checked_echo_times(echo_times, phase, at_least=3)
+
+
+def _doubled_readout_phase(
+    phase: Float32Array,
+    magnitude: Float32Array,
+    times: npt.NDArray[np.float64],
+    mask: npt.NDArray[np.bool_],
+    box: Box,
+    n_threads: int,
+) -> list[tuple[npt.NDArray[np.complex64], Float32Array]]:
+    """Return candidates of a volume whose angle is twice the readout phase, with its weight.
+
+    With unequal spacing one for each number of cycles between echoes 1 and 3. The weight, a
+    squared magnitude, is zero outside the mask and where any echo is not finite.
+    """
+    inside = (
+        mask[box] & np.isfinite(phase[:, *box]).all(0) & np.isfinite(magnitude[:, *box]).all(0)
+    )
+    phi = [np.where(inside, p[box], 0) for p in phase]
+    size = [np.where(inside, m[box], 0) for m in magnitude]
+
+    fields: list[FloatArray | None] = [None]
+    if echo_grid(times)[2].size:
+        psi = unwrap(
+            phi[2] - phi[0],
+            magnitude=np.sqrt(size[0] * size[2]),
+            mask=inside,
+            weights="romeo4",
+            n_threads=n_threads,
+        )
+        fields = [(psi + TWO_PI * n) / (TWO_PI * (times[2] - times[0])) for n in (-1, 0, 1)]
+
+    candidates = []
+    for field in fields:
+        signal = np.zeros(inside.shape, dtype=np.complex64)
+        weight = np.zeros(inside.shape, dtype=np.float32)
+        for e in range(1, len(phi) - 1):
+            angle = 2 * phi[e] - phi[e - 1] - phi[e + 1]
+            if field is not None:
+                angle -= TWO_PI * (2 * times[e] - times[e - 1] - times[e + 1]) * field
+            w = size[e] * np.sqrt(size[e - 1] * size[e + 1])
+            signal += w * np.exp((-1j * _polarity(e)) * angle)
+            weight += w
+        if not weight.any():
+            raise ValueError("no voxel of the mask has a signal in three successive echoes")
+        candidates.append((signal, weight))
+    return candidates
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """A phase [rad] that is linear in the voxel indices, ``constant`` at ``centre``."""
+
+    constant: float
+    slopes: npt.NDArray[np.float64]
+    centre: npt.NDArray[np.float64]
+
+    def at(self, shape: tuple[int, ...]) -> Float32Array:
+        x, y, z = (
+            s * (np.arange(n) - c) for s, n, c in zip(self.slopes, shape, self.centre, strict=True)
+        )
+        values = self.constant + x[:, None, None] + y[:, None] + z
+        return values.astype(np.float32)
+
+
+def _fit_plane(signal: npt.NDArray[np.complex64]) -> _Plane:
+    """Fit the linear phase that a complex volume agrees with best, the amplitude being a weight.
+
+    Gauss-Newton as in :mod:`qsmbids.core.nonlinear_fit`, from the mean advance to the next voxel.
+    """
+    slopes = np.empty(3)
+    for axis in range(3):
+        along = np.moveaxis(signal, axis, 0)
+        slopes[axis] = np.angle(np.vdot(along[:-1], along[1:]))
+    index = np.flatnonzero(signal)
+    index = index[:: max(1, index.size // _PLANE_VOXELS) | 1]
+    values = signal.ravel()[index].astype(np.complex128)
+    weight = np.abs(values)
+    where = np.stack(np.unravel_index(index, signal.shape)).astype(np.float64)
+    centre = (where @ weight) / weight.sum()
+    where -= centre[:, None]
+
+    design = np.vstack([np.ones(index.size), where])
+    normal = (design * weight) @ design.T
+    constant = float(np.angle(np.sum(values * np.exp(-1j * (slopes @ where)))))
+    coefficients = np.array([constant, *slopes])
+    for _ in range(50):
+        left = np.imag(values * np.exp(-1j * (coefficients @ design)))
+        # a mask of one plane or line leaves a slope undetermined
+        step = np.linalg.lstsq(normal, design @ left, rcond=1e-10)[0]
+        coefficients += step
+        if np.max(np.abs(step) * (1, *signal.shape)) < 1e-7:
+            break
+    constant = float(coefficients[0] - TWO_PI * np.rint(coefficients[0] / TWO_PI))
+    return _Plane(constant, coefficients[1:], centre)
+
+
+def _smooth_phase(
+    signal: npt.NDArray[np.complex64], sigma: npt.NDArray[np.float64], n_threads: int
+) -> Float32Array:
+    """Return the smoothed angle [rad] of a volume, by twicing as the phase offset is."""
+    signal = np.where(signal == 0, 0, phase_factors(signal))
+    unit = phase_factors(smooth_complex(signal, sigma, n_threads))
+    for _ in range(8):
+        missed = (signal * unit.conj()).astype(np.complex64, copy=False)
+        unit *= phase_factors(smooth_complex(missed, sigma, n_threads))
+    angle: Float32Array = np.angle(unit)
+    return angle
+
+
+def _line_misfit(
+    phase: Float32Array, magnitude: Float32Array, times: npt.NDArray[np.float64], n_threads: int
+) -> tuple[float, float]:
+    """Return the mean misfit of a line through (E, N) echoes, and their mean advance [rad]."""
+    volume = (*phase.shape, 1, 1)
+    fit = nonlinear_fit(
+        phase.reshape(volume), magnitude.reshape(volume), times, n_threads=n_threads
+    )
+    fitted = fit.noise_std > 0
+    if not fitted.any():
+        return 0.0, 0.0
+    advance = np.angle(np.sum(np.exp(1j * fit.phase_slope[fitted])))
+    return float(np.mean(fit.residual[fitted], dtype=np.float64)), float(abs(advance))
