@@ -1,0 +1,179 @@
+"""``qsmbids-convert DICOM_DIR BIDS_DIR``: from what the scanner sent to raw BIDS."""
+
+import argparse
+import contextlib
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from qsmbids import __version__
+from qsmbids.errors import ConfigError, InputError, QSMError
+
+__all__ = ["build_parser", "main"]
+
+logger = logging.getLogger("qsmbids")
+
+_INTERNAL_ERROR = 70
+_EPILOG = """\
+Gradient echo scans with phase (or real and imaginary part) are converted; everything else is
+skipped with the reason. Nothing that exists is overwritten.
+exit codes: 0 a run was converted; 1 the dataset cannot be written; 2 wrong usage; 3 no run could
+be converted; 70 internal error; 130 interrupted.
+"""
+
+
+def _label(prefix: str) -> object:
+    def label(text: str) -> str:
+        stripped = text.removeprefix(prefix)
+        if not (stripped.isascii() and stripped.isalnum()):
+            raise argparse.ArgumentTypeError(f"'{text}' is no label: letters and digits only")
+        return stripped
+
+    return label
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``qsmbids-convert``."""
+    parser = argparse.ArgumentParser(
+        prog="qsmbids-convert",
+        description="Convert the DICOM files of one scan session to a raw BIDS dataset.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("dicom_dir", type=Path, help="folder with DICOM files, or a zip or tar archive of them")
+    add("bids_dir", type=Path, help="raw BIDS dataset, made if absent")
+    add(
+        "--participant-label",
+        "--participant_label",
+        type=_label("sub-"),  # type: ignore[arg-type]
+        metavar="LABEL",
+        required=True,
+        help="with or without sub-",
+    )
+    add(
+        "--session-label",
+        "--session_label",
+        type=_label("ses-"),  # type: ignore[arg-type]
+        metavar="LABEL",
+        help="with or without ses-",
+    )
+    add(
+        "--acq-label",
+        "--acq_label",
+        type=_label("acq-"),  # type: ignore[arg-type]
+        metavar="LABEL",
+        help="for all runs; default: made of the series descriptions where these differ",
+    )
+    add(
+        "--dry-run", action="store_true", help="print what each series would become, write nothing"
+    )
+    add("-v", "--verbose", action="count", default=0, help="say more; twice for debugging")
+    add("--version", action="version", version=f"qsmbids {__version__}")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    args = build_parser().parse_args(argv)
+    _log_to_console(args.verbose)
+    try:
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, _stop)
+        return _convert(args)
+    except QSMError as error:
+        return _end(f"error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        return _end("interrupted; no half of a run was left", 130)
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        logger.debug("internal error", exc_info=True)
+        return _end(
+            f"internal error: {type(error).__name__}: {error}. Run again with -vv and report what"
+            " it prints",
+            _INTERNAL_ERROR,
+        )
+
+
+def _stop(*_: object) -> None:
+    """End as Ctrl-C does: what was unpacked must not stay behind."""
+    raise KeyboardInterrupt
+
+
+def _convert(args: argparse.Namespace) -> int:
+    """Convert, print the table, and move the runs into the dataset."""
+    source, bids_dir = args.dicom_dir.resolve(), args.bids_dir.resolve()
+    if bids_dir == source or source in bids_dir.parents:
+        raise ConfigError(
+            "the dataset must not lie among the DICOM files",
+            str(args.bids_dir),
+            "Use a folder elsewhere.",
+        )
+    if bids_dir.exists() and not bids_dir.is_dir():
+        raise ConfigError("is not a folder", str(args.bids_dir))
+    # pydicom and the numerics take their time to import: only now
+    from qsmbids.io.dicom import convert_dicom, place
+
+    labels = {"participant": args.participant_label, "session": args.session_label}
+    with tempfile.TemporaryDirectory(prefix="qsmbids-convert-") as work:
+        logger.info("reading %s", args.dicom_dir)
+        converted = convert_dicom(source, work, acquisition=args.acq_label, **labels)
+        print_table(converted.rows())
+        for text in converted.warnings:
+            logger.warning("WARNING: %s", text)
+        runs = converted.naming.runs
+        if args.dry_run:
+            code = 0 if runs else InputError.exit_code
+            return _end(f"dry run: {len(runs)} run(s) to convert, nothing was written", code)
+        if not runs:
+            return _end(
+                "error: no series is a gradient echo scan with phase; nothing was written",
+                InputError.exit_code,
+            )
+        images, kept = place(converted, bids_dir, **labels)
+    for label, why in kept.items():
+        logger.warning("%s was left out: %s", label, why)
+    for path in images:
+        logger.debug("wrote %s", path)
+    return _end(
+        f"{len(runs) - len(kept)} run(s) converted, {len(kept)} left out; dataset: {bids_dir}",
+        0 if images else InputError.exit_code,
+    )
+
+
+def print_table(rows: Iterable[tuple[str, str, str, str]]) -> None:
+    """Print what becomes of each series."""
+    table = [("series", "images", "description", "becomes"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    for number, images, description, fate in table:
+        left = f"{number:>{widths[0]}}  {images:>{widths[1]}}  {description:<{widths[2]}}"
+        print(f"{left}  {fate}")
+
+
+def _end(text: str, code: int) -> int:
+    """Print the last line, which always agrees with the exit code."""
+    sys.stderr.flush()
+    print(f"qsmbids-convert: {text} (exit code {code})", flush=True)
+    return code
+
+
+def _log_to_console(verbosity: int) -> None:
+    """Log plain lines to standard error."""
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.DEBUG if verbosity else logging.INFO)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

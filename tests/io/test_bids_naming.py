@@ -1,0 +1,283 @@
+"""What each converted image is, what belongs together, and what is left out and why."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from qsmbids.io.bids_naming import ConvertedImage, clean_sidecar, name_images
+
+SHAPE = (16, 18, 12)
+PHASE = np.random.default_rng(0).integers(0, 4096, SHAPE).astype(np.int16)
+
+
+@pytest.fixture
+def image(tmp_path):
+    """Return a function that writes one image as dcm2niix does."""
+    count = iter(range(1000))
+
+    def make(part="mag", te=0.005, *, series=0, data=None, shift=0.0, name="v", **sidecar):
+        if data is None:
+            data = PHASE if part == "phase" else np.ones(SHAPE, np.int16)
+        ending = {"phase": "_ph", "real": "_real", "imag": "_imaginary"}.get(part, "")
+        path = tmp_path / str(next(count)) / f"{name}{ending}.nii"
+        path.parent.mkdir()
+        affine = np.eye(4)
+        affine[0, 3] = shift
+        nib.save(nib.Nifti1Image(data, affine), path)
+        letter = {"mag": "M", "phase": "P", "real": "R", "imag": "I"}[part]
+        content = {
+            "EchoTime": te,
+            "SeriesNumber": series,
+            "SeriesDescription": "qsm",
+            "ProtocolName": "qsm",
+            "ScanningSequence": "GR",
+            "ImageType": ["ORIGINAL", "PRIMARY", letter, "ND"],
+            **sidecar,
+        }
+        return ConvertedImage(path, {k: v for k, v in content.items() if v is not None}, series)
+
+    return make
+
+
+@pytest.fixture
+def scan(image):
+    """Return a function that writes all echoes of some parts as one series each."""
+
+    def make(number, parts=("mag", "phase"), times=(0.005, 0.010, 0.015), **options):
+        return [
+            image(part, te, series=number + k, **options)
+            for k, part in enumerate(parts)
+            for te in times
+        ]
+
+    return make
+
+
+def names(images, **options):
+    naming = name_images(images, participant="01", **options)
+    return {label: [i.name for i in run] for label, run in naming.runs.items()}, naming
+
+
+def reasons(images):
+    found, naming = names(images)
+    assert found == {}
+    assert len(naming.skipped) == len(images)
+    return {why for _, why in naming.skipped}
+
+
+def test_echoes_are_counted_by_rising_echo_time(scan):
+    found, naming = names(scan(5, times=(0.02, 0.004, 0.012)), session="a")
+    assert list(found) == ["sub-01_ses-a"]
+    assert [
+        (i.name, i.sidecar["EchoTime"], i.sidecar["EchoNumber"])
+        for i in naming.runs["sub-01_ses-a"]
+    ] == [
+        (f"sub-01_ses-a_echo-{echo}_part-{part}_MEGRE", te, echo)
+        for echo, te in ((1, 0.004), (2, 0.012), (3, 0.02))
+        for part in ("mag", "phase")
+    ]
+
+
+def test_one_echo_is_t2starw(scan):
+    found, naming = names(scan(5, times=(0.02,)))
+    assert found == {"sub-01": ["sub-01_part-mag_T2starw", "sub-01_part-phase_T2starw"]}
+    assert not naming.warnings
+
+
+def test_all_four_parts_make_one_run(scan):
+    found, _ = names(scan(5, parts=("mag", "phase", "real", "imag"), times=(0.005, 0.01)))
+    assert len(found["sub-01"]) == 8
+
+
+def test_descriptions_that_differ_become_acq(scan):
+    images = [
+        *scan(5, SeriesDescription="QSM mono_CLEAR", SeriesNumber=None),
+        *scan(7, SeriesDescription="QSM mono_SYNERGY", SeriesNumber=None),
+        *scan(9, SeriesDescription="QSM bipolar (1 mm)", SeriesNumber=None),
+    ]
+    found, _ = names(images)
+    assert list(found) == [
+        "sub-01_acq-QSMmonoCLEAR",
+        "sub-01_acq-QSMmonoSYNERGY",
+        "sub-01_acq-QSMbipolar1mm",
+    ]
+
+
+def test_the_word_for_the_part_is_not_in_the_label(image):
+    images = [
+        image(part, te, series=n, SeriesNumber=n, SeriesDescription=f"{scan}_{word}")
+        for n, (scan, part, word) in enumerate(
+            [
+                ("gre_A", "mag", "Mag"),
+                ("gre_A", "phase", "Pha"),
+                ("B", "mag", "M"),
+                ("B", "phase", "P"),
+            ]
+        )
+        for te in (0.005, 0.01)
+    ]
+    assert list(names(images)[0]) == ["sub-01_acq-greA", "sub-01_acq-B"]
+
+
+def test_repetitions_become_runs_in_order(scan):
+    images = [*scan(5), *scan(7, AcquisitionTime="10"), *scan(9, SeriesDescription="other")]
+    found, naming = names(images)
+    assert list(found) == ["sub-01_acq-qsm_run-1", "sub-01_acq-qsm_run-2", "sub-01_acq-other"]
+    numbers = [
+        [i.source.series for i in naming.runs[label] if "echo-1_" in i.name] for label in found
+    ]
+    assert numbers == [[5, 6], [7, 8], [9, 10]]
+
+
+def test_a_given_acq_label_is_used(scan):
+    found, _ = names(
+        [*scan(5, SeriesDescription="a"), *scan(7, SeriesDescription="b")], acquisition="x"
+    )
+    assert list(found) == ["sub-01_acq-x_run-1", "sub-01_acq-x_run-2"]
+
+
+def test_the_time_of_acquisition_decides_who_belongs_together(scan):
+    first = scan(5, parts=("mag",), AcquisitionTime="10:00")
+    second = scan(6, parts=("mag",), AcquisitionTime="10:09")
+    phases = [
+        *scan(7, parts=("phase",), AcquisitionTime="10:00"),
+        *scan(8, parts=("phase",), AcquisitionTime="10:09"),
+    ]
+    _, naming = names([*first, *second, *phases])
+    pairs = [sorted({i.source.series for i in run}) for run in naming.runs.values()]
+    assert pairs == [[5, 7], [6, 8]]
+    assert not naming.warnings
+
+
+def test_a_magnitude_of_an_aborted_scan_is_left_out(scan):
+    found, naming = names([*scan(4, parts=("mag",)), *scan(6)])
+    assert list(found) == ["sub-01"]
+    assert {i.source.series for i in naming.runs["sub-01"]} == {6, 7}
+    assert {why.partition(";")[0] for _, why in naming.skipped} == {"magnitude only"}
+    assert "check it" in naming.warnings[0]
+
+
+def test_scans_of_other_echo_times_are_not_joined(scan):
+    found, _ = names([*scan(5), *scan(7, times=(0.003, 0.008))])
+    assert [len(run) for run in found.values()] == [6, 4]
+
+
+def test_every_echo_in_a_series_of_its_own(image):
+    images = [
+        image(part, te, series=10 * k + n, EchoNumber=n)
+        for k, part in enumerate(("mag", "phase"))
+        for n, te in enumerate((0.005, 0.01, 0.015), start=1)
+    ]
+    found, _ = names(images)
+    assert list(found) == ["sub-01"]
+    assert len(found["sub-01"]) == 6
+
+
+def test_single_echo_scans_of_two_times_stay_two(scan):
+    images = [*scan(5, times=(0.01,)), *scan(7, times=(0.02,))]
+    assert list(names(images)[0]) == ["sub-01_run-1", "sub-01_run-2"]
+
+
+def test_another_position_is_another_scan(scan):
+    found, _ = names([*scan(5, parts=("mag",)), *scan(6, parts=("phase",), shift=3.0)])
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "why"),
+    [
+        ({"Units": "Hz"}, "field map in Hz"),
+        ({"ImageType": ["DERIVED", "FIELDMAPHZ"]}, "field map in Hz"),
+        ({"EchoTime1": 0.005, "EchoTime2": 0.007}, "phase difference"),
+        ({"ScanningSequence": "EP"}, "echo planar"),
+        ({"SequenceName": "epfid2d1_64"}, "echo planar"),
+        ({"ScanningSequence": "SE"}, "spin echo"),
+        ({"ScanningSequence": "GR\\IR"}, "inversion prepared"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "LOCALIZER"]}, "localiser"),
+        ({"SeriesDescription": "Survey_32ch"}, "localiser"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "SWI"]}, "susceptibility weighted"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "MNIP"]}, "projected"),
+        ({"SeriesDescription": "Pha_Images"}, "filtered"),
+        ({"SequenceName": "*swi3d1r"}, "filtered"),
+        ({"EchoTime": None}, "EchoTime is missing"),
+        ({"data": np.ones((*SHAPE, 3), np.int16)}, "3 volumes"),
+        ({"data": np.ones((32, 32, 3), np.int16)}, "only 3 slices"),
+        ({"name": "v_cH1_e1"}, "one receive coil"),
+    ],
+)
+def test_what_is_no_echo_of_a_gradient_echo_is_left_out(image, sidecar, why):
+    options = {"te": 0.005, **sidecar}
+    found = reasons([image("phase", **options)])
+    assert len(found) == 1
+    assert why in found.pop()
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        (("mag",), "magnitude only"),
+        (("phase",), "phase without the magnitude"),
+        (("real",), "real without the imaginary part"),
+        (("mag", "imag"), "mag and imag without the real part"),
+    ],
+)
+def test_incomplete_runs_say_what_is_missing(scan, parts, why):
+    assert why in reasons(scan(5, parts=parts)).pop()
+
+
+def test_an_echo_of_one_part_only_is_named(scan, image):
+    images = [*scan(5, parts=("mag",)), *scan(6, parts=("phase",), times=(0.005, 0.01))]
+    assert reasons(images) == {"the echo at 15 ms is there as mag or as phase alone"}
+
+
+@pytest.mark.parametrize("numbers", ["unwrapped", "constant", "field map"])
+def test_numbers_that_are_no_phase_are_left_out(image, numbers):
+    x = np.linspace(-1, 1, np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    data = {
+        "unwrapped": np.arctanh(x * 0.999) * 8,
+        "constant": x * 0 + 7,
+        "field map": np.rint(x**3 * 217),
+    }[numbers]
+    why = reasons([image("mag"), image("phase", data=data, series=1)])
+    assert len(why) == 1
+    assert "phase" in why.pop()
+
+
+@pytest.mark.parametrize(
+    ("data", "units"),
+    [
+        (PHASE, "arbitrary"),
+        ((PHASE / np.float32(4095) * 2 - 1) * np.float32(np.pi), "rad"),
+        (np.rint((PHASE / 4095 * 2 - 1) * 3142), "arbitrary"),
+    ],
+)
+def test_units_are_what_the_numbers_are(image, data, units):
+    _, naming = names([image("mag"), image("phase", data=np.asarray(data), series=1)])
+    assert naming.runs["sub-01"][1].sidecar["Units"] == units
+    assert "Units" not in naming.runs["sub-01"][0].sidecar
+
+
+def test_sidecars_keep_physics_and_lose_people():
+    physics = {
+        "EchoTime": 0.005,
+        "MagneticFieldStrength": 3,
+        "ImagingFrequency": 123.2,
+        "Manufacturer": "Philips",
+        "PhilipsRescaleSlope": 1.5,
+        "PhilipsScaleSlope": 651.7,
+        "PatientPosition": "HFS",
+        "ImageOrientationPatientDICOM": [1, 0, 0, 0, 1, 0],
+        "AcquisitionDuration": 85,
+        "RepetitionTime": 0.03,
+    }
+    people = [
+        "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientWeight",
+        "AcquisitionTime", "AcquisitionDateTime", "SeriesInstanceUID", "StudyInstanceUID",
+        "InstitutionName", "InstitutionAddress", "StationName", "DeviceSerialNumber",
+        "ReferringPhysicianName", "OperatorsName", "AccessionNumber", "ImageComments",
+        "StudyDescription", "ProcedureStepDescription", "StudyID", "BidsGuess",
+    ]  # fmt: skip
+    assert clean_sidecar({**physics, **dict.fromkeys(people, "x")}) == physics
+    assert json.dumps(physics)
