@@ -152,6 +152,12 @@ class BackgroundField:
         minimum=1e-3,
     )
     remove_residual_b1_field: bool = _opt(False, "Polynomial fit afterwards; the paper: no.")
+    oblique: str = _opt(
+        "tilt-kernel",
+        "For a slab tilted against B0: tilt the dipole kernel, or rotate the unwrapped field onto"
+        " B0 before and the maps back after the inversion.",
+        choices=("tilt-kernel", "rotate"),
+    )
     erode_before: int = _opt(1, "Erosion of Mask 3 before [voxels].", minimum=0, maximum=20)
     erode_after: int = _opt(0, "Erosion of Mask 4 after [voxels].", minimum=0, maximum=20)
 

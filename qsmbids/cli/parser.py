@@ -106,6 +106,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="weighted averaging after ROMEO (default), or the nonlinear complex fit",
     )
     group.add_argument(
+        "--oblique",
+        choices=["tilt-kernel", "rotate"],
+        help="a tilted slab: tilt the dipole kernel (default), or rotate the unwrapped field",
+    )
+    group.add_argument(
         "--b0-dir",
         nargs=3,
         type=float,
@@ -176,6 +181,8 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         names = {"romeo": "romeo-weighted-average", "nonlinear": "nonlinear-fit"}
         chosen = {"echo_phase_combination": names[args.echo_combination]}
         overrides.setdefault("total_field", {}).update(chosen)
+    if args.oblique is not None:
+        overrides.setdefault("background_field", {})["oblique"] = args.oblique
     if args.sloppy:
         overrides.setdefault("dipole_inversion", {}).update(
             maximum_iterations=20, weak_harmonic=False

@@ -172,6 +172,8 @@ def _steps(plan: RunPlan, settings: Settings) -> list[str]:
     n_echoes = len(plan.acquisition.echo_times)
     skipped = set() if use_fsl(settings) and plan.mask is None else {"bet"}
     total = settings.total_field
+    if settings.background_field.oblique != "rotate" or plan.acquisition.tilt_degrees <= 0.1:
+        skipped |= {"straighten_slab", "restore_slab"}
     if n_echoes < 2:
         skipped |= {"remove_phase_offset", "map_r2star", "check_sign"}
     if n_echoes < 3 or total.bipolar_correction == "off":

@@ -19,7 +19,7 @@ __all__ = ["OUTPUTS", "Output", "add_outputs", "output_paths"]
 _PHASE = ("prepare_phase", "mask1", "check_phase", "correct_readout")
 _FIELD = (*_PHASE, "remove_phase_offset", "unwrap_phase", "combine_echoes")
 _MASK3 = (*_FIELD, "weight_data", "mask2", "mask3")
-_LOCAL = (*_MASK3, "remove_background_field")
+_LOCAL = (*_MASK3, "straighten_slab", "remove_background_field")
 _CHI = (*_LOCAL, "invert_dipole_field")
 
 
@@ -86,7 +86,7 @@ OUTPUTS = (
     ),
     Output(
         "chi_unreferenced",
-        "invert_dipole_field",
+        "restore_slab|invert_dipole_field",
         "chi",
         "full",
         "Chimap",
@@ -161,7 +161,7 @@ OUTPUTS = (
     ),
     _mask(
         "4",
-        "remove_background_field",
+        "restore_slab|remove_background_field",
         "mask4",
         ("mask1", "mask2", "mask3", "remove_background_field"),
         description="Mask 4: where background removal gave a field and the phase is reliable;"
@@ -172,7 +172,7 @@ OUTPUTS = (
     ),
     _mask(
         "4noholes",
-        "remove_background_field",
+        "restore_slab|remove_background_field",
         "mask4_filled",
         ("mask1", "mask2", "mask3", "remove_background_field"),
         description="Mask 4 without holes: support of the susceptibility map, for display and"
@@ -248,7 +248,7 @@ OUTPUTS = (
     ),
     Output(
         "local_field",
-        "remove_background_field",
+        "restore_slab|remove_background_field",
         "local_field",
         "minimal",
         "fieldmap",
@@ -264,7 +264,7 @@ OUTPUTS = (
     ),
     Output(
         "background_field",
-        "remove_background_field",
+        "restore_slab|remove_background_field",
         "background_field",
         "full",
         "fieldmap",

@@ -19,8 +19,10 @@ _VOLUMES = {
     "weight_data": (2, 8),
     "mask2": (0, 5),
     "mask3": (0, 6),
+    "straighten_slab": (0, 16),
     "remove_background_field": (0, 16),
     "invert_dipole_field": (0, 28),
+    "restore_slab": (0, 16),
     "reference_chi": (0, 6),
     "check_sign": (0, 8),
 }

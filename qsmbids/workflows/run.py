@@ -7,7 +7,6 @@ import nipype.pipeline.engine as pe
 
 from qsmbids.config import Settings
 from qsmbids.execution import Execution
-from qsmbids.interfaces.background import RemoveBackgroundField
 from qsmbids.interfaces.checks import CheckPhase, CheckSign
 from qsmbids.interfaces.field import (
     CombineEchoes,
@@ -16,15 +15,9 @@ from qsmbids.interfaces.field import (
     UnwrapPhase,
     WeightData,
 )
-from qsmbids.interfaces.inversion import InvertDipoleField
-from qsmbids.interfaces.masks import (
-    ConformMask,
-    ExtractBrain,
-    FillBackgroundMask,
-    FindReliablePhase,
-)
+from qsmbids.interfaces.masks import ConformMask, ExtractBrain
 from qsmbids.interfaces.phase import CorrectReadout, PreparePhase, RemovePhaseOffset
-from qsmbids.interfaces.reference import ReferenceChi
+from qsmbids.workflows.chi import add_chi
 from qsmbids.workflows.outputs import add_outputs
 from qsmbids.workflows.plan import RunPlan, workflow_name
 from qsmbids.workflows.resources import step_memory_gb
@@ -45,8 +38,10 @@ STEP_TITLES = {
     "weight_data": "data weights",
     "mask2": "Mask 2, reliable phase",
     "mask3": "Mask 3, holes filled",
+    "straighten_slab": "rotation onto B0",
     "remove_background_field": "background field (V-SHARP)",
     "invert_dipole_field": "dipole inversion (FANSI)",
+    "restore_slab": "rotation back",
     "reference_chi": "reference",
     "check_sign": "sign check",
 }
@@ -183,16 +178,12 @@ def init_run_wf(
         if n_echoes > 2:
             workflow.connect(relax, "r2star", weigh, "r2star")
 
-    _add_chi(workflow, mask1, quality, combine, weigh, plan, settings, threads, node)
+    support = add_chi(workflow, mask1, quality, combine, weigh, plan, settings, threads, node)
     if n_echoes > 1:
         sign = node(CheckSign(), "check_sign")
-        workflow.connect(
-            [
-                (workflow.get_node("reference_chi"), sign, [("chi", "chi")]),
-                (workflow.get_node("remove_background_field"), sign, [("mask4_filled", "mask")]),
-                (relax, sign, [("r2star", "r2star")]),
-            ]
-        )
+        workflow.connect(relax, "r2star", sign, "r2star")
+        workflow.connect(workflow.get_node("reference_chi"), "chi", sign, "chi")
+        workflow.connect(support, "mask4_filled", sign, "mask")
     add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
     return workflow
 
@@ -287,89 +278,6 @@ def use_fsl(settings: Settings) -> bool:
     """Return whether FSL's bet makes Mask 1."""
     wanted = settings.masks.brain_extraction
     return wanted == "fsl" or (wanted == "auto" and shutil.which("bet") is not None)
-
-
-def _add_chi(workflow, mask1, quality, combine, weigh, plan, settings, threads, node):  # type: ignore[no-untyped-def]
-    """Add Masks 2 to 4, background removal, inversion and reference."""
-    acquisition = plan.acquisition
-    masks, bfr, inv = settings.masks, settings.background_field, settings.dipole_inversion
-    mask2 = node(
-        FindReliablePhase(
-            measure=masks.reliable_phase,
-            quality_threshold=masks.quality_threshold,
-            inverse_noise_factor=masks.inverse_noise_factor,
-            residual_threshold=settings.total_field.relative_residual_threshold,
-        ),
-        "mask2",
-    )
-    mask3 = node(FillBackgroundMask(closing_mm=masks.closing_mm), "mask3")
-    background = node(
-        RemoveBackgroundField(
-            variant=bfr.vsharp_variant,
-            maximum_radius=bfr.maximum_radius,
-            minimum_radius=bfr.minimum_radius,
-            truncation=bfr.truncation,
-            refinements=bfr.refinements,
-            rim_outlier=bfr.rim_outlier,
-            remove_residual_b1_field=bfr.remove_residual_b1_field,
-            erode_before=bfr.erode_before,
-            erode_after=bfr.erode_after,
-            n_threads=threads,
-        ),
-        "remove_background_field",
-        threads,
-    )
-    invert = node(
-        InvertDipoleField(
-            b0_direction=[float(b) for b in acquisition.b0_direction],
-            centre_frequency=float(acquisition.centre_frequency_hz),
-            echo_time=float(acquisition.echo_times[-1]),
-            gradient_l1_penalty=inv.gradient_l1_penalty,
-            gradient_consistency=inv.gradient_consistency,
-            fidelity_consistency=inv.fidelity_consistency,
-            tolerance_percent=inv.tolerance_percent,
-            maximum_iterations=inv.maximum_iterations,
-            solver=inv.solver,
-            linear_start=inv.linear_start,
-            regularisation_weight=inv.regularisation_weight,
-            weak_harmonic=inv.weak_harmonic,
-            harmonic_constraint=inv.harmonic_constraint,
-            harmonic_consistency=inv.harmonic_consistency,
-            holes=inv.holes,
-            n_threads=threads,
-        ),
-        "invert_dipole_field",
-        threads,
-    )
-    reference = node(
-        ReferenceChi(method=settings.reference.region, region_name="brain (Mask 4)"),
-        "reference_chi",
-    )
-    workflow.connect(
-        [
-            (quality, mask2, [("quality", "quality")]),
-            (combine, mask2, [("noise", "noise")]),
-            (weigh, mask2, [("residual", "residual")]),
-            (mask1, mask2, [("mask", "mask")]),
-            (mask1, mask3, [("mask", "mask1")]),
-            (mask2, mask3, [("mask", "mask2")]),
-            (combine, background, [("field", "field")]),
-            (mask2, background, [("mask", "mask2")]),
-            (mask3, background, [("mask", "mask3")]),
-            (
-                background,
-                invert,
-                [
-                    ("local_field", "local_field"),
-                    ("mask4_filled", "mask"),
-                    ("mask4", "mask_holes"),
-                ],
-            ),
-            (weigh, invert, [("weights", "weights")]),
-            (invert, reference, [("chi", "chi")]),
-            (background, reference, [("mask4_filled", "mask"), ("mask4", "region")]),
-        ]
-    )
 
 
 def _words(image_type: object) -> list[str]:
