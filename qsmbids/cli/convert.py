@@ -1,22 +1,19 @@
 """``qsmbids-convert DICOM_DIR BIDS_DIR``: from what the scanner sent to raw BIDS."""
 
 import argparse
-import contextlib
 import logging
-import signal
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from qsmbids import __version__
-from qsmbids.errors import ConfigError, InputError, QSMError
+from qsmbids.cli.console import end, guarded, log_to_console
+from qsmbids.errors import ConfigError, InputError
 
 __all__ = ["build_parser", "main"]
 
 logger = logging.getLogger("qsmbids")
 
-_INTERNAL_ERROR = 70
 _EPILOG = """\
 Gradient echo scans with phase (or real and imaginary part) are converted; everything else is
 skipped with the reason. Nothing that exists is overwritten.
@@ -80,29 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     args = build_parser().parse_args(argv)
-    _log_to_console(args.verbose)
-    try:
-        with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGTERM, _stop)
-        return _convert(args)
-    except QSMError as error:
-        return _end(f"error: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        return _end("interrupted; no half of a run was left", 130)
-    except BrokenPipeError:
-        return 1
-    except Exception as error:
-        logger.debug("internal error", exc_info=True)
-        return _end(
-            f"internal error: {type(error).__name__}: {error}. Run again with -vv and report what"
-            " it prints",
-            _INTERNAL_ERROR,
-        )
-
-
-def _stop(*_: object) -> None:
-    """End as Ctrl-C does: what was unpacked must not stay behind."""
-    raise KeyboardInterrupt
+    log_to_console(args.verbose)
+    return guarded("qsmbids-convert", lambda: _convert(args), "no half of a run was left")
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -129,9 +105,14 @@ def _convert(args: argparse.Namespace) -> int:
         runs = converted.naming.runs
         if args.dry_run:
             code = 0 if runs else InputError.exit_code
-            return _end(f"dry run: {len(runs)} run(s) to convert, nothing was written", code)
+            return end(
+                "qsmbids-convert",
+                f"dry run: {len(runs)} run(s) to convert, nothing was written",
+                code,
+            )
         if not runs:
-            return _end(
+            return end(
+                "qsmbids-convert",
                 "error: no series is a gradient echo scan with phase; nothing was written",
                 InputError.exit_code,
             )
@@ -140,7 +121,8 @@ def _convert(args: argparse.Namespace) -> int:
         logger.warning("%s was left out: %s", label, why)
     for path in images:
         logger.debug("wrote %s", path)
-    return _end(
+    return end(
+        "qsmbids-convert",
         f"{len(runs) - len(kept)} run(s) converted, {len(kept)} left out; dataset: {bids_dir}",
         0 if images else InputError.exit_code,
     )
@@ -153,26 +135,6 @@ def print_table(rows: Iterable[tuple[str, str, str, str]]) -> None:
     for number, images, description, fate in table:
         left = f"{number:>{widths[0]}}  {images:>{widths[1]}}  {description:<{widths[2]}}"
         print(f"{left}  {fate}")
-
-
-def _end(text: str, code: int) -> int:
-    """Print the last line, which always agrees with the exit code."""
-    sys.stderr.flush()
-    print(f"qsmbids-convert: {text} (exit code {code})", flush=True)
-    return code
-
-
-def _log_to_console(verbosity: int) -> None:
-    """Log plain lines to standard error."""
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setLevel(logging.DEBUG if verbosity else logging.INFO)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.setLevel(logging.DEBUG)
-    logger.addHandler(handler)
-    logger.propagate = False
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -18,56 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids import __version__
+from qsmbids.cli.console import end, guarded, log_to_console, raise_if_stopped
 from qsmbids.cli.parser import parse_args, settings_overrides
 from qsmbids.config import Settings, dump_toml, load_settings
-from qsmbids.errors import ConfigError, InputError, OutputError, QSMError
+from qsmbids.errors import ConfigError, InputError, OutputError
 from qsmbids.execution import Execution, available_cpus, available_memory_gb, parse_memory_gb
 
 __all__ = ["main"]
 
 logger = logging.getLogger("qsmbids")
 
-_INTERNAL_ERROR = 70
-
-
-class _Stopped(KeyboardInterrupt):
-    """The batch system or another process asked this one to end (SIGTERM)."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     args = parse_args(argv)
-    _log_to_console(args.verbose)
-    try:
-        with _signals_stop():
-            return _participant(args)
-    except QSMError as error:
-        return _end(f"error: {error}", error.exit_code)
-    except _Stopped:
-        return _end(_resume_hint("stopped by a signal"), 143)
-    except KeyboardInterrupt:
-        return _end(_resume_hint("interrupted"), 130)
-    except BrokenPipeError:
-        return 1
-    except Exception as error:
-        logger.debug("internal error", exc_info=True)
-        return _end(
-            f"internal error: {type(error).__name__}: {error}. Run again with -vv and report what"
-            " it prints",
-            _INTERNAL_ERROR,
-        )
-
-
-def _end(text: str, code: int) -> int:
-    """Print the last line, which always agrees with the exit code."""
-    sys.stderr.flush()
-    line = " ".join(text.split())  # one line, whatever a library put into its message
-    print(f"qsmbids: {line} (exit code {code})", flush=True)
-    return code
-
-
-def _resume_hint(what: str) -> str:
-    return f"{what}; the same command goes on where it was"
+    log_to_console(args.verbose)
+    return guarded("qsmbids", lambda: _participant(args), "the same command goes on where it was")
 
 
 def _participant(args: argparse.Namespace) -> int:
@@ -86,7 +51,7 @@ def _participant(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_dry_run(plans, failed, settings)
         code = 0 if plans else InputError.exit_code
-        return _end(f"dry run: {len(plans)} to process, {len(failed)} cannot be", code)
+        return end("qsmbids", f"dry run: {len(plans)} to process, {len(failed)} cannot be", code)
     execution = _execution(args, bids_dir, out_dir)
     job = _Job.start(out_dir, settings, execution, args)
     for plan in plans:
@@ -267,7 +232,7 @@ def _run(
     error: BaseException | None
     with (
         _no_stray_files(execution.work_dir),
-        Progress(labels, check=_raise_if_stopped) as progress,
+        Progress(labels, check=raise_if_stopped) as progress,
     ):
         try:
             error = execute(workflow, execution, progress)
@@ -330,54 +295,11 @@ def _finish(
     else:
         code = 1 if failed else 0
     minutes, rest = divmod(seconds, 60)
-    return _end(
+    return end(
+        "qsmbids",
         f"{ok} ok, {len(failed)} failed in {int(minutes)}:{rest:04.1f} min; summary: {summary}",
         code,
     )
-
-
-def _log_to_console(verbosity: int) -> None:
-    """Log plain lines to standard error."""
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setLevel(logging.DEBUG if verbosity else logging.INFO)
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
-    logger.setLevel(logging.DEBUG)
-    logger.addHandler(handler)
-    logger.propagate = False
-
-
-#: The signal that arrived, kept because Nipype swallows what is raised inside a step.
-_arrived: list[type[KeyboardInterrupt]] = []
-
-
-def _raise_if_stopped() -> None:
-    """Raise again what a signal raised."""
-    if _arrived:
-        raise _arrived[0]
-
-
-@contextlib.contextmanager
-def _signals_stop() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into exceptions, so that workers and the log end properly."""
-
-    def stop(number: int, _: object) -> None:
-        _arrived.append(_Stopped if number == signal.SIGTERM else KeyboardInterrupt)
-        raise _arrived[0]
-
-    _arrived.clear()
-    try:
-        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import re
-import signal
 import sys
 import time
 import zipfile
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids import __version__
-from qsmbids.errors import InputError, QSMError
+from qsmbids.cli.console import end, guarded, log_to_console
+from qsmbids.errors import InputError
 from qsmbids.io.download import (
     RECORD_URL,
     RemoteFile,
@@ -36,31 +36,13 @@ _NAME = re.compile(
     r"_(?:MEGRE|GRE|T2starw)(?:\.nii|\.nii\.gz|\.json)"
 )
 _SECONDS_BETWEEN_LINES = 10.0
-_INTERNAL_ERROR = 70
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fetch the record, lay out its raw data as BIDS, and say what to run next."""
     args = _parser().parse_args(argv)
-    before = _terminate_with(_stop)
-    try:
-        return _main(args)
-    except QSMError as error:
-        return _end(f"error: {error}", error.exit_code)
-    except _Stopped:
-        return _end("stopped by a signal; the same command goes on where it was", 143)
-    except KeyboardInterrupt:
-        return _end("interrupted; the same command goes on where it was", 130)
-    except OSError as error:
-        return _end(f"error: {error}", 1)
-    except Exception as error:
-        logger.debug("internal error", exc_info=True)
-        return _end(
-            f"internal error: {type(error).__name__}: {error}. Report it with this line",
-            _INTERNAL_ERROR,
-        )
-    finally:
-        _terminate_with(before)
+    log_to_console()
+    return guarded("qsmbids-zenodo", lambda: _main(args), "the same command goes on where it was")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,7 +77,8 @@ def _main(args: argparse.Namespace) -> int:
     archive_file = data_archive(files)
     if args.dry_run:
         _print_table(files, archive_file)
-        return _end(
+        return end(
+            "qsmbids-zenodo",
             f"dry run: would fetch {archive_file.size / 1e6:.1f} MB to {kept} and lay them out in"
             f" {dest}",
             0,
@@ -227,7 +210,7 @@ def _report(dest: Path, targets: Iterable[str], n_written: int) -> int:
         print(f"{run:<60}{len(found['echo']):>8}  {', '.join(sorted(found['part']))}")
     print(f"\nnext: qsmbids {dest} {dest / 'derivatives' / 'qsmbids'} participant --dry-run")
     state = f"{n_written} files written" if n_written else "all files were there already"
-    return _end(f"{len(runs)} runs in {dest}, {state}", 0)
+    return end("qsmbids-zenodo", f"{len(runs)} runs in {dest}, {state}", 0)
 
 
 def _print_table(files: Iterable[RemoteFile], wanted: RemoteFile) -> None:
@@ -258,29 +241,6 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
-
-
-def _end(text: str, code: int) -> int:
-    """Print the last line, which always agrees with the exit code."""
-    sys.stderr.flush()
-    print(f"qsmbids-zenodo: {text} (exit code {code})", flush=True)
-    return code
-
-
-class _Stopped(KeyboardInterrupt):
-    """Another process asked this one to end (SIGTERM)."""
-
-
-def _stop(number: int, _: object) -> None:
-    raise _Stopped
-
-
-def _terminate_with(handler: Any) -> Any:
-    """Set what SIGTERM does and return what it did; only the main thread can."""
-    try:
-        return signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
-    except ValueError:
-        return None
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ __all__ = [
     "DynamicTraitedSpec",
     "EchoFilesIn",
     "EchoFilesOut",
+    "EchoesInputSpec",
     "File",
     "RecordSpec",
     "Step",
@@ -40,6 +41,16 @@ def EchoFilesIn(desc: str, **kwargs: Any) -> Any:
 def EchoFilesOut(desc: str) -> Any:
     """Declare one output file per echo."""
     return traits.List(File(exists=True), desc=desc)
+
+
+class EchoesInputSpec(BaseInterfaceInputSpec):
+    """Inputs of every step that works on the echoes inside Mask 1."""
+
+    phase = EchoFilesIn("[rad], one per echo", mandatory=True)
+    magnitude = EchoFilesIn("one per echo", mandatory=True)
+    mask = File(exists=True, mandatory=True, desc="Mask 1")
+    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
 class RecordSpec(TraitedSpec):

@@ -15,12 +15,11 @@ from qsmbids.core.phase_checks import (
 from qsmbids.core.sign_check import check_sign
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
-    EchoFilesIn,
+    EchoesInputSpec,
     File,
     RecordSpec,
     Step,
     record,
-    traits,
 )
 from qsmbids.io.nifti import read_echoes, read_volume
 
@@ -28,17 +27,10 @@ from qsmbids.io.nifti import read_echoes, read_volume
 _LATE_ECHO = 0.015
 
 
-class _CheckPhaseInputs(BaseInterfaceInputSpec):
-    phase = EchoFilesIn("measured, wrapped [rad]", mandatory=True)
-    magnitude = EchoFilesIn("one per echo", mandatory=True)
-    mask = File(exists=True, mandatory=True, desc="Mask 1")
-    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
-
-
 class CheckPhase(Step):
     """Open fringe lines, filtered phase, slice jumps, resampled wraps, echo times (3.a to 3.d)."""
 
-    input_spec = _CheckPhaseInputs
+    input_spec = EchoesInputSpec
     output_spec = RecordSpec
 
     def _run_interface(self, runtime: Any) -> Any:

@@ -14,6 +14,7 @@ from qsmbids.core.romeo_weights import quality_map
 from qsmbids.core.weights import sepia_weights
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
+    EchoesInputSpec,
     EchoFilesIn,
     EchoFilesOut,
     File,
@@ -25,15 +26,7 @@ from qsmbids.interfaces.base import (
 from qsmbids.io.nifti import read_echoes, read_volume, write_volume
 
 
-class _EchoesInputs(BaseInterfaceInputSpec):
-    phase = EchoFilesIn("[rad], one per echo", mandatory=True)
-    magnitude = EchoFilesIn("one per echo", mandatory=True)
-    mask = File(exists=True, mandatory=True, desc="Mask 1")
-    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
-    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
-
-
-class _UnwrapPhaseInputs(_EchoesInputs):
+class _UnwrapPhaseInputs(EchoesInputSpec):
     measured = EchoFilesIn(
         "phase with its offset, for the quality of the whole image [rad]", mandatory=True
     )
@@ -89,7 +82,7 @@ class UnwrapPhase(Step):
         return runtime
 
 
-class _CombineEchoesInputs(_EchoesInputs):
+class _CombineEchoesInputs(EchoesInputSpec):
     weighting = traits.Str("phase_snr", usedefault=True, desc="weights of the echoes")
 
 
@@ -137,7 +130,7 @@ class CombineEchoes(Step):
         return runtime
 
 
-class _FitFieldInputs(_EchoesInputs):
+class _FitFieldInputs(EchoesInputSpec):
     weights = traits.Str("romeo4", usedefault=True, desc="ROMEO edge weights")
 
 
@@ -191,7 +184,7 @@ class FitField(Step):
         return runtime
 
 
-class _WeightDataInputs(_EchoesInputs):
+class _WeightDataInputs(EchoesInputSpec):
     field = File(exists=True, mandatory=True, desc="total field [Hz]")
     noise = File(exists=True, mandatory=True, desc="field noise [Hz]")
     r2star = File(exists=True, desc="R2* [1/s]; without it no residual is taken")

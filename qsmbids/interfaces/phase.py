@@ -17,6 +17,7 @@ from qsmbids.core.phase_sign import phase_sign
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
+    EchoesInputSpec,
     EchoFilesIn,
     EchoFilesOut,
     File,
@@ -172,14 +173,9 @@ def _leave_out(first: np.ndarray, second: np.ndarray) -> int:
     return int(np.count_nonzero(broken))
 
 
-class _RemovePhaseOffsetInputs(BaseInterfaceInputSpec):
-    phase = EchoFilesIn("wrapped [rad]", mandatory=True)
-    magnitude = EchoFilesIn("one per echo", mandatory=True)
-    mask = File(exists=True, mandatory=True, desc="Mask 1")
-    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
+class _RemovePhaseOffsetInputs(EchoesInputSpec):
     sigma_mm = traits.Float(7.0, usedefault=True, desc="smoothing of the offset [mm]")
     refinements = traits.Int(8, usedefault=True, desc="of the smoothing")
-    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
 class _RemovePhaseOffsetOutputs(RecordSpec):
@@ -227,13 +223,8 @@ class RemovePhaseOffset(Step):
         return runtime
 
 
-class _CorrectReadoutInputs(BaseInterfaceInputSpec):
-    phase = EchoFilesIn("wrapped [rad]", mandatory=True)
-    magnitude = EchoFilesIn("one per echo", mandatory=True)
-    mask = File(exists=True, mandatory=True, desc="Mask 1")
-    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
+class _CorrectReadoutInputs(EchoesInputSpec):
     method = traits.Enum("auto", "linear", "mcpc-3d-s", usedefault=True)
-    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
 class _CorrectReadoutOutputs(RecordSpec):

@@ -9,7 +9,8 @@ from qsmbids.execution import Execution
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
 from qsmbids.workflows.base import init_qsmbids_wf
-from qsmbids.workflows.outputs import OUTPUTS, output_paths
+from qsmbids.workflows.output_table import OUTPUTS
+from qsmbids.workflows.outputs import output_paths
 from qsmbids.workflows.plan import RunPlan
 from qsmbids.workflows.resources import run_memory_gb, step_memory_gb
 from qsmbids.workflows.run import STEP_TITLES, init_run_wf
