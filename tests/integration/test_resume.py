@@ -110,5 +110,7 @@ def test_an_interrupted_run_goes_on_where_it_was(small_dataset, tmp_path, number
     again = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     after = _finished_steps(work)
-    assert {s: after[s] for s in done} == done
+    again_done = {step for step, when in done.items() if after[step] != when}
+    assert len(again_done) <= 1  # the one that the signal hit
+    assert "unwrap_phase" not in again_done
     assert "reference_chi" in after
