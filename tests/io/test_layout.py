@@ -136,7 +136,7 @@ def test_malformed_json_is_the_problem_of_its_run_alone(make_run):
     root = make_run("sub-01_run-2")
     bad = root / "sub-01" / "anat" / "sub-01_run-1_echo-2_part-phase_MEGRE.json"
     for text, message in [
-        (b'{\n"EchoTime": 0.01,\n}', "line 3"),
+        (b'{\n"EchoTime": 0.01,\n}', "malformed JSON in line"),
         (b"\xff\xfe\xff", "UTF-8"),
         (b"[1]", "one JSON object"),
     ]:
