@@ -17,11 +17,6 @@ def centre_frequency_hz(b0_tesla: float) -> float:
     return GAMMA_BAR_HZ_PER_T * b0_tesla
 
 
-def ppm_per_hz(centre_frequency: float) -> float:
-    """Return the factor from a field in Hz to ppm of the centre frequency [Hz]."""
-    return 1e6 / centre_frequency
-
-
 def radians_per_ppm(centre_frequency: float, echo_time: float) -> float:
     """Return the phase [rad] that 1 ppm of field builds up over ``echo_time`` [s].
 
