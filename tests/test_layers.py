@@ -12,6 +12,7 @@ PACKAGE = Path(qsmbids.__file__).parent
 #: What each layer may import of the package.
 ALLOWED = {
     "core": {"core", "units"},
+    "config": {"config", "errors"},
     "io": {"io", "core", "units", "errors", ""},
     "interfaces": {"interfaces", "io", "core", "units", "errors", ""},
     "workflows": {

@@ -1,23 +1,21 @@
-"""Settings: explicit, frozen, and merged as default < preset < TOML file < command line.
+"""The sections of the settings: every parameter by its name in the paper, with its default.
 
-Every parameter of the consensus paper's Tables S2.1 to S2.3 is one field here, with the table's
-value as its default and the table's unit. A field that departs from the table says why. No
-module keeps settings of its own: they are passed down to the graph builders, and each step gets
-only the values that it uses, so that changing one re-runs exactly what depends on it.
+A parameter of Tables S2.1 to S2.4 has the table's value as its default and the table's unit. A
+field that departs from the table says why.
 """
 
-import dataclasses
-import difflib
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Self, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any
 
-from qsmbids.errors import ConfigError
-
-__all__ = ["PRESETS", "Settings", "dump_toml", "load_settings"]
+__all__ = [
+    "BackgroundField",
+    "DipoleInversion",
+    "Masks",
+    "Phase",
+    "Reference",
+    "Relaxometry",
+    "TotalField",
+]
 
 
 def _opt(
@@ -220,176 +218,3 @@ class Relaxometry:
         "auto takes ARLO for three or more evenly spaced echoes, else a log-linear fit.",
         choices=("auto", "arlo", "loglinear"),
     )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides the maps; the defaults are the preset ``consensus-fansi``."""
-
-    phase: Phase = Phase()
-    masks: Masks = Masks()
-    total_field: TotalField = TotalField()
-    background_field: BackgroundField = BackgroundField()
-    dipole_inversion: DipoleInversion = DipoleInversion()
-    reference: Reference = Reference()
-    relaxometry: Relaxometry = Relaxometry()
-
-    def updated(self, tables: Mapping[str, Any], source: str) -> Self:
-        """Return settings with the values of ``tables`` put over these.
-
-        Parameters
-        ----------
-        tables : mapping of str to mapping
-            Section name to its keys.
-        source : str
-            Named in errors: a file, a preset or the command line.
-
-        Raises
-        ------
-        ConfigError
-            Unknown section or key, a value of the wrong type or outside its limits.
-        """
-        changed: dict[str, Any] = {}
-        names = [f.name for f in fields(self)]
-        for section, table in tables.items():
-            if section not in names:
-                raise ConfigError(f"unknown section [{section}]", source, _suggest(section, names))
-            if not isinstance(table, Mapping):
-                raise ConfigError(f"[{section}] must be a table", source)
-            changed[section] = _updated_section(getattr(self, section), section, table, source)
-        result = dataclasses.replace(self, **changed)
-        bfr = result.background_field
-        if bfr.minimum_radius > bfr.maximum_radius:
-            raise ConfigError(
-                "minimum_radius is larger than maximum_radius",
-                source,
-                "Give V-SHARP radii in the order of Table S2.2 (12 to 1).",
-            )
-        return result
-
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return plain nested dictionaries, for TOML and sidecars."""
-        return dataclasses.asdict(self)
-
-
-def _updated_section(section: Any, name: str, table: Mapping[str, Any], source: str) -> Any:
-    """Return one section with the checked values of ``table``."""
-    known = {f.name: f for f in fields(section)}
-    hints = get_type_hints(type(section))
-    values = {}
-    for key, value in table.items():
-        where = f"[{name}] {key}"
-        if key not in known:
-            raise ConfigError(f"unknown key {where}", source, _suggest(key, list(known)))
-        values[key] = _checked(value, hints[key], known[key].metadata, where, source)
-    return dataclasses.replace(section, **values)
-
-
-def _checked(value: Any, kind: type, limits: Mapping[str, Any], where: str, source: str) -> Any:
-    """Return ``value`` as ``kind`` if it is allowed."""
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{where} = {value!r} must be of type {kind.__name__}", source)
-    if limits["choices"] and value not in limits["choices"]:
-        raise ConfigError(
-            f"{where} = {value!r} is not known",
-            source,
-            f"Choose from {', '.join(limits['choices'])}.",
-        )
-    low, high = limits["minimum"], limits["maximum"]
-    if kind in (int, float):
-        if value != value or (low is not None and value < low):
-            raise ConfigError(f"{where} = {value!r} must be at least {low}", source)
-        if high is not None and value > high:
-            raise ConfigError(f"{where} = {value!r} must be at most {high}", source)
-    return value
-
-
-def _suggest(word: str, known: list[str]) -> str:
-    """Return 'Did you mean ...' or the list of what there is."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
-
-
-def _preset_names() -> tuple[str, ...]:
-    folder = files("qsmbids") / "data" / "presets"
-    return tuple(
-        sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
-    )
-
-
-#: Names of the presets that come with the package.
-PRESETS = _preset_names()
-
-#: The preset that is used when none is named.
-DEFAULT_PRESET = "consensus-fansi"
-
-
-def load_settings(
-    preset: str = DEFAULT_PRESET,
-    config_file: Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-) -> Settings:
-    """Merge defaults, a preset, a TOML file and the command line, in this order.
-
-    Parameters
-    ----------
-    preset : str
-        One of :data:`PRESETS`.
-    config_file : Path, optional
-        TOML with the same sections; it may be a copy of a resolved configuration.
-    overrides : mapping, optional
-        Section to keys, from the command line.
-
-    Raises
-    ------
-    ConfigError
-        Unknown preset, unreadable file, unknown or unfit keys.
-    """
-    if preset not in PRESETS:
-        raise ConfigError(
-            f"unknown preset '{preset}'", "--preset", _suggest(preset, list(PRESETS))
-        )
-    text = (files("qsmbids") / "data" / "presets" / f"{preset}.toml").read_text("utf-8")
-    settings = Settings().updated(tomllib.loads(text), f"preset {preset}")
-    if config_file is not None:
-        settings = settings.updated(_read_toml(config_file), str(config_file))
-    return settings.updated(overrides or {}, "command line")
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    """Read a configuration file; its [execution] record of an earlier run is informative only."""
-    try:
-        with path.open("rb") as stream:
-            tables = tomllib.load(stream)
-    except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"is not valid TOML: {error}", str(path)) from error
-    tables.pop("execution", None)
-    return tables
-
-
-def dump_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write sections of strings, numbers, booleans and lists of them as TOML."""
-    lines = []
-    for section, table in tables.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _toml(value: Any) -> str:
-    """Write one value."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    escaped = "".join(
-        c if c >= " " and c not in '"\\\x7f' else f"\\u{ord(c):04x}" for c in str(value)
-    )
-    return f'"{escaped}"'

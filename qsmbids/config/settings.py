@@ -1,0 +1,110 @@
+"""All sections together, and how values are put over them and checked."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self, get_type_hints
+
+from qsmbids.config.sections import (
+    BackgroundField,
+    DipoleInversion,
+    Masks,
+    Phase,
+    Reference,
+    Relaxometry,
+    TotalField,
+)
+from qsmbids.errors import ConfigError
+
+__all__ = ["Settings", "suggest"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the maps; the defaults are the preset ``consensus-fansi``."""
+
+    phase: Phase = field(default_factory=Phase)
+    masks: Masks = field(default_factory=Masks)
+    total_field: TotalField = field(default_factory=TotalField)
+    background_field: BackgroundField = field(default_factory=BackgroundField)
+    dipole_inversion: DipoleInversion = field(default_factory=DipoleInversion)
+    reference: Reference = field(default_factory=Reference)
+    relaxometry: Relaxometry = field(default_factory=Relaxometry)
+
+    def updated(self, tables: Mapping[str, Any], source: str) -> Self:
+        """Return settings with the values of ``tables`` put over these.
+
+        Parameters
+        ----------
+        tables : mapping of str to mapping
+            Section name to its keys.
+        source : str
+            Named in errors: a file, a preset or the command line.
+
+        Raises
+        ------
+        ConfigError
+            Unknown section or key, a value of the wrong type or outside its limits.
+        """
+        changed: dict[str, Any] = {}
+        names = [f.name for f in fields(self)]
+        for section, table in tables.items():
+            if section not in names:
+                raise ConfigError(f"unknown section [{section}]", source, suggest(section, names))
+            if not isinstance(table, Mapping):
+                raise ConfigError(f"[{section}] must be a table", source)
+            changed[section] = _updated_section(getattr(self, section), section, table, source)
+        result = dataclasses.replace(self, **changed)
+        bfr = result.background_field
+        if bfr.minimum_radius > bfr.maximum_radius:
+            raise ConfigError(
+                "minimum_radius is larger than maximum_radius",
+                source,
+                "Give V-SHARP radii in the order of Table S2.2 (12 to 1).",
+            )
+        return result
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return plain nested dictionaries, for TOML and sidecars."""
+        return dataclasses.asdict(self)
+
+
+def _updated_section(section: Any, name: str, table: Mapping[str, Any], source: str) -> Any:
+    """Return one section with the checked values of ``table``."""
+    known = {f.name: f for f in fields(section)}
+    hints = get_type_hints(type(section))
+    values = {}
+    for key, value in table.items():
+        where = f"[{name}] {key}"
+        if key not in known:
+            raise ConfigError(f"unknown key {where}", source, suggest(key, list(known)))
+        values[key] = _checked(value, hints[key], known[key].metadata, where, source)
+    return dataclasses.replace(section, **values)
+
+
+def _checked(value: Any, kind: type, limits: Mapping[str, Any], where: str, source: str) -> Any:
+    """Return ``value`` as ``kind`` if it is allowed."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{where} = {value!r} must be of type {kind.__name__}", source)
+    if limits["choices"] and value not in limits["choices"]:
+        raise ConfigError(
+            f"{where} = {value!r} is not known",
+            source,
+            f"Choose from {', '.join(limits['choices'])}.",
+        )
+    low, high = limits["minimum"], limits["maximum"]
+    if kind in (int, float):
+        if value != value or (low is not None and value < low):
+            raise ConfigError(f"{where} = {value!r} must be at least {low}", source)
+        if high is not None and value > high:
+            raise ConfigError(f"{where} = {value!r} must be at most {high}", source)
+    return value
+
+
+def suggest(word: str, known: list[str]) -> str:
+    """Return 'Did you mean ...' or the list of what there is."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
