@@ -9,7 +9,10 @@ from qsmbids import __version__
 from qsmbids.config import DEFAULT_PRESET, PRESETS
 from qsmbids.execution import OUTPUT_LEVELS
 
-__all__ = ["build_parser", "parse_args", "settings_overrides"]
+__all__ = ["REFERENCES", "build_parser", "parse_args", "settings_overrides"]
+
+#: What ``--reference`` takes besides a file, and the setting it stands for.
+REFERENCES = {"wholebrain": "brain-mask", "csf": "csf", "none": "none"}
 
 _EPILOG = """\
 exit codes: 0 every run finished; 1 a run failed; 2 wrong usage; 3 wrong or missing input;
@@ -111,6 +114,17 @@ def build_parser() -> argparse.ArgumentParser:
         help="a tilted slab: tilt the dipole kernel (default), or rotate the unwrapped field",
     )
     group.add_argument(
+        "--holes",
+        choices=["fill", "weight", "two-pass"],
+        help="voxels of unreliable phase: count as they are weighted (default), have no weight,"
+        " or come from a second inversion",
+    )
+    group.add_argument(
+        "--reference",
+        metavar="REGION",
+        help=f"{', '.join(REFERENCES)}, or an image or BIDS derivative with a mask of the region",
+    )
+    group.add_argument(
         "--b0-dir",
         nargs=3,
         type=float,
@@ -183,6 +197,11 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         overrides.setdefault("total_field", {}).update(chosen)
     if args.oblique is not None:
         overrides.setdefault("background_field", {})["oblique"] = args.oblique
+    if args.holes is not None:
+        overrides.setdefault("dipole_inversion", {})["holes"] = args.holes
+    if args.reference is not None:
+        chosen = REFERENCES.get(args.reference, "region")
+        overrides.setdefault("reference", {})["region"] = chosen
     if args.sloppy:
         overrides.setdefault("dipole_inversion", {}).update(
             maximum_iterations=20, weak_harmonic=False

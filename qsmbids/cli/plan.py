@@ -2,15 +2,18 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from qsmbids.cli.parser import REFERENCES
 from qsmbids.cli.run import read_filters
 from qsmbids.config import Settings
 from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
 from qsmbids.core.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, QSMError
+from qsmbids.execution import Execution
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.masks import find_mask
 from qsmbids.io.metadata import read_acquisition
@@ -19,7 +22,7 @@ from qsmbids.io.preflight import check_run
 from qsmbids.io.runs import Run
 from qsmbids.workflows.plan import RunPlan
 from qsmbids.workflows.resources import run_memory_gb
-from qsmbids.workflows.run import STEP_TITLES, use_fsl
+from qsmbids.workflows.run import STEP_TITLES, init_run_wf, use_fsl
 
 __all__ = ["make_plans", "print_dry_run"]
 
@@ -84,7 +87,10 @@ def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
     )
     warnings = tuple(check_run(run, acquisition))
     mask = find_mask(args.mask.resolve(), run) if args.mask is not None else None
-    return RunPlan(run, acquisition, warnings, mask)
+    region = None
+    if args.reference not in (None, *REFERENCES):
+        region = find_mask(Path(args.reference).resolve(), run, "--reference")
+    return RunPlan(run, acquisition, warnings, mask, region)
 
 
 def _label(where: str) -> str:
@@ -103,16 +109,23 @@ def _refused(run: str, message: str) -> dict[str, Any]:
 
 
 def print_dry_run(
-    plans: Sequence[RunPlan], failed: Sequence[dict[str, Any]], settings: Settings
+    plans: Sequence[RunPlan],
+    failed: Sequence[dict[str, Any]],
+    settings: Settings,
+    bids_dir: Path,
+    out_dir: Path,
 ) -> None:
     """Print what was found in every run and what would be done."""
+    # for the graph that would be run; nothing of it is
+    nowhere = Execution(Path(tempfile.gettempdir()), 1, 1, 1.0)
     for plan in plans:
-        print("\n".join(_describe(plan, settings)) + "\n")
+        graph = init_run_wf(plan, settings, nowhere, bids_dir, out_dir)
+        print("\n".join(_describe(plan, settings, graph.list_node_names())) + "\n")
     for result in failed:
         print(f"{result['run']}\n  cannot be processed: {result['message']}\n")
 
 
-def _describe(plan: RunPlan, settings: Settings) -> list[str]:
+def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list[str]:
     acq, run = plan.acquisition, plan.run
     rows = {
         "echoes": f"{len(acq.echo_times)}: "
@@ -130,7 +143,7 @@ def _describe(plan: RunPlan, settings: Settings) -> list[str]:
         "phase sign": _sign_rule(plan, settings),
         "memory": f"about {run_memory_gb(acq.n_voxels, len(acq.echo_times)):.1f} GB",
         "Mask 1": _mask_rule(plan, settings),
-        "steps": " > ".join(_steps(plan, settings)),
+        "steps": " > ".join(title for step, title in STEP_TITLES.items() if step in nodes),
     }
     lines = [run.label, *(f"  {name:<17} {text}" for name, text in rows.items())]
     lines += [f"  note              {text}" for text in acq.decisions]
@@ -165,21 +178,3 @@ def _mask_rule(plan: RunPlan, settings: Settings) -> str:
     if plan.mask is not None:
         return f"given: {plan.mask}"
     return "FSL bet" if use_fsl(settings) else "built-in BET"
-
-
-def _steps(plan: RunPlan, settings: Settings) -> list[str]:
-    """Return the titles of the steps that this run would go through."""
-    n_echoes = len(plan.acquisition.echo_times)
-    skipped = set() if use_fsl(settings) and plan.mask is None else {"bet"}
-    total = settings.total_field
-    if settings.background_field.oblique != "rotate" or plan.acquisition.tilt_degrees <= 0.1:
-        skipped |= {"straighten_slab", "restore_slab"}
-    if n_echoes < 2:
-        skipped |= {"remove_phase_offset", "map_r2star", "check_sign"}
-    if n_echoes < 3 or total.bipolar_correction == "off":
-        skipped.add("correct_readout")
-    if total.phase_offset_correction == "none":
-        skipped.add("remove_phase_offset")
-    if n_echoes > 2 and total.echo_phase_combination == "nonlinear-fit":
-        skipped |= {"remove_phase_offset", "unwrap_phase"}
-    return [title for step, title in STEP_TITLES.items() if step not in skipped]

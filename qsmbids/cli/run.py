@@ -49,7 +49,7 @@ def _participant(args: argparse.Namespace) -> int:
     logger.info("looking for runs in %s", bids_dir)
     plans, failed = make_plans(args, bids_dir, settings)
     if args.dry_run:
-        print_dry_run(plans, failed, settings)
+        print_dry_run(plans, failed, settings, bids_dir, out_dir)
         code = 0 if plans else InputError.exit_code
         return end("qsmbids", f"dry run: {len(plans)} to process, {len(failed)} cannot be", code)
     execution = _execution(args, bids_dir, out_dir)
@@ -216,7 +216,7 @@ def _run(
     from qsmbids.cli.summary import write_summary
     from qsmbids.workflows.base import init_qsmbids_wf
     from qsmbids.workflows.execute import execute, read_crashes
-    from qsmbids.workflows.outputs import output_paths
+    from qsmbids.workflows.outputs import OPTIONAL, output_paths
     from qsmbids.workflows.plan import workflow_name
 
     crash_dir = job.folder
@@ -247,7 +247,7 @@ def _run(
         }
         paths = output_paths(out_dir, plan.run, execution.output_level, nodes)
         result: dict[str, Any] = {"run": plan.run.label, "status": "ok"}
-        missing = [str(p) for p in paths.values() if not p.exists()]
+        missing = [str(p) for k, p in paths.items() if k not in OPTIONAL and not p.exists()]
         if isinstance(error, KeyboardInterrupt) and missing:
             result |= {"status": "interrupted", "step": "", "message": "stopped before its end"}
         elif name in failures:

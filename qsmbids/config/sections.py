@@ -195,8 +195,9 @@ class DipoleInversion:
     holes: str = _opt(
         "fill",
         "Holes of Mask 2 inside Mask 4: fill leaves their data the weight that noise and residual"
-        " give it, as in S2; weight gives them none (5.c).",
-        choices=("fill", "weight"),
+        " give it, as in S2; weight gives them none; two-pass inverts with and without them and"
+        " merges (5.c).",
+        choices=("fill", "weight", "two-pass"),
     )
 
 
@@ -205,8 +206,19 @@ class Reference:
     """Referencing (paper section 8)."""
 
     region: str = _opt(
-        "brain-mask", "Region whose mean is zero (Table S2.3).", choices=("brain-mask", "none")
+        "brain-mask",
+        "Region whose mean is zero in the main map (Table S2.3); maps for the other regions that"
+        " there are come beside it, except with none.",
+        choices=("brain-mask", "csf", "region", "none"),
     )
+    csf_r2star_threshold: float = _opt(
+        5.0, "Largest R2* of fluid [1/s].", minimum=0.1, maximum=100.0
+    )
+    csf_centre_radius_mm: float = _opt(
+        30.0, "Ventricles touch a sphere of this radius [mm].", minimum=1.0, maximum=100.0
+    )
+    csf_smallest_volume_ml: float = _opt(0.5, "Less is no ventricle [ml].", minimum=0.0)
+    csf_largest_volume_ml: float = _opt(150.0, "More is no ventricle [ml].", minimum=0.0)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Background field removal and Mask 4 (Table S2.2)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,57 +16,57 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_volume, write_volume
+from qsmbids.io.nifti import Volume, read_volume, write_volume
 
 
-class _RemoveBackgroundFieldInputs(BaseInterfaceInputSpec):
+class BackgroundInputSpec(BaseInterfaceInputSpec):
+    """Inputs of every background removal."""
+
     field = File(exists=True, mandatory=True, desc="total field [Hz]")
+    weights = File(exists=True, mandatory=True, desc="data weights")
     mask3 = File(exists=True, mandatory=True)
     mask2 = File(exists=True, mandatory=True, desc="for the holes of Mask 4")
-    variant = traits.Enum("deconvolution", "sepia", usedefault=True)
-    maximum_radius = traits.Int(12, usedefault=True)
-    minimum_radius = traits.Int(1, usedefault=True)
-    truncation = traits.Float(0.05, usedefault=True)
-    refinements = traits.Int(3, usedefault=True)
-    rim_outlier = traits.Float(5.0, usedefault=True)
+    b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     remove_residual_b1_field = traits.Bool(False, usedefault=True)
     erode_before = traits.Int(1, usedefault=True, desc="[voxels]")
     erode_after = traits.Int(0, usedefault=True, desc="[voxels]")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
-class _RemoveBackgroundFieldOutputs(RecordSpec):
+class BackgroundOutputSpec(RecordSpec):
+    """Outputs of every background removal."""
+
     local_field = File(exists=True, desc="[Hz], 0 outside Mask 4")
     background_field = File(exists=True, desc="[Hz], 0 outside Mask 4")
     mask4 = File(exists=True, desc="with the holes of unreliable phase")
     mask4_filled = File(exists=True, desc="support of the maps, without holes")
 
 
-class RemoveBackgroundField(Step):
-    """V-SHARP (6.a) after one erosion: ``core.vsharp.vsharp``."""
+class Removed(NamedTuple):
+    """What a method made of a field."""
 
-    input_spec = _RemoveBackgroundFieldInputs
-    output_spec = _RemoveBackgroundFieldOutputs
+    local_field: Any
+    mask: Any
+    name: str
+    parameters: dict[str, Any]
+    said: str
+    reference: str
+    warnings: tuple[str, ...] = ()
+
+
+class BackgroundRemoval(Step):
+    """A background removal: erodes, calls ``_remove``, writes the fields and Mask 4."""
+
+    output_spec = BackgroundOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         total = read_volume(inputs.field)
         mask3 = read_volume(inputs.mask3, np.uint8).array > 0
         reliable = read_volume(inputs.mask2, np.uint8).array > 0
-        voxel = total.voxel_size
         try:
-            local, mask4 = vsharp(
-                total.array,
-                erode(mask3, inputs.erode_before),
-                voxel,
-                max_radius=inputs.maximum_radius,
-                min_radius=inputs.minimum_radius,
-                variant=inputs.variant,
-                truncation=inputs.truncation,
-                refinements=inputs.refinements,
-                rim_outlier=inputs.rim_outlier,
-                n_threads=inputs.n_threads,
-            )
+            removed = self._remove(total, erode(mask3, inputs.erode_before))
+            local, mask4 = removed.local_field, removed.mask
             if inputs.erode_after:
                 mask4 = erode(mask4, inputs.erode_after)
             if inputs.remove_residual_b1_field:
@@ -75,7 +75,7 @@ class RemoveBackgroundField(Step):
             raise InputError(
                 f"background removal left nothing ({error})",
                 inputs.mask3,
-                "The brain mask is too small for the V-SHARP radii; check it.",
+                "The brain mask is too small for the settings of background removal; check it.",
             ) from error
         local[~mask4] = 0.0
         volumes = {
@@ -89,9 +89,60 @@ class RemoveBackgroundField(Step):
                 write_volume(self._path(runtime, f"{name}.nii"), volume, total.affine)
             )
         kept = np.count_nonzero(mask4) / max(1, np.count_nonzero(mask3))
-        radii, unit = vsharp_radii(voxel, inputs.maximum_radius, inputs.minimum_radius)
+        common = {
+            "RemoveResidualB1Field": inputs.remove_residual_b1_field,
+            "ErodeBefore": inputs.erode_before,
+            "ErodeAfter": inputs.erode_after,
+        }
+        self._results["record"] = record(
+            f"{removed.name} {removed.said}: Mask 4 keeps {100 * kept:.1f} % of Mask 3",
+            warnings=removed.warnings,
+            EstimationAlgorithm=removed.name,
+            EstimationReference=removed.reference,
+            BackgroundRemoval={
+                "Name": removed.name,
+                "Parameters": {**removed.parameters, **common},
+            },
+        )
+        return runtime
+
+    def _remove(self, total: Volume, mask: Any) -> Removed:
+        """Return the local field [Hz] inside the mask that the method leaves."""
+        raise NotImplementedError
+
+
+class _VsharpInputs(BackgroundInputSpec):
+    variant = traits.Enum("deconvolution", "sepia", usedefault=True)
+    maximum_radius = traits.Int(12, usedefault=True)
+    minimum_radius = traits.Int(1, usedefault=True)
+    truncation = traits.Float(0.05, usedefault=True)
+    refinements = traits.Int(3, usedefault=True)
+    rim_outlier = traits.Float(5.0, usedefault=True)
+
+
+class RemoveBackgroundVsharp(BackgroundRemoval):
+    """V-SHARP (6.a): ``core.vsharp.vsharp``."""
+
+    input_spec = _VsharpInputs
+
+    def _remove(self, total: Volume, mask: Any) -> Removed:
+        inputs = self.inputs
+        local, mask4 = vsharp(
+            total.array,
+            mask,
+            total.voxel_size,
+            max_radius=inputs.maximum_radius,
+            min_radius=inputs.minimum_radius,
+            variant=inputs.variant,
+            truncation=inputs.truncation,
+            refinements=inputs.refinements,
+            rim_outlier=inputs.rim_outlier,
+            n_threads=inputs.n_threads,
+        )
+        radii, unit = vsharp_radii(total.voxel_size, inputs.maximum_radius, inputs.minimum_radius)
         in_mm = bool(np.any(unit != 1.0))
         in_unit = f"{radii[0]:g} to {radii[-1]:g} " + ("mm" if in_mm else "voxels")
+        size = " x ".join(f"{v:.3g}" for v in total.voxel_size)
         parameters = {
             "RadiusUnit": "mm" if in_mm else "voxel",
             "Radii": [float(r) for r in radii],
@@ -101,14 +152,13 @@ class RemoveBackgroundField(Step):
             "Truncation": inputs.truncation,
             "Refinements": inputs.refinements,
             "RimOutlier": inputs.rim_outlier,
-            "RemoveResidualB1Field": inputs.remove_residual_b1_field,
-            "ErodeBefore": inputs.erode_before,
-            "ErodeAfter": inputs.erode_after,
         }
-        self._results["record"] = record(
-            f"V-SHARP ({inputs.variant}), radii {in_unit} (voxels of"
-            f" {' x '.join(f'{v:.3g}' for v in voxel)} mm): Mask 4 keeps {100 * kept:.1f} %"
-            " of Mask 3",
-            BackgroundRemoval={"Name": "V-SHARP", "Parameters": parameters},
+        said = f"({inputs.variant}), radii {in_unit} (voxels of {size} mm)"
+        return Removed(
+            local,
+            mask4,
+            "V-SHARP",
+            parameters,
+            said,
+            "https://doi.org/10.1016/j.neuroimage.2010.11.088",
         )
-        return runtime

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from qsmbids.errors import OutputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     DynamicTraitedSpec,
@@ -14,22 +15,23 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_volume, write_json, write_volume
+from qsmbids.io.nifti import read_volume, write_json, write_text, write_volume
 
 
 class _SaveDerivativeInputs(DynamicTraitedSpec, BaseInterfaceInputSpec):
-    in_file = File(exists=True, mandatory=True, desc="volume of the work directory")
+    in_file = File(exists=True, desc="volume or table of the work directory, if there is one")
     out_file = traits.Str(mandatory=True, desc="path in the output dataset")
     metadata = traits.Dict(usedefault=True, desc="sidecar known before the run")
     boolean = traits.Bool(False, usedefault=True, desc="write a mask")
+    optional = traits.Bool(False, usedefault=True, desc="there may be nothing to write")
 
 
 class _SaveDerivativeOutputs(RecordSpec):
-    out_file = File(exists=True)
+    out_file = File(exists=True, desc="undefined where there was nothing to write")
 
 
 class SaveDerivative(Step):
-    """Write one map and its sidecar, whole or not at all.
+    """Write one map or table and its sidecar, whole or not at all.
 
     ``record1`` to ``recordN`` take what the steps behind the map have decided.
     """
@@ -45,8 +47,16 @@ class SaveDerivative(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        volume = read_volume(inputs.in_file, np.uint8 if inputs.boolean else np.float32)
         out_file = Path(inputs.out_file)
+        sidecar_file = Path(str(out_file).removesuffix(".nii.gz").removesuffix(".tsv") + ".json")
+        self._results["record"] = record()
+        if not isinstance(inputs.in_file, str):
+            if not inputs.optional:
+                raise OutputError("the step before it made nothing", str(out_file))
+            # that of an earlier run with other settings would be taken for this one's
+            out_file.unlink(missing_ok=True)
+            sidecar_file.unlink(missing_ok=True)
+            return runtime
         sidecar = dict(inputs.metadata)
         decisions: list[str] = []
         warnings: list[str] = []
@@ -57,8 +67,11 @@ class SaveDerivative(Step):
         sidecar["Decisions"] = decisions
         sidecar["Warnings"] = warnings
         # the image last: where it is, its sidecar is there too
-        write_json(Path(str(out_file).removesuffix(".nii.gz") + ".json"), sidecar)
-        write_volume(out_file, volume.array, volume.affine)
+        write_json(sidecar_file, sidecar)
+        if out_file.suffix == ".tsv":
+            write_text(out_file, Path(inputs.in_file).read_text("utf-8"))
+        else:
+            volume = read_volume(inputs.in_file, np.uint8 if inputs.boolean else np.float32)
+            write_volume(out_file, volume.array, volume.affine)
         self._results["out_file"] = str(out_file)
-        self._results["record"] = record()
         return runtime

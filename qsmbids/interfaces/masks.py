@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from qsmbids.core.bet import bet
@@ -22,6 +21,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
+from qsmbids.io.masks import conform
 from qsmbids.io.nifti import Volume, read_volume, write_volume
 
 
@@ -91,7 +91,7 @@ class ConformMask(Step):
     def _run_interface(self, runtime: Any) -> Any:
         image = read_volume(self.inputs.like)
         given = read_volume(self.inputs.mask)
-        inside = _reordered(given, image, self.inputs.mask) > 0
+        inside = conform(given, image, self.inputs.mask) > 0
         if not inside.any():
             raise InputError("the mask is empty", self.inputs.mask)
         mask = largest_component(inside)
@@ -100,23 +100,6 @@ class ConformMask(Step):
         )
         self._results["record"] = _brain_record(mask, image, self.inputs.origin)
         return runtime
-
-
-def _reordered(given: Volume, image: Volume, path: str) -> np.ndarray:
-    """Flip and permute a mask to the image's voxel order; never interpolate."""
-    ornt = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(given.affine),
-        nib.orientations.io_orientation(image.affine),
-    )
-    array = nib.orientations.apply_orientation(given.array, ornt)
-    affine = given.affine @ nib.orientations.inv_ornt_aff(ornt, given.array.shape)
-    if array.shape != image.array.shape or not np.allclose(affine, image.affine, atol=1e-2):
-        raise InputError(
-            f"the mask's grid {given.array.shape} does not match the run's {image.array.shape}",
-            path,
-            "Resample it to the first echo's magnitude (nearest neighbour).",
-        )
-    return np.ascontiguousarray(array)
 
 
 def _brain_record(mask: np.ndarray, image: Volume, origin: str, **parameters: float) -> dict:

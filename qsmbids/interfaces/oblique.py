@@ -33,6 +33,7 @@ def _grid(image: Volume, mask3: np.ndarray, b0_direction: list[float]) -> Grid:
 class _StraightenSlabInputs(BaseInterfaceInputSpec):
     field = File(exists=True, mandatory=True, desc="total field [Hz], unwrapped")
     weights = File(exists=True, mandatory=True)
+    magnitude = File(exists=True, mandatory=True, desc="combined")
     mask2 = File(exists=True, mandatory=True)
     mask3 = File(exists=True, mandatory=True)
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
@@ -42,6 +43,7 @@ class _StraightenSlabInputs(BaseInterfaceInputSpec):
 class _StraightenSlabOutputs(RecordSpec):
     field = File(exists=True)
     weights = File(exists=True)
+    magnitude = File(exists=True)
     mask2 = File(exists=True)
     mask3 = File(exists=True)
 
@@ -63,9 +65,10 @@ class StraightenSlab(Step):
         threads = inputs.n_threads
         volumes = {
             "field": to_straight(field.array, grid, mask3, n_threads=threads),
-            "weights": to_straight(
-                read_volume(inputs.weights).array, grid, mask3, order=1, n_threads=threads
-            ),
+            **{
+                name: to_straight(read_volume(path).array, grid, mask3, order=1, n_threads=threads)
+                for name, path in (("weights", inputs.weights), ("magnitude", inputs.magnitude))
+            },
             "mask2": mask_to_straight(mask2, grid, n_threads=threads),
             "mask3": mask_to_straight(mask3, grid, n_threads=threads),
         }
@@ -84,6 +87,8 @@ class StraightenSlab(Step):
 class _RestoreSlabInputs(BaseInterfaceInputSpec):
     local_field = File(exists=True, mandatory=True, desc="on the straight array [Hz]")
     chi = File(exists=True, mandatory=True, desc="on the straight array [ppm]")
+    support = File(exists=True, mandatory=True, desc="of chi, on the straight array")
+    from_filled = File(exists=True, desc="of a two-pass merge, on the straight array")
     mask4_filled = File(exists=True, mandatory=True, desc="on the straight array")
     field = File(exists=True, mandatory=True, desc="total field on the original array [Hz]")
     mask2 = File(exists=True, mandatory=True, desc="on the original array")
@@ -96,6 +101,8 @@ class _RestoreSlabOutputs(RecordSpec):
     local_field = File(exists=True)
     background_field = File(exists=True)
     chi = File(exists=True)
+    support = File(exists=True, desc="of chi")
+    from_filled = File(exists=True)
     mask4 = File(exists=True)
     mask4_filled = File(exists=True)
 
@@ -112,22 +119,27 @@ class RestoreSlab(Step):
         mask3 = read_volume(inputs.mask3, np.uint8).array > 0
         reliable = read_volume(inputs.mask2, np.uint8).array > 0
         grid = _grid(total, mask3, inputs.b0_direction)
-        support = read_volume(inputs.mask4_filled, np.uint8).array > 0
-        filled = mask_from_straight(support, grid, n_threads=inputs.n_threads) & mask3
-        local, chi = (
-            np.where(
-                filled,
-                from_straight(read_volume(path).array, grid, support, n_threads=inputs.n_threads),
-                np.float32(0),
-            )
-            for path in (inputs.local_field, inputs.chi)
-        )
-        volumes = {
-            "local_field": local,
+        threads = inputs.n_threads
+        filled = mask3
+        volumes = {}
+        for name, mask_name, path in (
+            ("local_field", "mask4_filled", inputs.mask4_filled),
+            ("chi", "support", inputs.support),
+        ):
+            straight = read_volume(path, np.uint8).array > 0
+            filled = mask_from_straight(straight, grid, n_threads=threads) & filled
+            values = read_volume(getattr(inputs, name)).array
+            back = from_straight(values, grid, straight, n_threads=threads)
+            volumes[name] = np.where(filled, back, np.float32(0))
+            volumes[mask_name] = filled
+        if isinstance(inputs.from_filled, str):
+            straight = read_volume(inputs.from_filled, np.uint8).array > 0
+            merged = mask_from_straight(straight, grid, n_threads=threads)
+            volumes["from_filled"] = merged & volumes["support"]
+        filled, local = volumes["mask4_filled"], volumes["local_field"]
+        volumes |= {
             "background_field": np.where(filled, total.array - local, np.float32(0)),
-            "chi": chi,
             "mask4": mask_with_holes(filled, reliable),
-            "mask4_filled": filled,
         }
         for name, volume in volumes.items():
             path = self._path(runtime, f"{name}.nii")

@@ -1,10 +1,12 @@
-"""Referencing of the susceptibility map (section 8)."""
+"""Reference regions and referencing of the susceptibility map (section 8)."""
 
 from typing import Any
 
 import numpy as np
 
-from qsmbids.core.reference import apply_reference, reference_value
+from qsmbids.core.csf import find_csf
+from qsmbids.core.reference import apply_reference, reference_value, region_statistics
+from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -13,19 +15,120 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_volume, write_volume
+from qsmbids.io.masks import conform
+from qsmbids.io.nifti import read_volume, write_text, write_volume
+
+#: Columns of the table of reference regions.
+COLUMNS = (
+    "reference",
+    "region",
+    "n_voxels",
+    "volume_ml",
+    "mean",
+    "std",
+    "median",
+    "p05",
+    "p95",
+    "reference_value",
+)
+#: What a region is called in the table.
+NAMES = {"brain": "wholebrain", "csf": "csf", "given": "region"}
+
+
+class _RegionOutputs(RecordSpec):
+    region = File(exists=True, desc="reference region; undefined if there is none")
+
+
+class _FindCsfInputs(BaseInterfaceInputSpec):
+    chi = File(exists=True, mandatory=True, desc="[ppm]")
+    r2star = File(exists=True, mandatory=True, desc="[1/s]")
+    magnitude = File(exists=True, mandatory=True, desc="combined")
+    mask = File(exists=True, mandatory=True, desc="support of chi")
+    r2star_threshold = traits.Float(5.0, usedefault=True, desc="[1/s]")
+    centre_radius_mm = traits.Float(30.0, usedefault=True)
+    smallest_volume_ml = traits.Float(0.5, usedefault=True)
+    largest_volume_ml = traits.Float(150.0, usedefault=True)
+
+
+class FindCsf(Step):
+    """Fluid of the ventricles as a reference (8.c): ``core.csf.find_csf``."""
+
+    input_spec = _FindCsfInputs
+    output_spec = _RegionOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        chi = read_volume(inputs.chi)
+        found = find_csf(
+            read_volume(inputs.r2star).array,
+            read_volume(inputs.magnitude).array,
+            read_volume(inputs.mask, np.uint8).array > 0,
+            chi.voxel_size,
+            chi.array,
+            r2star_threshold=inputs.r2star_threshold,
+            centre_radius_mm=inputs.centre_radius_mm,
+            smallest_volume_ml=inputs.smallest_volume_ml,
+            largest_volume_ml=inputs.largest_volume_ml,
+        )
+        if found.found:
+            self._results["region"] = str(
+                write_volume(self._path(runtime, "csf.nii"), found.region, chi.affine)
+            )
+        self._results["record"] = record(
+            f"CSF reference: {found.text}" if found.found else "",
+            warnings=["" if found.found else f"no CSF reference: {found.text}"],
+            CsfRegion={
+                "Found": found.found,
+                "VolumeMl": round(found.volume_ml, 3),
+                "R2StarThreshold": inputs.r2star_threshold,
+                "CentreRadiusMm": inputs.centre_radius_mm,
+                "SmallestVolumeMl": inputs.smallest_volume_ml,
+                "LargestVolumeMl": inputs.largest_volume_ml,
+            },
+        )
+        return runtime
+
+
+class _GivenRegionInputs(BaseInterfaceInputSpec):
+    region = File(exists=True, mandatory=True, desc="non-zero is inside")
+    mask = File(exists=True, mandatory=True, desc="support of chi")
+
+
+class GivenRegion(Step):
+    """Take a reference region from the user, inside the support of chi."""
+
+    input_spec = _GivenRegionInputs
+    output_spec = _RegionOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        support = read_volume(self.inputs.mask, np.uint8)
+        given = conform(read_volume(self.inputs.region), support, self.inputs.region) > 0
+        region = given & (support.array > 0)
+        if not region.any():
+            raise InputError(
+                "the reference region has no voxel where chi is known",
+                self.inputs.region,
+                "Compare it with desc-mask4noholes.",
+            )
+        self._results["region"] = str(
+            write_volume(self._path(runtime, "region.nii"), region, support.affine)
+        )
+        kept = np.count_nonzero(region) / np.count_nonzero(given)
+        self._results["record"] = record(
+            f"reference region: given, {100 * kept:.1f} % of it where chi is known"
+        )
+        return runtime
 
 
 class _ReferenceChiInputs(BaseInterfaceInputSpec):
     chi = File(exists=True, mandatory=True, desc="[ppm]")
     mask = File(exists=True, mandatory=True, desc="support of chi")
-    region = File(exists=True, mandatory=True, desc="reference region")
+    region = File(exists=True, desc="reference region, where there is one")
     region_name = traits.Str(mandatory=True)
-    method = traits.Enum("brain-mask", "none", usedefault=True)
 
 
 class _ReferenceChiOutputs(RecordSpec):
-    chi = File(exists=True, desc="[ppm], mean 0 over the region")
+    chi = File(exists=True, desc="[ppm], mean 0 over the region; undefined without one")
 
 
 class ReferenceChi(Step):
@@ -36,18 +139,85 @@ class ReferenceChi(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
+        if not isinstance(inputs.region, str):
+            self._results["record"] = record()
+            return runtime
         chi = read_volume(inputs.chi)
         mask = read_volume(inputs.mask, np.uint8).array > 0
-        region = read_volume(inputs.region, np.uint8).array > 0
-        value = reference_value(chi.array, region) if inputs.method != "none" else 0.0
+        # an inversion may know less than Mask 4: zeros of the rim would dilute the mean
+        region = (read_volume(inputs.region, np.uint8).array > 0) & mask
+        if not region.any():
+            raise InputError(f"chi is not known anywhere in {inputs.region_name}", inputs.region)
+        value = reference_value(chi.array, region)
         referenced = apply_reference(chi.array, mask, value)
         self._results["chi"] = str(
             write_volume(self._path(runtime, "chi_referenced.nii"), referenced, chi.affine)
         )
-        said = f"reference: {inputs.region_name}, {value:+.6f} ppm subtracted"
         self._results["record"] = record(
-            said if inputs.method != "none" else "not referenced",
-            ReferenceRegion=inputs.region_name if inputs.method != "none" else "none",
+            f"reference: {inputs.region_name}, {value:+.6f} ppm subtracted",
+            ReferenceRegion=inputs.region_name,
             ReferenceValue=float(value),
+        )
+        return runtime
+
+
+class _DescribeReferencesInputs(BaseInterfaceInputSpec):
+    chi = File(exists=True, mandatory=True, desc="[ppm], without a reference")
+    support = File(exists=True, mandatory=True, desc="of chi")
+    brain = File(exists=True, mandatory=True, desc="Mask 4")
+    csf = File(exists=True, desc="fluid; may be empty")
+    given = File(exists=True, desc="of the user")
+    chosen = traits.Enum("brain-mask", "csf", "region", "none", usedefault=True)
+
+
+class _DescribeReferencesOutputs(RecordSpec):
+    table = File(exists=True, desc="TSV: every region under every reference")
+
+
+class DescribeReferences(Step):
+    """Mean and spread of every reference region under every reference (8.d, 8.f)."""
+
+    input_spec = _DescribeReferencesInputs
+    output_spec = _DescribeReferencesOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        chi = read_volume(inputs.chi)
+        support = read_volume(inputs.support, np.uint8).array > 0
+        regions = {}
+        for name, title in NAMES.items():
+            path = getattr(inputs, name)
+            if isinstance(path, str):
+                region = (read_volume(path, np.uint8).array > 0) & support
+                if region.any():
+                    regions[title] = region
+        ml_per_voxel = float(np.prod(chi.voxel_size)) / 1000.0
+        values = {title: reference_value(chi.array, r) for title, r in regions.items()}
+        rows = ["\t".join(COLUMNS)]
+        for reference, value in values.items():
+            for title, region in regions.items():
+                found = region_statistics(chi.array, region)
+                numbers = (found.mean, found.std, found.median, *found[4:])
+                shifted = [n - (value if i != 1 else 0.0) for i, n in enumerate(numbers)]
+                cells = [reference, title, str(found.n_voxels)]
+                cells += [f"{found.n_voxels * ml_per_voxel:.3f}"]
+                rows.append("\t".join([*cells, *(f"{n:.6f}" for n in (*shifted, value))]))
+        path = self._path(runtime, "references.tsv")
+        write_text(path, "\n".join(rows) + "\n")
+        self._results["table"] = str(path)
+        wanted = {"brain-mask": "wholebrain", "csf": "csf", "region": "region", "none": "none"}
+        main = wanted[inputs.chosen]
+        missing = main != "none" and main not in values
+        if missing:
+            main = "wholebrain"
+        self._results["record"] = record(
+            f"main reference: {main}",
+            warnings=[
+                f"the {inputs.chosen} reference is not available, the whole brain takes its place"
+                if missing
+                else ""
+            ],
+            MainReference=main,
+            ReferenceValues={k: float(v) for k, v in values.items()},
         )
         return runtime

@@ -1,17 +1,22 @@
-"""Find the mask that a user supplies for a run."""
+"""Find the mask that a user supplies for a run, and bring it onto the run's grid."""
 
 import re
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
 from qsmbids.errors import InputError
+from qsmbids.io.nifti import Volume
 from qsmbids.io.runs import RUN_ENTITIES, Run
 
-__all__ = ["find_mask"]
+__all__ = ["conform", "find_mask"]
 
 _IMAGE = (".nii", ".nii.gz")
 
 
-def find_mask(source: Path, run: Run) -> Path:
+def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
     """Return the mask of a run: an image itself, or the one in a derivative dataset.
 
     Parameters
@@ -20,6 +25,8 @@ def find_mask(source: Path, run: Run) -> Path:
         A NIfTI file, or a BIDS derivative with files ``*_mask.nii[.gz]``.
     run : Run
         Every entity that a mask's name has in common with raw names must agree with it.
+    option : str
+        Named in errors.
 
     Raises
     ------
@@ -31,7 +38,7 @@ def find_mask(source: Path, run: Run) -> Path:
             raise InputError("is not a NIfTI image", str(source), "Give a .nii or .nii.gz file.")
         return source
     if not source.is_dir():
-        raise InputError("does not exist", str(source), "Check --mask.")
+        raise InputError("does not exist", str(source), f"Check {option}.")
     folder = source / f"sub-{run.subject}"
     found = [p for p in sorted(folder.rglob("*_mask.nii*")) if _fits(p.name, run)]
     brain = [p for p in found if re.search(r"_(?:label|desc)-brain(?:_|$)", p.name)]
@@ -68,3 +75,26 @@ def _fits(name: str, run: Run) -> bool:
 
 def _shared(name: str) -> int:
     return sum(key in _entities(name) for key in RUN_ENTITIES.values())
+
+
+def conform(given: Volume, image: Volume, path: str) -> npt.NDArray:
+    """Flip and permute a mask to an image's voxel order; never interpolate.
+
+    Raises
+    ------
+    InputError
+        Its grid is another one; ``path`` is named.
+    """
+    ornt = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(given.affine),
+        nib.orientations.io_orientation(image.affine),
+    )
+    array = nib.orientations.apply_orientation(given.array, ornt)
+    affine = given.affine @ nib.orientations.inv_ornt_aff(ornt, given.array.shape)
+    if array.shape != image.array.shape or not np.allclose(affine, image.affine, atol=1e-2):
+        raise InputError(
+            f"the mask's grid {given.array.shape} does not match the run's {image.array.shape}",
+            path,
+            "Resample it to the first echo's magnitude (nearest neighbour).",
+        )
+    return np.ascontiguousarray(array)

@@ -1,25 +1,45 @@
 """From the total field to referenced susceptibility: the lower half of a run's graph."""
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
-from qsmbids.interfaces.background import RemoveBackgroundField
-from qsmbids.interfaces.inversion import InvertDipoleField
+from qsmbids.interfaces.inversion import MergeTwoPass
 from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
 from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
-from qsmbids.interfaces.reference import ReferenceChi
+from qsmbids.workflows.methods import background_removal, dipole_inversion
 
-__all__ = ["add_chi"]
+__all__ = ["Maps", "Upstream", "add_chi"]
 
 
-def add_chi(workflow, mask1, quality, combine, weigh, plan, settings, threads, node):  # type: ignore[no-untyped-def]
-    """Add Masks 2 to 4, background removal, inversion and reference.
+@dataclass(frozen=True)
+class Upstream:
+    """The steps of the upper half that the lower half needs."""
+
+    prepare: Any
+    mask1: Any
+    quality: Any
+    combine: Any
+    weigh: Any
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The steps that have chi and its support, and the fields and Mask 4, on the image array."""
+
+    chi: Any
+    fields: Any
+
+
+def add_chi(workflow, upstream, plan, settings, threads, node):  # type: ignore[no-untyped-def]
+    """Add Masks 2 to 4, background removal and inversion.
 
     Parameters
     ----------
     workflow : Workflow
         Graph of a run.
-    mask1, quality, combine, weigh : Node
-        The steps that make Mask 1, the phase quality, the total field and the data weights.
+    upstream : Upstream
+        The steps before.
     plan : RunPlan
         The run.
     settings : Settings
@@ -31,13 +51,50 @@ def add_chi(workflow, mask1, quality, combine, weigh, plan, settings, threads, n
 
     Returns
     -------
-    Node
-        The step that has the local field and Mask 4 on the array of the images.
+    Maps
     """
     acquisition = plan.acquisition
     b0_direction = [float(b) for b in acquisition.b0_direction]
+    mask2, mask3 = _add_masks(workflow, upstream, settings, node)
+    inputs = {
+        "field": (upstream.combine, "field"),
+        "weights": (upstream.weigh, "weights"),
+        "magnitude": (upstream.prepare, "combined_magnitude"),
+        "mask2": (mask2, "mask"),
+        "mask3": (mask3, "mask"),
+    }
     rotate = settings.background_field.oblique == "rotate" and acquisition.tilt_degrees > 0.1
-    masks, bfr, inv = settings.masks, settings.background_field, settings.dipole_inversion
+    if not rotate:
+        return _add_inversion(workflow, inputs, b0_direction, acquisition, settings, threads, node)
+    turn = node(StraightenSlab(b0_direction=b0_direction, n_threads=threads), "straighten_slab")
+    for name, (step, output) in inputs.items():
+        workflow.connect(step, output, turn, name)
+    straight = _add_inversion(
+        workflow,
+        {name: (turn, name) for name in inputs},
+        _nearest_axis(b0_direction),
+        acquisition,
+        settings,
+        threads,
+        node,
+    )
+    back = node(RestoreSlab(b0_direction=b0_direction, n_threads=threads), "restore_slab")
+    for name in ("field", "mask2", "mask3"):
+        workflow.connect(*inputs[name], back, name)
+    workflow.connect(
+        [
+            (straight.fields, back, [(n, n) for n in ("local_field", "mask4_filled")]),
+            (straight.chi, back, [(n, n) for n in ("chi", "support")]),
+        ]
+    )
+    if settings.dipole_inversion.holes == "two-pass":
+        workflow.connect(straight.chi, "from_filled", back, "from_filled")
+    return Maps(chi=back, fields=back)
+
+
+def _add_masks(workflow, upstream, settings, node):  # type: ignore[no-untyped-def]
+    """Add Masks 2 and 3."""
+    masks = settings.masks
     mask2 = node(
         FindReliablePhase(
             measure=masks.reliable_phase,
@@ -48,105 +105,54 @@ def add_chi(workflow, mask1, quality, combine, weigh, plan, settings, threads, n
         "mask2",
     )
     mask3 = node(FillBackgroundMask(closing_mm=masks.closing_mm), "mask3")
-    background = node(
-        RemoveBackgroundField(
-            variant=bfr.vsharp_variant,
-            maximum_radius=bfr.maximum_radius,
-            minimum_radius=bfr.minimum_radius,
-            truncation=bfr.truncation,
-            refinements=bfr.refinements,
-            rim_outlier=bfr.rim_outlier,
-            remove_residual_b1_field=bfr.remove_residual_b1_field,
-            erode_before=bfr.erode_before,
-            erode_after=bfr.erode_after,
-            n_threads=threads,
-        ),
-        "remove_background_field",
-        threads,
-    )
-    invert = node(
-        InvertDipoleField(
-            b0_direction=_nearest_axis(b0_direction) if rotate else b0_direction,
-            centre_frequency=float(acquisition.centre_frequency_hz),
-            echo_time=float(acquisition.echo_times[-1]),
-            gradient_l1_penalty=inv.gradient_l1_penalty,
-            gradient_consistency=inv.gradient_consistency,
-            fidelity_consistency=inv.fidelity_consistency,
-            tolerance_percent=inv.tolerance_percent,
-            maximum_iterations=inv.maximum_iterations,
-            solver=inv.solver,
-            linear_start=inv.linear_start,
-            regularisation_weight=inv.regularisation_weight,
-            weak_harmonic=inv.weak_harmonic,
-            harmonic_constraint=inv.harmonic_constraint,
-            harmonic_consistency=inv.harmonic_consistency,
-            holes=inv.holes,
-            n_threads=threads,
-        ),
-        "invert_dipole_field",
-        threads,
-    )
-    reference = node(
-        ReferenceChi(method=settings.reference.region, region_name="brain (Mask 4)"),
-        "reference_chi",
-    )
     workflow.connect(
         [
-            (quality, mask2, [("quality", "quality")]),
-            (combine, mask2, [("noise", "noise")]),
-            (weigh, mask2, [("residual", "residual")]),
-            (mask1, mask2, [("mask", "mask")]),
-            (mask1, mask3, [("mask", "mask1")]),
+            (upstream.quality, mask2, [("quality", "quality")]),
+            (upstream.combine, mask2, [("noise", "noise")]),
+            (upstream.weigh, mask2, [("residual", "residual")]),
+            (upstream.mask1, mask2, [("mask", "mask")]),
+            (upstream.mask1, mask3, [("mask", "mask1")]),
             (mask2, mask3, [("mask", "mask2")]),
         ]
     )
-    maps, chi = background, invert
-    if rotate:
-        turn = node(
-            StraightenSlab(b0_direction=b0_direction, n_threads=threads), "straighten_slab"
+    return mask2, mask3
+
+
+def _add_inversion(workflow, inputs, b0_direction, acquisition, settings, threads, node):  # type: ignore[no-untyped-def]
+    """Add background removal and the inversion, or two of them and their merge."""
+    background = node(
+        background_removal(settings, b0_direction, threads), "remove_background_field", threads
+    )
+    for name in ("field", "weights", "mask2", "mask3"):
+        workflow.connect(*inputs[name], background, name)
+
+    def invert(name: str, holes: str) -> Any:
+        step = node(
+            dipole_inversion(settings, acquisition, b0_direction, holes, threads), name, threads
         )
-        back = node(RestoreSlab(b0_direction=b0_direction, n_threads=threads), "restore_slab")
-        workflow.connect(
-            [
-                (combine, turn, [("field", "field")]),
-                (weigh, turn, [("weights", "weights")]),
-                (mask2, turn, [("mask", "mask2")]),
-                (mask3, turn, [("mask", "mask3")]),
-                (turn, background, [(n, n) for n in ("field", "mask2", "mask3")]),
-                (turn, invert, [("weights", "weights")]),
-                (background, back, [(n, n) for n in ("local_field", "mask4_filled")]),
-                (invert, back, [("chi", "chi")]),
-                (combine, back, [("field", "field")]),
-                (mask2, back, [("mask", "mask2")]),
-                (mask3, back, [("mask", "mask3")]),
-            ]
-        )
-        maps = chi = back
-    else:
-        workflow.connect(
-            [
-                (combine, background, [("field", "field")]),
-                (mask2, background, [("mask", "mask2")]),
-                (mask3, background, [("mask", "mask3")]),
-                (weigh, invert, [("weights", "weights")]),
-            ]
-        )
+        for given in ("weights", "magnitude"):
+            workflow.connect(*inputs[given], step, given)
+        links = [
+            ("local_field", "local_field"),
+            ("mask4_filled", "mask"),
+            ("mask4", "mask_holes"),
+        ]
+        workflow.connect([(background, step, links)])
+        return step
+
+    holes = settings.dipole_inversion.holes
+    if holes != "two-pass":
+        return Maps(chi=invert("invert_dipole_field", holes), fields=background)
+    filled = invert("invert_dipole_field", "fill")
+    reliable = invert("invert_reliable_phase", "leave")
+    merge = node(MergeTwoPass(), "merge_two_pass")
     workflow.connect(
         [
-            (
-                background,
-                invert,
-                [
-                    ("local_field", "local_field"),
-                    ("mask4_filled", "mask"),
-                    ("mask4", "mask_holes"),
-                ],
-            ),
-            (chi, reference, [("chi", "chi")]),
-            (maps, reference, [("mask4_filled", "mask"), ("mask4", "region")]),
+            (filled, merge, [("chi", "chi_filled"), ("support", "support_filled")]),
+            (reliable, merge, [("chi", "chi_holes"), ("support", "support_holes")]),
         ]
     )
-    return maps
+    return Maps(chi=merge, fields=background)
 
 
 def _nearest_axis(direction: list[float]) -> list[float]:

@@ -10,12 +10,17 @@ _PHASE = ("prepare_phase", "mask1", "check_phase", "correct_readout")
 _FIELD = (*_PHASE, "remove_phase_offset", "unwrap_phase", "combine_echoes")
 _MASK3 = (*_FIELD, "weight_data", "mask2", "mask3")
 _LOCAL = (*_MASK3, "straighten_slab", "remove_background_field")
-_CHI = (*_LOCAL, "invert_dipole_field")
+_CHI = (*_LOCAL, "invert_dipole_field", "invert_reliable_phase", "merge_two_pass")
 
 
 @dataclass(frozen=True)
 class Output:
-    """One derivative of a run; ``node`` names the step, or steps of which the first is taken."""
+    """One derivative of a run.
+
+    ``node`` names the step, or steps of which the first is taken; ``requires`` and ``unless`` name
+    a step that must be, or must not be, in the graph as well. An ``optional`` output may turn out
+    not to exist.
+    """
 
     name: str
     node: str
@@ -34,9 +39,16 @@ class Output:
     algorithm: str = ""
     reference: str = ""
     per_echo: bool = False
+    extension: str = ".nii.gz"
+    mask_type: str = "Brain"
+    optional: bool = False
+    requires: str = ""
+    unless: str = ""
 
     def step(self, nodes: Collection[str]) -> str | None:
         """Return the step of the graph that makes this output, None if there is none."""
+        if (self.requires and self.requires not in nodes) or self.unless in nodes:
+            return None
         return next((name for name in self.node.split("|") if name in nodes), None)
 
 
@@ -54,8 +66,6 @@ def _mask(number: str, node: str, name: str, steps: tuple[str, ...], **kwargs: A
     )
 
 
-_FANSI_DOI = "https://doi.org/10.1002/mrm.27483"
-_VSHARP_DOI = "https://doi.org/10.1016/j.neuroimage.2010.11.088"
 _ROMEO_DOI = "https://doi.org/10.1002/mrm.28563"
 
 OUTPUTS = (
@@ -71,12 +81,10 @@ OUTPUTS = (
         consensus="7.a, 7.b, 8.c",
         steps=(*_CHI, "reference_chi", "check_sign"),
         sources=("local_field", "mask4", "mask4noholes"),
-        algorithm="FANSI",
-        reference=_FANSI_DOI,
     ),
     Output(
         "chi_unreferenced",
-        "restore_slab|invert_dipole_field",
+        "restore_slab|merge_two_pass|invert_dipole_field",
         "chi",
         "full",
         "Chimap",
@@ -86,8 +94,107 @@ OUTPUTS = (
         consensus="7.a, 7.b",
         steps=_CHI,
         sources=("local_field", "mask4", "mask4noholes"),
-        algorithm="FANSI",
-        reference=_FANSI_DOI,
+    ),
+    Output(
+        "chi_csf",
+        "reference_chi_csf",
+        "chi",
+        "standard",
+        "Chimap",
+        "Magnetic susceptibility, zero at the mean of the cerebrospinal fluid of the ventricles",
+        {"desc": "csf"},
+        units="ppm",
+        consensus="7.a, 7.b, 8.c",
+        steps=(*_CHI, "find_csf", "reference_chi_csf", "check_sign"),
+        sources=("local_field", "mask4", "mask4noholes", "csf"),
+        optional=True,
+    ),
+    Output(
+        "chi_region",
+        "reference_chi_region",
+        "chi",
+        "minimal",
+        "Chimap",
+        "Magnetic susceptibility, zero at the mean of the region that was given",
+        {"desc": "region"},
+        units="ppm",
+        consensus="7.a, 7.b, 8.c",
+        steps=(*_CHI, "given_region", "reference_chi_region", "check_sign"),
+        sources=("local_field", "mask4", "mask4noholes"),
+    ),
+    Output(
+        "chi_filled",
+        "invert_dipole_field",
+        "chi",
+        "full",
+        "Chimap",
+        "Magnetic susceptibility from all voxels, for the holes of the other",
+        {"desc": "passfilled"},
+        units="ppm",
+        consensus="5.c",
+        steps=(*_LOCAL, "invert_dipole_field"),
+        sources=("local_field", "mask4noholes"),
+        requires="merge_two_pass",
+        unless="restore_slab",
+    ),
+    Output(
+        "chi_reliable",
+        "invert_reliable_phase",
+        "chi",
+        "full",
+        "Chimap",
+        "Magnetic susceptibility from voxels of reliable phase alone",
+        {"desc": "passreliable"},
+        units="ppm",
+        consensus="5.c",
+        steps=(*_LOCAL, "invert_reliable_phase"),
+        sources=("local_field", "mask4"),
+        requires="merge_two_pass",
+        unless="restore_slab",
+    ),
+    Output(
+        "merge",
+        "restore_slab|merge_two_pass",
+        "from_filled",
+        "standard",
+        "mask",
+        "Voxels whose susceptibility comes from the inversion of all voxels",
+        {"label": "brain", "desc": "twopass"},
+        boolean=True,
+        mask_type="ROI",
+        consensus="5.c",
+        steps=("merge_two_pass",),
+        sources=("mask4", "mask4noholes"),
+        requires="merge_two_pass",
+    ),
+    Output(
+        "csf",
+        "find_csf",
+        "region",
+        "standard",
+        "mask",
+        "Cerebrospinal fluid of the ventricles: reference region",
+        {"label": "CSF", "desc": "reference"},
+        boolean=True,
+        mask_type="ROI",
+        consensus="8.c",
+        steps=("find_csf",),
+        sources=("r2star", "mask4noholes"),
+        optional=True,
+    ),
+    Output(
+        "references",
+        "describe_references",
+        "table",
+        "minimal",
+        "stats",
+        "Mean and spread of every reference region under every reference",
+        {"desc": "references"},
+        units="ppm",
+        consensus="8.d, 8.f",
+        steps=("find_csf", "given_region", "describe_references"),
+        sources=("mask4", "csf"),
+        extension=".tsv",
     ),
     Output(
         "r2star",
@@ -249,8 +356,6 @@ OUTPUTS = (
         steps=_LOCAL,
         sources=("total_field", "mask3"),
         consensus="6.a",
-        algorithm="V-SHARP",
-        reference=_VSHARP_DOI,
     ),
     Output(
         "background_field",
@@ -264,8 +369,6 @@ OUTPUTS = (
         units="Hz",
         steps=_LOCAL,
         sources=("total_field", "mask3"),
-        algorithm="V-SHARP",
-        reference=_VSHARP_DOI,
     ),
     Output(
         "field_noise",

@@ -13,13 +13,18 @@ from qsmbids.io.runs import Run
 from qsmbids.workflows.output_table import OUTPUTS, Output
 from qsmbids.workflows.plan import RunPlan
 
-__all__ = ["add_outputs", "output_paths"]
+__all__ = ["OPTIONAL", "add_outputs", "output_paths"]
+
+#: Outputs that a run may turn out not to have.
+OPTIONAL = frozenset(o.name for o in OUTPUTS if o.optional)
 
 
 def _selected(level: str, nodes: set[str]) -> list[Output]:
     """Return the outputs of a level whose node is in the graph."""
     allowed = OUTPUT_LEVELS[: OUTPUT_LEVELS.index(level) + 1]
-    return [o for o in OUTPUTS if o.level in allowed and o.step(nodes)]
+    # a map without any reference is the main one where none was asked for
+    main = "chi" if "reference_chi" in nodes else "chi_unreferenced"
+    return [o for o in OUTPUTS if (o.level in allowed or o.name == main) and o.step(nodes)]
 
 
 def _path(out_dir: Path, run: Run, output: Output, echo: int | None = None) -> Path:
@@ -30,12 +35,17 @@ def _path(out_dir: Path, run: Run, output: Output, echo: int | None = None) -> P
         if run.suffix == "MEGRE":
             entities["echo"] = str(echo)
     return derivative_path(
-        out_dir, run.entities, datatype=output.datatype, suffix=suffix, **entities
+        out_dir,
+        run.entities,
+        datatype=output.datatype,
+        suffix=suffix,
+        extension=output.extension,
+        **entities,
     )
 
 
 def output_paths(out_dir: Path, run: Run, level: str, nodes: set[str]) -> dict[str, Path]:
-    """Return the files that a run leaves behind, by output name (and ``name-echo``)."""
+    """Return the files that a run may leave behind, by output name (and ``name-echo``)."""
     paths = {}
     for output in _selected(level, nodes):
         for echo in run.echoes if output.per_echo else (None,):
@@ -75,6 +85,7 @@ def add_outputs(
                     out_file=str(out_file),
                     metadata=metadata,
                     boolean=output.boolean,
+                    optional=output.optional,
                 ),
                 name=f"save_{output.name}{suffix}",
                 mem_gb=0.3 + 3e-8 * acquisition.n_voxels,
@@ -112,6 +123,7 @@ def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) 
         output.description,
         sources=[uri for name in output.sources for uri in uris.get(name, [])],
         skull_stripped=None if output.suffix in ("mask", "probseg") else output.skull_stripped,
+        mask_type=output.mask_type,
         units=output.units or None,
         algorithm=output.algorithm or None,
         reference=output.reference or None,

@@ -12,12 +12,13 @@ __all__ = ["RunPlan", "workflow_name"]
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run, its acquisition parameters, what was warned of, and a mask of the user."""
+    """A run, its acquisition parameters, what was warned of, and masks of the user."""
 
     run: Run
     acquisition: Acquisition
     warnings: tuple[str, ...] = ()
     mask: Path | None = None
+    region: Path | None = None
 
 
 def workflow_name(run: Run) -> str:

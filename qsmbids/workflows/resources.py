@@ -23,7 +23,14 @@ _VOLUMES = {
     "remove_background_field": (0, 16),
     "invert_dipole_field": (0, 28),
     "restore_slab": (0, 16),
+    "invert_reliable_phase": (0, 28),
+    "merge_two_pass": (0, 8),
+    "find_csf": (0, 10),
+    "given_region": (0, 4),
     "reference_chi": (0, 6),
+    "reference_chi_csf": (0, 6),
+    "reference_chi_region": (0, 6),
+    "describe_references": (0, 6),
     "check_sign": (0, 8),
 }
 

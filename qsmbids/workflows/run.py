@@ -7,7 +7,7 @@ import nipype.pipeline.engine as pe
 
 from qsmbids.config import Settings
 from qsmbids.execution import Execution
-from qsmbids.interfaces.checks import CheckPhase, CheckSign
+from qsmbids.interfaces.checks import CheckPhase
 from qsmbids.interfaces.field import (
     CombineEchoes,
     FitField,
@@ -17,9 +17,10 @@ from qsmbids.interfaces.field import (
 )
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
 from qsmbids.interfaces.phase import CorrectReadout, PreparePhase, RemovePhaseOffset
-from qsmbids.workflows.chi import add_chi
+from qsmbids.workflows.chi import Upstream, add_chi
 from qsmbids.workflows.outputs import add_outputs
 from qsmbids.workflows.plan import RunPlan, workflow_name
+from qsmbids.workflows.references import add_references
 from qsmbids.workflows.resources import step_memory_gb
 
 __all__ = ["STEP_TITLES", "init_run_wf", "use_fsl"]
@@ -39,10 +40,17 @@ STEP_TITLES = {
     "mask2": "Mask 2, reliable phase",
     "mask3": "Mask 3, holes filled",
     "straighten_slab": "rotation onto B0",
-    "remove_background_field": "background field (V-SHARP)",
-    "invert_dipole_field": "dipole inversion (FANSI)",
+    "remove_background_field": "background field",
+    "invert_dipole_field": "dipole inversion",
     "restore_slab": "rotation back",
+    "invert_reliable_phase": "inversion of reliable phase",
+    "merge_two_pass": "merge of two passes",
+    "find_csf": "CSF region",
+    "given_region": "given reference region",
     "reference_chi": "reference",
+    "reference_chi_csf": "reference (CSF)",
+    "reference_chi_region": "reference (given region)",
+    "describe_references": "reference regions",
     "check_sign": "sign check",
 }
 
@@ -161,6 +169,7 @@ def init_run_wf(
             (combine, weigh, [("field", "field"), ("noise", "noise")]),
         ]
     )
+    relax = None
     if n_echoes > 1:
         relax = node(
             MapR2Star(
@@ -178,12 +187,9 @@ def init_run_wf(
         if n_echoes > 2:
             workflow.connect(relax, "r2star", weigh, "r2star")
 
-    support = add_chi(workflow, mask1, quality, combine, weigh, plan, settings, threads, node)
-    if n_echoes > 1:
-        sign = node(CheckSign(), "check_sign")
-        workflow.connect(relax, "r2star", sign, "r2star")
-        workflow.connect(workflow.get_node("reference_chi"), "chi", sign, "chi")
-        workflow.connect(support, "mask4_filled", sign, "mask")
+    upstream = Upstream(prepare, mask1, quality, combine, weigh)
+    maps = add_chi(workflow, upstream, plan, settings, threads, node)
+    add_references(workflow, maps, prepare, relax, plan, settings, n_echoes, node)
     add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
     return workflow
 

@@ -49,7 +49,7 @@ def test_a_person_sees_the_step_and_the_time(log):
     with Progress({"sub_01_wf": "sub-01"}, stream) as progress:
         progress(_node("invert_dipole_field"), "start")
         time.sleep(0.7)
-    assert "sub-01: dipole inversion (FANSI)" in stream.getvalue()
+    assert "sub-01: dipole inversion" in stream.getvalue()
     assert "[00:00]" in stream.getvalue()
 
 

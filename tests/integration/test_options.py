@@ -120,7 +120,8 @@ def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_p
         "[background_field]\nremove_residual_b1_field = true\n",
         "[dipole_inversion]\nsolver = 'linear'\nholes = 'weight'\n",
         "[dipole_inversion]\nregularisation_weight = 'none'\n",
-        "[reference]\nregion = 'none'\n[relaxometry]\nmethod = 'loglinear'\n",
+        "[reference]\nregion = 'csf'\n[relaxometry]\nmethod = 'loglinear'\n",
+        "[dipole_inversion]\nholes = 'two-pass'\n",
         "[total_field]\nromeo_weights = 'romeo6'\necho_weighting = 'phase_var'\n",
     ],
 )
@@ -134,6 +135,33 @@ def test_every_choice_of_the_settings_runs(attempt, tmp_path, table):
     )
     assert np.isfinite(chi).all()
     assert 0.005 < chi[chi != 0].std() < 0.3
+
+
+def test_without_a_reference(attempt):
+    code, _, said = attempt("--nprocs", "1", "--reference", "none")
+    assert code == 0, said
+    assert not list((attempt.out / ANAT).glob("*wholebrain_Chimap*"))
+    assert list((attempt.out / ANAT).glob("*desc-unreferenced_Chimap.nii.gz"))
+
+
+def test_a_region_of_the_user_is_a_reference(attempt, small_dataset_source, tmp_path):
+    raw = nib.load(next(small_dataset_source.rglob("*echo-1_part-mag_MEGRE.nii.gz")))
+    region = np.zeros(raw.shape, np.uint8)
+    region[22:26, 26:30, 20:23] = 1
+    path = tmp_path / "region.nii.gz"
+    nib.save(nib.Nifti1Image(region, raw.affine), path)
+    code, _, said = attempt("--nprocs", "1", "--reference", path)
+    assert code == 0, said
+    chi = nib.load(attempt.out / ANAT / "sub-demo_desc-region_Chimap.nii.gz")
+    values = np.asarray(chi.dataobj)[region > 0]
+    assert values.mean() == pytest.approx(0, abs=1e-6)
+    sidecar = json.loads((attempt.out / ANAT / "sub-demo_desc-region_Chimap.json").read_text())
+    assert sidecar["ReferenceRegion"] == "given: region.nii.gz"
+    # one that lies elsewhere is refused in plain words
+    nib.save(nib.Nifti1Image(np.roll(region, 24, axis=0), raw.affine), path)
+    code, _, said = attempt("--nprocs", "1", "--reference", path)
+    assert code == 1
+    assert "no voxel where chi is known" in said
 
 
 @pytest.mark.parametrize("n_echoes", [3, 5])

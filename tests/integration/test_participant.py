@@ -14,12 +14,15 @@ from qsmbids.io.validate import validate_dataset
 LEVELS = {
     "minimal": {
         "anat/desc-wholebrain_Chimap",
+        "anat/desc-references_stats.tsv",
         "anat/label-brain_desc-mask4_mask",
         "anat/label-brain_desc-mask4noholes_mask",
         "fmap/magnitude",
         "fmap/desc-local_fieldmap",
     },
     "standard": {
+        "anat/desc-csf_Chimap",
+        "anat/label-CSF_desc-reference_mask",
         "anat/R2starmap",
         "anat/T2starmap",
         "anat/S0map",
@@ -68,7 +71,8 @@ def test_the_files_are_exactly_those_of_the_documented_tree(finished):
     _, out = finished
     found = {
         f"{p.parent.name}/{p.name.removeprefix('sub-demo_').removesuffix('.nii.gz')}"
-        for p in (out / "sub-demo").rglob("*.nii.gz")
+        for p in (out / "sub-demo").rglob("*.*")
+        if p.name.endswith((".nii.gz", ".tsv"))
     }
     assert found == set().union(*LEVELS.values())
     assert not [p for p in out.rglob("*") if "tmp" in p.name or p.name.startswith(".~")]
@@ -174,10 +178,30 @@ def test_settings_and_log_are_left_behind(finished):
     _, out = finished
     assert list((out / "logs").glob("*/qsmbids.toml"))
     log = next((out / "logs").glob("*/qsmbids.log")).read_text()
-    assert "dipole inversion (FANSI): done" in log
+    assert "dipole inversion: done" in log
     assert "\x1b" not in log
     summary = json.loads((out / "logs" / "summary.json").read_text())
     assert summary["counts"] == {"ok": 1}
+
+
+def test_both_references_are_described_under_both(finished):
+    _, out = finished
+    table = out / "sub-demo" / "anat" / "sub-demo_desc-references_stats.tsv"
+    lines = [line.split("\t") for line in table.read_text().splitlines()]
+    rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    found = {(r["reference"], r["region"]): r for r in rows}
+    assert set(found) == {(a, b) for a in ("wholebrain", "csf") for b in ("wholebrain", "csf")}
+    for name in ("wholebrain", "csf"):
+        assert float(found[name, name]["mean"]) == pytest.approx(0, abs=2e-6)
+        chi = _volume(out, f"anat/desc-{name}_Chimap")
+        csf = _volume(out, "anat/label-CSF_desc-reference_mask") > 0
+        assert float(found[name, "csf"]["mean"]) == pytest.approx(chi[csf].mean(), abs=2e-6)
+        assert float(found[name, "csf"]["std"]) == pytest.approx(chi[csf].std(), abs=2e-6)
+    sidecar = _sidecar(out, "anat/desc-csf_Chimap")
+    assert sidecar["ReferenceRegion"].startswith("cerebrospinal fluid")
+    shift = float(found["wholebrain", "csf"]["mean"])
+    value = _sidecar(out, "anat/desc-wholebrain_Chimap")["ReferenceValue"]
+    assert sidecar["ReferenceValue"] - value == pytest.approx(shift, abs=2e-6)
 
 
 def test_orientation_is_that_of_the_input(finished):

@@ -39,13 +39,24 @@ def build(small_dataset, tmp_path, monkeypatch):
     return call
 
 
+#: Steps that only an option or a tilted slab brings.
+ON_REQUEST = {
+    "straighten_slab",
+    "restore_slab",
+    "invert_reliable_phase",
+    "merge_two_pass",
+    "given_region",
+    "reference_chi_region",
+}
+
+
 def _steps(workflow):
     return {n for n in workflow.list_node_names() if not n.startswith("save_")}
 
 
 def test_every_step_has_a_title_and_a_memory_estimate(build):
     steps = _steps(build(fsl=True))
-    assert steps == set(STEP_TITLES) - {"straighten_slab", "restore_slab"}
+    assert steps == set(STEP_TITLES) - ON_REQUEST
     assert all(step_memory_gb(s, 10**6, 5) > 0 for s in steps)
 
 
@@ -76,15 +87,24 @@ def test_a_given_mask_replaces_brain_extraction(build):
 @pytest.mark.parametrize(
     ("n_echoes", "absent"),
     [
-        (1, {"remove_phase_offset", "map_r2star", "correct_readout", "check_sign"}),
-        (2, {"correct_readout"}),
+        (
+            1,
+            {
+                "remove_phase_offset",
+                "map_r2star",
+                "correct_readout",
+                "check_sign",
+                "find_csf",
+                "reference_chi_csf",
+            },
+        ),
+        (2, {"correct_readout", "find_csf", "reference_chi_csf"}),
         (3, set()),
     ],
 )
 def test_what_few_echoes_allow(build, n_echoes, absent):
     workflow = build(n_echoes)
-    never = {"bet", "straighten_slab", "restore_slab"}
-    assert set(STEP_TITLES) - never - _steps(workflow) == absent
+    assert set(STEP_TITLES) - ON_REQUEST - {"bet"} - _steps(workflow) == absent
     weigh = workflow.get_node("weight_data")
     sources = {e[0].name for e in workflow._graph.in_edges(weigh)}
     assert ("map_r2star" in sources) == (n_echoes > 2)
@@ -105,6 +125,23 @@ def test_a_setting_reaches_its_step(build):
     workflow = build(overrides=overrides)
     assert workflow.get_node("invert_dipole_field").inputs.gradient_l1_penalty == 2e-3
     assert workflow.get_node("mask3").inputs.closing_mm == 4.0
+
+
+def test_two_passes_are_two_inversions_and_a_merge(build):
+    workflow = build(overrides={"dipole_inversion": {"holes": "two-pass"}}, level="full")
+    assert {"invert_reliable_phase", "merge_two_pass"} <= _steps(workflow)
+    assert workflow.get_node("invert_dipole_field").inputs.holes == "fill"
+    assert workflow.get_node("invert_reliable_phase").inputs.holes == "leave"
+    names = workflow.list_node_names()
+    assert {"save_merge", "save_chi_filled", "save_chi_reliable"} <= set(names)
+
+
+def test_without_a_reference_the_plain_map_is_the_main_one(build):
+    workflow = build(overrides={"reference": {"region": "none"}}, level="minimal")
+    names = workflow.list_node_names()
+    assert "save_chi_unreferenced" in names
+    assert "save_chi" not in names
+    assert "reference_chi" not in names
 
 
 def test_levels_are_nested_and_names_unique(build):
