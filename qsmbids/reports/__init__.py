@@ -1,0 +1,1 @@
+"""What a study needs around the maps: checks, tables, text and pages, made from records."""
