@@ -26,6 +26,7 @@ __all__ = [
     "readout",
     "receive_channels",
     "repetition_time",
+    "text",
     "words",
 ]
 
@@ -199,3 +200,12 @@ def duration(sidecars: Sidecars) -> float | None:
     """Return how long the scan took [s]."""
     found = number(sidecars, "AcquisitionDuration", "TotalScanTimeSec")
     return found if found and found > 0 else None
+
+
+def text(value: Any) -> str:
+    """Return a value of a sidecar as one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else " ".join(str(value).split())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal, get_args
 
-__all__ = ["VERDICTS", "Finding", "Table", "Verdict", "findings_table"]
+__all__ = ["VERDICTS", "Finding", "Table", "Verdict", "findings_table", "item_table"]
 
 Verdict = Literal["pass", "advice", "unknown", "changed"]
 
@@ -145,6 +145,30 @@ def findings_table(title: str, findings: Sequence[Finding]) -> Table:
         title,
         ("Recommendation", "Verdict", "Topic", "Value", "Finding"),
         tuple((f.recommendation, f.verdict, f.topic, f.value, f.text) for f in findings),
+    )
+
+
+def item_table(
+    title: str, rows: Sequence[tuple[str, str, bool]], notes: tuple[str, ...] = ()
+) -> Table:
+    """Return a table of items with the list of what is missing as its last note.
+
+    Parameters
+    ----------
+    title : str
+    rows : sequence of (str, str, bool)
+        Item, value ("" where the author has to fill it in), and whether it is essential.
+    notes : tuple of str
+    """
+    missing = [name for name, value, _ in rows if not value]
+    if missing:
+        notes = (*notes, f"To be filled in by the author: {', '.join(missing)}.")
+    return Table(
+        title,
+        ("Item", "Value"),
+        tuple((name, value) for name, value, _ in rows),
+        ("Marked: essential in every publication.", *notes),
+        tuple(essential for _, _, essential in rows),
     )
 
 

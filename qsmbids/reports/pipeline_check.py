@@ -7,7 +7,7 @@ from qsmbids.config import Settings
 from qsmbids.reports import facts
 from qsmbids.reports.findings import Finding
 from qsmbids.reports.parameters import Parameter
-from qsmbids.reports.recommendations import ALWAYS, CHOICES
+from qsmbids.reports.recommendations import ALWAYS, CHOICES, Choice
 from qsmbids.reports.settings_in_force import brain_extraction, in_force, looked_up, shown
 
 __all__ = ["check_pipeline"]
@@ -136,13 +136,18 @@ def _choices(rows: Sequence[tuple[Parameter, Any]], n_echoes: int) -> list[Findi
             text = "With one echo it cannot be told from the field: acquire more echoes."
             found.append(Finding("4.c", "phase offset", "advice", text))
         elif row.key in CHOICES:
-            line = CHOICES[row.key].get(value)
-            if line is None:  # a method that the table does not know is no recommended one
-                number, topic, *_ = next(iter(CHOICES[row.key].values()))
-                text = "Another choice than the recommended ones."
-                line = (number, topic, "changed", text)
-            found.append(Finding(*line, value=shown(value)))
+            found.append(_choice(CHOICES[row.key], value))
     return found
+
+
+def _choice(known: Mapping[object, Choice], value: Any) -> Finding:
+    """Return what the table says of a value; one that it does not know is not recommended."""
+    if value in known:
+        number, topic, verdict, text = known[value]
+        return Finding(number, topic, verdict, text, shown(value))
+    number, topic, _, _ = next(iter(known.values()))
+    text = "Another choice than the recommended ones."
+    return Finding(number, topic, "changed", text, shown(value))
 
 
 def _erosion(settings: Settings, record: Mapping[str, Any]) -> Finding:

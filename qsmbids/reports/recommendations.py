@@ -2,10 +2,13 @@
 
 from qsmbids.reports.findings import Verdict
 
-__all__ = ["ALWAYS", "CHOICES"]
+__all__ = ["ALWAYS", "CHOICES", "Choice"]
 
-#: Setting and value: recommendation, topic, verdict, text.
-CHOICES: dict[str, dict[object, tuple[str, str, Verdict, str]]] = {
+#: Recommendation, topic, verdict and text.
+Choice = tuple[str, str, Verdict, str]
+
+#: What each value of a setting means.
+CHOICES: dict[str, dict[object, Choice]] = {
     "total_field.echo_phase_combination": {
         "romeo-weighted-average": (
             "4.c",
@@ -129,9 +132,8 @@ CHOICES: dict[str, dict[object, tuple[str, str, Verdict, str]]] = {
     },
 }
 
-#: What holds for every run: recommendation, topic, verdict, text; after the number that it
-#: follows. "advice" is what only the study can do.
-ALWAYS: tuple[tuple[str, str, Verdict, str], ...] = (
+#: What holds for every run; "unknown" is what a single run cannot tell and the study decides.
+ALWAYS: tuple[Choice, ...] = (
     ("4.a", "exact unwrapping", "pass", "ROMEO, a path-based method, is exact."),
     ("4.b", "order of the steps", "pass", "Echoes are combined before background removal."),
     ("5.b", "Mask 3", "pass", "Masks 1 and 2 are multiplied and holes are filled."),
@@ -144,8 +146,8 @@ ALWAYS: tuple[tuple[str, str, Verdict, str], ...] = (
     (
         "8.a",
         "outliers",
-        "advice",
-        "Look at the maps, and exclude regions with artifacts by a rule set beforehand.",
+        "unknown",
+        "For the study: exclude regions with artifacts, by a rule that is set beforehand.",
     ),
     (
         "8.b",
@@ -156,14 +158,14 @@ ALWAYS: tuple[tuple[str, str, Verdict, str], ...] = (
     (
         "8.d",
         "choice of the reference",
-        "advice",
-        "Discuss how pathology could bias it; repeat the analysis with a second reference.",
+        "unknown",
+        "For the study: discuss how pathology may bias it; repeat with a second reference.",
     ),
     ("8.e", "3D reference region", "pass", "The reference region is segmented in 3D."),
     (
         "8.f",
         "common reference regions",
-        "advice",
-        "Report mean and standard deviation of the commonly used reference regions as well.",
+        "unknown",
+        "For the study: report mean and standard deviation of the common ones as well.",
     ),
 )

@@ -12,11 +12,20 @@ __all__ = [
     "brain_extraction",
     "disagreements",
     "effective_settings",
+    "found",
     "in_force",
     "looked_up",
     "settings_table",
     "shown",
 ]
+
+#: Where the sidecar says what "auto" came to.
+_FOUND = {
+    "phase.sign": "PhaseSign.Sign",
+    "phase.slice_alternation": "SliceAlternation.Axes",
+    "masks.brain_extraction": "BrainExtraction.Name",
+    "total_field.bipolar_correction": "ReadoutCorrection.Bipolar",
+}
 
 
 def effective_settings(settings: Settings, n_echoes: int) -> Settings:
@@ -60,7 +69,7 @@ def in_force(
     given = brain_extraction(record or {}) == "given"
     # with anisotropic voxels, the radii of V-SHARP count millimetres
     in_mm = looked_up(record or {}, "BackgroundRemoval.Parameters.RadiusUnit") == "mm"
-    found = []
+    rows = []
     for row in _all_parameters(effective):
         section = getattr(effective, row.section)
         if any(getattr(section, name) not in values for name, values in row.when.items()):
@@ -73,8 +82,8 @@ def in_force(
             continue
         if row.name.endswith("_radius") and in_mm:
             row = dataclasses.replace(row, unit="mm")
-        found.append((row, getattr(section, row.name)))
-    return found
+        rows.append((row, getattr(section, row.name)))
+    return rows
 
 
 def brain_extraction(record: Mapping[str, Any]) -> str:
@@ -111,12 +120,12 @@ def _owner(settings: Settings, key: str) -> dict[str, tuple[Any, ...]]:
 
 def looked_up(record: Mapping[str, Any], path: str) -> Any:
     """Return the value at a dotted path, None where there is none."""
-    found: Any = record
+    value: Any = record
     for key in path.split("."):
-        if not isinstance(found, Mapping) or key not in found:
+        if not isinstance(value, Mapping) or key not in value:
             return None
-        found = found[key]
-    return found
+        value = value[key]
+    return value
 
 
 def shown(value: Any, unit: str = "") -> str:
@@ -134,6 +143,30 @@ def shown(value: Any, unit: str = "") -> str:
     return f"{text} {unit}" if unit else text
 
 
+def found(row: Parameter, value: Any, record: Mapping[str, Any]) -> str:
+    """Return a value as shown, and for "auto" what it came to in the run.
+
+    Parameters
+    ----------
+    row : Parameter
+    value : str, bool, int or float
+    record : mapping
+        Sidecar of a map.
+    """
+    text = shown(value, row.unit)
+    result = looked_up(record, _FOUND[row.key]) if row.key in _FOUND else None
+    if value != "auto" or result is None:
+        return text
+    if row.key == "total_field.bipolar_correction":
+        method = looked_up(record, "ReadoutCorrection.Method")
+        result = f"bipolar, {method}" if result else "monopolar, none needed"
+    elif row.key == "phase.slice_alternation":
+        result = f"along axis {shown(result)}" if result else "none"
+    elif isinstance(result, int):
+        result = f"{result:+d}"
+    return f"{text} (found: {result})"
+
+
 def settings_table(
     settings: Settings, n_echoes: int = 3, record: Mapping[str, Any] | None = None
 ) -> Table:
@@ -149,13 +182,15 @@ def settings_table(
     rows = tuple(
         (
             row.label,
-            shown(value, row.unit),
+            found(row, value, record or {}),
             "" if row.paper is None else shown(row.paper, row.unit),
             f"[{row.section}] {row.name}",
         )
         for row, value in in_force(settings, n_echoes, record)
     )
-    note = "Paper: Supplementary II, step 1 and Tables S2.1 to S2.3."
+    note = (
+        "Paper: Supplementary II, step 1 and Tables S2.1 to S2.3, with its software's own values."
+    )
     return Table("Settings in force", ("Parameter", "Value", "Paper", "Setting"), rows, (note,))
 
 
@@ -166,11 +201,11 @@ def disagreements(
 
     Text and tables are made from the settings; this tells when they are not those of the run.
     """
-    found = []
+    differences = []
     for row, value in in_force(settings, n_echoes, record):
         recorded = looked_up(record, row.record) if row.record else None
         if recorded is not None and recorded != value:
-            found.append(
+            differences.append(
                 f"{row.label}: {shown(value)} in the settings, {shown(recorded)} in the sidecar"
             )
-    return tuple(found)
+    return tuple(differences)
