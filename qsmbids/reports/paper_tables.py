@@ -273,6 +273,6 @@ def centre_frequency_table(runs: Iterable[Mapping[str, Any]]) -> Table:
         rows.append(
             (f"{scanner} {serial}".strip(), f"{mean:.6f}", spread, str(len(values)), field)
         )
-    notes = (f"{unstated} runs do not state ImagingFrequency.",) if unstated else ()
+    notes = (f"Runs that do not state ImagingFrequency: {unstated}.",) if unstated else ()
     columns = ("Scanner", "Mean [MHz]", "SD [MHz]", "Runs", "Nominal field [T]")
     return Table("Centre frequency by scanner", columns, tuple(rows), notes)
