@@ -258,7 +258,7 @@ def _acceleration(scan: _Scan) -> Finding:
 
 def _coil(scan: _Scan) -> Finding:
     channels = facts.receive_channels(scan.sidecars)
-    name = str(facts.first_of(scan.sidecars, "ReceiveCoilName") or "")
+    name = facts.receive_coil(scan.sidecars)
     if channels is None:
         said = _unknown("2.g", "coil array", "the number of receive channels")
         return Finding("2.g", "coil array", "unknown", said.text, name)

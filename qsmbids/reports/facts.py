@@ -17,6 +17,7 @@ __all__ = [
     "along_head",
     "duration",
     "echo_range",
+    "elliptical_shutter",
     "field_of_view",
     "first_of",
     "is_interpolated",
@@ -25,6 +26,7 @@ __all__ = [
     "partial_fourier",
     "readout",
     "receive_channels",
+    "receive_coil",
     "repetition_time",
     "text",
     "words",
@@ -126,12 +128,18 @@ def acceleration(sidecars: Sidecars) -> tuple[float | None, float | None, str]:
     return phase, slices, str(technique or "")
 
 
+def receive_coil(sidecars: Sidecars) -> str:
+    """Return the name of the receive coil, from BIDS' key or from that of the converter."""
+    name = text(first_of(sidecars, "ReceiveCoilName", "CoilString"))
+    return "" if name.upper() == "MULTI COIL" else name  # Philips' word for any array
+
+
 def receive_channels(sidecars: Sidecars) -> int | None:
     """Return the number of receive channels that a coil's name tells, as in HeadNeck_64."""
     stated = number(sidecars, "NumberReceiveCoilActiveElements", "NumberOfReceiveChannels")
     if stated is not None:
         return int(stated)
-    name = str(first_of(sidecars, "ReceiveCoilName") or "")
+    name = receive_coil(sidecars)
     counts = [int(n) for n in re.findall(r"(?<![0-9.])([0-9]{1,3})(?![0-9.])", name)]
     likely = [n for n in counts if 4 <= n <= 128]
     return max(likely) if likely else None
@@ -196,10 +204,25 @@ def partial_fourier(sidecars: Sidecars) -> float | None:
     return share if share is not None and 0 < share <= 1 else None
 
 
-def duration(sidecars: Sidecars) -> float | None:
-    """Return how long the scan took [s]."""
-    found = number(sidecars, "AcquisitionDuration", "TotalScanTimeSec")
-    return found if found and found > 0 else None
+def elliptical_shutter(sidecars: Sidecars) -> str:
+    """Return whether the corners of k-space were left out, "" where nothing tells.
+
+    An ellipse is pi/4 of its rectangle, and Philips states the share that was sampled.
+    """
+    stated = text(first_of(sidecars, "EllipticalKSpaceShutter"))
+    sampled = number(sidecars, "PercentSampling")
+    if stated or sampled is None or abs(sampled - 25.0 * math.pi) > 0.1:
+        return stated
+    return f"yes ({sampled:.1f} % sampled)"
+
+
+def duration(sidecars: Sidecars) -> str:
+    """Return how long the scan took in minutes and seconds, "" where it is not stated."""
+    seconds = number(sidecars, "AcquisitionDuration", "TotalScanTimeSec")
+    if not seconds or seconds <= 0:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
 
 
 def text(value: Any) -> str:

@@ -234,7 +234,7 @@ def acquisition_text(
     a, tr = acquisition, facts.repetition_time(sidecars)
     scanner = [_said(facts.first_of(sidecars, "ManufacturersModelName")), _said(a.manufacturer)]
     software = _said(facts.first_of(sidecars, "SoftwareVersions"))
-    coil = _said(facts.first_of(sidecars, "ReceiveCoilName"))
+    coil = _said(facts.receive_coil(sidecars))
     about = ", ".join(s or _please(n) for s, n in zip(scanner, ("model", "vendor"), strict=True))
     kind, _ = facts.readout(sidecars, record or {})
     dimensions = _said(facts.first_of(sidecars, "MRAcquisitionType")) or _please("2D or 3D")
@@ -262,15 +262,13 @@ def acquisition_text(
         _said(facts.acceleration_text(sidecars)) or _please("acceleration"),
         *([f"partial Fourier {p:g}"] if (p := facts.partial_fourier(sidecars)) else []),
     ]
-    seconds = facts.duration(sidecars)
-    length = f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds else ""
     return (
         f"Data were acquired on a {a.b0_tesla:.4g} T scanner ({about}"
         f"{'; ' + software if software else ''}; centre frequency"
         f" {a.centre_frequency_hz / 1e6:.6g} MHz) with"
         f" {'the receive coil ' + coil if coil else _please('coil, number of channels')}."
-        f" The sequence was a {dimensions} multi-echo gradient echo with the parameters:"
-        f" {', '.join(parts)}. The scan took {length or _please('scan duration')}."
+        f" The sequence was a {dimensions} {'multi-echo ' if n > 1 else ''}gradient echo with the"
+        f" parameters: {', '.join(parts)}. The scan took {facts.duration(sidecars) or _please('scan duration')}."
     )
 
 

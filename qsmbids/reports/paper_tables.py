@@ -66,7 +66,7 @@ def hardware_table(sidecars: Sidecars, acquisition: Acquisition) -> Table:
     def said(*keys: str) -> str:
         return facts.text(facts.first_of(sidecars, *keys))
 
-    coil = said("ReceiveCoilName")
+    coil = facts.receive_coil(sidecars)
     channels = facts.receive_channels(sidecars)
     if coil and channels and str(channels) not in coil:
         coil = f"{coil} ({channels} channels)"
@@ -195,11 +195,6 @@ def _fat(g: _Sequence) -> str:
     return ", ".join(meaning for word, meaning in known.items() if word in options)
 
 
-def _duration(g: _Sequence) -> str:
-    seconds = facts.duration(g.sidecars)
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds else ""
-
-
 def _stated(*keys: str) -> Callable[[_Sequence], str]:
     """Return a row that one key of the sidecars fills."""
     return lambda g: facts.text(facts.first_of(g.sidecars, *keys))
@@ -226,10 +221,10 @@ _SEQUENCE_ROWS: tuple[tuple[str, Callable[[_Sequence], str], bool], ...] = (
     ("Acceleration type and factor", lambda g: facts.acceleration_text(g.sidecars), True),
     ("Partial Fourier factor", _partial_fourier, False),
     ("Partial echo", _stated("PartialEcho", "AsymmetricEcho"), False),
-    ("Elliptical k-space shutter", _stated("EllipticalKSpaceShutter"), False),
+    ("Elliptical k-space shutter", lambda g: facts.elliptical_shutter(g.sidecars), False),
     ("Phase stabilisation", _stated("PhaseStabilization"), False),
     ("Excitation pulse", _fat, False),
-    ("Scan duration", _duration, True),
+    ("Scan duration", lambda g: facts.duration(g.sidecars), True),
 )
 
 

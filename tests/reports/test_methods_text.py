@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 from qsmbids.config import Settings
 from qsmbids.reports.citations import citation_files, cited_keys
+from qsmbids.reports.method_sentences import PARAGRAPHS
 from qsmbids.reports.methods_text import methods_markdown, processing_text, software_versions
 from qsmbids.reports.parameters import PARAMETERS
 from qsmbids.reports.reconstruction_table import reconstruction_table
@@ -86,6 +88,13 @@ def test_every_value_in_force_is_in_the_table_and_every_number_in_the_text():
         assert f"{row.label}\t{new}\t" in table
         if isinstance(value, float | int) and not isinstance(value, bool) and value:
             assert new in text, row.key
+
+
+def test_no_sentence_holds_a_number_of_its_own():
+    names = r"\{[\w.]+\}|\[@[^]]+\]|Masks? [1-4]|MCPC-3D-S|R2\*|B1|L2"
+    for paragraph in PARAGRAPHS:
+        for clause in paragraph.clauses:
+            assert not re.search(r"[0-9]", re.sub(names, "", clause.text)), clause.text
 
 
 def test_what_does_not_apply_is_not_said():

@@ -87,6 +87,27 @@ def test_what_is_essential_if_used_is_marked_when_used(
     assert _essential(table) - ESSENTIAL == {item}
 
 
+def test_what_converters_write_is_understood(make_acquisition):
+    philips = [
+        {
+            "AcquisitionDuration": 119.7,
+            "PercentSampling": 78.5398,
+            "CoilString": "48HAP",
+            "ScanOptions": "FC",
+        }
+    ]
+    values = dict(sequence_table(philips, make_acquisition()).rows)
+    assert values["Elliptical k-space shutter"] == "yes (78.5 % sampled)"
+    assert values["Flow compensation"].startswith("yes")
+    assert values["Scan duration"] == "2 min 0 s"
+    assert (
+        dict(hardware_table(philips, make_acquisition()).rows)["Coils and number of channels"]
+        == "48HAP"
+    )
+    full = [{"PercentSampling": 100}]
+    assert "Elliptical k-space shutter" in sequence_table(full, make_acquisition()).missing
+
+
 def test_an_oblique_slab_is_named(make_sidecars, make_acquisition):
     table = sequence_table(make_sidecars(), make_acquisition(tilt_degrees=21.34))
     assert dict(table.rows)["Orientation"] == "oblique axial, 21.3° to the main field"
