@@ -1,1 +1,1 @@
-"""What a study needs around the maps: checks, tables, text and pages, made from records."""
+"""The report of a run: one page that needs nothing else, and its figures."""

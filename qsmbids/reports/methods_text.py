@@ -268,7 +268,8 @@ def acquisition_text(
         f" {a.centre_frequency_hz / 1e6:.6g} MHz) with"
         f" {'the receive coil ' + coil if coil else _please('coil, number of channels')}."
         f" The sequence was a {dimensions} {'multi-echo ' if n > 1 else ''}gradient echo with the"
-        f" parameters: {', '.join(parts)}. The scan took {facts.duration(sidecars) or _please('scan duration')}."
+        f" parameters: {', '.join(parts)}. The scan took"
+        f" {facts.duration(sidecars) or _please('scan duration')}."
     )
 
 
