@@ -95,7 +95,7 @@ class Table:
         lines.append("<tbody>")
         for index, row in enumerate(self.rows):
             mark = ' class="essential"' if self._is_essential(index) else ""
-            cells = "".join(self._html_cell(column, text) for column, text in enumerate(row))
+            cells = "".join(self._html_cell(index, column) for column in range(len(row)))
             lines.append(f"<tr{mark}>{cells}</tr>")
         lines.append("</tbody>")
         lines.append("</table>")
@@ -131,12 +131,14 @@ class Table:
     def _is_essential(self, index: int) -> bool:
         return bool(self.essential) and self.essential[index]
 
-    def _html_cell(self, column: int, text: str) -> str:
+    def _html_cell(self, index: int, column: int) -> str:
+        text = escape(self.rows[index][column])
         if column == 0:
-            return f'<th scope="row">{escape(text)}</th>'
+            mark = ' <abbr title="essential">*</abbr>' if self._is_essential(index) else ""
+            return f'<th scope="row">{text}{mark}</th>'
         if column == 1 and not text:
             return f'<td class="missing">{TO_FILL_IN}</td>'
-        return f"<td>{escape(text)}</td>"
+        return f"<td>{text}</td>"
 
 
 def findings_table(title: str, findings: Sequence[Finding]) -> Table:

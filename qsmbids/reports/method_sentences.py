@@ -114,6 +114,11 @@ _TOTAL_FIELD = (
         _WEIGHTED,
     ),
     _C(
+        "The phase of the single echo was unwrapped by ROMEO [@dymerska2021] (weights"
+        " {total_field.romeo_weights}) and divided by its echo time to give the total field.",
+        {"run.echoes": 1},
+    ),
+    _C(
         "The total field and the phase at echo time zero were fitted to the complex signal of all"
         " echoes [@liu2013], and the field was then unwrapped by ROMEO [@dymerska2021].",
         {"total_field.echo_phase_combination": "nonlinear-fit"},
@@ -143,8 +148,8 @@ _MASKS = (
     ),
     _C("All voxels were taken for reliable.", {"masks.reliable_phase": "none"}),
     _C(
-        "The product of both masks was closed with a radius of {masks.closing_mm} and its holes"
-        " were filled (Mask 3)."
+        "Mask 1 without the unreliable voxels was closed with a radius of {masks.closing_mm}, and"
+        " its holes were filled (Mask 3)."
     ),
 )
 
@@ -209,7 +214,7 @@ _FANSI = {"dipole_inversion.method": "fansi"}
 _INVERSION = (
     _C(
         "Susceptibility was calculated by FANSI [@milovic2018] with a {dipole_inversion.solver}"
-        " data term and the constraint {dipole_inversion.constraint} (gradient L1 penalty"
+        " data term, constrained by {dipole_inversion.constraint} (gradient L1 penalty"
         " {dipole_inversion.gradient_l1_penalty}, gradient consistency weight"
         " {dipole_inversion.gradient_consistency}, fidelity consistency weight"
         " {dipole_inversion.fidelity_consistency}, spatial weights of the penalty"
@@ -220,7 +225,11 @@ _INVERSION = (
     ),
     _C(
         "The first {dipole_inversion.linear_start} iterations had a linear data term.",
-        {**_FANSI, "dipole_inversion.solver": "nonlinear"},
+        {**_FANSI, "run.linear_start": True},
+    ),
+    _C(
+        "No iteration had a linear data term.",
+        {**_FANSI, "dipole_inversion.linear_start": 0},
     ),
     _C(
         "A weak harmonic field was fitted along [@milovic2019] (constraint weight"

@@ -138,6 +138,8 @@ def _run_facts(
         "run.residual": n_echoes > 2 if residual is None else bool(residual),
         "run.eroded": settings.background_field.erode_after > 0,
         "run.tilted": tilt > _TILT,
+        "run.echoes": n_echoes,
+        "run.linear_start": settings.dipole_inversion.linear_start > 0,
         "run.r2star": settings.relaxometry.method if n_echoes > 1 else "",
     }
 

@@ -23,6 +23,8 @@ class Parameter:
         In words.
     when : dict
         Name of another setting of the section, and the values with which this one is used.
+    echoes : int
+        Fewest echoes with which the setting has a part.
     paper : str, bool, int, float or None
         Value of Tables S2.1 to S2.3 and of step 1; None where they have none.
     record : str
@@ -34,6 +36,7 @@ class Parameter:
     label: str
     unit: str = ""
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    echoes: int = 1
     paper: Any = None
     record: str = ""
 
@@ -87,7 +90,7 @@ PARAMETERS = (
         paper=0.0,
         record="BrainExtraction.Parameters.threshold_gradient",
     ),
-    parameter("total_field.bipolar_correction", "correction of a bipolar readout"),
+    parameter("total_field.bipolar_correction", "correction of a bipolar readout", echoes=3),
     parameter(
         "total_field.echo_phase_combination", "echo combination", paper="romeo-weighted-average"
     ),
@@ -120,12 +123,14 @@ PARAMETERS = (
     parameter(
         "total_field.echo_weighting",
         "weights of the echoes",
+        echoes=2,
         when=_WEIGHTED,
         record="EchoCombination.Weighting",
     ),
     parameter(
         "total_field.relative_residual_threshold",
         "relative residual from which a voxel has no weight",
+        echoes=3,
         paper=0.3,
         record="DataWeights.RelativeResidualThreshold",
     ),
@@ -225,7 +230,7 @@ PARAMETERS = (
     ),
     parameter("dipole_inversion.tolerance_percent", "tolerance", "%", when=_FANSI, paper=0.1),
     parameter("dipole_inversion.maximum_iterations", "maximum iterations", when=_FANSI, paper=400),
-    parameter("dipole_inversion.holes", "holes of Mask 2 inside Mask 4", paper="fill"),
+    parameter("dipole_inversion.holes", "holes of Mask 2 inside Mask 4"),
     parameter("reference.region", "reference region", paper="brain-mask"),
-    parameter("relaxometry.method", "R2* fit"),
+    parameter("relaxometry.method", "R2* fit", echoes=2),
 )

@@ -12,10 +12,12 @@ from qsmbids.reports.settings_in_force import brain_extraction, in_force, looked
 
 __all__ = ["check_pipeline"]
 
+#: Tables of the paper: number, topic, section, and the method that they are about.
 _TABLES = (
-    ("S2.1", "parameters of the total field", "total_field"),
-    ("S2.2", "parameters of the background field", "background_field"),
-    ("S2.3", "parameters of the inversion", "dipole_inversion"),
+    ("S2.1", "parameters of the total field", "total_field", ""),
+    ("S2.2", "parameters of the background field", "background_field", "vsharp"),
+    ("S2.3", "parameters of the inversion", "dipole_inversion", "fansi"),
+    ("S2.4", "parameters of the inversion", "dipole_inversion", "medi"),
 )
 
 #: Who makes phase images that need no further combination of coils (3.a), and by what.
@@ -67,7 +69,7 @@ def check_pipeline(
         *(Finding(*line) for line in ALWAYS),
         _erosion(settings, record),
         _defaults(settings, n_echoes, record),
-        *(_table(*table, rows=rows) for table in _TABLES if _has_table(table[2], settings)),
+        *_tables(settings, rows),
     ]
     if brain_extraction(record) == "given":
         name = str(looked_up(record, "BrainExtraction.Name"))
@@ -182,24 +184,24 @@ def _defaults(settings: Settings, n_echoes: int, record: Mapping[str, Any]) -> F
     return Finding("7.b", "parameters of the inversion", "changed", text)
 
 
-def _has_table(section: str, settings: Settings) -> bool:
-    """Tell whether the paper's table is about the methods in force."""
-    return (section, getattr(getattr(settings, section), "method", "")) in (
-        ("total_field", ""),
-        ("background_field", "vsharp"),
-        ("dipole_inversion", "fansi"),
-    )
-
-
-def _table(
-    number: str, topic: str, section: str, rows: Sequence[tuple[Parameter, Any]]
-) -> Finding:
-    """Compare the values of a section with the paper's table."""
-    other = [
-        f"{row.label} {shown(value, row.unit)} (paper: {shown(row.paper, row.unit)})"
-        for row, value in rows
-        if row.section == section and row.paper is not None and value != row.paper
-    ]
-    if not other:
-        return Finding(number, topic, "pass", "As in the paper's table.")
-    return Finding(number, topic, "changed", f"{'; '.join(other)}.")
+def _tables(settings: Settings, rows: Sequence[tuple[Parameter, Any]]) -> list[Finding]:
+    """Compare the values in force with those of the paper's tables."""
+    found = []
+    for number, topic, section, method in _TABLES:
+        if method != getattr(getattr(settings, section), "method", ""):
+            continue
+        listed = [
+            (row, value)
+            for row, value in rows
+            if row.section == section and row.paper is not None and row.name != "method"
+        ]
+        other = [
+            f"{row.label} {shown(value, row.unit)} (paper: {shown(row.paper, row.unit)})"
+            for row, value in listed
+            if value != row.paper
+        ]
+        if other:
+            found.append(Finding(number, topic, "changed", f"{'; '.join(other)}."))
+        elif listed:
+            found.append(Finding(number, topic, "pass", "As in the paper's table."))
+    return found

@@ -76,9 +76,7 @@ def in_force(
             continue
         if given and "brain_extraction" in {row.name, *row.when}:
             continue
-        if n_echoes < 2 and row.section == "relaxometry":
-            continue
-        if n_echoes < 3 and row.name == "relative_residual_threshold":
+        if n_echoes < row.echoes:
             continue
         if row.name.endswith("_radius") and in_mm:
             row = dataclasses.replace(row, unit="mm")

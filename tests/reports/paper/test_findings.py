@@ -25,6 +25,7 @@ def test_html_is_escaped_and_marks_what_is_essential_or_missing():
     assert "<b>" not in html
     assert "a&lt;b&gt; &amp;" in html
     assert html.count('<tr class="essential">') == 1
+    assert html.count('title="essential"') == 1
     assert html.count('class="missing"') == 1
 
 

@@ -108,6 +108,9 @@ def test_what_does_not_apply_is_not_said():
     assert "MCPC-3D-S" in " ".join(processing_text(fit, n_echoes=2))
     one = " ".join(processing_text(fit, n_echoes=1))
     assert "R2*" not in one
+    assert "single echo" in one
+    assert "averaged" not in one
+    assert "relative residual" not in one
     assert "not removed" in one
 
 

@@ -64,6 +64,18 @@ def test_no_reference_is_advised_on():
     assert _verdicts(check_pipeline(settings))["8.c", "reference"] == "advice"
 
 
+def test_a_table_about_another_method_is_not_compared():
+    @dataclasses.dataclass(frozen=True)
+    class Inversion(type(Settings().dipole_inversion)):
+        method: str = "medi"
+
+    # some values are those of S2.3, which is about FANSI; S2.4 has none that are known here
+    found = check_pipeline(dataclasses.replace(Settings(), dipole_inversion=Inversion()))
+    numbers = {f.recommendation for f in found}
+    assert not {"S2.3", "S2.4"} & numbers
+    assert _verdicts(found)["7.a", "dipole inversion"] == "pass"
+
+
 def test_every_choice_of_a_listed_setting_has_its_line():
     for key, lines in CHOICES.items():
         section, name = key.split(".")
