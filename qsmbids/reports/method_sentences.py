@@ -21,7 +21,7 @@ class Clause:
 
 
 #: Values in other words than in the settings.
-WORDS = {"dipole_inversion.constraint": {"tv": "total variation (tv)"}}
+WORDS = {"dipole_inversion.constraint": {"tv": "total variation"}}
 
 #: Settings that a condition on a fact of the run speaks of.
 SPEAKS_OF = {
