@@ -1,0 +1,305 @@
+"""Sentences of the methods text: one line for each choice of each step.
+
+A clause is used where all its conditions hold. ``{section.name}`` is the value of a setting with
+its unit, ``{run.name}`` a fact of the run. Settings of the sections of a paragraph that no
+sentence of it names are listed at its end, so that a setting without a clause is still reported.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["PARAGRAPHS", "SPEAKS_OF", "WORDS", "Clause", "Paragraph"]
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A sentence and the settings or facts for which it is true."""
+
+    text: str
+    when: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: Values in other words than in the settings.
+WORDS = {"dipole_inversion.constraint": {"tv": "total variation"}}
+
+#: Settings that a condition on a fact of the run speaks of.
+SPEAKS_OF = {
+    "run.sign_given": "phase.sign",
+    "run.mask1": "masks.brain_extraction",
+    "run.alternating": "phase.slice_alternation",
+    "run.readout": "total_field.bipolar_correction",
+    "run.r2star": "relaxometry.method",
+}
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Sentences of some steps; ``sections`` are those whose settings must all be named by it."""
+
+    sections: tuple[str, ...]
+    clauses: tuple[Clause, ...]
+
+
+_C = Clause
+
+_PHASE = (
+    _C(
+        "The phase was brought to radians and given the sign with which it grows with the field,"
+        " after the manufacturer's convention (sign {run.phase_sign}).",
+        {"phase.sign": "auto"},
+    ),
+    _C("The phase was brought to radians with the sign {phase.sign}.", {"run.sign_given": True}),
+    _C("The opposite sign of every second slice was undone.", {"run.alternating": True}),
+    _C(
+        "Every second slice was tested for the opposite sign, and none had it.",
+        {"phase.slice_alternation": "auto", "run.alternating": False},
+    ),
+    _C("Slices of opposite sign were not looked for.", {"phase.slice_alternation": "off"}),
+)
+
+_BET_OPTIONS = (
+    "the {masks.brain_extraction_image} magnitude (fractional intensity"
+    " {masks.fractional_intensity}, threshold gradient {masks.threshold_gradient})"
+)
+
+_MASK1 = (
+    _C(
+        f"A brain mask (Mask 1) was made by FSL BET [@smith2002] from {_BET_OPTIONS}.",
+        {"run.mask1": "fsl"},
+    ),
+    _C(
+        "A brain mask (Mask 1) was made by a new implementation of the brain extraction tool BET"
+        f" [@smith2002] from {_BET_OPTIONS}.",
+        {"run.mask1": "builtin"},
+    ),
+    _C(
+        f"A brain mask (Mask 1) was made by the brain extraction tool BET [@smith2002] from"
+        f" {_BET_OPTIONS}.",
+        {"run.mask1": ""},
+    ),
+    _C("A brain mask (Mask 1) that the investigators gave was used.", {"run.mask1": "given"}),
+)
+
+_READOUT = (
+    _C(
+        "The phase difference between the readout directions of the bipolar echoes was removed"
+        " (method {total_field.bipolar_correction}, model {run.readout_model}) [@li2015].",
+        {"run.readout": "bipolar"},
+    ),
+    _C(
+        "The echoes were tested for the phase difference of a bipolar readout (correction:"
+        " {total_field.bipolar_correction}), and none was found.",
+        {"run.readout": "monopolar"},
+    ),
+)
+
+_WEIGHTED = {"total_field.echo_phase_combination": "romeo-weighted-average"}
+
+_TOTAL_FIELD = (
+    _C(
+        "The phase at echo time zero was estimated by MCPC-3D-S [@eckstein2018] (Gaussian"
+        " smoothing with a sigma of {total_field.phase_offset_smoothing_mm},"
+        " {total_field.phase_offset_refinements} refinements) and subtracted.",
+        {**_WEIGHTED, "total_field.phase_offset_correction": "mcpc-3d-s"},
+    ),
+    _C(
+        "The phase at echo time zero was not removed.",
+        {**_WEIGHTED, "total_field.phase_offset_correction": "none"},
+    ),
+    _C(
+        "The phase was unwrapped by template unwrapping with ROMEO [@dymerska2021] (weights"
+        " {total_field.romeo_weights}), and the echoes were averaged to the total field (weights"
+        " {total_field.echo_weighting}).",
+        _WEIGHTED,
+    ),
+    _C(
+        "The phase of the single echo was unwrapped by ROMEO [@dymerska2021] (weights"
+        " {total_field.romeo_weights}) and divided by its echo time to give the total field.",
+        {"run.echoes": 1},
+    ),
+    _C(
+        "The total field and the phase at echo time zero were fitted to the complex signal of all"
+        " echoes [@liu2013], and the field was then unwrapped by ROMEO [@dymerska2021].",
+        {"total_field.echo_phase_combination": "nonlinear-fit"},
+    ),
+    _C(
+        "Voxels with a relative residual of the signal model of"
+        " {total_field.relative_residual_threshold} or more [@chan2021] had no weight in the"
+        " inversion; the others had the inverse of the noise of the field.",
+        {"run.residual": True},
+    ),
+)
+
+_MASKS = (
+    _C(
+        "Voxels with a ROMEO phase quality of {masks.quality_threshold} or more were taken for"
+        " reliable (Mask 2).",
+        {"masks.reliable_phase": "romeo-quality"},
+    ),
+    _C(
+        "Voxels with an inverse noise of at least {masks.inverse_noise_factor} times its mean over"
+        " the image were taken for reliable (Mask 2).",
+        {"masks.reliable_phase": "inverse-noise"},
+    ),
+    _C(
+        "Voxels below the threshold of the relative residual were taken for reliable (Mask 2).",
+        {"masks.reliable_phase": "relative-residual"},
+    ),
+    _C("All voxels were taken for reliable.", {"masks.reliable_phase": "none"}),
+    _C(
+        "Mask 1 without the unreliable voxels was closed with a radius of {masks.closing_mm}, and"
+        " its holes were filled (Mask 3)."
+    ),
+)
+
+_VSHARP = {"background_field.method": "vsharp"}
+
+_BACKGROUND = (
+    _C("Mask 3 was eroded by {background_field.erode_before}."),
+    _C(
+        "Background fields were removed by V-SHARP [@wu2012; @li2011] with spherical mean value"
+        " filters from {background_field.maximum_radius} to {background_field.minimum_radius} in"
+        " radius, with deconvolution (truncation {background_field.truncation},"
+        " {background_field.refinements} refinements, outliers at the rim beyond"
+        " {background_field.rim_outlier} left out).",
+        {**_VSHARP, "background_field.vsharp_variant": "deconvolution"},
+    ),
+    _C(
+        "Background fields were removed by V-SHARP [@wu2012; @li2011] as SEPIA [@chan2021]"
+        " implements it, with spherical mean value filters from {background_field.maximum_radius}"
+        " to {background_field.minimum_radius} in radius and without deconvolution.",
+        {**_VSHARP, "background_field.vsharp_variant": "sepia"},
+    ),
+    _C(
+        "Background fields were removed by projection onto dipole fields (PDF) [@liu2011pdf].",
+        {"background_field.method": "pdf"},
+    ),
+    _C(
+        "Background fields were removed by solving the Laplacian boundary value problem (LBV)"
+        " [@zhou2014].",
+        {"background_field.method": "lbv"},
+    ),
+    _C(
+        "Background fields were removed by RESHARP [@sun2014].",
+        {"background_field.method": "resharp"},
+    ),
+    _C("Mask 4 was not eroded further.", {"background_field.erode_after": 0}),
+    _C("Mask 4 was then eroded by {background_field.erode_after}.", {"run.eroded": True}),
+    _C(
+        "A residual B1 field was fitted by a polynomial and removed.",
+        {"background_field.remove_residual_b1_field": True},
+    ),
+    _C(
+        "No polynomial was fitted afterwards.",
+        {"background_field.remove_residual_b1_field": False},
+    ),
+    _C(
+        "The slab was tilted to the main field, and the field was rotated onto it before and the"
+        " maps back after the inversion.",
+        {"background_field.oblique": "rotate", "run.tilted": True},
+    ),
+    _C(
+        "The slab was not tilted to the main field.",
+        {"background_field.oblique": "rotate", "run.tilted": False},
+    ),
+    _C(
+        "The dipole kernel had the direction of the main field relative to the slab.",
+        {"background_field.oblique": "tilt-kernel"},
+    ),
+)
+
+_FANSI = {"dipole_inversion.method": "fansi"}
+
+_INVERSION = (
+    _C(
+        "Susceptibility was calculated by FANSI [@milovic2018] with a {dipole_inversion.solver}"
+        " data term, constrained by {dipole_inversion.constraint} (gradient L1 penalty"
+        " {dipole_inversion.gradient_l1_penalty}, gradient consistency weight"
+        " {dipole_inversion.gradient_consistency}, fidelity consistency weight"
+        " {dipole_inversion.fidelity_consistency}, spatial weights of the penalty"
+        " {dipole_inversion.regularisation_weight}), until an iteration changed it by less than"
+        " {dipole_inversion.tolerance_percent}, for {dipole_inversion.maximum_iterations}"
+        " iterations at most.",
+        _FANSI,
+    ),
+    _C(
+        "The first {dipole_inversion.linear_start} iterations had a linear data term.",
+        {**_FANSI, "run.linear_start": True},
+    ),
+    _C(
+        "No iteration had a linear data term.",
+        {**_FANSI, "dipole_inversion.linear_start": 0},
+    ),
+    _C(
+        "A weak harmonic field was fitted along [@milovic2019] (constraint weight"
+        " {dipole_inversion.harmonic_constraint}, consistency weight"
+        " {dipole_inversion.harmonic_consistency}).",
+        {**_FANSI, "dipole_inversion.weak_harmonic": True},
+    ),
+    _C(
+        "Weak harmonic fields were not fitted.",
+        {**_FANSI, "dipole_inversion.weak_harmonic": False},
+    ),
+    _C(
+        "Susceptibility was calculated by morphology enabled dipole inversion (MEDI)"
+        " [@liu2011medi; @liu2013].",
+        {"dipole_inversion.method": "medi"},
+    ),
+    _C(
+        "Susceptibility was calculated with total generalized variation (TGV) [@langkammer2015].",
+        {"dipole_inversion.method": "tgv"},
+    ),
+    _C(
+        "Susceptibility was calculated by truncated k-space division (TKD) [@shmueli2009].",
+        {"dipole_inversion.method": "tkd"},
+    ),
+    _C(
+        "Susceptibility was calculated in closed form with L2 regularisation [@bilgic2014].",
+        {"dipole_inversion.method": "l2"},
+    ),
+    _C(
+        "Data in holes of unreliable phase kept the weight of their noise.",
+        {"dipole_inversion.holes": "fill"},
+    ),
+    _C("Data in holes of unreliable phase had no weight.", {"dipole_inversion.holes": "weight"}),
+    _C(
+        "Maps with and without the holes of unreliable phase were merged [@stewart2022].",
+        {"dipole_inversion.holes": "two-pass"},
+    ),
+    _C("The map is zero outside the mask of the background field removal without holes."),
+)
+
+_REFERENCE = (
+    _C(
+        "Susceptibility values are in parts per million (ppm) and referenced to the mean over the"
+        " brain (Mask 4).",
+        {"reference.region": "brain-mask"},
+    ),
+    _C(
+        "Susceptibility values are in parts per million (ppm) and referenced to the mean over the"
+        " cerebrospinal fluid.",
+        {"reference.region": "csf"},
+    ),
+    _C(
+        "Susceptibility values are in parts per million (ppm), as the inversion gave them, without"
+        " a reference.",
+        {"reference.region": "none"},
+    ),
+    _C(
+        "R2* was mapped by ARLO [@pei2015] for three or more evenly spaced echoes, else by a"
+        " log-linear fit.",
+        {"run.r2star": "auto"},
+    ),
+    _C("R2* was mapped by ARLO [@pei2015].", {"run.r2star": "arlo"}),
+    _C("R2* was mapped by a log-linear fit.", {"run.r2star": "loglinear"}),
+)
+
+#: The text from the phase to the maps.
+PARAGRAPHS = (
+    Paragraph(("phase", "total_field"), (*_PHASE, *_MASK1, *_READOUT, *_TOTAL_FIELD)),
+    Paragraph(("masks",), _MASKS),
+    Paragraph(("background_field",), _BACKGROUND),
+    Paragraph(("dipole_inversion",), _INVERSION),
+    Paragraph(("reference", "relaxometry"), _REFERENCE),
+)

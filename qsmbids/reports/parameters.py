@@ -1,0 +1,236 @@
+"""Every setting in words: its unit, when it applies, the paper's value and its sidecar key.
+
+A setting without a row here is reported under its own name, whenever its section is; a new
+method needs a row only where its parameters are not for every choice of the section.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["PARAMETERS", "Parameter", "parameter"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting.
+
+    Attributes
+    ----------
+    section, name : str
+        As in :class:`qsmbids.config.Settings`.
+    label, unit : str
+        In words.
+    when : dict
+        Name of another setting of the section, and the values with which this one is used.
+    echoes : int
+        Fewest echoes with which the setting has a part.
+    paper : str, bool, int, float or None
+        Value of Tables S2.1 to S2.3 and of step 1; None where they have none.
+    record : str
+        Dotted path in the sidecar of a map; "" where it has none.
+    """
+
+    section: str
+    name: str
+    label: str
+    unit: str = ""
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    echoes: int = 1
+    paper: Any = None
+    record: str = ""
+
+    @property
+    def key(self) -> str:
+        """Section and name with a dot between them."""
+        return f"{self.section}.{self.name}"
+
+
+def parameter(key: str, label: str, unit: str = "", **kwargs: Any) -> Parameter:
+    """Return the row of ``section.name``; its sidecar key follows from the name if not given."""
+    section, name = key.split(".")
+    kwargs.setdefault("record", _record_path(section, name))
+    return Parameter(section, name, label, unit, **kwargs)
+
+
+def _record_path(section: str, name: str) -> str:
+    """Return where the sidecar has a setting by the rule: CamelCase below the step's name."""
+    step = {"background_field": "BackgroundRemoval", "dipole_inversion": "DipoleInversion"}
+    camel = "".join(word.capitalize() for word in name.split("_"))
+    return f"{step[section]}.Parameters.{camel}" if section in step else ""
+
+
+_WEIGHTED = {"echo_phase_combination": ("romeo-weighted-average",)}
+_OFFSET = {**_WEIGHTED, "phase_offset_correction": ("mcpc-3d-s",)}
+_VSHARP = {"method": ("vsharp",)}
+_DECONVOLUTION = {**_VSHARP, "vsharp_variant": ("deconvolution",)}
+_FANSI = {"method": ("fansi",)}
+_HARMONIC = {**_FANSI, "weak_harmonic": (True,)}
+_BET = {"brain_extraction": ("auto", "fsl", "builtin")}
+
+#: Rows in the order of the pipeline.
+PARAMETERS = (
+    parameter("phase.sign", "sign of the phase"),
+    parameter("phase.slice_alternation", "search for slices of opposite sign"),
+    parameter("masks.brain_extraction", "brain extraction for Mask 1"),
+    parameter(
+        "masks.brain_extraction_image", "magnitude for Mask 1", when=_BET, paper="first-echo"
+    ),
+    parameter(
+        "masks.fractional_intensity",
+        "BET fractional intensity",
+        when=_BET,
+        paper=0.5,
+        record="BrainExtraction.Parameters.fractional_intensity",
+    ),
+    parameter(
+        "masks.threshold_gradient",
+        "BET threshold gradient",
+        when=_BET,
+        paper=0.0,
+        record="BrainExtraction.Parameters.threshold_gradient",
+    ),
+    parameter("total_field.bipolar_correction", "correction of a bipolar readout", echoes=3),
+    parameter(
+        "total_field.echo_phase_combination", "echo combination", paper="romeo-weighted-average"
+    ),
+    parameter(
+        "total_field.phase_offset_correction",
+        "phase offset correction",
+        when=_WEIGHTED,
+        paper="mcpc-3d-s",
+    ),
+    parameter(
+        "total_field.phase_offset_smoothing_mm",
+        "Gaussian smoothing of the phase offset, sigma",
+        "mm",
+        when=_OFFSET,
+        record="PhaseOffsetCorrection.SmoothingMm",
+    ),
+    parameter(
+        "total_field.phase_offset_refinements",
+        "refinements of the smoothed phase offset",
+        when=_OFFSET,
+        paper=0,
+        record="PhaseOffsetCorrection.Refinements",
+    ),
+    parameter(
+        "total_field.romeo_weights",
+        "ROMEO edge weights",
+        when=_WEIGHTED,
+        record="Unwrapping.Weights",
+    ),
+    parameter(
+        "total_field.echo_weighting",
+        "weights of the echoes",
+        echoes=2,
+        when=_WEIGHTED,
+        record="EchoCombination.Weighting",
+    ),
+    parameter(
+        "total_field.relative_residual_threshold",
+        "relative residual from which a voxel has no weight",
+        echoes=3,
+        paper=0.3,
+        record="DataWeights.RelativeResidualThreshold",
+    ),
+    parameter("masks.reliable_phase", "measure for Mask 2", record="ReliablePhase.Measure"),
+    parameter(
+        "masks.quality_threshold",
+        "lowest phase quality in Mask 2",
+        when={"reliable_phase": ("romeo-quality",)},
+        record="ReliablePhase.Threshold",
+    ),
+    parameter(
+        "masks.inverse_noise_factor",
+        "lowest inverse noise in Mask 2, in means over the image",
+        when={"reliable_phase": ("inverse-noise",)},
+    ),
+    parameter(
+        "masks.closing_mm",
+        "closing before the holes of Mask 3 are filled",
+        "mm",
+        record="ClosingMm",
+    ),
+    parameter("background_field.oblique", "treatment of an oblique slab", record=""),
+    parameter("background_field.erode_before", "erosion of Mask 3 before", "voxels", paper=1),
+    parameter("background_field.method", "background field removal", paper="vsharp", record=""),
+    parameter(
+        "background_field.vsharp_variant",
+        "V-SHARP variant",
+        when=_VSHARP,
+        paper="sepia",
+        record="BackgroundRemoval.Parameters.Variant",
+    ),
+    parameter(
+        "background_field.maximum_radius", "largest sphere", "voxels", when=_VSHARP, paper=12
+    ),
+    parameter(
+        "background_field.minimum_radius", "smallest sphere", "voxels", when=_VSHARP, paper=1
+    ),
+    parameter(
+        "background_field.truncation", "truncation of the deconvolution", when=_DECONVOLUTION
+    ),
+    parameter("background_field.refinements", "deconvolution refinements", when=_DECONVOLUTION),
+    parameter(
+        "background_field.rim_outlier",
+        "limit of outliers at the rim",
+        "robust standard deviations",
+        when=_DECONVOLUTION,
+    ),
+    parameter("background_field.erode_after", "erosion of Mask 4 after", "voxels", paper=0),
+    parameter(
+        "background_field.remove_residual_b1_field",
+        "polynomial fit of a residual B1 field",
+        paper=False,
+        record="BackgroundRemoval.Parameters.RemoveResidualB1Field",
+    ),
+    parameter("dipole_inversion.method", "dipole inversion", paper="fansi", record=""),
+    parameter("dipole_inversion.solver", "data term", when=_FANSI, paper="nonlinear"),
+    parameter("dipole_inversion.constraint", "constraint", when=_FANSI, paper="tv"),
+    parameter(
+        "dipole_inversion.gradient_l1_penalty", "gradient L1 penalty", when=_FANSI, paper=5e-4
+    ),
+    parameter(
+        "dipole_inversion.gradient_consistency",
+        "gradient consistency weight",
+        when=_FANSI,
+        paper=0.05,
+    ),
+    parameter(
+        "dipole_inversion.fidelity_consistency",
+        "fidelity consistency weight",
+        when=_FANSI,
+        paper=1.0,
+    ),
+    parameter(
+        "dipole_inversion.regularisation_weight",
+        "spatial weights of the penalty",
+        when=_FANSI,
+        paper="vector-signed",
+    ),
+    parameter("dipole_inversion.weak_harmonic", "weak harmonic field", when=_FANSI, paper=True),
+    parameter(
+        "dipole_inversion.harmonic_constraint",
+        "harmonic constraint weight",
+        when=_HARMONIC,
+        paper=150.0,
+    ),
+    parameter(
+        "dipole_inversion.harmonic_consistency",
+        "harmonic consistency weight",
+        when=_HARMONIC,
+        paper=3.0,
+    ),
+    parameter(
+        "dipole_inversion.linear_start",
+        "first iterations with a linear data term",
+        when={**_FANSI, "solver": ("nonlinear",)},
+        paper=0,
+    ),
+    parameter("dipole_inversion.tolerance_percent", "tolerance", "%", when=_FANSI, paper=0.1),
+    parameter("dipole_inversion.maximum_iterations", "maximum iterations", when=_FANSI, paper=400),
+    parameter("dipole_inversion.holes", "holes of Mask 2 inside Mask 4"),
+    parameter("reference.region", "reference region", paper="brain-mask"),
+    parameter("relaxometry.method", "R2* fit", echoes=2),
+)

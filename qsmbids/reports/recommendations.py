@@ -1,0 +1,171 @@
+"""What each choice means for recommendations 4.a to 8.c: one line per choice."""
+
+from qsmbids.reports.findings import Verdict
+
+__all__ = ["ALWAYS", "CHOICES", "Choice"]
+
+#: Recommendation, topic, verdict and text.
+Choice = tuple[str, str, Verdict, str]
+
+#: What each value of a setting means.
+CHOICES: dict[str, dict[object, Choice]] = {
+    "total_field.echo_phase_combination": {
+        "romeo-weighted-average": (
+            "4.c",
+            "unwrapping and echo combination",
+            "pass",
+            "Template unwrapping, then weighted echo averaging.",
+        ),
+        "nonlinear-fit": (
+            "4.c",
+            "unwrapping and echo combination",
+            "pass",
+            "Nonlinear fit of the complex signal, then spatial unwrapping.",
+        ),
+    },
+    "total_field.phase_offset_correction": {
+        "mcpc-3d-s": ("4.c", "phase offset", "pass", "Removed explicitly, by MCPC-3D-S."),
+        "none": (
+            "4.c",
+            "phase offset",
+            "changed",
+            "The phase at TE = 0 stays in the field; background removal takes only part of it.",
+        ),
+    },
+    "masks.brain_extraction_image": {
+        "first-echo": ("5.a", "Mask 1", "pass", "BET on the magnitude of the first echo."),
+        "combined": ("5.a", "Mask 1", "pass", "BET on the combined magnitude."),
+    },
+    "masks.reliable_phase": {
+        "romeo-quality": ("5.a", "Mask 2", "pass", "Threshold of the phase quality map."),
+        "inverse-noise": ("5.a", "Mask 2", "pass", "Threshold of the noise map of the field."),
+        "relative-residual": (
+            "5.a",
+            "Mask 2",
+            "pass",
+            "Threshold of the residual of the signal model over the echoes.",
+        ),
+        "none": (
+            "5.a",
+            "Mask 2",
+            "changed",
+            "No mask of reliable phase; the weights alone reduce the influence of bad voxels.",
+        ),
+    },
+    "dipole_inversion.holes": {
+        "fill": (
+            "5.c",
+            "holes of unreliable phase",
+            "pass",
+            "Stay filled, with the weight of their noise; 5.c leaves this open.",
+        ),
+        "weight": (
+            "5.c",
+            "holes of unreliable phase",
+            "pass",
+            "Reintroduced in the inversion, against streaks.",
+        ),
+        "two-pass": (
+            "5.c",
+            "holes of unreliable phase",
+            "pass",
+            "Maps with and without the holes are merged.",
+        ),
+    },
+    "background_field.method": {
+        "vsharp": ("6.a", "background field removal", "pass", "V-SHARP."),
+        "pdf": (
+            "6.b",
+            "background field removal",
+            "pass",
+            "PDF, for the whole brain to its surface; it needs a good brain mask.",
+        ),
+        "resharp": (
+            "6.a",
+            "background field removal",
+            "changed",
+            "RESHARP, of the SHARP family, instead of V-SHARP or PDF; its radius is eroded.",
+        ),
+        "lbv": (
+            "6.a",
+            "background field removal",
+            "changed",
+            "LBV instead of V-SHARP or PDF; it depends much on the mask and on noise at its rim.",
+        ),
+    },
+    "dipole_inversion.method": {
+        "fansi": ("7.a", "dipole inversion", "pass", "Optimisation with total variation, FANSI."),
+        "medi": ("7.a", "dipole inversion", "pass", "Optimisation with an L1 norm, MEDI."),
+        "tgv": (
+            "7.a",
+            "dipole inversion",
+            "pass",
+            "Optimisation with total generalised variation.",
+        ),
+        "tkd": (
+            "7.a",
+            "dipole inversion",
+            "changed",
+            "Truncated k-space division: no sparsity, so streaks remain; not for final results.",
+        ),
+        "l2": (
+            "7.a",
+            "dipole inversion",
+            "changed",
+            "L2 regularisation: no sparsity, which smooths edges; not for final results.",
+        ),
+    },
+    "reference.region": {
+        "brain-mask": (
+            "8.c",
+            "reference",
+            "pass",
+            "Referenced to the mean of the brain (Mask 4).",
+        ),
+        "csf": ("8.c", "reference", "pass", "Referenced to the cerebrospinal fluid."),
+        "none": (
+            "8.c",
+            "reference",
+            "advice",
+            "Not referenced: subtract the mean of a region before any analysis.",
+        ),
+    },
+}
+
+#: What holds for every run; "unknown" is what a single run cannot tell and the study decides.
+ALWAYS: tuple[Choice, ...] = (
+    ("4.a", "exact unwrapping", "pass", "ROMEO, a path-based method, is exact."),
+    ("4.b", "order of the steps", "pass", "Echoes are combined before background removal."),
+    ("5.b", "Mask 3", "pass", "Masks 1 and 2 are multiplied and holes are filled."),
+    (
+        "5.d",
+        "support of the map",
+        "pass",
+        "The map is zero outside the mask of the background removal without holes.",
+    ),
+    (
+        "8.a",
+        "outliers",
+        "unknown",
+        "For the study: exclude regions with artifacts, by a rule that is set beforehand.",
+    ),
+    (
+        "8.b",
+        "reliable voxels",
+        "pass",
+        "Mask 4 without holes comes with the map: restrict regions of interest to it.",
+    ),
+    (
+        "8.d",
+        "choice of the reference",
+        "unknown",
+        "For the study: discuss how pathology may bias it; repeat with a second reference.",
+    ),
+    ("8.e", "3D reference region", "pass", "The reference region is segmented in 3D."),
+    (
+        "8.f",
+        "common reference regions",
+        "unknown",
+        "For the study: report mean and standard deviation of the common ones as well.",
+    ),
+)

@@ -1,0 +1,85 @@
+"""Table 5 of the paper: the reconstruction and analysis with every parameter in force."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qsmbids.config import Settings
+from qsmbids.reports import facts
+from qsmbids.reports.findings import Table, item_table
+from qsmbids.reports.methods_text import software_versions
+from qsmbids.reports.settings_in_force import found, in_force, shown
+
+__all__ = ["reconstruction_table"]
+
+#: Steps of Table 5 and the settings that they own, by section and beginning of the name.
+_STEPS = (
+    ("phase reconstruction", ("phase.", "total_field.bipolar", "total_field.phase_offset")),
+    ("masks", ("masks.",)),
+    ("phase unwrapping and echo combination", ("total_field.",)),
+    ("background field removal", ("background_field.",)),
+    ("dipole inversion", ("dipole_inversion.",)),
+    ("R2* mapping", ("relaxometry.",)),
+)
+
+
+def reconstruction_table(
+    settings: Settings,
+    record: Mapping[str, Any] | None = None,
+    *,
+    n_echoes: int = 3,
+    sidecars: Sequence[Mapping[str, Any]] = (),
+    versions: Mapping[str, str] | None = None,
+) -> Table:
+    """Return Table 5, the reconstruction and analysis with every parameter in force.
+
+    Parameters
+    ----------
+    settings : Settings
+    record : mapping, optional
+        Sidecar of a finished map.
+    n_echoes : int
+    sidecars : sequence of mapping
+        Merged raw metadata, one per echo.
+    versions : mapping, optional
+        As from :func:`qsmbids.reports.methods_text.software_versions`.
+    """
+    record = record or {}
+    versions = software_versions(record, sidecars) if versions is None else versions
+    toolbox = ", ".join(f"{name} {version}" for name, version in versions.items())
+    rows: list[tuple[str, str, bool]] = [("Toolbox used", toolbox, True)]
+    left = in_force(settings, n_echoes, record)
+    for step, prefixes in _STEPS:
+        own = [pair for pair in left if pair[0].key.startswith(prefixes)]
+        left = [pair for pair in left if pair not in own]
+        said = "; ".join(f"{row.label}: {found(row, value, record)}" for row, value in own)
+        if own:
+            rows.append((f"Algorithms: {step}", said, True))
+    rest = [pair for pair in left if pair[0].section != "reference"]
+    if rest:
+        said = "; ".join(f"{row.label}: {found(row, value, record)}" for row, value in rest)
+        rows.append(("Algorithms: further settings", said, True))
+    rows += [
+        ("Further processing", "", False),
+        ("Referencing", _referencing(settings, record), True),
+        ("Inclusion and exclusion of data", "", True),
+    ]
+    notes = (
+        "Further processing: anything done to the maps for other viewers, such as interpolation.",
+        "Referencing: where the reference is not the whole brain, add mean and standard deviation"
+        " of its region when referenced to the whole brain.",
+        "Inclusion and exclusion: which artifacts, and from which severity on.",
+    )
+    return item_table("Table 5. Reconstruction and analysis", rows, notes)
+
+
+def _referencing(settings: Settings, record: Mapping[str, Any]) -> str:
+    """Return unit, region and, where it is on record, the value that was subtracted."""
+    region = shown(settings.reference.region)
+    if region == "none":
+        return "in ppm, without a reference (setting: none)"
+    recorded = facts.text(record.get("ReferenceRegion"))
+    value = record.get("ReferenceValue")
+    text = f"in ppm, to the mean of {recorded or region} (setting: {region})"
+    if isinstance(value, int | float):
+        text += f"; {value:.4g} ppm subtracted"
+    return text

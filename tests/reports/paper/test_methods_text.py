@@ -1,0 +1,264 @@
+"""Text, tables and sidecars say the same numbers as the settings in force."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from qsmbids.config import Settings
+from qsmbids.reports.citations import citation_files, cited_keys
+from qsmbids.reports.method_sentences import PARAGRAPHS
+from qsmbids.reports.methods_text import methods_markdown, processing_text, software_versions
+from qsmbids.reports.parameters import PARAMETERS
+from qsmbids.reports.reconstruction_table import reconstruction_table
+from qsmbids.reports.settings_in_force import (
+    disagreements,
+    in_force,
+    looked_up,
+    settings_table,
+    shown,
+)
+
+VERSIONS = {"qsmbids": "1.2.3", "Python": "3.11.7", "NumPy": "2.4.6"}
+KEYS = [
+    (section.name, f.name)
+    for section in dataclasses.fields(Settings())
+    for f in dataclasses.fields(getattr(Settings(), section.name))
+]
+
+
+def _other_values(section, name):
+    """Return values that a setting may have instead of its default."""
+    old = getattr(getattr(Settings(), section), name)
+    limits = next(
+        f.metadata for f in dataclasses.fields(getattr(Settings(), section)) if f.name == name
+    )
+    if limits["choices"]:
+        return [c for c in limits["choices"] if c != old]
+    if isinstance(old, bool):
+        return [not old]
+    if isinstance(old, int):
+        return [old + 4 if limits["maximum"] is None or old + 4 <= limits["maximum"] else old - 1]
+    return [round(old * 0.71 + 0.0137, 6)]
+
+
+def _said(settings):
+    """Return the text and both tables of a run with the record of the defaults left out."""
+    text = "\n".join(processing_text(settings, n_echoes=5))
+    return (
+        text,
+        settings_table(settings, 5).to_tsv(),
+        reconstruction_table(settings, n_echoes=5, versions=VERSIONS).to_tsv(),
+    )
+
+
+def _reachable(section, name):
+    """Return settings with which a parameter is in force."""
+    row = next((p for p in PARAMETERS if p.key == f"{section}.{name}"), None)
+    needed = {} if row is None else {k: v[0] for k, v in row.when.items()}
+    return Settings().updated({section: needed}, "test")
+
+
+@pytest.mark.parametrize(("section", "name"), KEYS, ids=".".join)
+def test_a_changed_setting_changes_text_and_tables(section, name):
+    start = _reachable(section, name)
+    before = _said(start)
+    row = next(row for row, _ in in_force(start, 5) if row.key == f"{section}.{name}")
+    for value in _other_values(section, name):
+        changed = start.updated({section: {name: value}}, "test")
+        text, settings, table5 = _said(changed)
+        new = shown(value, row.unit)
+        assert f"{row.label}\t{new}\t" in settings
+        assert f"{row.label}: {new}" in table5 or section == "reference"
+        assert table5 != before[2]
+        if not isinstance(value, str | bool):
+            assert new in text or value == 0, f"{new} is not in the text"
+        if (section, name) != ("masks", "brain_extraction"):
+            assert text != before[0], f"{value} gives the same text"
+
+
+def test_every_value_in_force_is_in_the_table_and_every_number_in_the_text():
+    settings = Settings()
+    text, table, _ = _said(settings)
+    rows = in_force(settings, 5)
+    assert len(rows) == len(table.splitlines()) - 1
+    for row, value in rows:
+        new = shown(value, row.unit)
+        assert f"{row.label}\t{new}\t" in table
+        if isinstance(value, float | int) and not isinstance(value, bool) and value:
+            assert new in text, row.key
+
+
+def test_no_sentence_holds_a_number_of_its_own():
+    names = r"\{[\w.]+\}|\[@[^]]+\]|Masks? [1-4]|MCPC-3D-S|R2\*|B1|L[12]"
+    for paragraph in PARAGRAPHS:
+        for clause in paragraph.clauses:
+            assert not re.search(r"[0-9]", re.sub(names, "", clause.text)), clause.text
+
+
+def test_what_does_not_apply_is_not_said():
+    linear = Settings().updated({"dipole_inversion": {"weak_harmonic": False}}, "test")
+    assert "harmonic constraint" not in _said(linear)[1]
+    fit = Settings().updated({"total_field": {"echo_phase_combination": "nonlinear-fit"}}, "test")
+    text, table, _ = _said(fit)
+    assert "MCPC-3D-S" not in text
+    assert "ROMEO edge weights" not in table
+    # with two echoes the fit cannot be made, and the text must not claim it
+    assert "MCPC-3D-S" in " ".join(processing_text(fit, n_echoes=2))
+    one = " ".join(processing_text(fit, n_echoes=1))
+    assert "R2*" not in one
+    assert "single echo" in one
+    assert "averaged" not in one
+    assert "relative residual" not in one
+    assert "not removed" in one
+
+
+def test_a_setting_that_nobody_described_is_still_reported():
+    @dataclasses.dataclass(frozen=True)
+    class Inversion(type(Settings().dipole_inversion)):
+        method: str = dataclasses.field(
+            default="medi", metadata={"choices": ("fansi", "medi", "tkd")}
+        )
+        medi_lambda: float = 1234.5
+        tkd_threshold: float = 0.0678
+        anything: int = 777
+
+    settings = dataclasses.replace(Settings(), dipole_inversion=Inversion())
+    text, table, table5 = _said(settings)
+    for said in (text, table, table5):
+        assert "1234.5" in said
+        assert "777" in said
+        assert "0.0678" not in said
+        assert "gradient L1 penalty" not in said
+    assert "MEDI" in text
+
+
+def test_the_record_decides_what_was_found(finished_record):
+    text = " ".join(processing_text(Settings(), finished_record, n_echoes=5))
+    assert "sign +1" in text
+    assert "none was found" in text
+    bipolar = {
+        **finished_record,
+        "ReadoutCorrection": {"Bipolar": True, "Method": "linear"},
+        "SliceAlternation": {"Axes": [2]},
+        "PhaseSign": {"Sign": -1},
+        "BrainExtraction": {"Name": "given: m.nii", "Parameters": {}},
+    }
+    text = " ".join(processing_text(Settings(), bipolar, n_echoes=5))
+    assert "model linear" in text
+    assert "sign -1" in text
+    assert "was undone" in text
+    assert "investigators" in text
+    assert "fractional intensity" not in text
+
+
+def test_radii_count_millimetres_where_the_run_did(finished_record):
+    record = json.loads(json.dumps(finished_record))
+    record["BackgroundRemoval"]["Parameters"]["RadiusUnit"] = "mm"
+    assert "from 12 mm to 1 mm" in " ".join(processing_text(Settings(), record))
+    assert "from 12 voxels to 1 voxel " in " ".join(processing_text(Settings(), finished_record))
+
+
+def test_sidecars_that_say_something_else_are_found(finished_record):
+    assert disagreements(Settings(), finished_record, 5) == ()
+    tampered = json.loads(json.dumps(finished_record))
+    tampered["DipoleInversion"]["Parameters"]["GradientL1Penalty"] = 0.0004
+    tampered["PhaseOffsetCorrection"]["SmoothingMm"] = 6.0
+    found = disagreements(Settings(), tampered, 5)
+    assert len(found) == 2
+    assert "0.0005 in the settings, 0.0004 in the sidecar" in found[1]
+
+
+def test_the_whole_text(finished_record, make_acquisition, make_sidecars):
+    text = methods_markdown(
+        Settings(),
+        finished_record,
+        acquisition=make_acquisition(),
+        sidecars=make_sidecars(),
+        versions=VERSIONS,
+    )
+    for words in (
+        "3 T scanner (Prisma_fit, Siemens; syngo MR E11".replace("_", " "),
+        "TR = 33 ms",
+        "5 monopolar echoes at TE1 : spacing : TEmax = 5 : 6 : 29 ms",
+        "flip angle = 15°",
+        "256 x 176 x 144 mm³",
+        "GRAPPA acceleration by 2 in phase direction",
+        "6 min 34 s",
+        "qsmbids 1.2.3",
+        "NumPy 2.4.6 [@harris2020]",
+    ):
+        assert words in text
+    assert "please fill in" not in text
+    assert {"consensus2024", "milovic2018", "dymerska2021"} <= set(cited_keys(text))
+    assert "{" not in text
+
+
+def test_what_is_missing_asks_for_the_author(make_acquisition):
+    text = methods_markdown(Settings(), acquisition=make_acquisition(), versions=VERSIONS)
+    for item in ("model", "TR", "flip angle", "acceleration", "scan duration"):
+        assert f"**please fill in: {item}**" in text
+
+
+def test_words_of_a_sidecar_are_no_markup(make_acquisition, make_sidecars):
+    sidecars = make_sidecars(
+        ReceiveCoilName="[@evil1999] **x** <script>", ParallelAcquisitionTechnique="[@evil]"
+    )
+    text = methods_markdown(
+        Settings(), acquisition=make_acquisition(), sidecars=sidecars, versions=VERSIONS
+    )
+    html = citation_files(text)["CITATION.html"]
+    assert "<script" not in html
+    assert "<strong>x" not in html
+
+
+def test_versions_come_from_the_run(finished_record, make_sidecars):
+    found = software_versions(finished_record, make_sidecars())
+    assert found["qsmbids"] == "9.8.7"
+    assert found["dcm2niix"] == "v1.0.20240202"
+    assert "FSL" not in found
+    assert found["NumPy"]
+    fsl = {"BrainExtraction": {"Name": "FSL BET"}}
+    assert "FSL" in software_versions(fsl)
+
+
+@pytest.mark.slow
+def test_text_tables_and_sidecars_of_a_run_agree(small_dataset, tmp_path, qsmbids):
+    wanted = {
+        "masks": {"quality_threshold": 0.21, "closing_mm": 3.0},
+        "total_field": {"phase_offset_refinements": 3, "relative_residual_threshold": 0.37},
+        "background_field": {"maximum_radius": 9, "truncation": 0.061, "erode_before": 2},
+        "dipole_inversion": {"gradient_l1_penalty": 7e-4, "maximum_iterations": 6},
+    }
+    toml = tmp_path / "my.toml"
+    toml.write_text(
+        "".join(
+            f"[{s}]\n" + "".join(f"{k} = {v}\n" for k, v in t.items()) for s, t in wanted.items()
+        )
+    )
+    out = tmp_path / "out"
+    code, _, said = qsmbids(
+        small_dataset, out, "participant", "--config-file", toml, "--skip-bids-validation",
+        "--work-dir", tmp_path / "work", "--nprocs", 1,
+    )  # fmt: skip
+    assert code == 0, said
+    record = json.loads(next(out.rglob("*desc-wholebrain_Chimap.json")).read_text("utf-8"))
+    settings = Settings().updated(wanted, "test")
+    assert disagreements(settings, record, 5) == ()
+    # the rule that finds a setting in a sidecar still finds nearly all of them
+    compared = [
+        row.key
+        for row, _ in in_force(settings, 5, record)
+        if row.record and looked_up(record, row.record) is not None
+    ]
+    assert len(compared) >= 30
+    assert len(disagreements(Settings(), record, 5)) == sum(map(len, wanted.values()))
+    text, table = (
+        " ".join(processing_text(settings, record, n_echoes=5)),
+        settings_table(settings, 5, record).to_tsv(),
+    )
+    for row, value in in_force(settings, 5, record):
+        if row.name in wanted.get(row.section, {}):
+            assert shown(value, row.unit) in text
+            assert f"\t{shown(value, row.unit)}\t" in table
