@@ -282,6 +282,19 @@ _REFERENCE = (
         {"reference.region": "csf"},
     ),
     _C(
+        "Susceptibility values are in parts per million (ppm) and referenced to the mean over a"
+        " region that was given.",
+        {"reference.region": "region"},
+    ),
+    _C(
+        "Cerebrospinal fluid of the ventricles was taken to be the voxels with R2* below"
+        " {reference.csf_r2star_threshold} that reach into a sphere of radius"
+        " {reference.csf_centre_radius_mm} around the centre of the brain [@liu2018],"
+        " provided that their volume lay between {reference.csf_smallest_volume_ml} and"
+        " {reference.csf_largest_volume_ml}.",
+        {"reference.region": ("brain-mask", "csf", "region")},
+    ),
+    _C(
         "Susceptibility values are in parts per million (ppm), as the inversion gave them, without"
         " a reference.",
         {"reference.region": "none"},

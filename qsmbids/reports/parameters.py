@@ -66,6 +66,7 @@ _VSHARP = {"method": ("vsharp",)}
 _DECONVOLUTION = {**_VSHARP, "vsharp_variant": ("deconvolution",)}
 _FANSI = {"method": ("fansi",)}
 _HARMONIC = {**_FANSI, "weak_harmonic": (True,)}
+_REFERENCED = {"region": ("brain-mask", "csf", "region")}
 _BET = {"brain_extraction": ("auto", "fsl", "builtin")}
 
 #: Rows in the order of the pipeline.
@@ -232,5 +233,29 @@ PARAMETERS = (
     parameter("dipole_inversion.maximum_iterations", "maximum iterations", when=_FANSI, paper=400),
     parameter("dipole_inversion.holes", "holes of Mask 2 inside Mask 4"),
     parameter("reference.region", "reference region", paper="brain-mask"),
+    *(
+        parameter(f"reference.{name}", label, unit, when=_REFERENCED, echoes=3, record=record)
+        for name, label, unit, record in (
+            ("csf_r2star_threshold", "largest R2* of fluid", "1/s", "CsfRegion.R2StarThreshold"),
+            (
+                "csf_centre_radius_mm",
+                "sphere around the centre that ventricles reach into, radius",
+                "mm",
+                "CsfRegion.CentreRadiusMm",
+            ),
+            (
+                "csf_smallest_volume_ml",
+                "smallest volume of fluid",
+                "ml",
+                "CsfRegion.SmallestVolumeMl",
+            ),
+            (
+                "csf_largest_volume_ml",
+                "largest volume of fluid",
+                "ml",
+                "CsfRegion.LargestVolumeMl",
+            ),
+        )
+    ),
     parameter("relaxometry.method", "R2* fit", echoes=2),
 )

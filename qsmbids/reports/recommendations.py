@@ -123,6 +123,7 @@ CHOICES: dict[str, dict[object, Choice]] = {
             "Referenced to the mean of the brain (Mask 4).",
         ),
         "csf": ("8.c", "reference", "pass", "Referenced to the cerebrospinal fluid."),
+        "region": ("8.c", "reference", "pass", "Referenced to a region that was given."),
         "none": (
             "8.c",
             "reference",

@@ -54,7 +54,7 @@ def reconstruction_table(
         said = "; ".join(f"{row.label}: {found(row, value, record)}" for row, value in own)
         if own:
             rows.append((f"Algorithms: {step}", said, True))
-    rest = [pair for pair in left if pair[0].section != "reference"]
+    rest = [pair for pair in left if pair[0].key != "reference.region"]
     if rest:
         said = "; ".join(f"{row.label}: {found(row, value, record)}" for row, value in rest)
         rows.append(("Algorithms: further settings", said, True))

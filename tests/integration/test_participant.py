@@ -231,10 +231,12 @@ def test_processes_and_threads_change_nothing(finished, qsmbids, tmp_path):
     )
     assert code == 0, said
     for name in LEVELS["minimal"]:
+        if name.endswith(".tsv"):
+            continue
         one, two = _volume(out, name), _volume(tmp_path / "out", name)
         np.testing.assert_allclose(one, two, atol=2e-5 * max(1.0, float(np.abs(one).max())))
     written = {p.name for p in (tmp_path / "out" / "sub-demo").rglob("*.nii.gz")}
-    assert len(written) == len(LEVELS["minimal"])
+    assert len(written) == len(LEVELS["minimal"]) - 1  # the table
 
 
 @pytest.mark.slow
