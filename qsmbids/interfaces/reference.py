@@ -13,7 +13,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_volume, write_volume
+from qsmbids.io.nifti import read_volume
 
 
 class _ReferenceChiInputs(BaseInterfaceInputSpec):
@@ -41,9 +41,7 @@ class ReferenceChi(Step):
         region = read_volume(inputs.region, np.uint8).array > 0
         value = reference_value(chi.array, region) if inputs.method != "none" else 0.0
         referenced = apply_reference(chi.array, mask, value)
-        self._results["chi"] = str(
-            write_volume(self._path(runtime, "chi_referenced.nii"), referenced, chi.affine)
-        )
+        self._write(runtime, chi.affine, chi=referenced)
         said = f"reference: {inputs.region_name}, {value:+.6f} ppm subtracted"
         self._results["record"] = record(
             said if inputs.method != "none" else "not referenced",
