@@ -13,7 +13,8 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.dicom import convert_dicom, place
+from qsmbids.io.dicom import convert_dicom
+from qsmbids.io.raw_dataset import ALREADY_THERE, place
 
 
 class _ConvertDicomInputs(BaseInterfaceInputSpec):
@@ -57,6 +58,9 @@ class ConvertDicom(Step):
                     "no series is a gradient echo scan with phase", inputs.source, "; ".join(fates)
                 )
             images, kept = place(converted, root, **labels)
+        others = [f"{label}: {why}" for label, why in kept.items() if why != ALREADY_THERE]
+        if others and not images:
+            raise InputError("no run was converted", inputs.source, "; ".join(others))
         self._results["bids_dir"] = str(root)
         self._results["images"] = [str(path) for path in images]
         notes = [*converted.warnings, *(f"{label}: {why}" for label, why in kept.items())]
