@@ -55,6 +55,10 @@ def collect_all(
         runs += found
         problems += wrong
     answered = words | {f"sub-{run.subject}" for run in runs}
+    # 4-D files are a problem of the dataset that they lie in, unless they were split into another
+    answered |= {f"{label}_MEGRE" for label in spoken_for} | {
+        f"{run.label}_{run.suffix}" for run in runs
+    }
     return runs, [p for p in problems if p.where not in answered]
 
 

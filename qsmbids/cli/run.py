@@ -80,11 +80,11 @@ def _dry_run(args: argparse.Namespace, settings: Settings, sources: Sourcedata) 
 
     logger.info("looking for runs in %s", sources.bids_dir)
     failed = sources.preview()
-    spoken_for = [source.label for source in sources.pending]
+    spoken_for = sources.pending
     plans, refused = make_plans(args, sources.datasets(), settings, spoken_for)
     print_dry_run(plans, [*failed, *refused], settings)
     n_convert = len(sources.pending) - len(failed)
-    more = f", {n_convert} to convert from DICOM first" if n_convert else ""
+    more = f", {n_convert} to convert first" if n_convert else ""
     text = f"dry run: {len(plans)} to process{more}, {len(failed) + len(refused)} cannot be"
     return end("qsmbids", text, 0 if plans or n_convert else InputError.exit_code)
 
@@ -92,7 +92,7 @@ def _dry_run(args: argparse.Namespace, settings: Settings, sources: Sourcedata) 
 def _convert(
     args: argparse.Namespace, sources: Sourcedata, execution: Execution, job: "_Job"
 ) -> list[dict[str, Any]]:
-    """Convert DICOM to raw BIDS; return a result for each source that failed."""
+    """Make raw BIDS of what is none; return a result for each source that failed."""
     with _no_stray_files(execution.work_dir):
         failed, changed = sources.convert(execution, job.folder)
     index = args.bids_database_dir and args.bids_database_dir / "layout_index.sqlite"

@@ -1,23 +1,27 @@
-"""Before runs are looked for: DICOM below ``sourcedata`` becomes raw BIDS."""
+"""Before runs are looked for: DICOM below ``sourcedata`` and 4-D files become raw BIDS."""
 
 import argparse
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qsmbids.errors import QSMError
+from qsmbids.errors import InputError, QSMError
 from qsmbids.execution import Execution
 from qsmbids.io.sourcedata import CONVERTED, Source, find_sources, target_dataset
+
+if TYPE_CHECKING:
+    from qsmbids.io.stacks import Stack
 
 __all__ = ["Sourcedata"]
 
 logger = logging.getLogger("qsmbids")
 
-_STEP = "convert_dicom"
+_STEPS = ("convert_dicom", "split_echoes")
+_FOLDERS = (("subject", "sub"), ("session", "ses"))
 
 
 @dataclass(frozen=True)
@@ -28,34 +32,54 @@ class Sourcedata:
     ----------
     bids_dir, out_dir : Path
         Roots of the input and of the output dataset.
-    pending, done : list of Source
-        See :func:`qsmbids.io.sourcedata.find_sources`.
+    sources, stacks : dict
+        By label: DICOM and 4-D files that have no raw images yet.
+    done : list of str
+        Labels of the DICOM that has.
+    echo_times : list of float, optional
+        Of the 4-D files, instead of their sidecars' [s].
     """
 
     bids_dir: Path
     out_dir: Path
-    pending: list[Source]
-    done: list[Source]
+    sources: "dict[str, Source]"
+    stacks: "dict[str, Stack]"
+    done: list[str]
+    echo_times: list[float] | None = None
 
     @classmethod
     def find(cls, args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> "Sourcedata":
-        """Look below ``sourcedata``, unless told not to."""
+        """Look for what is no raw BIDS yet, unless told not to."""
         if args.no_convert:
-            return cls(bids_dir, out_dir, [], [])
-        pending, done = find_sources(
+            return cls(bids_dir, out_dir, {}, {}, [])
+        # imports what reads images: only once the arguments are known to be sound
+        from qsmbids.io.stacks import find_stacks
+
+        chosen = {"participants": args.participant_label, "sessions": args.session_label}
+        pending, done = find_sources(bids_dir, **chosen, converted=[out_dir / CONVERTED])
+        stacks = {stack.label: stack for stack in find_stacks(bids_dir, **chosen)}
+        found = cls(
             bids_dir,
-            participants=args.participant_label,
-            sessions=args.session_label,
-            converted=[out_dir / CONVERTED],
+            out_dir,
+            {source.label: source for source in pending},
+            stacks,
+            [source.label for source in done],
+            args.echo_times,
         )
-        for source in done:
-            logger.debug("%s has raw images: nothing to convert", source.label)
-        return cls(bids_dir, out_dir, pending, done)
+        for label in list(stacks):
+            if not (found.is_pending(label) or found._is_newer(stacks[label])):
+                del stacks[label]
+        return found
+
+    @property
+    def pending(self) -> list[str]:
+        """Labels of what is to be converted."""
+        return [*self.sources, *self.stacks]
 
     @property
     def only(self) -> bool:
-        """Whether the input dataset holds no raw images at all but those to be converted."""
-        return bool(self.pending or self.done) and not _has_raw(self.bids_dir)
+        """Whether the input dataset holds nothing but what is to be converted."""
+        return bool(self.sources or self.done) and not _has_raw(self.bids_dir)
 
     def datasets(self) -> list[Path]:
         """Return the raw datasets that there are now; what the user gave comes first."""
@@ -64,32 +88,25 @@ class Sourcedata:
         return roots or [self.bids_dir]
 
     def preview(self) -> list[dict[str, Any]]:
-        """Print what each series would become; return a result for each source that fails."""
-        # pydicom and the numerics take their time to import: only now
-        from qsmbids.cli.convert import print_table
-        from qsmbids.io.dicom import convert_dicom
+        """Print what would become of everything; return a result for each that would fail."""
+        from qsmbids.io.stacks import echo_names
 
         failed = []
-        for source in self.pending:
-            target = target_dataset(self.bids_dir, self.out_dir, source)
-            print(f"{source.label} would be converted from DICOM into {target}")
+        for label, source in self.sources.items():
             try:
-                with tempfile.TemporaryDirectory(prefix="qsmbids-convert-") as work:
-                    converted = convert_dicom(
-                        _only_path(source),
-                        work,
-                        participant=source.participant,
-                        session=source.session,
-                    )
+                target = target_dataset(self.bids_dir, self.out_dir, source)
+                print(f"{label} would be converted from DICOM into {target}")
+                _preview_dicom(source)
             except QSMError as error:
-                failed.append(_failure(source, str(error)))
-                continue
-            print_table(converted.rows())
-            for text in converted.warnings:
-                print(f"  WARNING  {text}")
-            print()
-            if not converted.naming.runs:
-                failed.append(_failure(source, "no series is a gradient echo scan with phase"))
+                failed.append(_failure(label, _STEPS[0], str(error)))
+        for label, stack in self.stacks.items():
+            try:
+                names = echo_names(stack, self.echo_times)
+                target = self.out_dir / CONVERTED
+                print(f"{label} would be split from 4-D files into {target}:")
+                print("\n".join(f"  {name}" for name in names) + "\n")
+            except QSMError as error:
+                failed.append(_failure(label, _STEPS[1], str(error)))
         return failed
 
     def convert(
@@ -109,54 +126,93 @@ class Sourcedata:
         from qsmbids.workflows.convert import conversion_name, init_convert_wf
         from qsmbids.workflows.execute import execute, read_crashes
 
-        failed: dict[Source, dict[str, Any]] = {}
-        targets = {}
-        for source in self.pending:
+        failed: dict[str, dict[str, Any]] = {}
+        targets: dict[str, tuple[Source | Stack, Path]] = {}
+        for label, source in self.sources.items():
             try:
                 _only_path(source)
             except QSMError as error:
-                failed[source] = _failure(source, str(error))
+                failed[label] = _failure(label, _STEPS[0], str(error))
             else:
-                targets[source] = target_dataset(self.bids_dir, self.out_dir, source)
-        logger.info("%d DICOM source(s) have no raw images and are converted", len(targets))
-        labels = {conversion_name(source): source.label for source in targets}
-        error = None
+                targets[label] = source, target_dataset(self.bids_dir, self.out_dir, source)
+        for label, stack in self.stacks.items():
+            targets[label] = stack, self.out_dir / CONVERTED
+        logger.info("%d source(s) without raw images are converted first", len(targets))
+        names = {conversion_name(label): label for label in targets}
+        error: Exception | None = None
         if targets:
-            workflow = init_convert_wf(targets, execution, crash_dir)
-            with Progress(labels, check=raise_if_stopped) as progress:
+            workflow = init_convert_wf(targets, execution, crash_dir, echo_times=self.echo_times)
+            with Progress(names, check=raise_if_stopped) as progress:
                 error = execute(workflow, execution, progress)
         crashes = {crash.workflow: crash for crash in reversed(read_crashes(crash_dir, {}))}
-        still = {s.label for s in self._pending_now(targets)}
-        for source in targets:
-            crash = crashes.get(conversion_name(source))
-            if crash is not None:
-                failed[source] = _failure(source, crash.message, crash.crash_file)
-            elif source.label in still:
-                reason = str(error) if error is not None else "no image was written"
-                failed[source] = _failure(source, reason.splitlines()[0])
-        changed = {target for source, target in targets.items() if source not in failed}
-        return [failed[s] for s in self.pending if s in failed], sorted(changed)
+        for name, label in names.items():
+            step = _STEPS[label in self.stacks]
+            if name in crashes:
+                crash = crashes[name]
+                failed[label] = _failure(label, step, crash.message, crash.crash_file)
+            elif self.is_pending(label):
+                reason = str(error or "no image was written").splitlines()[0]
+                failed[label] = _failure(label, step, reason)
+        changed = {target for label, (_, target) in targets.items() if label not in failed}
+        return [failed[label] for label in self.pending if label in failed], sorted(changed)
 
-    def _pending_now(self, targets: Iterable[Source]) -> list[Source]:
-        """Return the sources that still have no raw images."""
-        names = {source.participant for source in targets}
+    def is_pending(self, label: str) -> bool:
+        """Tell whether a source has no raw images now."""
+        if label in self.stacks:
+            from qsmbids.io.stacks import echo_names
+
+            try:
+                names = echo_names(self.stacks[label], self.echo_times)
+            except QSMError:
+                return True
+            anat = self._split_folder(self.stacks[label])
+            return not all((anat / f"{name}.nii.gz").exists() for name in names)
+        source = self.sources[label]
         pending, _ = find_sources(
-            self.bids_dir, participants=names, converted=[self.out_dir / CONVERTED]
+            self.bids_dir,
+            participants=[source.participant],
+            converted=[self.out_dir / CONVERTED],
         )
-        return pending
+        return label in [source.label for source in pending]
+
+    def _split_folder(self, stack: "Stack") -> Path:
+        words = [f"{short}-{stack.entities[k]}" for k, short in _FOLDERS if k in stack.entities]
+        return (self.out_dir / CONVERTED).joinpath(*words, "anat")
+
+    def _is_newer(self, stack: "Stack") -> bool:
+        """Tell whether a 4-D file was changed after it was split."""
+        split = [p.stat().st_mtime for p in self._split_folder(stack).glob(f"{stack.label}_*.gz")]
+        return max(path.stat().st_mtime for path in stack.images) > max(split, default=0.0)
 
     def forget_failures(self, failed: Sequence[Mapping[str, Any]]) -> None:
         """Remove the status of earlier conversions that failed and now have raw images."""
         bad = {result["run"] for result in failed}
-        for source in (*self.pending, *self.done):
-            path = self.out_dir / "logs" / "status" / f"{source.label}.json"
-            if source.label in bad or not path.is_file():
+        for label in (*self.pending, *self.done):
+            path = self.out_dir / "logs" / "status" / f"{label}.json"
+            if label in bad or not path.is_file():
                 continue
             try:
-                if json.loads(path.read_text("utf-8")).get("step") == _STEP:
+                if json.loads(path.read_text("utf-8")).get("step") in _STEPS:
                     path.unlink()
             except (OSError, ValueError):
                 continue
+
+
+def _preview_dicom(source: Source) -> None:
+    """Print what becomes of each series; refuse what would fail."""
+    # pydicom and the numerics take their time to import: only now
+    from qsmbids.cli.convert import print_table
+    from qsmbids.io.dicom import convert_dicom
+
+    labels = {"participant": source.participant, "session": source.session}
+    with tempfile.TemporaryDirectory(prefix="qsmbids-convert-") as work:
+        converted = convert_dicom(_only_path(source), work, **labels)
+    print_table(converted.rows())
+    for text in converted.warnings:
+        print(f"  WARNING  {text}")
+    print()
+    if not converted.naming.runs:
+        raise InputError("no series is a gradient echo scan with phase", str(source.paths[0]))
 
 
 def _has_raw(root: Path) -> bool:
@@ -168,16 +224,12 @@ def _only_path(source: Source) -> Path:
     """Return the folder or archive of a source."""
     if len(source.paths) > 1:
         names = " and ".join(path.name for path in source.paths)
-        raise QSMError(f"{names} are both of {source.label}", "sourcedata", "Keep one of them.")
+        raise InputError(f"{names} are both of {source.label}", "sourcedata", "Keep one of them.")
     return source.paths[0]
 
 
-def _failure(source: Source, message: str, crash_file: Path | None = None) -> dict[str, Any]:
-    result = {
-        "run": source.label,
-        "status": "failed",
-        "step": _STEP,
-        "message": message,
-        "outputs": [],
-    }
+def _failure(
+    label: str, step: str, message: str, crash_file: Path | None = None
+) -> dict[str, Any]:
+    result = {"run": label, "status": "failed", "step": step, "message": message, "outputs": []}
     return result if crash_file is None else {**result, "crash_file": str(crash_file)}

@@ -16,7 +16,7 @@ from qsmbids.io.dicom import Conversion
 from qsmbids.io.sourcedata import incomplete_mark
 from qsmbids.io.write import write_json, write_text
 
-__all__ = ["ALREADY_THERE", "place"]
+__all__ = ["ALREADY_THERE", "describe", "move_run", "place"]
 
 #: Why a run is left out that an earlier call converted.
 ALREADY_THERE = "it is there already"
@@ -25,9 +25,9 @@ BIDS_VERSION = "1.10.0"
 _README = """\
 # Gradient echo scans for susceptibility mapping
 
-Converted from DICOM by qsmbids with dcm2niix. Names, numbers and dates of persons and visits were
-left out of sidecars and image headers; the free text of SeriesDescription and ProtocolName was
-not, and the face was not removed from the images.
+Converted by qsmbids, from DICOM with dcm2niix or from 4-D files. Of DICOM, names, numbers and
+dates of persons and visits were left out of sidecars and image headers; the free text of
+SeriesDescription and ProtocolName was not, and the face was not removed from the images.
 """
 
 
@@ -68,14 +68,13 @@ def place(
         for label, members in conversion.naming.runs.items():
             with tempfile.TemporaryDirectory(prefix=".qsmbids-convert-", dir=root) as staging:
                 staged = [path for image in members for path in _stage(image, Path(staging))]
-                kept_why = _move(staged, anat)
+                kept_why = move_run(staged, anat)
             if kept_why:
                 kept[label] = kept_why
             else:
                 images += [anat / f"{image.name}.nii.gz" for image in members]
         if images:
-            with _alone(root):
-                _describe(root, participant)
+            describe(root, participant)
         mark.unlink(missing_ok=True)
     except OSError as error:
         if not images:
@@ -113,8 +112,8 @@ def _stage(image: NamedImage, folder: Path) -> list[Path]:
     return [sidecar, path]
 
 
-def _move(staged: Iterable[Path], anat: Path) -> str:
-    """Move all files, or none and say why."""
+def move_run(staged: Iterable[Path], anat: Path) -> str:
+    """Move all files of a run into their folder, or none and say why."""
     pairs = [(path, anat / path.name) for path in staged]
     there = [(old, new) for old, new in pairs if new.exists() or new.with_suffix("").is_file()]
     for old, new in there:
@@ -140,8 +139,13 @@ def _move(staged: Iterable[Path], anat: Path) -> str:
     return ""
 
 
-def _describe(root: Path, participant: str) -> None:
+def describe(root: Path, participant: str) -> None:
     """Write what a dataset must have, where it is absent, and list the participant."""
+    with _alone(root):
+        _describe(root, participant)
+
+
+def _describe(root: Path, participant: str) -> None:
     if not (root / "dataset_description.json").exists():
         tools = [{"Name": "qsmbids", "Version": __version__}, {"Name": "dcm2niix"}]
         description = {

@@ -155,7 +155,7 @@ def test_a_dry_run_shows_the_series_and_writes_nothing(run, source, small_datase
     before = listing(bids)
     code, last, said = run("--dry-run", "--skip-bids-validation")
     assert code == 0, said
-    assert "1 to process, 1 to convert from DICOM first, 0 cannot be" in last
+    assert "1 to process, 1 to convert first, 0 cannot be" in last
     assert f"sub-07 would be converted from DICOM into {bids}" in said
     assert "sub-07 MEGRE, phase, 3 echo(es)" in said
     only = ("--skip-bids-validation", "--participant-label", "07")

@@ -114,7 +114,7 @@ def test_a_kill_between_two_runs_leaves_a_mark_and_the_next_call_goes_on(
     (tmp_path / "work").mkdir()
     converted = convert_dicom(tmp_path / "in", tmp_path / "work", participant="01")
     assert len(converted.naming.runs) == 2
-    move, bids = raw_dataset._move, tmp_path / "bids"
+    move, bids = raw_dataset.move_run, tmp_path / "bids"
     calls = []
 
     def killed(*args):
@@ -123,12 +123,12 @@ def test_a_kill_between_two_runs_leaves_a_mark_and_the_next_call_goes_on(
         calls.append(args)
         return move(*args)
 
-    monkeypatch.setattr(raw_dataset, "_move", killed)
+    monkeypatch.setattr(raw_dataset, "move_run", killed)
     with pytest.raises(KeyboardInterrupt):
         raw_dataset.place(converted, bids, participant="01")
     assert len(list(bids.rglob("*.nii.gz"))) == 6
     assert incomplete_mark(bids, "01", None).exists()
-    monkeypatch.setattr(raw_dataset, "_move", move)
+    monkeypatch.setattr(raw_dataset, "move_run", move)
     images, kept = raw_dataset.place(converted, bids, participant="01")
     assert len(images) == 6
     assert list(kept.values()) == [raw_dataset.ALREADY_THERE]
