@@ -57,6 +57,8 @@ def _participant(args: argparse.Namespace) -> int:
         job = _Job.start(out_dir, settings, execution, args)
         unconverted = _convert(args, sources, execution, job)
         _describe_outputs(out_dir, args)  # again: now there may be a converted dataset in it
+        if unconverted and args.stop_on_first_crash:
+            return _finish(unconverted, out_dir, execution, args, time.time() - started, True)
     logger.info("looking for runs in %s", bids_dir)
     spoken_for = [result["run"] for result in unconverted]
     plans, refused = make_plans(args, sources.datasets(), settings, spoken_for)

@@ -182,6 +182,56 @@ def test_nothing_suitable_is_a_failure_with_the_reason(run, dicom):
     assert "magnitude only" in said
 
 
+def test_sessions_fail_alone_and_a_later_success_clears_the_record(run, dicom, monkeypatch):
+    from qsmbids.cli import run as command
+
+    skip = "--skip-bids-validation"
+    monkeypatch.setattr(command, "_run", lambda plans, *_: [  # the conversion is what counts here
+        {"run": plan.run.label, "status": "ok", "outputs": []} for plan in plans
+    ])  # fmt: skip
+    sources = run.bids / "sourcedata" / "sub-01"
+    for number, part in enumerate(("mag", "phase"), 1):
+        dicom.write_series(sources / "ses-1", "siemens", [part], number=number)
+    archive = sources / "ses-2.zip"
+    archive.write_bytes(b"PK\3\4")
+    (sources / "ses-3").mkdir()
+    (sources / "ses-3.zip").write_bytes(b"PK\3\4")
+    code, last, said = run(skip)
+    assert code == 1, said
+    assert "1 ok, 2 failed" in last
+    assert "ses-3 and ses-3.zip are both of sub-01_ses-3. Keep one" in said
+    code, last, _ = run(skip, "--stop-on-first-crash", "--session-label", "2")
+    assert code == 1
+    assert "0 ok, 1 failed" in last
+    archive.unlink()
+    (sources / "ses-3.zip").unlink()
+    for number, (name, part) in enumerate((n, p) for n in "ab" for p in ("mag", "phase")):
+        dicom.write_series(
+            sources / "ses-2", "siemens", [part], number=number, description=f"qsm{name}"
+        )
+    code, last, said = run(skip, "--session-label", "2")
+    assert code == 0, said
+    assert "2 ok, 0 failed" in last
+    status = {path.stem for path in (run.out / "logs" / "status").iterdir()}
+    assert {"sub-01_ses-1", "sub-01_ses-2_acq-qsma", "sub-01_ses-2_acq-qsmb"} <= status
+    assert "sub-01_ses-2" not in status
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_list_every_participant(run, dicom, monkeypatch):
+    from qsmbids.cli import run as command
+
+    monkeypatch.setattr(command, "_run", lambda plans, *_: [])
+    for label in ("01", "02", "03"):
+        for number, part in enumerate(("mag", "phase"), 1):
+            folder = run.bids / "sourcedata" / f"sub-{label}"
+            dicom.write_series(folder, "siemens", [part], number=number)
+    run("--nprocs", "2", "--skip-bids-validation")
+    table = (run.bids / "participants.tsv").read_text().splitlines()
+    assert sorted(table) == ["participant_id", "sub-01", "sub-02", "sub-03"]
+    assert not list(run.bids.glob(".qsmbids*"))
+
+
 @pytest.mark.slow
 def test_a_real_head_goes_from_dicom_to_a_map(run, shared_dir):
     """Philips, two echoes, magnitude and phase, as the scanner's archive exports them."""
