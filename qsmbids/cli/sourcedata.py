@@ -131,8 +131,8 @@ class Sourcedata:
         for label, source in self.sources.items():
             try:
                 _only_path(source)
-            except QSMError as error:
-                failed[label] = _failure(label, _STEPS[0], str(error))
+            except QSMError as problem:
+                failed[label] = _failure(label, _STEPS[0], str(problem))
             else:
                 targets[label] = source, target_dataset(self.bids_dir, self.out_dir, source)
         for label, stack in self.stacks.items():
@@ -204,9 +204,9 @@ def _preview_dicom(source: Source) -> None:
     from qsmbids.cli.convert import print_table
     from qsmbids.io.dicom import convert_dicom
 
-    labels = {"participant": source.participant, "session": source.session}
+    path, participant = _only_path(source), source.participant
     with tempfile.TemporaryDirectory(prefix="qsmbids-convert-") as work:
-        converted = convert_dicom(_only_path(source), work, **labels)
+        converted = convert_dicom(path, work, participant=participant, session=source.session)
     print_table(converted.rows())
     for text in converted.warnings:
         print(f"  WARNING  {text}")

@@ -126,13 +126,15 @@ def test_magnitude_in_another_matrix_is_refused_with_both_names(attempt):
     assert "(24, 28, 20)" in said
 
 
-def _as_left_handed(path, dtype, slope, inter):
+def _as_mirrored(path, dtype, slope, inter):
     """Store the same numbers in another type, order and handedness."""
-    image = nib.load(path)
-    turned = nib.orientations.axcodes2ornt(("S", "L", "A"))
-    ornt = nib.orientations.ornt_transform(nib.io_orientation(image.affine), turned)
-    image = image.as_reoriented(ornt)
-    assert np.linalg.det(image.affine[:3, :3]) > 0 or nib.aff2axcodes(image.affine)[0] == "S"
+    plain = nib.load(path)
+    codes = ("S", "L", "A") if np.linalg.det(plain.affine) > 0 else ("S", "R", "A")
+    turned = nib.orientations.axcodes2ornt(codes)
+    image = plain.as_reoriented(
+        nib.orientations.ornt_transform(nib.io_orientation(plain.affine), turned)
+    )
+    assert np.linalg.det(plain.affine) * np.linalg.det(image.affine) < 0
     stored = ((np.asarray(image.dataobj, dtype=np.float64) - inter) / slope).astype(dtype)
     new = nib.Nifti1Image(stored, image.affine)
     new.header.set_slope_inter(slope, inter)
@@ -146,9 +148,9 @@ def test_type_scaling_handedness_and_unequal_spacing_change_nothing(attempt):
     code, _, said = attempt(out="out")
     assert code == 0, said
     for path in images(attempt.bids, "mag"):
-        _as_left_handed(path, np.float64, 0.5, 3.0)
+        _as_mirrored(path, np.float64, 0.5, 3.0)
     for path in images(attempt.bids, "phase"):
-        _as_left_handed(path, np.uint16, 0.5, -7.0)
+        _as_mirrored(path, np.uint16, 0.5, -7.0)
     code, _, said = attempt(out="odd")
     assert code == 0, said
     plain, odd = (

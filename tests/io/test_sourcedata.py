@@ -134,3 +134,14 @@ def test_a_kill_between_two_runs_leaves_a_mark_and_the_next_call_goes_on(
     assert list(kept.values()) == [raw_dataset.ALREADY_THERE]
     assert not incomplete_mark(bids, "01", None).exists()
     assert (bids / "participants.tsv").read_text() == "participant_id\nsub-01\n"
+
+
+def test_what_lies_in_sourcedata_is_no_run(make_run):
+    from qsmbids.io.layout import collect_runs
+
+    root = make_run("sub-01")
+    make_run("sub-01_run-2", root=root / "sourcedata" / "raw")
+    make_run("sub-02", root=root / "sourcedata")
+    runs, problems = collect_runs(root)
+    assert [run.label for run in runs] == ["sub-01"]
+    assert problems == []
