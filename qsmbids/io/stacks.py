@@ -70,8 +70,8 @@ def find_stacks(
         Labels without ``sub-`` and ``ses-``; default all.
     """
     root = Path(os.path.abspath(bids_dir))
-    found = [label for label in list_participants(root) if _has_stack(root / f"sub-{label}")]
-    wanted = [label for label in found if participants is None or label in participants]
+    labels = [p for p in list_participants(root) if participants is None or p in participants]
+    wanted = [label for label in labels if _has_stack(root / f"sub-{label}")]
     if not wanted:
         return []
     sidecars: list[BidsFile] = []
