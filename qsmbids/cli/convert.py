@@ -93,7 +93,8 @@ def _convert(args: argparse.Namespace) -> int:
     if bids_dir.exists() and not bids_dir.is_dir():
         raise ConfigError("is not a folder", str(args.bids_dir))
     # pydicom and the numerics take their time to import: only now
-    from qsmbids.io.dicom import convert_dicom, place
+    from qsmbids.io.dicom import convert_dicom
+    from qsmbids.io.raw_dataset import place
 
     labels = {"participant": args.participant_label, "session": args.session_label}
     with tempfile.TemporaryDirectory(prefix="qsmbids-convert-") as work:

@@ -82,6 +82,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--skip-bids-validation", action="store_true", help="leave out the BIDS validator"
     )
     group.add_argument(
+        "--no-convert",
+        action="store_true",
+        help="leave DICOM below sourcedata/ alone; default: what has no raw images is converted,"
+        " into BIDS_DIR, or into OUTPUT_DIR/sourcedata/raw where BIDS_DIR is read-only",
+    )
+    group.add_argument(
         "--dry-run", action="store_true", help="print what was found and would be done"
     )
 

@@ -7,14 +7,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from qsmbids.cli.inputs import collect_all
 from qsmbids.cli.parser import REFERENCES
-from qsmbids.cli.run import read_filters
 from qsmbids.config import Settings
 from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
 from qsmbids.core.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, QSMError
 from qsmbids.execution import Execution
-from qsmbids.io.layout import collect_runs
 from qsmbids.io.masks import find_mask
 from qsmbids.io.metadata import read_acquisition
 from qsmbids.io.nifti import read_volume
@@ -30,9 +29,23 @@ logger = logging.getLogger("qsmbids")
 
 
 def make_plans(
-    args: argparse.Namespace, bids_dir: Path, settings: Settings
+    args: argparse.Namespace,
+    roots: Sequence[Path],
+    settings: Settings,
+    spoken_for: Collection[str] = (),
 ) -> tuple[list[RunPlan], list[dict[str, Any]]]:
     """Return the runs to process, and a result for each that cannot be.
+
+    Parameters
+    ----------
+    args : Namespace
+        Of the command line.
+    roots : sequence of Path
+        Raw datasets.
+    settings : Settings
+    spoken_for : collection of str
+        Participants and sessions that have a result already; see
+        :func:`qsmbids.cli.inputs.collect_all`.
 
     Raises
     ------
@@ -41,20 +54,13 @@ def make_plans(
     ConfigError
         An option does not fit what was found.
     """
-    runs, problems = collect_runs(
-        bids_dir,
-        participants=args.participant_label,
-        sessions=args.session_label,
-        filters=read_filters(args.bids_filter_file),
-        database_dir=args.bids_database_dir,
-        complex_parts=True,
-    )
-    if not runs and not problems:
+    runs, problems = collect_all(args, roots, spoken_for)
+    if not runs and not problems and not spoken_for:
         raise InputError(
             "no multi-echo gradient echo with magnitude and phase was found",
-            str(bids_dir),
+            str(roots[0]),
             "Expected sub-*/[ses-*/]anat/*_part-mag_MEGRE.nii.gz and *_part-phase_MEGRE.nii.gz"
-            " (or T2starw for a single echo).",
+            " (or T2starw for a single echo), or DICOM in sourcedata/sub-*/[ses-*/].",
         )
     if args.mask is not None and args.mask.is_file() and len(runs) > 1:
         raise ConfigError(

@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from qsmbids.workflows.convert import CONVERSION_TITLES
 from qsmbids.workflows.run import STEP_TITLES
 
 __all__ = ["Progress"]
+
+_TITLES = CONVERSION_TITLES | STEP_TITLES
 
 logger = logging.getLogger("qsmbids")
 
@@ -65,11 +68,11 @@ class Progress:
         hierarchy = str(getattr(node, "_hierarchy", "")).split(".")
         label = self._labels.get(hierarchy[-1], hierarchy[-1])
         step = node.name
-        title = STEP_TITLES.get(step, step.replace("_", " "))
+        title = _TITLES.get(step, step.replace("_", " "))
         with self._lock:
             if status == "start":
                 self._running[label, step] = time.monotonic()
-                if not self._live and step in STEP_TITLES:
+                if not self._live and step in _TITLES:
                     self._say(logging.INFO, label, f"{title} ...")
                 return
             began = self._running.pop((label, step), None)
@@ -77,7 +80,7 @@ class Progress:
             if status == "exception":
                 self._say(logging.ERROR, label, f"{title}: FAILED after {took:.1f} s")
                 return
-            if step not in STEP_TITLES:
+            if step not in _TITLES:
                 self._say(logging.DEBUG, label, f"{title}: {took:.1f} s")
                 return
             self._say(logging.INFO, label, f"{title}: done in {took:.1f} s")
@@ -110,9 +113,9 @@ class Progress:
             now = time.monotonic()
             with self._lock:
                 parts = [
-                    f"{label}: {STEP_TITLES[step]} {now - began:.0f} s"
+                    f"{label}: {_TITLES[step]} {now - began:.0f} s"
                     for (label, step), began in self._running.items()
-                    if step in STEP_TITLES
+                    if step in _TITLES
                 ]
                 minutes, seconds = divmod(int(now - self._started), 60)
                 doing = ", ".join(parts) or "writing"

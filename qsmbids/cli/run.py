@@ -19,6 +19,7 @@ from typing import Any
 from qsmbids import __version__
 from qsmbids.cli.console import end, guarded, log_to_console, raise_if_stopped
 from qsmbids.cli.parser import parse_args, settings_overrides
+from qsmbids.cli.sourcedata import Sourcedata
 from qsmbids.config import Settings, dump_toml, load_settings
 from qsmbids.errors import ConfigError, InputError, OutputError
 from qsmbids.execution import Execution, available_cpus, available_memory_gb, parse_memory_gb
@@ -41,19 +42,31 @@ def _participant(args: argparse.Namespace) -> int:
     settings = load_settings(args.preset, args.config_file, settings_overrides(args))
     bids_dir, out_dir = _checked_folders(args)
     logger.info("qsmbids %s, preset %s", __version__, args.preset)
-    if not args.skip_bids_validation:
+    sources = Sourcedata.find(args, bids_dir, out_dir)
+    if not args.skip_bids_validation and not sources.only:
         _validate(bids_dir, args.participant_label)
-    # these take seconds to import: only once the arguments are known to be sound
-    from qsmbids.cli.plan import make_plans, print_dry_run
-
-    logger.info("looking for runs in %s", bids_dir)
-    plans, failed = make_plans(args, bids_dir, settings)
     if args.dry_run:
-        print_dry_run(plans, failed, settings, bids_dir, out_dir)
-        code = 0 if plans else InputError.exit_code
-        return end("qsmbids", f"dry run: {len(plans)} to process, {len(failed)} cannot be", code)
-    execution = _execution(args, bids_dir, out_dir)
-    job = _Job.start(out_dir, settings, execution, args)
+        return _dry_run(args, settings, sources)
+    # these take seconds to import: only once the arguments are known to be sound
+    from qsmbids.cli.plan import make_plans
+
+    execution: Execution | None = None
+    unconverted: list[dict[str, Any]] = []
+    if sources.pending:
+        execution = _execution(args, bids_dir, out_dir)
+        job = _Job.start(out_dir, settings, execution, args)
+        unconverted = _convert(args, sources, execution, job)
+        _describe_outputs(out_dir, args)  # again: now there may be a converted dataset in it
+        if unconverted and args.stop_on_first_crash:
+            return _finish(unconverted, out_dir, execution, args, time.time() - started, True)
+    logger.info("looking for runs in %s", bids_dir)
+    spoken_for = [result["run"] for result in unconverted]
+    plans, refused = make_plans(args, sources.datasets(), settings, spoken_for)
+    if execution is None:
+        execution = _execution(args, bids_dir, out_dir)
+        job = _Job.start(out_dir, settings, execution, args)
+    sources.forget_failures(unconverted)
+    failed = [*unconverted, *refused]
     for plan in plans:
         for text in plan.acquisition.decisions:
             logger.info("%s  %s", plan.run.label, text)
@@ -61,6 +74,37 @@ def _participant(args: argparse.Namespace) -> int:
             logger.warning("%s  WARNING: %s", plan.run.label, text)
     results = [*failed, *_run(plans, settings, execution, bids_dir, out_dir, job)]
     return _finish(results, out_dir, execution, args, time.time() - started, bool(plans))
+
+
+def _dry_run(args: argparse.Namespace, settings: Settings, sources: Sourcedata) -> int:
+    """Print what would be done; nothing is written."""
+    from qsmbids.cli.plan import make_plans, print_dry_run
+
+    logger.info("looking for runs in %s", sources.bids_dir)
+    failed = sources.preview()
+    spoken_for = sources.pending
+    plans, refused = make_plans(args, sources.datasets(), settings, spoken_for)
+    print_dry_run(plans, [*failed, *refused], settings, sources.bids_dir, sources.out_dir)
+    n_convert = len(sources.pending) - len(failed)
+    more = f", {n_convert} to convert first" if n_convert else ""
+    text = f"dry run: {len(plans)} to process{more}, {len(failed) + len(refused)} cannot be"
+    return end("qsmbids", text, 0 if plans or n_convert else InputError.exit_code)
+
+
+def _convert(
+    args: argparse.Namespace, sources: Sourcedata, execution: Execution, job: "_Job"
+) -> list[dict[str, Any]]:
+    """Make raw BIDS of what is none; return a result for each source that failed."""
+    with _no_stray_files(execution.work_dir):
+        failed, changed = sources.convert(execution, job.folder)
+    index = args.bids_database_dir and args.bids_database_dir / "layout_index.sqlite"
+    if index and sources.bids_dir in changed and index.exists():
+        logger.info("%s does not know the new images and is made again", index)
+        index.unlink()
+    if not args.skip_bids_validation:
+        for root in changed:
+            _validate(root, args.participant_label)
+    return failed
 
 
 def _checked_folders(args: argparse.Namespace) -> tuple[Path, Path]:
@@ -169,19 +213,15 @@ class _Job:
         cls, out_dir: Path, settings: Settings, execution: Execution, args: argparse.Namespace
     ) -> "_Job":
         """Make the output dataset and leave the resolved settings and a log in it."""
-        from qsmbids.io.derivatives import init_dataset
         from qsmbids.io.nifti import write_text
 
-        command = "qsmbids " + " ".join(sys.argv[1:])
-        init_dataset(
-            out_dir, version=__version__, raw_dir=args.bids_dir.resolve(), command=command
-        )
+        _describe_outputs(out_dir, args)
         stamp = time.strftime("%Y%m%d-%H%M%S") + "-" + uuid.uuid4().hex[:8]
         folder = out_dir / "logs" / stamp
         record = {
             "version": __version__,
             "preset": args.preset,
-            "command": command,
+            "command": _command(),
             "nprocs": execution.nprocs,
             "omp_nthreads": execution.omp_nthreads,
             "mem_gb": round(execution.mem_gb, 2),
@@ -199,6 +239,18 @@ class _Job:
         handler.setLevel(logging.DEBUG)
         logger.addHandler(handler)
         return cls(folder)
+
+
+def _describe_outputs(out_dir: Path, args: argparse.Namespace) -> None:
+    """Make the output folder a dataset, which names those it is derived from."""
+    from qsmbids.io.derivatives import init_dataset
+
+    raw_dir = args.bids_dir.resolve()
+    init_dataset(out_dir, version=__version__, raw_dir=raw_dir, command=_command())
+
+
+def _command() -> str:
+    return "qsmbids " + " ".join(sys.argv[1:])
 
 
 def _run(

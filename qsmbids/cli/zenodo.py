@@ -15,12 +15,12 @@ from typing import Any
 from qsmbids import __version__
 from qsmbids.cli.console import end, guarded, log_to_console
 from qsmbids.errors import InputError
+from qsmbids.io.archive import safe_members
 from qsmbids.io.download import (
     RECORD_URL,
     RemoteFile,
     fetch,
     read_record,
-    safe_members,
     unpack,
 )
 

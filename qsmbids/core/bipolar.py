@@ -32,6 +32,7 @@ import numpy.typing as npt
 from qsmbids.core.echo_combination import checked_echo_times
 from qsmbids.core.nonlinear_fit import echo_grid, nonlinear_fit
 from qsmbids.core.offset import phase_factors, smooth_complex
+from qsmbids.core.phase_plane import fit_phase_plane
 from qsmbids.core.romeo import unwrap
 from qsmbids.core.romeo_weights import TWO_PI, as_volume, padded_box
 
@@ -46,8 +47,7 @@ Box = tuple[slice, ...]
 _THRESHOLD = 0.1
 #: Coherence with a straight readout phase below which nothing is concluded.
 _LEAST_COHERENCE = 0.5
-#: Voxels that are enough to fit a plane, and to judge a correction.
-_PLANE_VOXELS = 200_000
+#: Voxels that are enough to judge a correction.
 _JUDGED_VOXELS = 20_000
 
 
@@ -143,7 +143,7 @@ def detect_bipolar(
     box = padded_box(mask)
     found = []
     for signal, weight in _doubled_readout_phase(phase, magnitude, times, mask, box, n_threads):
-        plane = _fit_plane(signal)
+        plane = fit_phase_plane(signal)
         straight, inside = plane.at(signal.shape), weight > 0
         agreeing = np.sum(signal[inside] * np.exp(-1j * straight[inside]))
         coherence = float(np.abs(agreeing)) / float(np.sum(weight, dtype=np.float64))
@@ -240,7 +240,7 @@ def correct_bipolar(
     before, _ = _line_misfit(sample, signal_size, times, n_threads)
     tried = []
     for signal, weight in _doubled_readout_phase(phase, magnitude, times, mask, box, n_threads):
-        doubled = _fit_plane(signal).at(signal.shape)
+        doubled = fit_phase_plane(signal).at(signal.shape)
         if method == "mcpc3ds":
             bent = (signal * np.exp(-1j * doubled)).astype(np.complex64)
             smooth = _smooth_phase(bent, sigma_mm / voxel, n_threads)
@@ -322,54 +322,6 @@ def _doubled_readout_phase(
             raise ValueError("no voxel of the mask has a signal in three successive echoes")
         candidates.append((signal, weight))
     return candidates
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """A phase [rad] that is linear in the voxel indices, ``constant`` at ``centre``."""
-
-    constant: float
-    slopes: npt.NDArray[np.float64]
-    centre: npt.NDArray[np.float64]
-
-    def at(self, shape: tuple[int, ...]) -> Float32Array:
-        x, y, z = (
-            s * (np.arange(n) - c) for s, n, c in zip(self.slopes, shape, self.centre, strict=True)
-        )
-        values = self.constant + x[:, None, None] + y[:, None] + z
-        return values.astype(np.float32)
-
-
-def _fit_plane(signal: npt.NDArray[np.complex64]) -> _Plane:
-    """Fit the linear phase that a complex volume agrees with best, the amplitude being a weight.
-
-    Gauss-Newton as in :mod:`qsmbids.core.nonlinear_fit`, from the mean advance to the next voxel.
-    """
-    slopes = np.empty(3)
-    for axis in range(3):
-        along = np.moveaxis(signal, axis, 0)
-        slopes[axis] = np.angle(np.vdot(along[:-1], along[1:]))
-    index = np.flatnonzero(signal)
-    index = index[:: max(1, index.size // _PLANE_VOXELS) | 1]
-    values = signal.ravel()[index].astype(np.complex128)
-    weight = np.abs(values)
-    where = np.stack(np.unravel_index(index, signal.shape)).astype(np.float64)
-    centre = (where @ weight) / weight.sum()
-    where -= centre[:, None]
-
-    design = np.vstack([np.ones(index.size), where])
-    normal = (design * weight) @ design.T
-    constant = float(np.angle(np.sum(values * np.exp(-1j * (slopes @ where)))))
-    coefficients = np.array([constant, *slopes])
-    for _ in range(50):
-        left = np.imag(values * np.exp(-1j * (coefficients @ design)))
-        # a mask of one plane or line leaves a slope undetermined
-        step = np.linalg.lstsq(normal, design @ left, rcond=1e-10)[0]
-        coefficients += step
-        if np.max(np.abs(step) * (1, *signal.shape)) < 1e-7:
-            break
-    constant = float(coefficients[0] - TWO_PI * np.rint(coefficients[0] / TWO_PI))
-    return _Plane(constant, coefficients[1:], centre)
 
 
 def _smooth_phase(

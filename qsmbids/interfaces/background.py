@@ -16,7 +16,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import Volume, read_volume, write_volume
+from qsmbids.io.nifti import Volume, read_volume
 
 
 class BackgroundInputSpec(BaseInterfaceInputSpec):
@@ -78,16 +78,14 @@ class BackgroundRemoval(Step):
                 "The brain mask is too small for the settings of background removal; check it.",
             ) from error
         local[~mask4] = 0.0
-        volumes = {
-            "local_field": local,
-            "background_field": np.where(mask4, total.array - local, np.float32(0)),
-            "mask4": mask_with_holes(mask4, reliable),
-            "mask4_filled": mask4,
-        }
-        for name, volume in volumes.items():
-            self._results[name] = str(
-                write_volume(self._path(runtime, f"{name}.nii"), volume, total.affine)
-            )
+        self._write(
+            runtime,
+            total.affine,
+            local_field=local,
+            background_field=np.where(mask4, total.array - local, np.float32(0)),
+            mask4=mask_with_holes(mask4, reliable),
+            mask4_filled=mask4,
+        )
         kept = np.count_nonzero(mask4) / max(1, np.count_nonzero(mask3))
         common = {
             "RemoveResidualB1Field": inputs.remove_residual_b1_field,

@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 # before nipype is imported: it would ask a server for its latest version
 os.environ.setdefault("NO_ET", "1")
 os.environ.setdefault("NIPYPE_NO_ET", "1")
@@ -17,6 +20,8 @@ from nipype.interfaces.base import (
     TraitedSpec,
     traits,
 )
+
+from qsmbids.io.write import write_volume
 
 __all__ = [
     "BaseInterfaceInputSpec",
@@ -76,3 +81,21 @@ class Step(SimpleInterface):
     def _path(self, runtime: Any, name: str) -> Path:
         """Return the path of a new file in the node's folder."""
         return Path(runtime.cwd) / name
+
+    def _write(
+        self, runtime: Any, affine: npt.NDArray[np.floating], **volumes: npt.NDArray
+    ) -> None:
+        """Write volumes into the node's folder and name them as its results.
+
+        An (X, Y, Z) array becomes the file ``<name>.nii``, an (E, X, Y, Z) array a list with one
+        file per echo.
+        """
+        for name, volume in volumes.items():
+            if volume.ndim == 4:
+                self._results[name] = [
+                    str(write_volume(self._path(runtime, f"{name}_echo-{e}.nii"), echo, affine))
+                    for e, echo in enumerate(volume, 1)
+                ]
+            else:
+                path = self._path(runtime, f"{name}.nii")
+                self._results[name] = str(write_volume(path, volume, affine))

@@ -7,11 +7,11 @@ import numpy as np
 from qsmbids.core.echo_time_check import check_echo_time_consistency
 from qsmbids.core.phase_checks import (
     PhaseCheck,
-    count_residues,
     detect_filtered_phase,
     detect_interpolated_wraps,
     detect_slice_jumps,
 )
+from qsmbids.core.residues import count_residues
 from qsmbids.core.sign_check import check_sign
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,

@@ -1,4 +1,4 @@
-"""DICOM to raw BIDS, so that a graph can begin with what the scanner sent."""
+"""To raw BIDS, so that a graph can begin with DICOM or with 4-D files."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,9 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.dicom import convert_dicom, place
+from qsmbids.io.dicom import convert_dicom
+from qsmbids.io.raw_dataset import ALREADY_THERE, place
+from qsmbids.io.stacks import Stack, split_stack
 
 
 class _ConvertDicomInputs(BaseInterfaceInputSpec):
@@ -29,6 +31,39 @@ class _ConvertDicomInputs(BaseInterfaceInputSpec):
 class _ConvertDicomOutputs(RecordSpec):
     bids_dir = traits.Directory(exists=True, desc="raw BIDS dataset")
     images = traits.List(File(exists=True), desc="what was written")
+
+
+class _SplitEchoesInputs(BaseInterfaceInputSpec):
+    entities = traits.Dict(mandatory=True, desc="of the run, under pybids' names")
+    parts = traits.List(traits.Str, mandatory=True, desc="magnitude and phase, or real and imag")
+    images = traits.List(File(exists=True), mandatory=True, desc="4-D, one per part")
+    sidecars = traits.List(traits.Dict, mandatory=True, desc="one per part")
+    echo_times = traits.List(traits.Float, desc="instead of the sidecars' [s]")
+    bids_dir = traits.Str(mandatory=True, desc="raw dataset to write")
+
+
+class SplitEchoes(Step):
+    """One file per echo from 4-D files: ``io.stacks``."""
+
+    input_spec = _SplitEchoesInputs
+    output_spec = _ConvertDicomOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        stack = Stack(
+            dict(inputs.entities),
+            tuple(inputs.parts),
+            tuple(Path(path) for path in inputs.images),
+            tuple(dict(sidecar) for sidecar in inputs.sidecars),
+        )
+        times = inputs.echo_times or None
+        images = split_stack(stack, inputs.bids_dir, echo_times=times)
+        self._results["bids_dir"] = inputs.bids_dir
+        self._results["images"] = [str(path) for path in images]
+        self._results["record"] = record(
+            f"4-D files of {len(images) // len(stack.parts)} echoes were split into one file each"
+        )
+        return runtime
 
 
 class ConvertDicom(Step):
@@ -57,6 +92,9 @@ class ConvertDicom(Step):
                     "no series is a gradient echo scan with phase", inputs.source, "; ".join(fates)
                 )
             images, kept = place(converted, root, **labels)
+        others = [f"{label}: {why}" for label, why in kept.items() if why != ALREADY_THERE]
+        if others and not images:
+            raise InputError("no run was converted", inputs.source, "; ".join(others))
         self._results["bids_dir"] = str(root)
         self._results["images"] = [str(path) for path in images]
         notes = [*converted.warnings, *(f"{label}: {why}" for label, why in kept.items())]

@@ -23,7 +23,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_echoes, read_volume, write_volume
+from qsmbids.io.nifti import read_echoes, read_volume
 
 
 class _UnwrapPhaseInputs(EchoesInputSpec):
@@ -68,13 +68,7 @@ class UnwrapPhase(Step):
             weights=inputs.weights,
             n_threads=inputs.n_threads,
         )
-        self._results["phase"] = [
-            str(write_volume(self._path(runtime, f"unwrapped_echo-{e}.nii"), volume, affine))
-            for e, volume in enumerate(unwrapped, 1)
-        ]
-        self._results["quality"] = str(
-            write_volume(self._path(runtime, "phase_quality.nii"), quality, affine)
-        )
+        self._write(runtime, affine, phase=unwrapped, quality=quality)
         self._results["record"] = record(
             f"unwrapped with ROMEO ({inputs.weights}, template echo 1)",
             Unwrapping={"Name": "ROMEO", "Weights": inputs.weights, "TemplateEcho": 1},
@@ -112,12 +106,7 @@ class CombineEchoes(Step):
         sigma = noise_std(magnitude, mask)
         noise = field_noise(magnitude, inputs.echo_times, sigma, weighting=inputs.weighting)
         field[~mask] = 0.0
-        self._results["field"] = str(
-            write_volume(self._path(runtime, "total_field.nii"), field, affine)
-        )
-        self._results["noise"] = str(
-            write_volume(self._path(runtime, "field_noise.nii"), noise, affine)
-        )
+        self._write(runtime, affine, field=field, noise=noise)
         median = float(np.median(noise[mask]))
         snr = float(np.median(magnitude[0][mask]) / sigma) if sigma > 0 else 0.0
         self._results["record"] = record(
@@ -169,10 +158,7 @@ class FitField(Step):
             weights="romeo3",
             n_threads=inputs.n_threads,
         )
-        for name, volume in (("field", field), ("noise", noise), ("quality", quality)):
-            self._results[name] = str(
-                write_volume(self._path(runtime, f"{name}.nii"), volume, affine)
-            )
+        self._write(runtime, affine, field=field, noise=noise, quality=quality)
         median = float(np.median(noise[mask]))
         self._results["record"] = record(
             f"nonlinear complex fit over echoes {1e3 * fit.spacing:.2f} ms apart, then ROMEO",
@@ -229,12 +215,7 @@ class WeightData(Step):
                     f" {inputs.threshold}: check echo times, readout polarity and motion"
                 )
         weights = sepia_weights(noise.array, mask, factor)
-        self._results["weights"] = str(
-            write_volume(self._path(runtime, "weights.nii"), weights, noise.affine)
-        )
-        self._results["residual"] = str(
-            write_volume(self._path(runtime, "relative_residual.nii"), residual, noise.affine)
-        )
+        self._write(runtime, noise.affine, weights=weights, residual=residual)
         used = bool(inputs.r2star)
         self._results["record"] = record(
             f"relative residual >= {inputs.threshold} in {100 * lost:.2f} % of Mask 1: weight 0"
@@ -278,10 +259,7 @@ class MapR2Star(Step):
         maps = r2star_map(
             magnitude, inputs.echo_times, mask, method=inputs.method, n_threads=inputs.n_threads
         )
-        for name, volume in (("r2star", maps.r2star), ("t2star", maps.t2star), ("s0", maps.s0)):
-            self._results[name] = str(
-                write_volume(self._path(runtime, f"{name}.nii"), volume, affine)
-            )
+        self._write(runtime, affine, r2star=maps.r2star, t2star=maps.t2star, s0=maps.s0)
         self._results["record"] = record(
             f"R2* by {maps.method}", EstimationAlgorithm=maps.method.upper()
         )

@@ -14,7 +14,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import Volume, read_volume, write_volume
+from qsmbids.io.nifti import Volume, read_volume
 
 
 class InversionInputSpec(BaseInterfaceInputSpec):
@@ -59,10 +59,7 @@ class Inversion(Step):
             weights = np.where(reliable, weights, np.float32(0))
         support = reliable if inputs.holes == "leave" else filled
         chi, support, said = self._invert(field, weights, support)
-        for name, volume in (("chi", chi), ("support", support)):
-            self._results[name] = str(
-                write_volume(self._path(runtime, f"{name}.nii"), volume, field.affine)
-            )
+        self._write(runtime, field.affine, chi=chi, support=support)
         self._results["record"] = said
         return runtime
 
@@ -174,11 +171,13 @@ class MergeTwoPass(Step):
         filled = read_volume(inputs.support_filled, np.uint8).array > 0
         reliable = (read_volume(inputs.support_holes, np.uint8).array > 0) & filled
         merged = merge_two_pass(first.array, second.array, reliable, filled)
-        volumes = {"chi": merged.chi, "support": filled, "from_filled": merged.from_filled}
-        for name, volume in volumes.items():
-            self._results[name] = str(
-                write_volume(self._path(runtime, f"{name}.nii"), volume, first.affine)
-            )
+        self._write(
+            runtime,
+            first.affine,
+            chi=merged.chi,
+            support=filled,
+            from_filled=merged.from_filled,
+        )
         n_voxels = int(np.count_nonzero(merged.from_filled))
         self._results["record"] = record(
             f"two-pass merge: {n_voxels} voxels"

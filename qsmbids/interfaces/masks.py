@@ -22,7 +22,7 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.io.masks import conform
-from qsmbids.io.nifti import Volume, read_volume, write_volume
+from qsmbids.io.nifti import Volume, read_volume
 
 
 class _MaskOutputs(RecordSpec):
@@ -63,9 +63,7 @@ class ExtractBrain(Step):
             raise InputError(
                 f"no brain was found ({error})", inputs.magnitude, "Give a mask with --mask."
             ) from error
-        self._results["mask"] = str(
-            write_volume(self._path(runtime, "mask1.nii"), mask, image.affine)
-        )
+        self._write(runtime, image.affine, mask=mask)
         self._results["record"] = _brain_record(
             mask,
             image,
@@ -95,9 +93,7 @@ class ConformMask(Step):
         if not inside.any():
             raise InputError("the mask is empty", self.inputs.mask)
         mask = largest_component(inside)
-        self._results["mask"] = str(
-            write_volume(self._path(runtime, "mask1.nii"), mask, image.affine)
-        )
+        self._write(runtime, image.affine, mask=mask)
         self._results["record"] = _brain_record(mask, image, self.inputs.origin)
         return runtime
 
@@ -151,9 +147,7 @@ class FindReliablePhase(Step):
             mask = np.ones(brain.array.shape, dtype=bool)
         inside = brain.array > 0
         lost = 1.0 - float(np.mean(mask[inside]))
-        self._results["mask"] = str(
-            write_volume(self._path(runtime, "mask2.nii"), mask, brain.affine)
-        )
+        self._write(runtime, brain.affine, mask=mask)
         self._results["record"] = record(
             f"Mask 2: {inputs.measure}, threshold {threshold:g}; unreliable in"
             f" {100 * lost:.2f} % of Mask 1",
@@ -199,9 +193,7 @@ class FillBackgroundMask(Step):
         )
         filled = int(np.count_nonzero(mask3 & ~reliable))
         cut = int(np.count_nonzero(mask1 & ~mask3))
-        self._results["mask"] = str(
-            write_volume(self._path(runtime, "mask3.nii"), mask3, brain.affine)
-        )
+        self._write(runtime, brain.affine, mask=mask3)
         self._results["record"] = record(
             f"Mask 3: {_volume_ml(mask3, brain.voxel_size):.0f} ml; {filled} unreliable voxels"
             f" inside were filled, {cut} at the rim were cut",

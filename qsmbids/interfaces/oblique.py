@@ -22,7 +22,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import Volume, read_volume, write_volume
+from qsmbids.io.nifti import Volume, read_volume
 
 
 def _grid(image: Volume, mask3: np.ndarray, b0_direction: list[float]) -> Grid:
@@ -72,9 +72,7 @@ class StraightenSlab(Step):
             "mask2": mask_to_straight(mask2, grid, n_threads=threads),
             "mask3": mask_to_straight(mask3, grid, n_threads=threads),
         }
-        for name, volume in volumes.items():
-            path = self._path(runtime, f"{name}_straight.nii")
-            self._results[name] = str(write_volume(path, volume, field.affine @ index))
+        self._write(runtime, field.affine @ index, **volumes)
         tilt = tilt_degrees(inputs.b0_direction)
         self._results["record"] = record(
             f"oblique slab: rotated by {tilt:.1f} degrees onto B0 after unwrapping, for background"
@@ -141,8 +139,6 @@ class RestoreSlab(Step):
             "background_field": np.where(filled, total.array - local, np.float32(0)),
             "mask4": mask_with_holes(filled, reliable),
         }
-        for name, volume in volumes.items():
-            path = self._path(runtime, f"{name}.nii")
-            self._results[name] = str(write_volume(path, volume, total.affine))
+        self._write(runtime, total.affine, **volumes)
         self._results["record"] = record()
         return runtime

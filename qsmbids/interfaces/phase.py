@@ -26,7 +26,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_echoes, read_volume, write_volume
+from qsmbids.io.nifti import read_echoes, read_volume
 from qsmbids.io.preflight import check_magnitude, check_phase
 
 
@@ -67,16 +67,8 @@ class PreparePhase(Step):
         choice = phase_sign(inputs.sign, inputs.manufacturer)
         if choice.sign < 0:
             np.negative(phase, out=phase)
-        for name, volumes in (("phase", phase), ("magnitude", magnitude)):
-            self._results[name] = [
-                str(write_volume(self._path(runtime, f"{name}_echo-{e}.nii"), volume, affine))
-                for e, volume in enumerate(volumes, 1)
-            ]
-        self._results["combined_magnitude"] = str(
-            write_volume(
-                self._path(runtime, "magnitude_rss.nii"), root_sum_of_squares(magnitude), affine
-            )
-        )
+        combined = root_sum_of_squares(magnitude)
+        self._write(runtime, affine, phase=phase, magnitude=magnitude, combined_magnitude=combined)
         nan_note = f"{n_broken} voxels are NaN or infinite and were left out" if n_broken else ""
         self._results["record"] = record(
             *scaled["decisions"],
@@ -204,13 +196,7 @@ class RemovePhaseOffset(Step):
             refinements=inputs.refinements,
             n_threads=inputs.n_threads,
         )
-        self._results["phase"] = [
-            str(write_volume(self._path(runtime, f"phase_echo-{e}.nii"), volume, affine))
-            for e, volume in enumerate(corrected, 1)
-        ]
-        self._results["offset"] = str(
-            write_volume(self._path(runtime, "phase_offset.nii"), offset, affine)
-        )
+        self._write(runtime, affine, phase=corrected, offset=offset)
         spread = float(np.std(offset[mask.array > 0]))
         self._results["record"] = record(
             f"phase offset removed by MCPC-3D-S (standard deviation {spread:.2f} rad in Mask 1)",
@@ -263,10 +249,7 @@ class CorrectReadout(Step):
             method=inputs.method.replace("-", ""),
             n_threads=inputs.n_threads,
         )
-        self._results["phase"] = [
-            str(write_volume(self._path(runtime, f"phase_echo-{e}.nii"), volume, affine))
-            for e, volume in enumerate(corrected.phase, 1)
-        ]
+        self._write(runtime, affine, phase=corrected.phase)
         before, after = corrected.residual_before, corrected.residual_after
         self._results["record"] = record(
             f"readout: bipolar (alternating phase {found.strength:.2f} rad), corrected by the"

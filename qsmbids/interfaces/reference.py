@@ -16,7 +16,7 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.io.masks import conform
-from qsmbids.io.nifti import read_volume, write_text, write_volume
+from qsmbids.io.nifti import read_volume, write_text
 
 #: Columns of the table of reference regions.
 COLUMNS = (
@@ -71,9 +71,7 @@ class FindCsf(Step):
             largest_volume_ml=inputs.largest_volume_ml,
         )
         if found.found:
-            self._results["region"] = str(
-                write_volume(self._path(runtime, "csf.nii"), found.region, chi.affine)
-            )
+            self._write(runtime, chi.affine, region=found.region)
         self._results["record"] = record(
             f"CSF reference: {found.text}" if found.found else "",
             warnings=["" if found.found else f"no CSF reference: {found.text}"],
@@ -110,9 +108,7 @@ class GivenRegion(Step):
                 self.inputs.region,
                 "Compare it with desc-mask4noholes.",
             )
-        self._results["region"] = str(
-            write_volume(self._path(runtime, "region.nii"), region, support.affine)
-        )
+        self._write(runtime, support.affine, region=region)
         kept = np.count_nonzero(region) / np.count_nonzero(given)
         self._results["record"] = record(
             f"reference region: given, {100 * kept:.1f} % of it where chi is known"
@@ -150,9 +146,7 @@ class ReferenceChi(Step):
             raise InputError(f"chi is not known anywhere in {inputs.region_name}", inputs.region)
         value = reference_value(chi.array, region)
         referenced = apply_reference(chi.array, mask, value)
-        self._results["chi"] = str(
-            write_volume(self._path(runtime, "chi_referenced.nii"), referenced, chi.affine)
-        )
+        self._write(runtime, chi.affine, chi=referenced)
         self._results["record"] = record(
             f"reference: {inputs.region_name}, {value:+.6f} ppm subtracted",
             ReferenceRegion=inputs.region_name,

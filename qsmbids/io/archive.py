@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 from qsmbids.errors import InputError
 
-__all__ = ["ARCHIVE_SUFFIXES", "is_archive", "unpack"]
+__all__ = ["ARCHIVE_SUFFIXES", "is_archive", "safe_members", "unpack"]
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_FILES = 500_000
@@ -103,9 +103,7 @@ def _write_members(archive: Path, folder: Path, max_files: int, max_bytes: int) 
         for count, member in enumerate(members):
             if count >= max_files:
                 raise InputError(f"holds more than {max_files} files", archive.name, _FIX)
-            if member.kind not in ("file", "folder"):
-                raise InputError(f"holds {member.kind}: {member.name!r}", archive.name, _FIX)
-            target = folder / _safe_name(member.name, archive.name)
+            target = folder / _safe_path(member.name, member.kind, archive.name)
             if member.kind == "folder":
                 target.mkdir(parents=True, exist_ok=True)
                 continue
@@ -121,8 +119,27 @@ def _write_members(archive: Path, folder: Path, max_files: int, max_bytes: int) 
                     file.write(block)
 
 
-def _safe_name(name: str, archive: str) -> Path:
-    """Return where a member goes within the folder; refuse what would leave it."""
+def safe_members(packed: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Return the files of a zip archive, for those who take only some of them.
+
+    Raises
+    ------
+    InputError
+        A member would leave the folder, is a link or a device, or is encrypted.
+    """
+    where = Path(str(packed.filename)).name
+    members = packed.infolist()
+    for info in members:
+        _safe_path(info.filename, _zip_kind(info), where)
+        if info.flag_bits & 1:
+            raise InputError("is encrypted", where, _FIX)
+    return [info for info in members if not info.is_dir()]
+
+
+def _safe_path(name: str, kind: str, archive: str) -> Path:
+    """Return where a member goes within the folder; refuse what would leave it, and links."""
+    if kind not in ("file", "folder"):
+        raise InputError(f"holds {kind}: {name!r}", archive, _FIX)
     plain = PurePosixPath(name.replace("\\", "/"))
     parts = [part for part in plain.parts if part != "."]
     outside = plain.is_absolute() or ".." in parts or (parts and parts[0].endswith(":"))
@@ -143,14 +160,19 @@ def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
 
 def _zip_members(packed: zipfile.ZipFile) -> Iterator[_Member]:
     for info in packed.infolist():
-        mode = stat.S_IFMT(info.external_attr >> 16)
-        if info.is_dir():
-            yield _Member(info.filename, "folder", None)
-        elif mode in (0, stat.S_IFREG):
+        kind = _zip_kind(info)
+        if kind == "file":
             with packed.open(info) as content:
-                yield _Member(info.filename, "file", content)
+                yield _Member(info.filename, kind, content)
         else:
-            yield _Member(info.filename, "a link or a device", None)
+            yield _Member(info.filename, kind, None)
+
+
+def _zip_kind(info: zipfile.ZipInfo) -> str:
+    if info.is_dir():
+        return "folder"
+    regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+    return "file" if regular else "a link or a device"
 
 
 def _tar_members(packed: tarfile.TarFile) -> Iterator[_Member]:

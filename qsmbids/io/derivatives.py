@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.errors import OutputError
+from qsmbids.io.sourcedata import CONVERTED
 from qsmbids.io.write import write_json, write_text
 
 __all__ = ["BIDS_VERSION", "UNITS", "bids_uri", "derivative_path", "init_dataset", "sidecar"]
@@ -288,6 +289,9 @@ def init_dataset(
         ours["Container"] = dict(container)
     link = _link(root, raw)
     raw_description = _load(raw / "dataset_description.json") or {}
+    links = {"raw": link}
+    if (root / CONVERTED).is_dir():
+        links["converted"] = CONVERTED.as_posix()
     source = {"URL": link}
     if raw_description.get("DatasetDOI"):
         source["DOI"] = str(raw_description["DatasetDOI"])
@@ -298,7 +302,7 @@ def init_dataset(
         "DatasetType": "derivative",
         "GeneratedBy": [ours, *map(dict, tools)],
         "SourceDatasets": [source],
-        "DatasetLinks": {"raw": link},
+        "DatasetLinks": links,
     }
     target = root / "dataset_description.json"
     found = _load(target)

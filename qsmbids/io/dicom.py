@@ -1,42 +1,29 @@
-"""From a folder of DICOM files to a raw BIDS dataset.
+"""From a folder of DICOM files to images that have names in a raw BIDS dataset.
 
 Series are found with pydicom, converted one by one with dcm2niix, sorted by
-:mod:`qsmbids.io.bids_naming` and then moved into the dataset: a run as a whole, over nothing that
-exists. Names of patients are compared, for two in one folder are a mistake, but never kept.
+:mod:`qsmbids.io.bids_naming`; :mod:`qsmbids.io.raw_dataset` moves them into a dataset. Names of
+patients are compared, for two in one folder are a mistake, but never kept.
 """
 
-import gzip
 import os
-import struct
-import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qsmbids import __version__
-from qsmbids.errors import InputError, OutputError
+from qsmbids.errors import InputError
 from qsmbids.io.archive import is_archive, unpack
-from qsmbids.io.bids_naming import ConvertedImage, NamedImage, Naming, name_images
+from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
 from qsmbids.io.dcm2niix_run import frame_keys, run_dcm2niix
-from qsmbids.io.write import write_json, write_text
 
-__all__ = ["Conversion", "Series", "convert_dicom", "place", "scan_dicom"]
+__all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]
 
-BIDS_VERSION = "1.10.0"
 _TAGS = (
     "SOPInstanceUID SeriesInstanceUID StudyInstanceUID PatientID PatientName Modality SeriesNumber"
     " SeriesDescription ProtocolName Manufacturer NumberOfFrames Rows EchoTime"
     " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence"
 ).split()
-_README = """\
-# Gradient echo scans for susceptibility mapping
-
-Converted from DICOM by qsmbids with dcm2niix. Names, numbers and dates of persons and visits were
-left out of sidecars and image headers; the free text of SeriesDescription and ProtocolName was
-not, and the face was not removed from the images.
-"""
 _FIX = "Give the folder with the DICOM files as the scanner or the archive exported them."
 
 
@@ -104,12 +91,12 @@ class Conversion:
                 yield str(series.number), str(series.n_images), series.description, fate
 
 
-def scan_dicom(folder: str | Path) -> tuple[list[Series], list[str]]:
-    """Find the DICOM series below a folder, whatever the files are called.
+def scan_dicom(*folders: str | Path) -> tuple[list[Series], list[str]]:
+    """Find the DICOM series below folders, whatever the files are called.
 
     Parameters
     ----------
-    folder : path
+    *folders : path
 
     Returns
     -------
@@ -128,7 +115,7 @@ def scan_dicom(folder: str | Path) -> tuple[list[Series], list[str]]:
     groups: dict[str, list[tuple[Path, Any]]] = {}
     patients, studies, seen = set(), set(), set()
     n_broken = n_copies = 0
-    for path in _files(Path(folder)):
+    for path in (file for folder in folders for file in _files(Path(folder))):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # odd values in tags that nobody asked for
@@ -152,11 +139,11 @@ def scan_dicom(folder: str | Path) -> tuple[list[Series], list[str]]:
         patients.add((str(facts["PatientID"] or ""), str(facts["PatientName"] or "")))
         studies.add(str(facts["StudyInstanceUID"]))
     if not groups:
-        raise InputError("holds no DICOM image", str(folder), _FIX)
+        raise InputError("holds no DICOM image", str(folders[0]), _FIX)
     if len(patients) > 1:
         raise InputError(
             f"holds images of {len(patients)} patients",
-            str(folder),
+            str(folders[0]),
             "Sort them into a folder each, and convert one participant at a time.",
         )
     notes = [f"{n_broken} damaged DICOM file(s) were left out"] if n_broken else []
@@ -214,7 +201,8 @@ def convert_dicom(
     Parameters
     ----------
     source : path
-        Folder, or archive as :func:`qsmbids.io.archive.unpack` takes it.
+        Folder, in which there may be archives, or one archive, as
+        :func:`qsmbids.io.archive.unpack` takes it.
     folder : path
         Empty folder for what dcm2niix writes.
     participant, session, acquisition : str
@@ -225,7 +213,7 @@ def convert_dicom(
     Returns
     -------
     Conversion
-        Nothing is in a dataset yet; see :func:`place`.
+        Nothing is in a dataset yet; see :func:`qsmbids.io.raw_dataset.place`.
 
     Raises
     ------
@@ -234,10 +222,14 @@ def convert_dicom(
     """
     source, folder = Path(source), Path(folder)
     if is_archive(source):
-        source = unpack(source, folder / "unpacked")
-    elif not source.is_dir():
+        folders = [unpack(source, folder / "unpacked")]
+    elif source.is_dir():
+        archives = filter(is_archive, _files(source))
+        unpacked = [unpack(p, folder / f"unpacked-{n}") for n, p in enumerate(archives)]
+        folders = [source, *unpacked]
+    else:
         raise InputError("is neither a folder nor a zip or tar archive", str(source), _FIX)
-    series, notes = scan_dicom(source)
+    series, notes = scan_dicom(*folders)
     images: list[ConvertedImage] = []
     refused: dict[int, str] = {}
     for index, one in enumerate(series):
@@ -265,112 +257,3 @@ def _echo_times(sidecar: dict[str, Any]) -> list[Any]:
     """Return the echo times an image is of; a field map has two."""
     keys = ("EchoTime", "EchoTime1", "EchoTime2")
     return [sidecar[key] for key in keys if sidecar.get(key) is not None]
-
-
-def place(
-    conversion: Conversion, bids_dir: str | Path, *, participant: str, session: str | None = None
-) -> tuple[list[Path], dict[str, str]]:
-    """Move the runs into a dataset, which is made if it does not exist.
-
-    Parameters
-    ----------
-    conversion : Conversion
-    bids_dir : path
-        Root of the raw dataset.
-    participant, session : str
-        As they were given to :func:`convert_dicom`.
-
-    Returns
-    -------
-    images : list of Path
-        What was written.
-    kept : dict
-        Reason by label of the runs that were left out, for files of their name exist.
-
-    Raises
-    ------
-    OutputError
-        The dataset cannot be written.
-    """
-    root = Path(bids_dir)
-    anat = root / f"sub-{participant}" / (f"ses-{session}" if session else "") / "anat"
-    images: list[Path] = []
-    kept: dict[str, str] = {}
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        for label, members in conversion.naming.runs.items():
-            with tempfile.TemporaryDirectory(prefix=".qsmbids-convert-", dir=root) as staging:
-                staged = [path for image in members for path in _stage(image, Path(staging))]
-                kept_why = _move(staged, anat)
-            if kept_why:
-                kept[label] = kept_why
-            else:
-                images += [anat / f"{image.name}.nii.gz" for image in members]
-        if images:
-            _describe(root, participant)
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", str(root)) from error
-    return images, kept
-
-
-def _stage(image: NamedImage, folder: Path) -> list[Path]:
-    """Write the final files of an image; sidecar first."""
-    sidecar = write_json(folder / f"{image.name}.json", image.sidecar)
-    content = bytearray(image.source.path.read_bytes())
-    order = "<" if struct.unpack_from("<i", content, 0)[0] == 348 else ">"
-    for offset, size in ((14, 18), (148, 80), (228, 24), (328, 16)):
-        content[offset : offset + size] = bytes(size)  # free text: comments, time of day
-    if image.factor != 1.0:
-        slope, intercept = struct.unpack_from(f"{order}2f", content, 112)
-        scaled = (slope or 1.0) * image.factor, intercept * image.factor
-        struct.pack_into(f"{order}2f", content, 112, *scaled)
-    path = folder / f"{image.name}.nii.gz"
-    path.write_bytes(gzip.compress(content, compresslevel=5, mtime=0))
-    return [sidecar, path]
-
-
-def _move(staged: Iterable[Path], anat: Path) -> str:
-    """Move all files, or none and say why."""
-    pairs = [(path, anat / path.name) for path in staged]
-    there = [(old, new) for old, new in pairs if new.exists() or new.with_suffix("").is_file()]
-    for old, new in there:
-        if not (new.exists() and new.read_bytes() == old.read_bytes()):
-            return f"{new.name} is there already and is another image; nothing was changed"
-    if len(there) == len(pairs):
-        return "it is there already"
-    anat.mkdir(parents=True, exist_ok=True)
-    moved: list[Path] = []
-    try:
-        for old, new in (pair for pair in pairs if pair not in there):
-            try:
-                os.link(old, new)  # fails if somebody else was faster
-            except FileExistsError:
-                raise
-            except OSError:  # a file system without links
-                os.replace(old, new)
-            moved.append(new)
-    except BaseException:
-        for path in moved:
-            path.unlink(missing_ok=True)
-        raise
-    return ""
-
-
-def _describe(root: Path, participant: str) -> None:
-    """Write what a dataset must have, where it is absent, and list the participant."""
-    if not (root / "dataset_description.json").exists():
-        tools = [{"Name": "qsmbids", "Version": __version__}, {"Name": "dcm2niix"}]
-        description = {
-            "Name": root.resolve().name or "gradient echo scans",
-            "BIDSVersion": BIDS_VERSION,
-            "DatasetType": "raw",
-            "GeneratedBy": tools,
-        }
-        write_json(root / "dataset_description.json", description)
-    if not any(root.glob("README*")):
-        write_text(root / "README.md", _README)
-    table = root / "participants.tsv"
-    lines = table.read_text("utf-8").splitlines() if table.exists() else ["participant_id"]
-    if not any(line.split("\t")[0] == f"sub-{participant}" for line in lines):
-        lines.append("\t".join([f"sub-{participant}", *["n/a"] * lines[0].count("\t")]))
-        write_text(table, "\n".join(lines) + "\n")

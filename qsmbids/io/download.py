@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import time
 import urllib.error
 import urllib.request
@@ -31,7 +30,6 @@ __all__ = [
     "RemoteFile",
     "fetch",
     "read_record",
-    "safe_members",
     "unpack",
 ]
 
@@ -304,25 +302,6 @@ def _reason(error: Exception) -> str:
 def _md5(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def safe_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return the files of an archive.
-
-    Raises
-    ------
-    InputError
-        A member would escape from the folder, is a link, or is encrypted.
-    """
-    members = [m for m in archive.infolist() if not m.is_dir()]
-    for member in members:
-        parts = member.filename.split("/")
-        link = stat.S_ISLNK(member.external_attr >> 16)
-        if ".." in parts or parts[0] in ("", "~") or "\\" in member.filename or link:
-            raise InputError(f"the member {member.filename!r} is not safe", str(archive.filename))
-        if member.flag_bits & 1:
-            raise InputError("is encrypted", str(archive.filename))
-    return members
 
 
 def unpack(

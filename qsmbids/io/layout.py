@@ -29,7 +29,14 @@ from qsmbids.io.runs import (
     run_label,
 )
 
-__all__ = ["Problem", "Run", "collect_runs", "list_participants", "list_sessions"]
+__all__ = [
+    "Problem",
+    "Run",
+    "collect_runs",
+    "index_files",
+    "list_participants",
+    "list_sessions",
+]
 
 _FILTER_NAMES = (*list(RUN_ENTITIES)[1:], "echo", "suffix", "datatype", "extension")
 _MOUNT_HINT = "In a container, check that the dataset is bind-mounted (docker -v, apptainer -B)."
@@ -90,7 +97,7 @@ def collect_runs(
     chosen = _known_sessions(root, wanted, sessions)
     sidecars: list[BidsFile] = []
     groups: dict[tuple[str, ...], list[BidsFile]] = defaultdict(list)
-    for file in _index(root, wanted, database_dir):
+    for file in index_files(root, wanted, database_dir):
         entities = file.entities
         if entities.get("extension") == ".json":
             sidecars.append(file)
@@ -188,8 +195,8 @@ def _without_run(
     return [Problem(f"sub-{label}", message) for label in wanted if label not in seen]
 
 
-def _index(
-    root: Path, participants: Collection[str], database_dir: str | Path | None
+def index_files(
+    root: Path, participants: Collection[str], database_dir: str | Path | None = None
 ) -> list[BidsFile]:
     """Return the images and sidecars that may belong to a run."""
     from bids.layout import BIDSLayout, BIDSLayoutIndexer  # 0.2 s that --help need not wait for

@@ -272,8 +272,9 @@ def _shape(path: Path, header: Any) -> tuple[int, int, int]:
         raise InputError(
             f"holds several volumes, its shape is {tuple(sizes[:n_dim])}",
             str(path),
-            "BIDS wants one 3-D file per echo, named echo-1, echo-2 and so on; split it, for "
-            "example with 'fslsplit' or nibabel.four_to_three.",
+            "If these are receive coils, combine them first, with their phase: by the scanner, "
+            "MCPC-3D-S or ASPIRE. If they are repetitions or echoes, BIDS wants one 3-D file for "
+            "each, named run-1, run-2 or echo-1, echo-2 and so on; 'fslsplit' splits them.",
         )
     return sizes[0], sizes[1], sizes[2]
 

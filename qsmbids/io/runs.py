@@ -214,7 +214,8 @@ def _by_part(images: list[BidsFile]) -> dict[str, dict[int, BidsFile]]:
         if image.suffix == "MEGRE" and "echo" not in image.naming:
             raise NoRunError(
                 f"{image.path.name} has no echo number; BIDS wants one 3-D file per echo, named "
-                "echo-1, echo-2 and so on, so split a 4-D file"
+                "echo-1, echo-2 and so on, so split a 4-D file (a pair of 4-D files with both "
+                "parts is split for you, unless you say --no-convert)"
             )
         echo = int(image.naming.get("echo", 1))
         of_part = parts[image.naming.get("part", "")]

@@ -12,7 +12,7 @@ from qsmbids.execution import Execution
 from qsmbids.workflows.plan import RunPlan
 from qsmbids.workflows.run import init_run_wf
 
-__all__ = ["init_qsmbids_wf"]
+__all__ = ["init_qsmbids_wf", "new_workflow"]
 
 
 def init_qsmbids_wf(
@@ -43,8 +43,17 @@ def init_qsmbids_wf(
     Workflow
         Named after the version, so that a new version never takes steps of an old one as done.
     """
+    workflow = new_workflow("qsmbids", execution, crash_dir)
+    workflow.add_nodes(
+        [init_run_wf(plan, settings, execution, bids_dir, out_dir) for plan in plans]
+    )
+    return workflow
+
+
+def new_workflow(name: str, execution: Execution, crash_dir: Path) -> pe.Workflow:
+    """Return an empty graph that is named after the version and goes on after a failure."""
     version = re.sub(r"[^0-9a-zA-Z]", "_", __version__)
-    workflow = pe.Workflow(name=f"qsmbids_{version}_wf", base_dir=str(execution.work_dir))
+    workflow = pe.Workflow(name=f"{name}_{version}_wf", base_dir=str(execution.work_dir))
     workflow.config["execution"] = {
         "crashdump_dir": str(crash_dir),
         "crashfile_format": "txt",
@@ -57,7 +66,4 @@ def init_qsmbids_wf(
         "poll_sleep_duration": "0.1",
         "local_hash_check": "true",
     }
-    workflow.add_nodes(
-        [init_run_wf(plan, settings, execution, bids_dir, out_dir) for plan in plans]
-    )
     return workflow

@@ -10,6 +10,7 @@ from qsmbids.execution import OUTPUT_LEVELS
 from qsmbids.interfaces.derivatives import SaveDerivative
 from qsmbids.io.derivatives import bids_uri, derivative_path, sidecar
 from qsmbids.io.runs import Run
+from qsmbids.io.sourcedata import CONVERTED
 from qsmbids.workflows.output_table import OUTPUTS, Output
 from qsmbids.workflows.plan import RunPlan
 
@@ -64,7 +65,7 @@ def add_outputs(
     run, acquisition = plan.run, plan.acquisition
     nodes = {name: workflow.get_node(name) for name in workflow.list_node_names()}
     uris = {
-        "raw": [bids_uri(path, bids_dir, "raw") for path in run.images],
+        "raw": [_raw_uri(path, bids_dir, out_dir) for path in run.images],
         **{
             o.name: [bids_uri(_path(out_dir, run, o), out_dir)]
             for o in OUTPUTS
@@ -130,6 +131,14 @@ def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) 
         entities=output.entities,
         **extra,
     )
+
+
+def _raw_uri(path: Path, bids_dir: Path, out_dir: Path) -> str:
+    """Return the BIDS URI of an input, which may have been converted into the output dataset."""
+    converted = out_dir / CONVERTED
+    if path.is_relative_to(converted):
+        return bids_uri(path, converted, "converted")
+    return bids_uri(path, bids_dir, "raw")
 
 
 def _item(files: list[str], index: int) -> str:

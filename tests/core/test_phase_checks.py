@@ -7,11 +7,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates, rotate
 from qsmbids.core.echo_time_check import check_echo_time_consistency
 from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.core.phase_checks import (
-    count_residues,
     detect_filtered_phase,
     detect_interpolated_wraps,
     detect_slice_jumps,
 )
+from qsmbids.core.residues import count_residues
 
 TIMES = np.array([4.0, 10.0, 16.0, 22.0, 28.0]) * 1e-3
 VOXEL = (1.5, 1.5, 1.5)

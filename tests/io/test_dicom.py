@@ -11,7 +11,8 @@ import pytest
 
 from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.errors import InputError
-from qsmbids.io.dicom import convert_dicom, place, scan_dicom
+from qsmbids.io.dicom import convert_dicom, scan_dicom
+from qsmbids.io.raw_dataset import place
 
 SECRETS = (
     "Doe", "Jane", "SECRET42", "19610203", "Smith", "Hidden", "MRX9", "777123", "20240229",

@@ -277,7 +277,7 @@ def test_only_the_requested_participants_are_indexed(make_run, monkeypatch):
         root = make_run(f"sub-{number}", echoes=1)
     (root / "derivatives" / "x" / "sub-1" / "anat").mkdir(parents=True)
     (root / "derivatives" / "x" / "sub-1" / "anat" / "sub-1_echo-1_MEGRE.nii.gz").touch()
-    found = layout_module._index(root, {"1"}, None)
+    found = layout_module.index_files(root, {"1"}, None)
     assert {f.entities.get("subject") for f in found} == {"1"}
     assert len(found) == 4
 
