@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -61,3 +62,13 @@ def small_dataset_source(tmp_path_factory, write_small_dataset) -> Path:
 def small_dataset(small_dataset_source, tmp_path) -> Path:
     """Return a copy of the small dataset that a test may break."""
     return Path(shutil.copytree(small_dataset_source, tmp_path / "bids"))
+
+
+@pytest.fixture(scope="session")
+def dicom():
+    """Return the module that writes small DICOM series of several vendors."""
+    path = Path(__file__).parent / "dicom_fixtures.py"
+    spec = importlib.util.spec_from_file_location("dicom_fixtures", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,19 +1,6 @@
 """Fixtures of the command line tests."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
-
-
-@pytest.fixture(scope="session")
-def dicom():
-    """Return the module that writes small DICOM series of several vendors."""
-    path = Path(__file__).parents[1] / "dicom_fixtures.py"
-    spec = importlib.util.spec_from_file_location("dicom_fixtures", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

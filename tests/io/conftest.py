@@ -1,6 +1,5 @@
 """A writer of tiny BIDS datasets."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -63,13 +62,3 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
-
-
-@pytest.fixture(scope="session")
-def dicom():
-    """Return the module that writes small DICOM series of several vendors."""
-    path = Path(__file__).parents[1] / "dicom_fixtures.py"
-    spec = importlib.util.spec_from_file_location("dicom_fixtures", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
