@@ -177,8 +177,12 @@ def write_enhanced(
     signal: np.ndarray | None = None,
     voxel: Sequence[float] = VOXEL,
     per_echo: bool = False,
+    scale_slope: float | None = None,
 ) -> Path:
-    """Write one enhanced series: all echoes and parts in one file, or one file per echo."""
+    """Write one enhanced series: all echoes and parts in one file, or one file per echo.
+
+    ``scale_slope`` is that of Philips for the phase, none if left out.
+    """
     signal = make_signal(echo_times=echo_times) if signal is None else signal
     uid, words = generate_uid(), {"mag": "MAGNITUDE", "phase": "PHASE"}
     echoes = range(len(echo_times))
@@ -204,6 +208,8 @@ def write_enhanced(
                     f.PixelValueTransformationSequence = _group(
                         RescaleSlope=slope, RescaleIntercept=intercept, RescaleType="US"
                     )
+                    if scale_slope is not None:
+                        _add_scale_slope(f, scale_slope if part == "phase" else 1.0)
                     frames.append(f)
         d.PerFrameFunctionalGroupsSequence = Items(frames)
         d.NumberOfFrames = len(frames)
@@ -225,6 +231,15 @@ def write_enhanced(
         d.DimensionIndexSequence = Items(pointers)
         _save(d, folder / f"{number:03d}_{file}.dcm", np.stack(stack), ENHANCED)
     return folder
+
+
+def _add_scale_slope(frame: Dataset, scale_slope: float) -> None:
+    """Add the private sequence in which Philips keeps the tags of the classic image."""
+    inner = Dataset()
+    inner.add_new(0x20050010, "LO", "Philips MR Imaging DD 001")
+    inner.add_new(0x2005100E, "FL", scale_slope)
+    frame.add_new(0x20050014, "LO", "Philips MR Imaging DD 005")
+    frame.add_new(0x2005140F, "SQ", Items([inner]))
 
 
 def _group(**values: Any) -> Items:

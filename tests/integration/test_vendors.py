@@ -18,7 +18,7 @@ from qsmbids.io.metadata import read_acquisition
 from qsmbids.workflows.plan import RunPlan
 from qsmbids.workflows.run import init_run_wf
 
-SHAPE, VOXEL = (48, 56, 40), (2.0, 2.0, 2.0)
+SHAPE, VOXEL = (48, 56, 40), (1.9, 2.0, 2.2)
 ECHO_TIMES = (0.005, 0.011, 0.017, 0.023)
 READOUTS = ("monopolar", "bipolar")
 MARK_MM, MARK_HZ = (-14.0, 16.0, 12.0), 25.0  # left, anterior, superior
@@ -41,8 +41,10 @@ SCANS = {
     "philips-radians": {"mixed": True},
     "philips-precise": {"scale_slope": 10.0, "mixed": True},
     "philips-enhanced": {"enhanced": "mixed"},
+    "philips-enhanced-precise": {"enhanced": "mixed", "scale_slope": 10.0},
     "ge-complex": {"parts": ("mag", "real", "imag"), "mixed": True},
     "ge-phase": {"mixed": True},
+    "ge-sagittal": {"parts": ("mag", "real", "imag"), "mixed": True},
     "uih": {"unsigned": True},
     "canon": {},
     "canon-enhanced": {"enhanced": "series"},
@@ -124,7 +126,7 @@ def write_dicom(dicom, folder, scan, signal, axes):
         stored = np.conj(stored)
     common = {"echo_times": ECHO_TIMES, "signal": stored, "voxel": VOXEL}
     if enhanced == "mixed":
-        dicom.write_enhanced(folder, maker, parts, **common)
+        dicom.write_enhanced(folder, maker, parts, **common, **options)
     elif enhanced:
         for number, part in enumerate(parts, start=5):
             dicom.write_enhanced(
@@ -134,6 +136,10 @@ def write_dicom(dicom, folder, scan, signal, axes):
         flip = np.diag([-1.0, -1.0, 1.0])
         lps = flip @ axes @ flip
         orientation = (*lps[:, 0], *lps[:, 1])
+        if "sagittal" in scan:  # rows to posterior, columns to inferior, slices to the right
+            orientation = (0, 1, 0, 0, 0, -1)
+            common["signal"] = stored.transpose(0, 2, 3, 1)[:, :, ::-1, ::-1]
+            common["voxel"] = (VOXEL[1], VOXEL[2], VOXEL[0])
         for number, series in enumerate([parts] if mixed else [[p] for p in parts], start=5):
             dicom.write_series(
                 folder, maker, series, number=number, orientation=orientation, **common, **options
