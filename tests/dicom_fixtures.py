@@ -73,7 +73,9 @@ def _save(d: Dataset, path: Path, pixels: np.ndarray, sop_class: str) -> None:
     pydicom.dcmwrite(path, file, enforce_file_format=True)
 
 
-def encode(maker: str, part: str, echo: np.ndarray) -> tuple[np.ndarray, float, float]:
+def encode(
+    maker: str, part: str, echo: np.ndarray, unsigned: bool = False
+) -> tuple[np.ndarray, float, float]:
     """Stored numbers (X, Y, Z), rescale slope and intercept."""
     if part in ("real", "imag"):
         sign = (-1.0) ** np.arange(echo.shape[2])  # GE
@@ -85,6 +87,8 @@ def encode(maker: str, part: str, echo: np.ndarray) -> tuple[np.ndarray, float, 
     if maker == "ge":
         return np.rint(angle * 1000).astype(np.int16), 1.0, 0.0
     levels = np.rint((angle + np.pi) / (2 * np.pi) * 4095).astype(np.uint16)
+    if unsigned:
+        return levels, 1.0, 0.0
     return (levels, 6284 / 4095, -3142.0) if maker == "philips" else (levels, 2.0, -4096.0)
 
 
@@ -107,24 +111,29 @@ def write_series(
     protocol: str = "qsm",
     echo_times: Sequence[float] = ECHO_TIMES,
     signal: np.ndarray | None = None,
+    voxel: Sequence[float] = VOXEL,
     orientation: Sequence[float] = (1, 0, 0, 0, 1, 0),
     scale_slope: float | None = None,
+    unsigned: bool = False,
     extension: str = ".dcm",
     **tags: Any,
 ) -> Path:
-    """Write one classic series, one file per slice; other arguments are DICOM keywords."""
+    """Write one classic series, one file per slice; other arguments are DICOM keywords.
+
+    ``scale_slope`` is Philips' own, 0 for none; ``unsigned`` phase is 0..4095 without rescaling.
+    """
     signal = make_signal(echo_times=echo_times) if signal is None else signal
     uid, instance = generate_uid(), 0
     normal = np.cross(orientation[:3], orientation[3:])
     origin = -sum(
         np.asarray(axis) * v * (n - 1) / 2
         for axis, v, n in zip(
-            (orientation[:3], orientation[3:], normal), VOXEL, signal.shape[1:], strict=True
+            (orientation[:3], orientation[3:], normal), voxel, signal.shape[1:], strict=True
         )
     )
     for echo, te in enumerate(echo_times):
         for part in parts:
-            numbers, slope, intercept = encode(maker, part, signal[echo])
+            numbers, slope, intercept = encode(maker, part, signal[echo], unsigned)
             for k in range(numbers.shape[2]):
                 instance += 1
                 d = _common(maker, number, description, protocol, uid)
@@ -136,13 +145,13 @@ def write_series(
                 d.EchoNumbers, d.EchoTrainLength = echo + 1, len(echo_times)
                 d.ImagingFrequency = "123.25"
                 d.ImageOrientationPatient = [f"{v:.6g}" for v in orientation]
-                d.ImagePositionPatient = [f"{v:.6f}" for v in origin + normal * VOXEL[2] * k]
-                d.SliceLocation = f"{k * VOXEL[2]:.4f}"
-                d.SliceThickness = d.SpacingBetweenSlices = VOXEL[2]
-                d.PixelSpacing = [VOXEL[1], VOXEL[0]]
-                if maker != "ge":
+                d.ImagePositionPatient = [f"{v:.6f}" for v in origin + normal * voxel[2] * k]
+                d.SliceLocation = f"{k * voxel[2]:.4f}"
+                d.SliceThickness = d.SpacingBetweenSlices = voxel[2]
+                d.PixelSpacing = [voxel[1], voxel[0]]
+                if maker != "ge" and not unsigned:
                     d.RescaleSlope, d.RescaleIntercept = f"{slope:.12g}", intercept
-                if maker == "philips":
+                if maker == "philips" and scale_slope != 0:
                     block = d.private_block(0x2005, "Philips MR Imaging DD 001", create=True)
                     precise = scale_slope or 1000 / slope
                     block.add_new(0x0E, "FL", precise if part == "phase" else 1.0)
@@ -159,48 +168,78 @@ def write_series(
 def write_enhanced(
     folder: Path,
     maker: str = "siemens",
-    part: str = "mag",
+    parts: Sequence[str] = ("mag",),
     *,
     number: int = 1,
     description: str = "qsm",
     protocol: str = "qsm",
     echo_times: Sequence[float] = ECHO_TIMES,
     signal: np.ndarray | None = None,
+    voxel: Sequence[float] = VOXEL,
     per_echo: bool = False,
+    scale_slope: float | None = None,
 ) -> Path:
-    """Write one enhanced series: all echoes in one file, or one file per volume."""
+    """Write one enhanced series: all echoes and parts in one file, or one file per echo.
+
+    ``scale_slope`` is that of Philips for the phase, none if left out.
+    """
     signal = make_signal(echo_times=echo_times) if signal is None else signal
-    uid = generate_uid()
+    uid, words = generate_uid(), {"mag": "MAGNITUDE", "phase": "PHASE"}
     echoes = range(len(echo_times))
     for file, chosen in enumerate([[e] for e in echoes] if per_echo else [list(echoes)]):
         d = _common(maker, number, description, protocol, uid)
         d.ImageType = ["ORIGINAL", "PRIMARY", "T2_STAR", "NONE"]
-        d.ComplexImageComponent = {"mag": "MAGNITUDE", "phase": "PHASE"}[part]
+        d.ComplexImageComponent = words[parts[0]] if len(parts) == 1 else "MIXED"
         d.InstanceNumber, d.AcquisitionNumber = file + 1, 1
         d.PulseSequenceName, d.EchoPulseSequence, d.MRAcquisitionType = "fl3d", "GRADIENT", "3D"
-        d.SharedFunctionalGroupsSequence = Items([_shared()])
+        d.SharedFunctionalGroupsSequence = Items([_shared(voxel)])
         frames, stack = [], []
-        for k in range(signal.shape[3]):
-            for echo in chosen:
-                numbers, slope, intercept = encode(maker, part, signal[echo])
-                stack.append(numbers[:, :, k].T)
-                te = echo_times[echo] * 1000
-                frames.append(_frame(d, k, echo, te, slope, intercept))
+        for part in parts:
+            for k in range(signal.shape[3]):
+                for echo in chosen:
+                    numbers, slope, intercept = encode(maker, part, signal[echo])
+                    stack.append(numbers[:, :, k].T)
+                    f = _frame(voxel, signal.shape[1:], k, echo, parts.index(part))
+                    f.MREchoSequence = _group(EffectiveEchoTime=echo_times[echo] * 1000)
+                    f.MRImageFrameTypeSequence = _group(
+                        FrameType=image_type(maker, part)[:4] if len(parts) > 1 else d.ImageType,
+                        ComplexImageComponent=words[part],
+                    )
+                    f.PixelValueTransformationSequence = _group(
+                        RescaleSlope=slope, RescaleIntercept=intercept, RescaleType="US"
+                    )
+                    if scale_slope is not None:
+                        _add_scale_slope(f, scale_slope if part == "phase" else 1.0)
+                    frames.append(f)
         d.PerFrameFunctionalGroupsSequence = Items(frames)
         d.NumberOfFrames = len(frames)
         organisation = Dataset()
         organisation.DimensionOrganizationUID = STUDY + ".9"
         d.DimensionOrganizationSequence = Items([organisation])
         pointers = []
-        for tag in (0x00209057, 0x00189082):  # in-stack position, effective echo time
+        # in-stack position, effective echo time, complex component
+        for tag, group in (
+            (0x00209057, 0x00209111),
+            (0x00189082, 0x00189114),
+            (0x00089208, 0x00189226),
+        ):
             pointer = Dataset()
             pointer.DimensionOrganizationUID = STUDY + ".9"
             pointer.DimensionIndexPointer = tag
-            pointer.FunctionalGroupPointer = 0x00209111 if tag == 0x00209057 else 0x00189114
+            pointer.FunctionalGroupPointer = group
             pointers.append(pointer)
         d.DimensionIndexSequence = Items(pointers)
         _save(d, folder / f"{number:03d}_{file}.dcm", np.stack(stack), ENHANCED)
     return folder
+
+
+def _add_scale_slope(frame: Dataset, scale_slope: float) -> None:
+    """Add the private sequence in which Philips keeps the tags of the classic image."""
+    inner = Dataset()
+    inner.add_new(0x20050010, "LO", "Philips MR Imaging DD 001")
+    inner.add_new(0x2005100E, "FL", scale_slope)
+    frame.add_new(0x20050014, "LO", "Philips MR Imaging DD 005")
+    frame.add_new(0x2005140F, "SQ", Items([inner]))
 
 
 def _group(**values: Any) -> Items:
@@ -210,11 +249,11 @@ def _group(**values: Any) -> Items:
     return Items([d])
 
 
-def _shared() -> Dataset:
+def _shared(voxel: Sequence[float]) -> Dataset:
     d = Dataset()
     d.PlaneOrientationSequence = _group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
     d.PixelMeasuresSequence = _group(
-        PixelSpacing=[VOXEL[1], VOXEL[0]], SliceThickness=VOXEL[2], SpacingBetweenSlices=VOXEL[2]
+        PixelSpacing=[voxel[1], voxel[0]], SliceThickness=voxel[2], SpacingBetweenSlices=voxel[2]
     )
     d.MRTimingAndRelatedParametersSequence = _group(
         RepetitionTime=30.0, FlipAngle=15.0, EchoTrainLength=3
@@ -223,20 +262,18 @@ def _shared() -> Dataset:
     return d
 
 
-def _frame(d: Dataset, k: int, echo: int, te: float, slope: float, intercept: float) -> Dataset:
+def _frame(
+    voxel: Sequence[float], shape: Sequence[int], k: int, echo: int, component: int
+) -> Dataset:
+    """Place and indices of a frame."""
     f = Dataset()
     f.FrameContentSequence = _group(
-        StackID="1", InStackPositionNumber=k + 1, DimensionIndexValues=[k + 1, echo + 1]
+        StackID="1",
+        InStackPositionNumber=k + 1,
+        DimensionIndexValues=[k + 1, echo + 1, component + 1],
     )
-    origin = [-v * (n - 1) / 2 for v, n in zip(VOXEL, SHAPE, strict=True)]
+    origin = [-v * (n - 1) / 2 for v, n in zip(voxel, shape, strict=True)]
     f.PlanePositionSequence = _group(
-        ImagePositionPatient=[origin[0], origin[1], origin[2] + k * VOXEL[2]]
-    )
-    f.MREchoSequence = _group(EffectiveEchoTime=te)
-    f.MRImageFrameTypeSequence = _group(
-        FrameType=d.ImageType, ComplexImageComponent=d.ComplexImageComponent
-    )
-    f.PixelValueTransformationSequence = _group(
-        RescaleSlope=slope, RescaleIntercept=intercept, RescaleType="US"
+        ImagePositionPatient=[origin[0], origin[1], origin[2] + k * voxel[2]]
     )
     return f

@@ -191,7 +191,7 @@ def _radians(s: PhaseStatistics) -> PhaseScale | None:
         return None
     if _is_radians(s):
         return PhaseScale("radians", 1.0, 0.0, "radians, -pi to pi")
-    if s.minimum >= -0.05 and 3.3 < s.maximum <= TWO_PI + 0.05:
+    if s.minimum >= -0.05 and 3.3 < s.maximum <= TWO_PI + 0.05 and not _short(s, TWO_PI):
         return PhaseScale("radians-0-2pi", 1.0, 0.0, "radians, 0 to 2 pi")
     if s.largest <= 3.3 and s.extent >= 1.0 and not s.fills_circle:
         return PhaseScale(
@@ -244,18 +244,25 @@ def _signed_integers(s: PhaseStatistics) -> PhaseScale | None:
 def _milliradians(s: PhaseStatistics) -> PhaseScale | None:
     """GE and Philips: -3142..3142; also 0..6283."""
     signed = 3000 <= s.largest <= 3300 and 3000 <= s.extent <= 6600
+    if _short(s, 1000 * TWO_PI):
+        return None
     if signed or (s.minimum >= -5 and 6100 <= s.maximum <= 6300):
         return PhaseScale("milliradians", 1e-3, 0.0, "milliradians")
     return None
 
 
 def _degrees(s: PhaseStatistics) -> PhaseScale | None:
-    if not s.fills_circle:
+    if not s.fills_circle or _short(s, 360):
         return None
     signed = 170 <= s.largest <= 181 and 340 <= s.extent <= 362
     if signed or (s.minimum >= -1 and 350 <= s.maximum <= 361):
         return PhaseScale("degrees", math.pi / 180.0, 0.0, "degrees")
     return None
+
+
+def _short(s: PhaseStatistics, circle: float) -> bool:
+    """Whether the numbers are filled to both ends, as a circle is, but less than this one."""
+    return s.fills_circle and s.extent < 0.875 * circle
 
 
 def _min_max(s: PhaseStatistics) -> PhaseScale:

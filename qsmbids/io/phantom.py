@@ -112,7 +112,7 @@ def write_phantom_dataset(
     encoding: str = "siemens",
     shape: tuple[int, int, int] = (96, 112, 80),
     voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    tilt_degrees: float = 0.0,
+    tilt_degrees: float | tuple[float, float] = 0.0,
     echo_times: Sequence[float] = DEFAULT_ECHO_TIMES,
     b0_tesla: float = 3.0,
     readout: str = "monopolar",
@@ -136,8 +136,9 @@ def write_phantom_dataset(
         opposite sign with alternating slices.
     shape, voxel_size : (3,) tuple
         Voxels and their size [mm]; the head fills the field of view.
-    tilt_degrees : float
-        Rotation of the slab about the left-right axis; B0 stays along scanner z.
+    tilt_degrees : float or (2,) tuple of float
+        Rotation of the slab about the left-right axis, then, if a second is given, about its own
+        anterior axis; B0 stays along scanner z.
     echo_times : sequence of float
         [s].
     b0_tesla : float
@@ -218,12 +219,16 @@ def write_phantom_dataset(
 
 
 def _tilted_affine(
-    shape: tuple[int, int, int], voxel_size: tuple[float, float, float], tilt_degrees: float
+    shape: tuple[int, int, int],
+    voxel_size: tuple[float, float, float],
+    tilt_degrees: float | tuple[float, float],
 ) -> npt.NDArray[np.float64]:
     """Voxel to scanner, RAS, with the middle of the slab at the isocentre."""
-    angle = math.radians(tilt_degrees)
-    sine, cosine = math.sin(angle), math.cos(angle)
+    about_x, about_y = np.radians(np.append(tilt_degrees, 0.0)[:2])
+    sine, cosine = math.sin(about_x), math.cos(about_x)
     rotation = np.array([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
+    sine, cosine = math.sin(about_y), math.cos(about_y)
+    rotation = rotation @ [[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]]
     affine = np.eye(4)
     affine[:3, :3] = rotation * np.asarray(voxel_size, dtype=float)
     affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(shape) - 1) / 2.0)

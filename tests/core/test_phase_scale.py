@@ -73,6 +73,10 @@ def test_every_encoding_gives_the_same_radians(seed, rule, sign):
         (lambda p: p * (1 + 1e-4), 1e-3),
         (lambda p: p * 500.0, 1e-3),
         (lambda p: p / 855.0, 1e-3),
+        # one end as in milliradians, radians or degrees, but filled to both ends of less
+        (lambda p: p * 668.6 - 1117.0, 1e-3),
+        (lambda p: p * 0.6 + 1.93, 1e-3),
+        (lambda p: p * 30.0 + 261.0, 1e-3),
     ],
 )
 def test_variants_of_the_encodings(stored, error):

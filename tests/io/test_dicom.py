@@ -41,7 +41,7 @@ def write_scan(dicom, folder, kind):
     else:  # enhanced
         maker, _, files = kind.split("-")
         for number, part in ((5, "mag"), (6, "phase")):
-            dicom.write_enhanced(folder, maker, part, number=number, per_echo=files == "volume")
+            dicom.write_enhanced(folder, maker, [part], number=number, per_echo=files == "volume")
     return folder
 
 

@@ -133,6 +133,16 @@ def test_tilt_turns_the_affine_and_b0(many):
     np.testing.assert_allclose(middle[:3], 0, atol=1e-4)
 
 
+def test_a_double_tilt_turns_about_two_axes(tmp_path):
+    root = write_phantom_dataset(tmp_path, tilt_degrees=(15, 20), truth=False, **QUICK)
+    affine = nib.load(next(root.rglob("*echo-1*phase*.nii.gz"))).affine
+    b0 = b0_direction_from_affine(affine)
+    sine, cosine = np.sin(np.radians([15, 20])), np.cos(np.radians([15, 20]))
+    expected = [-cosine[0] * sine[1], sine[0], cosine[0] * cosine[1]]
+    np.testing.assert_allclose(b0, expected, atol=1e-6)
+    assert np.linalg.det(affine[:3, :3]) > 0
+
+
 def test_truth_explains_the_phase(dataset):
     """Echo differences of the phase images are the true field, wrapped."""
     truth = dataset / "derivatives" / "truth" / "sub-demo"
