@@ -194,6 +194,8 @@ def medi(
         if not np.isfinite(volume[mask]).all():
             raise ValueError(f"the {name} must be finite in the mask")
     radius = float(smv_radius_mm or 0.0)
+    if radius < 0:
+        raise ValueError("the SMV radius must be >= 0")
     voxel = np.asarray(voxel_size, dtype=float)
     grid = _Grid.around(mask, voxel, margin, radius)
 

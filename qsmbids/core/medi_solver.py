@@ -15,7 +15,7 @@ from qsmbids.core import medi_kernels as loops
 from qsmbids.core.fft import irfft, rfft
 from qsmbids.core.parallel import planes
 
-__all__ = ["Path", "Problem", "gauss_newton", "merit_factor"]
+__all__ = ["Path", "Problem", "System", "gauss_newton", "merit_factor"]
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ def gauss_newton(
     x = np.zeros_like(p.y)
     phase = np.zeros_like(p.y)  # D x
     with planes(x.shape[0], p.n_threads) as run:
-        system = _System(p, run)
+        system = System(p, run)
         for outer in range(1, max_outer + 1):
             system.linearise(x, weights)
             slope = system.data_slope(phase)
@@ -137,7 +137,7 @@ def _norm(volume: Volume) -> float:
     return float(np.sqrt(np.square(volume).sum(dtype=np.float64)))
 
 
-class _System:
+class System:
     """The linear operator of one Gauss-Newton step and its work arrays."""
 
     def __init__(self, problem: Problem, run: Run) -> None:
@@ -193,7 +193,7 @@ class _System:
 
 
 def _conjugate_gradients(
-    system: _System, slope: Volume, max_cg: int, tol: float
+    system: System, slope: Volume, max_cg: int, tol: float
 ) -> tuple[Volume, int, float]:
     """Solve A dx = -slope from zero; return dx, the steps and the relative residual."""
     run, scale = system.run, system.scale
