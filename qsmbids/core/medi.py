@@ -10,15 +10,16 @@ the data term are filtered, y by 1 - S and D as (1 - S) D, which takes away what
 background field.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.dipole import dipole_kernel
-from qsmbids.core.fft import bounding_box, fast_shape, irfft, pad_to, rfft, uncrop
+from qsmbids.core.fft import bounding_box, crop, fast_shape, irfft, pad_to, rfft, uncrop
 from qsmbids.core.medi_edges import edge_mask
 from qsmbids.core.medi_smv import smv_kernel
 from qsmbids.core.medi_solver import Problem, gauss_newton
@@ -28,9 +29,12 @@ __all__ = ["MediResult", "medi"]
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+T = TypeVar("T")
 
 #: A voxel stays in the mask if this part of the sphere around it lies in the mask.
 SPHERE_INSIDE = 0.999
+#: Margin [voxels] that keeps the periodic copies of unfiltered dipoles away.
+FAR = 24
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def medi(
     max_cg: int = 100,
     cg_tol: float = 0.01,
     preconditioned: bool = True,
-    margin: int | None = 8,
+    margin: int | str | None = "auto",
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> MediResult:
@@ -139,8 +143,10 @@ def medi(
     preconditioned : bool
         Scale by the diagonal of the operator. False takes the plain steps of the software of
         the consensus paper, twice as many for the same residual.
-    margin : int or None
-        Zeros around the bounding box of the mask [voxels]; None keeps the given grid.
+    margin : int, "auto" or None
+        Voxels around the bounding box of the result, no fewer than the SMV radius; "auto" is
+        just that radius, as the filtered dipole does not reach far, and 24 without the filter.
+        None keeps the given grid.
     n_threads : int
         Threads of the transforms and loops.
     progress : callable, optional
@@ -197,9 +203,17 @@ def medi(
     if radius < 0:
         raise ValueError("the SMV radius must be >= 0")
     voxel = np.asarray(voxel_size, dtype=float)
-    grid = _Grid.around(mask, voxel, margin, radius)
+    if margin == "auto":
+        margin = 0 if radius > 0 else FAR
+    if not (margin is None or isinstance(margin, int)):
+        raise ValueError(f"unknown margin {margin!r}")
 
-    support = grid.place(mask)
+    support = mask
+    if radius > 0:
+        support = _erode(mask, radius, voxel, periodic=margin is None, n_threads=n_threads)
+    grid = _Grid.around(support, mask, voxel, margin, radius)
+
+    support = grid.place(support)
     y = grid.place(local_field_hz) * np.float32(TWO_PI * echo_spacing)
     kernel = dipole_kernel(grid.shape, voxel, b0_direction)
     smv = None
@@ -207,9 +221,6 @@ def medi(
         sphere = smv_kernel(grid.shape, radius, voxel)
         kernel *= 1 - sphere
         smv = partial(_filter, sphere, n_threads)
-        support &= smv(support.astype(np.float32)) > SPHERE_INSIDE
-        if not support.any():
-            raise ValueError("the mask is too thin for the SMV sphere")
         y = np.where(support, y - smv(y), np.float32(0))
     noise = grid.place(weights)
     if noise.min() < 0 or not noise[support].any():
@@ -261,7 +272,7 @@ def medi(
 
 @dataclass(frozen=True)
 class _Grid:
-    """The mask's box with zeros around it, on which everything is done."""
+    """The support's box with a margin, on which everything is done."""
 
     mask: Mask
     box: tuple[slice, slice, slice]
@@ -270,16 +281,25 @@ class _Grid:
 
     @classmethod
     def around(
-        cls, mask: Mask, voxel: npt.NDArray[np.float64], margin: int | None, radius: float
+        cls,
+        support: Mask,
+        mask: Mask,
+        voxel: npt.NDArray[np.float64],
+        margin: int | None,
+        radius: float,
     ) -> "_Grid":
-        box = bounding_box(mask)
+        """Leave ``margin`` around the support, and what the sphere needs of the mask around it."""
+        x, y, z = mask.shape
         if margin is None:
-            x, y, z = mask.shape
             return cls(mask, (slice(0, x), slice(0, y), slice(0, z)), (0, 0, 0), (x, y, z))
-        # the sphere must not reach the periodic copy of the mask
-        x, y, z = (max(margin, int(np.ceil(radius / v / 2))) for v in voxel)
-        size = tuple(b.stop - b.start + 2 * m for b, m in zip(box, (x, y, z), strict=True))
-        return cls(mask, box, (x, y, z), fast_shape(size))
+        box, offset, shape = [], [], []
+        for inner, v, n in zip(bounding_box(support), voxel, mask.shape, strict=True):
+            reach = max(margin, int(np.ceil(radius / v)))
+            start = max(0, inner.start - reach)
+            box.append(slice(start, min(n, inner.stop + reach)))
+            offset.append(start - (inner.start - reach))
+            shape.append(inner.stop - inner.start + 2 * reach)
+        return cls(mask, _three(box), _three(offset), fast_shape(tuple(shape)))
 
     def place(self, volume: npt.NDArray) -> npt.NDArray:
         """Cut a volume out of the image, zero outside the mask; floats in single precision."""
@@ -291,9 +311,37 @@ class _Grid:
         return uncrop(volume, self.mask.shape, self.box, self.offset)
 
 
+def _erode(
+    mask: Mask,
+    radius: float,
+    voxel: npt.NDArray[np.float64],
+    *,
+    periodic: bool,
+    n_threads: int,
+) -> Mask:
+    """Return the voxels around which the sphere lies in the mask."""
+    box, margin = bounding_box(mask), (0, 0, 0)
+    if periodic:
+        box = _three([slice(0, n) for n in mask.shape])
+        inside = mask
+    else:  # the sphere must not reach the periodic copy of the mask
+        margin = _three([int(np.ceil(radius / v / 2)) for v in voxel])
+        inside = crop(mask, box, margin)
+    sphere = smv_kernel(_three(inside.shape), radius, voxel)
+    mean = _filter(sphere, n_threads, inside.astype(np.float32))
+    support = uncrop(inside & (mean > SPHERE_INSIDE), mask.shape, box, margin)
+    if not support.any():
+        raise ValueError("the mask is too thin for the SMV sphere")
+    return support
+
+
 def _filter(sphere: Volume, n_threads: int, volume: Volume) -> Volume:
     """Return the spherical mean value."""
     spectrum = rfft(volume, n_threads)
     spectrum *= sphere
-    shape = (volume.shape[0], volume.shape[1], volume.shape[2])
-    return irfft(spectrum, shape, n_threads, overwrite=True)  # type: ignore[return-value]
+    return irfft(spectrum, _three(volume.shape), n_threads, overwrite=True)  # type: ignore[return-value]
+
+
+def _three(values: Sequence[T]) -> tuple[T, T, T]:
+    x, y, z = values
+    return x, y, z

@@ -165,7 +165,7 @@ def test_equals_the_plain_equations(field, weights, magnitude, radius, csf):
     )  # fmt: skip
     np.testing.assert_array_equal(ours.mask, support)
     assert ours.edge_threshold == pytest.approx(threshold, rel=1e-5)
-    assert distance(ours.chi, expected) < 1e-3
+    assert distance(ours.chi, expected) < 2e-5
     assert (ours.n_outer, ours.n_cg, ours.converged) == (3, 60, False)
     if csf:
         assert ours.chi[inner].mean(dtype=float) == pytest.approx(0, abs=1e-7)
@@ -181,19 +181,30 @@ def test_preconditioner_finds_the_same_sooner(field, weights, magnitude):
         )
         for on in (True, False)
     )  # fmt: skip
-    assert error(ours.chi, slow.chi, ours.mask) < 0.02
+    assert error(ours.chi, slow.chi, ours.mask) < 0.005
     assert ours.n_cg < slow.n_cg
     assert max(ours.cg_residuals) <= 1e-3
+
+
+def test_crop_does_not_matter(field, weights, magnitude):
+    """The filtered dipole does not reach over the margin."""
+    options = {**SCAN, "smv_radius_mm": 3, "max_cg": 200, "cg_tol": 1e-3, "max_outer": 2}
+    auto, wide = (
+        medi(field, MASK, weights, magnitude, ISO, AXIAL, **{**options, "margin": margin})
+        for margin in ("auto", 16)
+    )
+    np.testing.assert_array_equal(auto.mask, wide.mask)
+    assert error(auto.chi, wide.chi, wide.mask) < 1e-3
 
 
 def test_known_susceptibility(chi, field, weights, magnitude):
     result = medi(field, MASK, weights, magnitude, ISO, AXIAL, **PLAIN)
     assert result.converged
     np.testing.assert_array_equal(result.mask, MASK)
-    assert error(result.chi, chi) < 0.3
+    assert error(result.chi, chi) < 0.03
     outside = result.chi[MASK & (chi == 0)].mean()
     for where, value in NUCLEI:
-        assert result.chi[where].mean() - outside == pytest.approx(value, rel=0.1)
+        assert result.chi[where].mean() - outside == pytest.approx(value, rel=0.02)
 
 
 def test_leftover_background_is_filtered(chi, field, weights, magnitude):
@@ -204,9 +215,9 @@ def test_leftover_background_is_filtered(chi, field, weights, magnitude):
     clean = medi(field, MASK, weights, magnitude, ISO, AXIAL, **options)
     spoilt = medi(field + leftover, MASK, weights, magnitude, ISO, AXIAL, **options)
     bare = medi(field + leftover, MASK, weights, magnitude, ISO, AXIAL, **PLAIN)
-    assert error(spoilt.chi, clean.chi, clean.mask) < 0.02
+    assert error(spoilt.chi, clean.chi, clean.mask) < 2e-3
     assert error(bare.chi, chi, clean.mask) > 0.5
-    assert error(clean.chi, chi, clean.mask) < 0.35
+    assert error(clean.chi, chi, clean.mask) < 0.01
 
 
 def test_mask_loses_the_radius(field, weights, magnitude):
@@ -232,7 +243,7 @@ def test_whole_turns_do_not_matter(field, weights, magnitude):
 
 
 def test_merit_disarms_a_bad_voxel(chi, field, weights, magnitude):
-    """Voxels whose phase is nonsense streak less with it."""
+    """Voxels whose phase is nonsense streak without it."""
     spoilt = field.copy()
     bad = np.random.default_rng(2).choice(np.flatnonzero(MASK), 40, replace=False)
     spoilt.flat[bad] += 80
@@ -240,7 +251,8 @@ def test_merit_disarms_a_bad_voxel(chi, field, weights, magnitude):
         medi(spoilt, MASK, weights, magnitude, ISO, AXIAL, **{**PLAIN, "merit": merit})
         for merit in (True, False)
     )
-    assert error(on.chi, chi) < 0.8 * error(off.chi, chi)
+    assert error(on.chi, chi) < 0.05
+    assert error(off.chi, chi) > 1
 
 
 def test_merit_factor():
@@ -277,7 +289,7 @@ def test_voxel_without_data(chi, field, weights, magnitude):
     result = medi(spoilt, MASK, w, magnitude, ISO, AXIAL, **PLAIN)
     same = medi(field, MASK, w, magnitude, ISO, AXIAL, **PLAIN)
     assert distance(result.chi, same.chi) < 1e-3
-    assert result.chi[hole].mean() == pytest.approx(0.1, abs=0.05)
+    assert result.chi[hole].mean() == pytest.approx(0.1, abs=0.01)
 
 
 def test_axes_may_be_permuted_and_flipped(field, weights, magnitude):
@@ -290,7 +302,7 @@ def test_axes_may_be_permuted_and_flipped(field, weights, magnitude):
         turn(field), turn(MASK), turn(weights), turn(magnitude), ISO, (-1, 0, 0), **options
     )
     np.testing.assert_array_equal(turned.mask[::-1].transpose(1, 2, 0), straight.mask)
-    assert error(turned.chi[::-1].transpose(1, 2, 0), straight.chi, straight.mask) < 0.05
+    assert error(turned.chi[::-1].transpose(1, 2, 0), straight.chi, straight.mask) < 1e-3
 
 
 def test_threads_do_not_change_the_result(field, weights, magnitude):
@@ -308,11 +320,11 @@ def test_only_relative_weights_and_magnitudes_count(field, weights, magnitude):
     options = {**SCAN, "smv_radius_mm": 3, "max_outer": 2, "max_cg": 10}
     once = medi(field, MASK, weights, magnitude, ISO, AXIAL, **options)
     more = medi(field, MASK, 1e3 * weights, 1e-2 * magnitude, ISO, AXIAL, **options)
-    assert distance(more.chi, once.chi) < 1e-3
+    assert distance(more.chi, once.chi) < 1e-5
     longer = medi(
         field, MASK, weights, magnitude, ISO, AXIAL, **{**options, "echo_spacing": 3 * DTE}
     )
-    assert distance(longer.chi, once.chi) > 0.05
+    assert distance(longer.chi, once.chi) > 0.03
 
 
 def test_operator_is_symmetric_and_positive(field, weights, magnitude, rng):
@@ -388,6 +400,7 @@ def test_reports_progress(field, weights, magnitude):
         ({"smv_radius_mm": 30.0}, "too thin"),
         ({"smv_radius_mm": -5.0}, "radius"),
         ({"csf_mask": ~MASK}, "cerebrospinal"),
+        ({"margin": "wide"}, "margin"),
     ],
 )
 def test_bad_arguments(change, message):
