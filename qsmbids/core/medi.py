@@ -142,7 +142,7 @@ def medi(
         Most conjugate gradient steps in one of them, and the relative residual to stop at.
     preconditioned : bool
         Scale by the diagonal of the operator. False takes the plain steps of the software of
-        the consensus paper, twice as many for the same residual.
+        the consensus paper, which needs more of them for the same residual.
     margin : int, "auto" or None
         Voxels around the bounding box of the result, no fewer than the SMV radius; "auto" is
         just that radius, as the filtered dipole does not reach far, and 24 without the filter.
@@ -173,7 +173,7 @@ def medi(
     Without SMV and MERIT, whole turns of the phase change nothing. The filter is linear and
     spreads them over its sphere.
 
-    About 15 volumes of the cropped grid. Single precision, norms in double.
+    About 17 volumes of the cropped grid. Single precision, norms in double.
 
     References
     ----------
