@@ -112,7 +112,8 @@ def medi(
     mask : (X, Y, Z) ndarray of bool
         Mask 4, where the local field is known.
     weights : (X, Y, Z) ndarray
-        Data weights >= 0, 1 / noise SD in any unit. A voxel of weight 0 has no data.
+        Data weights >= 0, 1 / noise SD in any unit. A voxel of weight 0 has no data, but the
+        SMV filter takes its field into the mean of its neighbours.
     magnitude : (X, Y, Z) ndarray
         Root sum of squares over the echoes, any unit.
     voxel_size : (3,) array_like

@@ -206,6 +206,8 @@ def _conjugate_gradients(
     while n < max_cg and square > tol**2 * first:
         run(loops.next_direction, direction, residual, scale, np.float32(keep))
         applied, curvature = system.apply(direction)
+        if not curvature > 0:  # nothing is left but rounding
+            break
         length = np.float32(scaled / curvature)
         before = scaled
         run(loops.step, dx, residual, direction, applied, scale, length, sums)
