@@ -9,11 +9,8 @@ with x the susceptibility, h a field that is (nearly) harmonic in the mask m, y 
 W the data weights (largest value 1) and r_d a regularisation weight that is small at edges.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +19,7 @@ from qsmbids.core import fansi_kernels as loops
 from qsmbids.core.dipole import dipole_kernel
 from qsmbids.core.fft import bounding_box, fast_shape, irfft, pad_to, rfft, uncrop
 from qsmbids.core.gradient import difference, laplacian_symbols
+from qsmbids.core.parallel import planes
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["FansiResult", "fansi", "mean_edge"]
@@ -246,22 +244,6 @@ class _Problem:
     linear_start: int
 
 
-@contextmanager
-def _planes(n_planes: int, n_threads: int) -> Iterator[Callable[..., None]]:
-    """Give a function that runs a loop over all planes, a slab for each thread."""
-    edges = np.linspace(0, n_planes, n_threads + 1).astype(int)
-    slabs = list(pairwise(edges.tolist()))
-    with ThreadPoolExecutor(n_threads) as pool:
-
-        def run(loop: Callable[..., None], *args: object) -> None:
-            jobs = [pool.submit(loop, start, stop, *args) for start, stop in slabs[1:]]
-            loop(*slabs[0], *args)
-            for job in jobs:
-                job.result()
-
-        yield run
-
-
 def _solve(
     p: _Problem,
     tol: float,
@@ -283,7 +265,7 @@ def _solve(
     source = np.empty_like(p.y)  # what is transformed next: the divergence, then that of h
     sums = np.empty((grid[0], 2))
 
-    with _planes(grid[0], max(1, n_threads)) as run:
+    with planes(grid[0], max(1, n_threads)) as run:
         for iteration in range(1, max_iter + 1):
             run(loops.negative_divergence, v, edges, *edge, source)
             spectrum, other = rfft(data, n_threads), rfft(source, n_threads)

@@ -1,11 +1,14 @@
 """Threads for numba loops, granted explicitly by the caller."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numba
+import numpy as np
 
-__all__ = ["numba_threads"]
+__all__ = ["numba_threads", "planes"]
 
 
 @contextmanager
@@ -17,3 +20,19 @@ def numba_threads(n_threads: int) -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(before)
+
+
+@contextmanager
+def planes(n_planes: int, n_threads: int) -> Iterator[Callable[..., None]]:
+    """Give a function that runs a loop over all planes, a slab for each thread."""
+    edges = np.linspace(0, n_planes, n_threads + 1).astype(int)
+    slabs = list(pairwise(edges.tolist()))
+    with ThreadPoolExecutor(n_threads) as pool:
+
+        def run(loop: Callable[..., None], *args: object) -> None:
+            jobs = [pool.submit(loop, start, stop, *args) for start, stop in slabs[1:]]
+            loop(*slabs[0], *args)
+            for job in jobs:
+                job.result()
+
+        yield run
