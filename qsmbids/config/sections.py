@@ -124,7 +124,11 @@ class TotalField:
 class BackgroundField:
     """Background field removal (Table S2.2)."""
 
-    method: str = _opt("vsharp", "Background removal (6.a).", choices=("vsharp",))
+    method: str = _opt(
+        "vsharp",
+        "Background removal (6.a). pdf keeps the cortex; lbv suits weak harmonic inversion.",
+        choices=("vsharp", "pdf", "lbv", "resharp", "ismv"),
+    )
     vsharp_variant: str = _opt(
         "deconvolution",
         "sepia reproduces the paper's software, which leaves out the deconvolution and so"
@@ -149,6 +153,25 @@ class BackgroundField:
         " bone in the mask and would spread.",
         minimum=1e-3,
     )
+    pdf_padding_mm: float = _opt(
+        20.0, "Room for sources around the mask [mm].", minimum=0.0, maximum=200.0
+    )
+    pdf_tissue: float = _opt(
+        0.0,
+        "Size of sources inside the mask relative to those outside; 0 is PDF, 0.03 keeps more of"
+        " the field of the outer tissue.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    pdf_tolerance: float = _opt(2e-3, "Relative residual.", minimum=1e-9, maximum=1.0)
+    pdf_maximum_iterations: int = _opt(30, "Upper limit.", minimum=1, maximum=10000)
+    lbv_peel: int = _opt(1, "Layers taken off the mask first [voxels].", minimum=0, maximum=20)
+    lbv_tolerance: float = _opt(1e-4, "Relative residual.", minimum=1e-9, maximum=1.0)
+    resharp_radius: float = _opt(4.0, "Sphere [voxels].", minimum=1.0, maximum=60.0)
+    resharp_alpha: float = _opt(1e-4, "Tikhonov weight of the local field.", minimum=1e-12)
+    resharp_tolerance: float = _opt(1e-4, "Relative residual.", minimum=1e-9, maximum=1.0)
+    ismv_radius: float = _opt(4.0, "Sphere [voxels].", minimum=1.0, maximum=60.0)
+    ismv_tolerance: float = _opt(1e-3, "Relative change.", minimum=1e-9, maximum=1.0)
     remove_residual_b1_field: bool = _opt(False, "Polynomial fit afterwards; the paper: no.")
     oblique: str = _opt(
         "tilt-kernel",
@@ -164,7 +187,11 @@ class BackgroundField:
 class DipoleInversion:
     """Dipole field inversion (Table S2.3)."""
 
-    method: str = _opt("fansi", "Inversion (7.b).", choices=("fansi",))
+    method: str = _opt(
+        "fansi",
+        "Inversion (7.b); tkd and l2 are for quick looks.",
+        choices=("fansi", "medi", "tkd", "l2"),
+    )
     tolerance_percent: float = _opt(
         0.1, "Stops when an iteration changes chi by less [%].", minimum=0.0, maximum=100.0
     )
@@ -192,6 +219,36 @@ class DipoleInversion:
     weak_harmonic: bool = _opt(True, "Also fit a weak harmonic rest of the background.")
     harmonic_constraint: float = _opt(150.0, "beta.", minimum=0.0)
     harmonic_consistency: float = _opt(3.0, "muh.", minimum=1e-12)
+    medi_lambda: float = _opt(2000.0, "Weight of the data (Table S2.4).", minimum=1e-12)
+    medi_data_weighting: str = _opt(
+        "snr", "Data term weighted by the inverse of the noise.", choices=("snr", "none")
+    )
+    medi_edge_percentage: float = _opt(
+        90.0,
+        "Differences of the magnitude that are taken for edges, in percent of the voxels.",
+        minimum=0.1,
+        maximum=299.0,
+    )
+    medi_smv_radius_mm: float = _opt(
+        5.0,
+        "Spherical mean value filter of the data, 0 for none; the paper says voxels, its software"
+        " takes mm. The map is smaller by as much.",
+        minimum=0.0,
+        maximum=50.0,
+    )
+    medi_merit: bool = _opt(True, "Error reduction through iterative tuning of the weights.")
+    medi_zero_reference: bool = _opt(
+        False, "Make the fluid of the ventricles homogeneous (MEDI+0)."
+    )
+    medi_fluid_lambda: float = _opt(100.0, "Weight of that.", minimum=0.0)
+    medi_maximum_steps: int = _opt(10, "Gauss-Newton steps.", minimum=1, maximum=1000)
+    medi_tolerance: float = _opt(
+        0.1, "Relative change at which they stop.", minimum=0.0, maximum=1.0
+    )
+    tkd_threshold: float = _opt(
+        0.2, "Smallest dipole kernel value that is inverted.", minimum=1e-3, maximum=0.66
+    )
+    l2_lambda: float = _opt(9e-2, "Weight of the gradient.", minimum=1e-12)
     holes: str = _opt(
         "fill",
         "Holes of Mask 2 inside Mask 4: fill leaves their data the weight that noise and residual"

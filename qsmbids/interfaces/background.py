@@ -4,8 +4,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qsmbids.core.background import BackgroundResult
+from qsmbids.core.ismv import ismv
+from qsmbids.core.lbv import lbv
 from qsmbids.core.masking import erode, mask_with_holes
+from qsmbids.core.pdf import pdf
 from qsmbids.core.polynomial import remove_polynomial
+from qsmbids.core.resharp import resharp
 from qsmbids.core.vsharp import vsharp, vsharp_radii
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
@@ -160,3 +165,126 @@ class RemoveBackgroundVsharp(BackgroundRemoval):
             said,
             "https://doi.org/10.1016/j.neuroimage.2010.11.088",
         )
+
+
+class _PdfInputs(BackgroundInputSpec):
+    padding_mm = traits.Float(20.0, usedefault=True)
+    tissue = traits.Float(0.0, usedefault=True)
+    tolerance = traits.Float(2e-3, usedefault=True)
+    maximum_iterations = traits.Int(30, usedefault=True)
+
+
+class RemoveBackgroundPdf(BackgroundRemoval):
+    """Projection onto dipole fields (6.a): ``core.pdf.pdf``; Mask 4 is Mask 3."""
+
+    input_spec = _PdfInputs
+
+    def _remove(self, total: Volume, mask: Any) -> Removed:
+        inputs = self.inputs
+        result = pdf(
+            total.array,
+            mask,
+            total.voxel_size,
+            inputs.b0_direction,
+            weights=read_volume(inputs.weights).array,
+            padding_mm=inputs.padding_mm,
+            tissue=inputs.tissue,
+            tol=inputs.tolerance,
+            max_iter=inputs.maximum_iterations,
+            n_threads=inputs.n_threads,
+        )
+        parameters = {
+            "PdfPaddingMm": inputs.padding_mm,
+            "PdfTissue": inputs.tissue,
+            "PdfTolerance": inputs.tolerance,
+            "PdfMaximumIterations": inputs.maximum_iterations,
+        }
+        return _solved(result, "PDF", parameters, "https://doi.org/10.1002/nbm.1670")
+
+
+class _LbvInputs(BackgroundInputSpec):
+    peel = traits.Int(1, usedefault=True)
+    tolerance = traits.Float(1e-4, usedefault=True)
+
+
+class RemoveBackgroundLbv(BackgroundRemoval):
+    """Laplacian boundary value (6.a): ``core.lbv.lbv``."""
+
+    input_spec = _LbvInputs
+
+    def _remove(self, total: Volume, mask: Any) -> Removed:
+        inputs = self.inputs
+        result = lbv(
+            total.array, mask, total.voxel_size, peel=inputs.peel, tol=inputs.tolerance
+        )
+        parameters = {"LbvPeel": inputs.peel, "LbvTolerance": inputs.tolerance}
+        return _solved(result, "LBV", parameters, "https://doi.org/10.1002/nbm.3064")
+
+
+class _ResharpInputs(BackgroundInputSpec):
+    radius = traits.Float(4.0, usedefault=True)
+    alpha = traits.Float(1e-4, usedefault=True)
+    tolerance = traits.Float(1e-4, usedefault=True)
+
+
+class RemoveBackgroundResharp(BackgroundRemoval):
+    """Regularised SHARP (6.a): ``core.resharp.resharp``."""
+
+    input_spec = _ResharpInputs
+
+    def _remove(self, total: Volume, mask: Any) -> Removed:
+        inputs = self.inputs
+        result = resharp(
+            total.array,
+            mask,
+            total.voxel_size,
+            radius=inputs.radius,
+            alpha=inputs.alpha,
+            tol=inputs.tolerance,
+            n_threads=inputs.n_threads,
+        )
+        parameters = {
+            "ResharpRadius": inputs.radius,
+            "ResharpAlpha": inputs.alpha,
+            "ResharpTolerance": inputs.tolerance,
+        }
+        return _solved(result, "RESHARP", parameters, "https://doi.org/10.1002/mrm.24765")
+
+
+class _IsmvInputs(BackgroundInputSpec):
+    radius = traits.Float(4.0, usedefault=True)
+    tolerance = traits.Float(1e-3, usedefault=True)
+
+
+class RemoveBackgroundIsmv(BackgroundRemoval):
+    """Iterated spherical mean values (6.a): ``core.ismv.ismv``."""
+
+    input_spec = _IsmvInputs
+
+    def _remove(self, total: Volume, mask: Any) -> Removed:
+        inputs = self.inputs
+        result = ismv(
+            total.array,
+            mask,
+            total.voxel_size,
+            radius=inputs.radius,
+            tol=inputs.tolerance,
+            n_threads=inputs.n_threads,
+        )
+        parameters = {"IsmvRadius": inputs.radius, "IsmvTolerance": inputs.tolerance}
+        return _solved(result, "iSMV", parameters, "https://doi.org/10.1002/mrm.24998")
+
+
+def _solved(
+    result: BackgroundResult, name: str, parameters: dict[str, Any], reference: str
+) -> Removed:
+    """Say how a solver ended."""
+    end = f"{result.n_iterations} iterations (relative residual {result.relative_residual:.2g})"
+    return Removed(
+        result.local_field,
+        result.mask,
+        name,
+        {**parameters, "Iterations": result.n_iterations, "Converged": result.converged},
+        f"{'converged' if result.converged else 'stopped'} after {end}",
+        reference,
+    )

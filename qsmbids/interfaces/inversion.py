@@ -1,10 +1,9 @@
-"""Dipole inversion (Tables S2.3 and S2.4) and the merge of two of them (5.c)."""
+"""What every dipole inversion shares, and the merge of two of them (5.c)."""
 
 from typing import Any
 
 import numpy as np
 
-from qsmbids.core.fansi import fansi
 from qsmbids.core.two_pass import merge_two_pass
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -68,84 +67,6 @@ class Inversion(Step):
     ) -> tuple[Any, Any, dict[str, Any]]:
         """Return chi [ppm], where it is known, and the record."""
         raise NotImplementedError
-
-
-class _InvertFansiInputs(InversionInputSpec):
-    echo_time = traits.Float(mandatory=True, desc="last echo [s]")
-    gradient_l1_penalty = traits.Float(5e-4, usedefault=True)
-    gradient_consistency = traits.Float(0.05, usedefault=True)
-    fidelity_consistency = traits.Float(1.0, usedefault=True)
-    tolerance_percent = traits.Float(0.1, usedefault=True)
-    maximum_iterations = traits.Int(400, usedefault=True)
-    solver = traits.Enum("nonlinear", "linear", usedefault=True)
-    linear_start = traits.Int(10, usedefault=True)
-    regularisation_weight = traits.Str("vector-absolute", usedefault=True)
-    weak_harmonic = traits.Bool(True, usedefault=True)
-    harmonic_constraint = traits.Float(150.0, usedefault=True)
-    harmonic_consistency = traits.Float(3.0, usedefault=True)
-
-
-class InvertFansi(Inversion):
-    """FANSI total variation with weak harmonics (7.a, 7.b): ``core.fansi.fansi``."""
-
-    input_spec = _InvertFansiInputs
-
-    def _invert(
-        self, field: Volume, weights: Any, support: Any
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        inputs = self.inputs
-        result = fansi(
-            field.array,
-            support,
-            weights,
-            field.voxel_size,
-            inputs.b0_direction,
-            centre_frequency_hz=inputs.centre_frequency,
-            echo_time=inputs.echo_time,
-            alpha1=inputs.gradient_l1_penalty,
-            mu1=inputs.gradient_consistency,
-            mu2=inputs.fidelity_consistency,
-            tol=inputs.tolerance_percent,
-            max_iter=inputs.maximum_iterations,
-            weak_harmonic=inputs.weak_harmonic,
-            beta=inputs.harmonic_constraint,
-            muh=inputs.harmonic_consistency,
-            nonlinear=inputs.solver == "nonlinear",
-            linear_start=inputs.linear_start,
-            regularisation_weight=inputs.regularisation_weight,
-            n_threads=inputs.n_threads,
-        )
-        parameters = {
-            "GradientL1Penalty": inputs.gradient_l1_penalty,
-            "GradientConsistency": inputs.gradient_consistency,
-            "FidelityConsistency": inputs.fidelity_consistency,
-            "TolerancePercent": inputs.tolerance_percent,
-            "MaximumIterations": inputs.maximum_iterations,
-            "Solver": inputs.solver,
-            "Constraint": "tv",
-            "LinearStart": inputs.linear_start,
-            "RegularisationWeight": inputs.regularisation_weight,
-            "WeakHarmonic": inputs.weak_harmonic,
-            "HarmonicConstraint": inputs.harmonic_constraint,
-            "HarmonicConsistency": inputs.harmonic_consistency,
-            "EchoTime": inputs.echo_time,
-            "Holes": inputs.holes,
-        }
-        end = f"after {result.n_iter} iterations (last update {result.update_percent:.3f} %)"
-        said = record(
-            f"FANSI {'converged' if result.converged else 'stopped'} {end}",
-            warnings=["" if result.converged else f"FANSI did not converge, it stopped {end}"],
-            EstimationAlgorithm="FANSI",
-            EstimationReference="https://doi.org/10.1002/mrm.27483",
-            DipoleInversion={
-                "Name": "FANSI",
-                "Parameters": parameters,
-                "Iterations": result.n_iter,
-                "LastUpdatePercent": float(result.update_percent),
-                "Converged": bool(result.converged),
-            },
-        )
-        return result.chi, support, said
 
 
 class _MergeTwoPassInputs(BaseInterfaceInputSpec):

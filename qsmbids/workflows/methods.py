@@ -3,31 +3,101 @@
 from typing import Any
 
 from qsmbids.config import Settings
-from qsmbids.interfaces.background import RemoveBackgroundVsharp
-from qsmbids.interfaces.inversion import InvertFansi
+from qsmbids.interfaces.background import (
+    RemoveBackgroundIsmv,
+    RemoveBackgroundLbv,
+    RemoveBackgroundPdf,
+    RemoveBackgroundResharp,
+    RemoveBackgroundVsharp,
+)
+from qsmbids.interfaces.fansi import InvertFansi
+from qsmbids.interfaces.medi import InvertMedi
+from qsmbids.interfaces.quick_inversion import InvertL2, InvertTkd
 from qsmbids.io.metadata import Acquisition
 
 __all__ = ["background_removal", "dipole_inversion"]
 
+#: Method: interface, and its inputs with the settings they take.
+BACKGROUND: dict[str, tuple[Any, dict[str, str]]] = {
+    "vsharp": (
+        RemoveBackgroundVsharp,
+        {
+            "variant": "vsharp_variant",
+            "maximum_radius": "maximum_radius",
+            "minimum_radius": "minimum_radius",
+            "truncation": "truncation",
+            "refinements": "refinements",
+            "rim_outlier": "rim_outlier",
+        },
+    ),
+    "pdf": (
+        RemoveBackgroundPdf,
+        {
+            "padding_mm": "pdf_padding_mm",
+            "tissue": "pdf_tissue",
+            "tolerance": "pdf_tolerance",
+            "maximum_iterations": "pdf_maximum_iterations",
+        },
+    ),
+    "lbv": (RemoveBackgroundLbv, {"peel": "lbv_peel", "tolerance": "lbv_tolerance"}),
+    "resharp": (
+        RemoveBackgroundResharp,
+        {
+            "radius": "resharp_radius",
+            "alpha": "resharp_alpha",
+            "tolerance": "resharp_tolerance",
+        },
+    ),
+    "ismv": (RemoveBackgroundIsmv, {"radius": "ismv_radius", "tolerance": "ismv_tolerance"}),
+}
+INVERSION: dict[str, tuple[Any, dict[str, str]]] = {
+    "fansi": (
+        InvertFansi,
+        {
+            "regularisation": "regularisation",
+            "gradient_l1_penalty": "gradient_l1_penalty",
+            "gradient_consistency": "gradient_consistency",
+            "fidelity_consistency": "fidelity_consistency",
+            "tolerance_percent": "tolerance_percent",
+            "maximum_iterations": "maximum_iterations",
+            "solver": "solver",
+            "linear_start": "linear_start",
+            "regularisation_weight": "regularisation_weight",
+            "weak_harmonic": "weak_harmonic",
+            "harmonic_constraint": "harmonic_constraint",
+            "harmonic_consistency": "harmonic_consistency",
+        },
+    ),
+    "medi": (
+        InvertMedi,
+        {
+            "lambda_": "medi_lambda",
+            "data_weighting": "medi_data_weighting",
+            "edge_percentage": "medi_edge_percentage",
+            "smv_radius_mm": "medi_smv_radius_mm",
+            "merit": "medi_merit",
+            "zero_reference": "medi_zero_reference",
+            "fluid_lambda": "medi_fluid_lambda",
+            "maximum_steps": "medi_maximum_steps",
+            "tolerance": "medi_tolerance",
+        },
+    ),
+    "tkd": (InvertTkd, {"threshold": "tkd_threshold"}),
+    "l2": (InvertL2, {"lambda_": "l2_lambda"}),
+}
+
 
 def background_removal(settings: Settings, b0_direction: list[float], n_threads: int) -> Any:
     """Return the interface of the background removal that the settings name."""
-    bfr = settings.background_field
-    common = {
-        "b0_direction": b0_direction,
-        "remove_residual_b1_field": bfr.remove_residual_b1_field,
-        "erode_before": bfr.erode_before,
-        "erode_after": bfr.erode_after,
-        "n_threads": n_threads,
-    }
-    return RemoveBackgroundVsharp(
-        variant=bfr.vsharp_variant,
-        maximum_radius=bfr.maximum_radius,
-        minimum_radius=bfr.minimum_radius,
-        truncation=bfr.truncation,
-        refinements=bfr.refinements,
-        rim_outlier=bfr.rim_outlier,
-        **common,
+    chosen = settings.background_field
+    interface, inputs = BACKGROUND[chosen.method]
+    return interface(
+        b0_direction=b0_direction,
+        remove_residual_b1_field=chosen.remove_residual_b1_field,
+        erode_before=chosen.erode_before,
+        erode_after=chosen.erode_after,
+        n_threads=n_threads,
+        **{name: getattr(chosen, setting) for name, setting in inputs.items()},
     )
 
 
@@ -39,25 +109,16 @@ def dipole_inversion(
     n_threads: int,
 ) -> Any:
     """Return the interface of the inversion that the settings name."""
-    inv = settings.dipole_inversion
-    common = {
-        "b0_direction": b0_direction,
-        "centre_frequency": float(acquisition.centre_frequency_hz),
-        "holes": holes,
-        "n_threads": n_threads,
-    }
-    return InvertFansi(
-        echo_time=float(acquisition.echo_times[-1]),
-        gradient_l1_penalty=inv.gradient_l1_penalty,
-        gradient_consistency=inv.gradient_consistency,
-        fidelity_consistency=inv.fidelity_consistency,
-        tolerance_percent=inv.tolerance_percent,
-        maximum_iterations=inv.maximum_iterations,
-        solver=inv.solver,
-        linear_start=inv.linear_start,
-        regularisation_weight=inv.regularisation_weight,
-        weak_harmonic=inv.weak_harmonic,
-        harmonic_constraint=inv.harmonic_constraint,
-        harmonic_consistency=inv.harmonic_consistency,
-        **common,
+    chosen = settings.dipole_inversion
+    interface, inputs = INVERSION[chosen.method]
+    times = [float(t) for t in acquisition.echo_times]
+    spacing = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0]
+    needed = {"fansi": {"echo_time": times[-1]}, "medi": {"echo_spacing": spacing}}
+    return interface(
+        b0_direction=b0_direction,
+        centre_frequency=float(acquisition.centre_frequency_hz),
+        holes=holes,
+        n_threads=n_threads,
+        **needed.get(chosen.method, {}),
+        **{name: getattr(chosen, setting) for name, setting in inputs.items()},
     )
