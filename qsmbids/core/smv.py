@@ -18,6 +18,7 @@ __all__ = [
     "distance_to_border",
     "multiply_even",
     "remove_plane",
+    "sphere_support",
     "sphere_transform",
     "sphere_unit",
 ]
@@ -76,6 +77,39 @@ def distance_to_border(mask: Mask, unit: npt.NDArray[np.float64]) -> npt.NDArray
     box = tuple(slice(b.start - 1, b.stop + 1) for b in bounding_box(mask))
     distance[box] = ndi.distance_transform_edt(mask[box], sampling=unit)
     return distance
+
+
+def sphere_support(mask: Mask, voxel_size: npt.ArrayLike, radius: float) -> tuple[Mask, Volume]:
+    """Return where a sphere fits into a mask, and the transform of the sphere.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) ndarray of bool
+        Must not touch the border of the array.
+    voxel_size : (3,) array_like
+        [mm], along the array axes.
+    radius : float
+        In voxels, or in mm for clearly anisotropic voxels (:func:`sphere_unit`).
+
+    Returns
+    -------
+    support : (X, Y, Z) ndarray of bool
+        Centres of the spheres inside the mask.
+    kernel : ndarray of float32
+        :func:`sphere_transform`.
+
+    Raises
+    ------
+    ValueError
+        The voxel size is wrong, the radius is less than a voxel, or the sphere fits nowhere.
+    """
+    unit = sphere_unit(voxel_size)
+    if not unit.max() <= radius < np.inf:
+        raise ValueError(f"the radius {radius} must be at least the longest side, {unit.max():g}")
+    support = distance_to_border(mask, unit) > radius * (1.0 + TIE)
+    if not support.any():
+        raise ValueError(f"the mask is too thin for a sphere of radius {radius:g}")
+    return support, sphere_transform(mask.shape, radius, unit)
 
 
 def sphere_transform(
