@@ -5,12 +5,15 @@ import numpy.typing as npt
 
 from qsmbids.core.background import BackgroundResult, CroppedField
 from qsmbids.core.cg import conjugate_gradients
-from qsmbids.core.smv import SphericalMean, sphere_support
+from qsmbids.core.smv import EvenFilter, sphere_support
 
 __all__ = ["ismv"]
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+
+#: Keeps the deconvolution finite where the sphere does not filter; any small value will do.
+FLOOR = np.float32(0.03)
 
 
 def ismv(
@@ -20,7 +23,7 @@ def ismv(
     *,
     radius: float = 4.0,
     tol: float = 1e-3,
-    max_iter: int = 200,
+    max_iter: int = 50,
     n_threads: int = 1,
 ) -> BackgroundResult:
     r"""Return local and background field by iterated spherical mean values.
@@ -35,7 +38,7 @@ def ismv(
         [mm], along the array axes.
     radius : float
         Of the sphere, in voxels, or in mm for clearly anisotropic voxels, at least the longest
-        side then. A large one costs mask, a small one needs more iterations.
+        side then. A large one costs mask, a small one is nearer to LBV.
     tol : float
         Stop when the background differs from its spherical means by this little, relative to
         the total field's difference.
@@ -62,8 +65,9 @@ def ismv(
 
     .. math:: M (1 - S) M l = M (1 - S) f, \qquad b = f - l ,
 
-    symmetric and positive definite, which conjugate gradients reach in the square root of the
-    number of steps. Two transforms for each; about eight volumes of the bounding box.
+    symmetric and positive definite, for which conjugate gradients with the deconvolution
+    :math:`(1 - S)^{-1}` as preconditioner take about five steps in place of hundreds. Four
+    transforms for each; about ten volumes of the bounding box.
 
     References
     ----------
@@ -82,11 +86,18 @@ def ismv(
     """
     cropped = CroppedField.of(field_hz, mask, (1, 1, 1))
     support, kernel = sphere_support(cropped.mask, voxel_size, radius)
-    mean = SphericalMean(cropped.shape, kernel, n_threads)
+    mean = EvenFilter(cropped.shape, kernel, n_threads)
+    deconvolution = EvenFilter(cropped.shape, 1.0 / (1.0 - kernel + FLOOR), n_threads)
 
     def difference(volume: Volume) -> Volume:
         """Return M (1 - S) volume; spheres around the support do not leave the mask."""
         return (volume - mean(volume)) * support
 
-    found = conjugate_gradients(difference, difference(cropped.field), tol=tol, max_iter=max_iter)
+    found = conjugate_gradients(
+        difference,
+        difference(cropped.field),
+        precondition=lambda residual: deconvolution(residual) * support,
+        tol=tol,
+        max_iter=max_iter,
+    )
     return cropped.result(found.x, support, found)

@@ -5,12 +5,15 @@ import numpy.typing as npt
 
 from qsmbids.core.background import BackgroundResult, CroppedField
 from qsmbids.core.cg import conjugate_gradients
-from qsmbids.core.smv import SphericalMean, sphere_support
+from qsmbids.core.smv import EvenFilter, sphere_support
 
 __all__ = ["resharp"]
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+
+#: Keeps the deconvolution finite without regularisation.
+FLOOR = 1e-6
 
 
 def resharp(
@@ -19,9 +22,9 @@ def resharp(
     voxel_size: npt.ArrayLike,
     *,
     radius: float = 4.0,
-    alpha: float = 1e-3,
-    tol: float = 1e-3,
-    max_iter: int = 100,
+    alpha: float = 1e-4,
+    tol: float = 1e-4,
+    max_iter: int = 50,
     n_threads: int = 1,
 ) -> BackgroundResult:
     r"""Return local and background field by regularised SHARP.
@@ -38,10 +41,11 @@ def resharp(
         Of the sphere, in voxels, or in mm for clearly anisotropic voxels, at least the longest
         side then. A large one costs mask, a small one sees less of the slow local field.
     alpha : float
-        Weight of the size of the local field.
+        Weight of the size of the local field. Large values shrink the slow part of it.
     tol : float
         Stop when the residual of the normal equations is this small relative to their right-hand
-        side.
+        side. The slow part of the local field comes first, and is fitted away again for
+        much smaller values.
     max_iter : int
         Most iterations.
     n_threads : int
@@ -64,8 +68,10 @@ def resharp(
 
     .. math:: l = \arg\min_l \| M (1 - S) (f - l) \|^2 + \alpha \| l \|^2
 
-    by conjugate gradients on :math:`(C^* C + \alpha) l = C^* C f`, :math:`C = M (1 - S)`. Four
-    transforms for each iteration; about ten volumes of the bounding box.
+    by conjugate gradients on :math:`(C^* C + \alpha) l = C^* C f`, :math:`C = M (1 - S)`, with
+    the deconvolution :math:`((1 - S)^2 + \alpha)^{-1}` as preconditioner, which is the answer but
+    for the rim: five iterations in place of fifty. Six transforms for each; about twelve volumes
+    of the bounding box.
 
     References
     ----------
@@ -86,7 +92,9 @@ def resharp(
         raise ValueError(f"the regularisation weight {alpha} must be finite and >= 0")
     cropped = CroppedField.of(field_hz, mask, (1, 1, 1))
     support, kernel = sphere_support(cropped.mask, voxel_size, radius)
-    mean = SphericalMean(cropped.shape, kernel, n_threads)
+    mean = EvenFilter(cropped.shape, kernel, n_threads)
+    inverse = (1.0 / ((1.0 - kernel) ** 2 + max(alpha, FLOOR))).astype(np.float32)
+    deconvolution = EvenFilter(cropped.shape, inverse, n_threads)
 
     def squared(volume: Volume) -> Volume:
         """Return C* C volume; spheres around the support do not leave the mask."""
@@ -96,5 +104,14 @@ def resharp(
     def normal(local: Volume) -> Volume:
         return squared(local) + np.float32(alpha) * local
 
-    found = conjugate_gradients(normal, squared(cropped.field), tol=tol, max_iter=max_iter)
+    def precondition(residual: Volume) -> Volume:
+        return deconvolution(residual) * cropped.mask
+
+    found = conjugate_gradients(
+        normal,
+        squared(cropped.field),
+        precondition=precondition,
+        tol=tol,
+        max_iter=max_iter,
+    )
     return cropped.result(found.x, support, found)

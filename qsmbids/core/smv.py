@@ -14,7 +14,7 @@ from qsmbids.core.fft import bounding_box, irfft, rfft
 
 __all__ = [
     "TIE",
-    "SphericalMean",
+    "EvenFilter",
     "distance_to_border",
     "multiply_even",
     "remove_plane",
@@ -151,15 +151,18 @@ def multiply_even(
 
 
 @dataclass(frozen=True)
-class SphericalMean:
-    """The symmetric operator S: the mean over a sphere around every voxel of a periodic grid."""
+class EvenFilter:
+    """Convolution of volumes on a periodic grid with a kernel that is even along every axis.
+
+    The spherical mean S, if ``kernel`` is :func:`sphere_transform`.
+    """
 
     shape: tuple[int, int, int]
-    kernel: Volume  # of :func:`sphere_transform`
+    kernel: Volume  # transform at frequencies >= 0
     n_threads: int
 
     def __call__(self, volume: Volume) -> Volume:
-        """Return S volume."""
+        """Return the filtered volume; two transforms."""
         spectrum = rfft(volume, self.n_threads)
         multiply_even(spectrum, self.kernel, out=spectrum)
         return irfft(spectrum, self.shape, self.n_threads, overwrite=True)

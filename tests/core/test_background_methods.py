@@ -29,7 +29,7 @@ METHODS = {"pdf": pdf, "tissue": tissue_pdf, "lbv": lbv, "resharp": resharp, "is
 def remove(name, field, mask=MASK, voxel=ISO, b0=B0, **options):
     """Call any method the same way, with a small sphere and little padding."""
     if name in ("pdf", "tissue"):
-        return METHODS[name](field, mask, voxel, b0, **{"padding_mm": 10, **options})
+        return METHODS[name](field, mask, voxel, b0, **{"padding_mm": 6, **options})
     if name in ("resharp", "ismv"):
         options = {"radius": 3, **options}
     return METHODS[name](field, mask, voxel, **options)

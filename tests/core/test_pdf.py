@@ -132,7 +132,7 @@ def test_coarse_start_saves_iterations_and_keeps_the_result():
     assert warm.n_iterations < 0.8 * cold.n_iterations
     inner = ndi.binary_erosion(MASK, iterations=2)
     difference = (warm.local_field - cold.local_field)[inner]
-    assert rms(difference) < 0.1 * rms(cold.local_field[inner])
+    assert rms(difference) < 0.15 * rms(cold.local_field[inner])
 
 
 def test_weights_have_no_unit_and_a_cap(rng):
