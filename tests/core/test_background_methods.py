@@ -61,7 +61,7 @@ HARMONIC = {
     "2z2-x2-y2": 2 * Z**2 - X**2 - Y**2,
 }
 #: Largest part of the background that may stay. PDF has to find its sources first.
-LEFT = {"pdf": 5e-3, "tissue": 5e-3, "lbv": 1e-3, "resharp": 1e-3, "ismv": 1e-3}
+LEFT = {"pdf": 1e-2, "tissue": 1e-2, "lbv": 1e-3, "resharp": 1e-3, "ismv": 1e-3}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -119,7 +119,7 @@ def test_linear(name, local_source, rng):
     other = np.roll(local_source, 3, axis=1) + 100 * HARMONIC["xy"].astype(np.float32)
     ill_posed = name in ("pdf", "tissue")
     options = {"tol": 5e-4, "padding_mm": 4} if ill_posed else {"tol": 1e-3}
-    tight = partial(remove, name, max_iter=200, **options)
+    tight = partial(remove, name, max_iter=60, **options)
     both = tight(2 * local_source - other).local_field
     apart = 2 * tight(local_source).local_field - tight(other).local_field
     assert rms(both - apart) < (0.1 if ill_posed else 0.01) * rms(apart)
@@ -132,7 +132,7 @@ def test_linear(name, local_source, rng):
 def test_axes_may_be_permuted_and_flipped(name, local_source):
     field = local_source + 100 * HARMONIC["xy"].astype(np.float32)
     options = {"tol": 3e-4, "padding_mm": 4} if name in ("pdf", "tissue") else {}
-    tight = partial(remove, name, max_iter=200, **options)
+    tight = partial(remove, name, max_iter=60, **options)
     straight = tight(field, b0=(0, 0.6, 0.8))
     turned = tight(
         field.transpose(2, 0, 1)[::-1], MASK.transpose(2, 0, 1)[::-1], b0=(-0.8, 0, 0.6)
@@ -158,7 +158,7 @@ def test_anisotropic_voxels_keep_the_background_out(name):
         background += 100 * (x**2 - 0.5 * y**2 - 0.5 * z**2)
     background = background.astype(np.float32)
     found = remove(name, background, voxel=voxel, tol=1e-4)
-    assert rms(found.local_field[found.mask]) < 5 * LEFT[name] * rms(background[found.mask])
+    assert rms(found.local_field[found.mask]) < 2 * LEFT[name] * rms(background[found.mask])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -231,7 +231,7 @@ def test_parts_of_the_mask_do_not_mix(name):
     chi = np.zeros(mask.shape, np.float32)
     chi[12:15, 11:14, 11:14] = 0.3
     field = 127 * dipole_field(chi, ISO, B0)
-    found = remove(name, field, mask, tol=1e-4, max_iter=300)
+    found = remove(name, field, mask, tol=1e-4, max_iter=60)
     there, here = found.local_field[:30], found.local_field[30:]
     assert abs(there).max() > 1
-    assert rms(here[found.mask[30:]]) < 0.02 * rms(there[found.mask[:30]])
+    assert rms(here[found.mask[30:]]) < 0.04 * rms(there[found.mask[:30]])
