@@ -12,17 +12,20 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.fft import bounding_box, crop, irfft, rfft, uncrop
+from qsmbids.core.smv import (
+    TIE,
+    distance_to_border,
+    multiply_even,
+    remove_plane,
+    sphere_transform,
+    sphere_unit,
+)
 
-__all__ = ["remove_plane", "vsharp", "vsharp_radii"]
+__all__ = ["vsharp", "vsharp_radii"]
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Operator = Callable[[Volume], Volume]
-
-#: Voxels are taken to be isotropic up to this ratio of the largest to the smallest side.
-ISOTROPY = 1.2
-#: Keeps a sphere and the distance map on the same side of a tie.
-TIE = 1e-6
 
 
 def vsharp(
@@ -116,14 +119,13 @@ def vsharp(
     (True, True)
     """
     mask = np.asarray(mask, dtype=bool)
-    voxel = np.asarray(voxel_size, dtype=float)
     if field.ndim != 3 or field.shape != mask.shape:
         raise ValueError(f"field {field.shape} and mask {mask.shape} must be the same volume")
     if variant not in ("deconvolution", "sepia"):
         raise ValueError(f"unknown V-SHARP variant {variant!r}")
     if not 0.0 < truncation < 1.0 or refinements < 0 or not rim_outlier > 0:
         raise ValueError("truncation must be in (0, 1), refinements >= 0 and rim_outlier > 0")
-    radii, unit = vsharp_radii(voxel, max_radius, min_radius)
+    radii, unit = vsharp_radii(voxel_size, max_radius, min_radius)
 
     box = bounding_box(mask)
     if not np.isfinite(field[box][mask[box]]).all():
@@ -155,33 +157,12 @@ def vsharp_radii(
     ValueError
         The voxel size is not positive or the radii are not ordered.
     """
-    voxel = np.asarray(voxel_size, dtype=float)
-    if voxel.shape != (3,) or not (np.isfinite(voxel).all() and (voxel > 0).all()):
-        raise ValueError(f"the voxel size {voxel.tolist()} must be three positive numbers")
+    unit = sphere_unit(voxel_size)
     if not 1 <= min_radius <= max_radius:
         raise ValueError(f"radii {max_radius} to {min_radius} must be in descending order, >= 1")
-    if voxel.max() <= ISOTROPY * voxel.min():
-        return [float(r) for r in range(max_radius, min_radius - 1, -1)], np.ones(3)
-    smallest = max(float(min_radius), voxel.max())
+    smallest = max(float(min_radius), unit.max())
     radii = [float(r) for r in range(max_radius, 0, -1) if r >= smallest]
-    return radii or [smallest], voxel
-
-
-def remove_plane(field: Volume, mask: Mask) -> Volume:
-    """Subtract the least-squares constant and gradient in a mask; zero outside.
-
-    Both are harmonic, so nothing of the local field is lost that a background filter would keep,
-    and what is left fits single precision better.
-    """
-    where = np.nonzero(mask)
-    values = field[where].astype(np.float64)
-    axes = np.stack([index.astype(np.float64) for index in where])
-    axes -= axes.mean(axis=1, keepdims=True)
-    values -= values.mean()
-    slope = np.linalg.lstsq(axes @ axes.T, axes @ values, rcond=None)[0]
-    out = np.zeros_like(field)
-    out[where] = values - slope @ axes
-    return out
+    return radii or [smallest], unit
 
 
 @dataclass(frozen=True)
@@ -198,7 +179,7 @@ class _Spheres:
         spectrum = rfft(field, self.n_threads)
         out = np.zeros_like(field)
         for shell, kernel in zip(self.shells, self.kernels, strict=True):
-            mean = irfft(_multiply(spectrum, kernel), _shape(field), self.n_threads, True)
+            mean = irfft(multiply_even(spectrum, kernel), _shape(field), self.n_threads, True)
             out.flat[shell] = field.flat[shell] - mean.flat[shell]
         return out
 
@@ -210,10 +191,7 @@ def _spheres(
     if cube:
         distance = ndi.distance_transform_cdt(mask, metric="chessboard")
     else:
-        distance = np.zeros(mask.shape, dtype=np.float32)
-        # the margin of the mask holds no distances, and one voxel of it is enough
-        box = tuple(slice(b.start - 1, b.stop + 1) for b in bounding_box(mask))
-        distance[box] = ndi.distance_transform_edt(mask[box], sampling=unit)
+        distance = distance_to_border(mask, unit)
     shells, kernels = [], []
     upper = np.inf
     for radius in radii:
@@ -221,48 +199,13 @@ def _spheres(
         shell = np.flatnonzero((distance > limit) & (distance <= upper))
         if shell.size:
             shells.append(shell)
-            kernels.append(_sphere_transform(mask.shape, radius, unit))
+            kernels.append(sphere_transform(mask.shape, radius, unit))
         upper = limit
     support = distance > radii[-1] * (1.0 + TIE)
     if not support.any():
         raise ValueError("the mask is too thin for the smallest sphere")
     rim = support & (distance <= radii[0] * (1.0 + TIE))
     return _Spheres(shells, kernels, rim, support, n_threads)
-
-
-def _sphere_transform(
-    shape: tuple[int, ...], radius: float, unit: npt.NDArray[np.float64]
-) -> Volume:
-    """Transform a digital sphere of unit sum, as a cosine sum over one octant.
-
-    Only the non-negative frequencies are kept, the sphere being even along every axis.
-    """
-    reach = [int(radius / u * (1.0 + TIE)) for u in unit]
-    axes = [np.arange(r + 1) * u for r, u in zip(reach, unit, strict=True)]
-    gx, gy, gz = np.meshgrid(*axes, indexing="ij", sparse=True)
-    ball = (gx**2 + gy**2 + gz**2 <= (radius * (1.0 + TIE)) ** 2).astype(np.float64)
-    for axis, n in enumerate(shape):
-        offset = np.arange(reach[axis] + 1)
-        wave = np.cos(2.0 * np.pi / n * np.outer(np.arange(n // 2 + 1), offset))
-        wave[:, 1:] *= 2.0  # the mirrored half
-        ball = np.moveaxis(np.tensordot(wave, ball, axes=(1, axis)), 0, axis)
-    return (ball / ball[0, 0, 0]).astype(np.float32)
-
-
-def _multiply(
-    spectrum: npt.NDArray[np.complexfloating], kernel: Volume
-) -> npt.NDArray[np.complexfloating]:
-    """Multiply a half spectrum by a kernel that is even and known at frequencies >= 0."""
-    out = np.empty_like(spectrum)
-    halves = []
-    for n in spectrum.shape[:2]:
-        positive = (slice(0, n // 2 + 1), slice(0, n // 2 + 1))
-        negative = (slice(n // 2 + 1, n), slice((n - 1) // 2, 0, -1))
-        halves.append((positive, negative))
-    for x, kx in halves[0]:
-        for y, ky in halves[1]:
-            np.multiply(spectrum[x, y], kernel[kx, ky], out=out[x, y])
-    return out
 
 
 def _deconvolution(spheres: _Spheres, truncation: float) -> Operator:
@@ -272,7 +215,7 @@ def _deconvolution(spheres: _Spheres, truncation: float) -> Operator:
     inverse = np.where(kept, 1.0 / np.where(kept, response, 1.0), 0.0).astype(np.float32)
 
     def apply(volume: Volume) -> Volume:
-        spectrum = _multiply(rfft(volume, spheres.n_threads), inverse)
+        spectrum = multiply_even(rfft(volume, spheres.n_threads), inverse)
         out = irfft(spectrum, _shape(volume), spheres.n_threads, overwrite=True)
         return np.where(spheres.support, out, np.float32(0.0))
 

@@ -6,7 +6,8 @@ import pytest
 import scipy.ndimage as ndi
 
 from qsmbids.core.dipole import dipole_field
-from qsmbids.core.vsharp import remove_plane, vsharp, vsharp_radii
+from qsmbids.core.smv import remove_plane
+from qsmbids.core.vsharp import vsharp, vsharp_radii
 
 SHAPE = (48, 52, 44)
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
