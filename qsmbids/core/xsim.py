@@ -13,8 +13,9 @@ Mask = npt.NDArray[np.bool_]
 
 #: Constants of the index: C1 = (K1 L)^2, C2 = (K2 L)^2 with L = 1 ppm.
 K1, K2, DYNAMIC_RANGE = 0.01, 0.001, 1.0
-#: Standard deviation of the Gaussian window [voxels], cut off at 11 voxels.
-SIGMA, RADIUS = 1.5, 5
+#: Standard deviation of the Gaussian window and where it is cut off [voxels]: three to a side, as
+#: in the authors' software.
+SIGMA, RADIUS = 1.5, 1
 
 
 def xsim(chi: FloatArray, truth: FloatArray, mask: Mask) -> float:
