@@ -22,7 +22,7 @@ from qsmbids.core.gradient import difference, laplacian_symbols
 from qsmbids.core.parallel import planes
 from qsmbids.units import TWO_PI, radians_per_ppm
 
-__all__ = ["FansiResult", "fansi", "mean_edge"]
+__all__ = ["FansiResult", "FansiState", "fansi", "mean_edge"]
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -31,6 +31,22 @@ Mask = npt.NDArray[np.bool_]
 #: quadratically: three reach 1e-5 rad for misfits up to 2.8 rad, 1e-11 up to 2 rad.
 NEWTON_STEPS = 3
 EDGE_SIGN = {"vector-absolute": -1.0, "vector-signed": 1.0, "none": 0.0}
+
+
+@dataclass(frozen=True)
+class FansiState:
+    """The variables of the iterations [rad], on the padded grid; seven volumes.
+
+    Their duals are scaled by the consistency weights. With a constant ratio of ``mu1`` to
+    ``alpha1`` they stay those of the solution when both change.
+    """
+
+    x: Volume
+    h: Volume
+    u: Volume
+    s2: Volume
+    data: Volume
+    v: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,8 @@ class FansiResult:
         Relative change of the last iteration [%].
     converged : bool
         Whether the change fell below the tolerance.
+    state : FansiState or None
+        Where the iterations ended, if it was asked for.
     """
 
     chi: Volume
@@ -56,6 +74,7 @@ class FansiResult:
     n_iter: int
     update_percent: float
     converged: bool
+    state: FansiState | None = None
 
 
 def fansi(
@@ -79,6 +98,8 @@ def fansi(
     linear_start: int = 10,
     regularisation_weight: str = "vector-absolute",
     margin: int | None = 24,
+    initial: FansiState | None = None,
+    keep_state: bool = False,
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> FansiResult:
@@ -123,6 +144,11 @@ def fansi(
         weights fall along the axis (FANSI v3, the software of the consensus paper), or not.
     margin : int or None
         Zeros around the bounding box of the mask [voxels]; None keeps the given grid.
+    initial : FansiState, optional
+        Start where an earlier inversion of the same mask and margin ended, without the linear
+        iterations. The default is to start from zero.
+    keep_state : bool
+        Return the state for a later ``initial``.
     n_threads : int
         Threads of the transforms and loops.
     progress : callable, optional
@@ -180,6 +206,8 @@ def fansi(
         offset = (margin, margin, margin)
         grid = fast_shape(tuple(b.stop - b.start + 2 * margin for b in box))
     y = np.where(mask[box], local_field_hz[box] * to_radians, 0.0).astype(np.float32)
+    if initial is not None and initial.x.shape != tuple(grid):
+        raise ValueError(f"the initial state has shape {initial.x.shape}, not {tuple(grid)}")
     problem = _Problem(
         y=pad_to(y, grid, offset),
         weights=pad_to(w_full[box], grid, offset),
@@ -194,16 +222,19 @@ def fansi(
         muh=muh,
         weak_harmonic=weak_harmonic,
         n_newton=NEWTON_STEPS if nonlinear else 0,
-        linear_start=linear_start,
+        linear_start=linear_start if initial is None else -1,
     )
-    x, h, n_iter, update = _solve(problem, tol, max_iter, n_threads, progress)
-    full = uncrop(x, mask.shape, box, offset)
+    state, n_iter, update = _solve(problem, initial, tol, max_iter, n_threads, progress)
+    full = uncrop(state.x, mask.shape, box, offset)
     chi = np.where(mask, full / radians_per_ppm(centre_frequency_hz, echo_time), 0.0)
     harmonic = None
     if weak_harmonic:
-        full = uncrop(h, mask.shape, box, offset)
+        full = uncrop(state.h, mask.shape, box, offset)
         harmonic = np.where(mask, full / to_radians, 0.0).astype(np.float32)
-    return FansiResult(chi.astype(np.float32), harmonic, n_iter, update, update < tol)
+    return FansiResult(
+        chi.astype(np.float32), harmonic, n_iter, update, update < tol,
+        state if keep_state else None,
+    )  # fmt: skip
 
 
 def mean_edge(weights: Volume, regularisation_weight: str) -> float:
@@ -246,12 +277,13 @@ class _Problem:
 
 def _solve(
     p: _Problem,
+    initial: FansiState | None,
     tol: float,
     max_iter: int,
     n_threads: int,
     progress: Callable[[int, float], None] | None,
-) -> tuple[Volume, Volume, int, float]:
-    """Iterate; return x and h [rad], the number of iterations and the last change [%]."""
+) -> tuple[FansiState, int, float]:
+    """Iterate; return the state, the number of iterations and the last change [%]."""
     grid = (p.y.shape[0], p.y.shape[1], p.y.shape[2])
     lx, ly, lz = laplacian_symbols(grid)
     mu1, mu2, muh = np.float32(p.mu1), np.float32(p.mu2), np.float32(p.muh)
@@ -259,9 +291,13 @@ def _solve(
     w_scale = np.float32(p.weight_scale)
     edge = (np.float32(p.threshold), np.float32(p.edge_sign))
     edges = p.weights if p.edge_sign else np.zeros_like(p.y)  # a flat map has no edges
-    x, h, u, s2 = (np.zeros_like(p.y) for _ in range(4))
-    v = np.zeros((3, *grid), dtype=np.float32)
-    data = (w_scale * p.weights) ** 2 * p.y  # the first z2, as in FANSI
+    if initial is None:
+        x, h, u, s2 = (np.zeros_like(p.y) for _ in range(4))
+        v = np.zeros((3, *grid), dtype=np.float32)
+        data = (w_scale * p.weights) ** 2 * p.y  # the first z2, as in FANSI
+    else:
+        x, h = initial.x, initial.h  # never overwritten
+        u, s2, data, v = (a.copy() for a in (initial.u, initial.s2, initial.data, initial.v))
     source = np.empty_like(p.y)  # what is transformed next: the divergence, then that of h
     sums = np.empty((grid[0], 2))
 
@@ -278,7 +314,7 @@ def _solve(
             update = 100.0 * float(np.sqrt(change / total)) if total > 0 else 0.0
             if progress is not None:
                 progress(iteration, update)
-            if update < tol or iteration == max_iter:
+            if (update < tol and iteration > 1) or iteration == max_iter:
                 break
             del previous
 
@@ -299,4 +335,4 @@ def _solve(
                 h = irfft(spectrum, grid, n_threads, overwrite=True)
             run(loops.update_duals, h, s2, b, u, p.mask, rho)
             s2, data = b, s2
-    return x, h, iteration, update
+    return FansiState(x, h, u, s2, data, v), iteration, update
