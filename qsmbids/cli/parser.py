@@ -120,6 +120,16 @@ def build_parser() -> argparse.ArgumentParser:
         help="a tilted slab: tilt the dipole kernel (default), or rotate the unwrapped field",
     )
     group.add_argument(
+        "--background",
+        choices=["vsharp", "pdf", "lbv", "resharp", "ismv"],
+        help="background field removal (vsharp)",
+    )
+    group.add_argument(
+        "--inversion",
+        choices=["fansi", "medi", "tkd", "l2"],
+        help="dipole inversion (fansi); tkd and l2 are for quick looks",
+    )
+    group.add_argument(
         "--holes",
         choices=["fill", "weight", "two-pass"],
         help="voxels of unreliable phase: count as they are weighted (default), have no weight,"
@@ -203,6 +213,10 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         overrides.setdefault("total_field", {}).update(chosen)
     if args.oblique is not None:
         overrides.setdefault("background_field", {})["oblique"] = args.oblique
+    if args.background is not None:
+        overrides.setdefault("background_field", {})["method"] = args.background
+    if args.inversion is not None:
+        overrides.setdefault("dipole_inversion", {})["method"] = args.inversion
     if args.holes is not None:
         overrides.setdefault("dipole_inversion", {})["holes"] = args.holes
     if args.reference is not None:

@@ -196,6 +196,12 @@ class DipoleInversion:
         0.1, "Stops when an iteration changes chi by less [%].", minimum=0.0, maximum=100.0
     )
     maximum_iterations: int = _opt(400, "Upper limit.", minimum=1, maximum=100000)
+    regularisation: str = _opt(
+        "fixed",
+        "fixed takes the penalty below; adaptive derives it from the noise measured in the field,"
+        " and the gradient consistency with it.",
+        choices=("fixed", "adaptive"),
+    )
     gradient_l1_penalty: float = _opt(
         5e-4, "alpha1, in units of radians at the last echo.", minimum=0.0
     )
@@ -248,7 +254,7 @@ class DipoleInversion:
     tkd_threshold: float = _opt(
         0.2, "Smallest dipole kernel value that is inverted.", minimum=1e-3, maximum=0.66
     )
-    l2_lambda: float = _opt(9e-2, "Weight of the gradient.", minimum=1e-12)
+    l2_lambda: float = _opt(1e-2, "Weight of the gradient.", minimum=1e-12)
     holes: str = _opt(
         "fill",
         "Holes of Mask 2 inside Mask 4: fill leaves their data the weight that noise and residual"

@@ -214,9 +214,7 @@ class RemoveBackgroundLbv(BackgroundRemoval):
 
     def _remove(self, total: Volume, mask: Any) -> Removed:
         inputs = self.inputs
-        result = lbv(
-            total.array, mask, total.voxel_size, peel=inputs.peel, tol=inputs.tolerance
-        )
+        result = lbv(total.array, mask, total.voxel_size, peel=inputs.peel, tol=inputs.tolerance)
         parameters = {"LbvPeel": inputs.peel, "LbvTolerance": inputs.tolerance}
         return _solved(result, "LBV", parameters, "https://doi.org/10.1002/nbm.3064")
 

@@ -36,6 +36,7 @@ class _StraightenSlabInputs(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="combined")
     mask2 = File(exists=True, mandatory=True)
     mask3 = File(exists=True, mandatory=True)
+    region = File(exists=True, desc="fluid, for MEDI+0")
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
@@ -44,6 +45,7 @@ class _StraightenSlabOutputs(RecordSpec):
     field = File(exists=True)
     weights = File(exists=True)
     magnitude = File(exists=True)
+    region = File(exists=True)
     mask2 = File(exists=True)
     mask3 = File(exists=True)
 
@@ -72,6 +74,9 @@ class StraightenSlab(Step):
             "mask2": mask_to_straight(mask2, grid, n_threads=threads),
             "mask3": mask_to_straight(mask3, grid, n_threads=threads),
         }
+        if isinstance(inputs.region, str):
+            region = read_volume(inputs.region, np.uint8).array > 0
+            volumes["region"] = mask_to_straight(region, grid, n_threads=threads)
         self._write(runtime, field.affine @ index, **volumes)
         tilt = tilt_degrees(inputs.b0_direction)
         self._results["record"] = record(

@@ -40,7 +40,7 @@ class _RegionOutputs(RecordSpec):
 
 
 class _FindCsfInputs(BaseInterfaceInputSpec):
-    chi = File(exists=True, mandatory=True, desc="[ppm]")
+    chi = File(exists=True, desc="[ppm], to leave out choroid plexus")
     r2star = File(exists=True, mandatory=True, desc="[1/s]")
     magnitude = File(exists=True, mandatory=True, desc="combined")
     mask = File(exists=True, mandatory=True, desc="support of chi")
@@ -58,20 +58,21 @@ class FindCsf(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        chi = read_volume(inputs.chi)
+        mask = read_volume(inputs.mask, np.uint8)
+        chi = read_volume(inputs.chi).array if isinstance(inputs.chi, str) else None
         found = find_csf(
             read_volume(inputs.r2star).array,
             read_volume(inputs.magnitude).array,
-            read_volume(inputs.mask, np.uint8).array > 0,
-            chi.voxel_size,
-            chi.array,
+            mask.array > 0,
+            mask.voxel_size,
+            chi,
             r2star_threshold=inputs.r2star_threshold,
             centre_radius_mm=inputs.centre_radius_mm,
             smallest_volume_ml=inputs.smallest_volume_ml,
             largest_volume_ml=inputs.largest_volume_ml,
         )
         if found.found:
-            self._write(runtime, chi.affine, region=found.region)
+            self._write(runtime, mask.affine, region=found.region)
         self._results["record"] = record(
             f"CSF reference: {found.text}" if found.found else "",
             warnings=["" if found.found else f"no CSF reference: {found.text}"],

@@ -4,10 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from qsmbids.errors import ConfigError
 from qsmbids.interfaces.inversion import MergeTwoPass
 from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
 from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
-from qsmbids.workflows.methods import background_removal, dipole_inversion
+from qsmbids.workflows.methods import background_removal, csf_finder, dipole_inversion
 
 __all__ = ["Maps", "Upstream", "add_chi"]
 
@@ -21,6 +22,7 @@ class Upstream:
     quality: Any
     combine: Any
     weigh: Any
+    relax: Any = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ def add_chi(workflow, upstream, plan, settings, threads, node):  # type: ignore[
         "mask2": (mask2, "mask"),
         "mask3": (mask3, "mask"),
     }
+    if _wants_fluid(settings):
+        fluid = _add_fluid(workflow, upstream, mask3, settings, node)
+        inputs["region"] = (fluid, "region")
     rotate = settings.background_field.oblique == "rotate" and acquisition.tilt_degrees > 0.1
     if not rotate:
         return _add_inversion(workflow, inputs, b0_direction, acquisition, settings, threads, node)
@@ -130,8 +135,13 @@ def _add_inversion(workflow, inputs, b0_direction, acquisition, settings, thread
         step = node(
             dipole_inversion(settings, acquisition, b0_direction, holes, threads), name, threads
         )
-        for given in ("weights", "magnitude"):
-            workflow.connect(*inputs[given], step, given)
+        for given, name_there in (
+            ("weights", "weights"),
+            ("magnitude", "magnitude"),
+            ("region", "fluid"),
+        ):
+            if given in inputs:
+                workflow.connect(*inputs[given], step, name_there)
         links = [
             ("local_field", "local_field"),
             ("mask4_filled", "mask"),
@@ -153,6 +163,30 @@ def _add_inversion(workflow, inputs, b0_direction, acquisition, settings, thread
         ]
     )
     return Maps(chi=merge, fields=background)
+
+
+def _wants_fluid(settings: Any) -> bool:
+    chosen = settings.dipole_inversion
+    return chosen.method == "medi" and chosen.medi_zero_reference
+
+
+def _add_fluid(workflow, upstream, mask3, settings, node):  # type: ignore[no-untyped-def]
+    """Add the fluid of the ventricles that MEDI+0 makes homogeneous."""
+    if upstream.relax is None:
+        raise ConfigError(
+            "MEDI+0 finds its fluid by R2*, which one echo does not give",
+            "[dipole_inversion] medi_zero_reference",
+            "Turn it off for this run.",
+        )
+    fluid = node(csf_finder(settings), "find_fluid")
+    workflow.connect(
+        [
+            (upstream.relax, fluid, [("r2star", "r2star")]),
+            (upstream.prepare, fluid, [("combined_magnitude", "magnitude")]),
+            (mask3, fluid, [("mask", "mask")]),
+        ]
+    )
+    return fluid
 
 
 def _nearest_axis(direction: list[float]) -> list[float]:

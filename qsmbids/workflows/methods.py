@@ -13,9 +13,10 @@ from qsmbids.interfaces.background import (
 from qsmbids.interfaces.fansi import InvertFansi
 from qsmbids.interfaces.medi import InvertMedi
 from qsmbids.interfaces.quick_inversion import InvertL2, InvertTkd
+from qsmbids.interfaces.reference import FindCsf
 from qsmbids.io.metadata import Acquisition
 
-__all__ = ["background_removal", "dipole_inversion"]
+__all__ = ["background_removal", "csf_finder", "dipole_inversion"]
 
 #: Method: interface, and its inputs with the settings they take.
 BACKGROUND: dict[str, tuple[Any, dict[str, str]]] = {
@@ -121,4 +122,15 @@ def dipole_inversion(
         n_threads=n_threads,
         **needed.get(chosen.method, {}),
         **{name: getattr(chosen, setting) for name, setting in inputs.items()},
+    )
+
+
+def csf_finder(settings: Settings) -> FindCsf:
+    """Return the interface that finds the fluid of the ventricles."""
+    chosen = settings.reference
+    return FindCsf(
+        r2star_threshold=chosen.csf_r2star_threshold,
+        centre_radius_mm=chosen.csf_centre_radius_mm,
+        smallest_volume_ml=chosen.csf_smallest_volume_ml,
+        largest_volume_ml=chosen.csf_largest_volume_ml,
     )

@@ -3,7 +3,8 @@
 from typing import Any
 
 from qsmbids.interfaces.checks import CheckSign
-from qsmbids.interfaces.reference import DescribeReferences, FindCsf, GivenRegion, ReferenceChi
+from qsmbids.interfaces.reference import DescribeReferences, GivenRegion, ReferenceChi
+from qsmbids.workflows.methods import csf_finder
 
 __all__ = ["add_references"]
 
@@ -52,12 +53,7 @@ def add_references(workflow, maps, prepare, relax, plan, settings, n_echoes, nod
     reference("reference_chi", (maps.fields, "mask4"), "brain (Mask 4)")
     if relax is not None and n_echoes > 2:
         csf = node(
-            FindCsf(
-                r2star_threshold=chosen.csf_r2star_threshold,
-                centre_radius_mm=chosen.csf_centre_radius_mm,
-                smallest_volume_ml=chosen.csf_smallest_volume_ml,
-                largest_volume_ml=chosen.csf_largest_volume_ml,
-            ),
+            csf_finder(settings),
             "find_csf",
         )
         workflow.connect(

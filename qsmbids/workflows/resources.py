@@ -26,6 +26,7 @@ _VOLUMES = {
     "invert_reliable_phase": (0, 28),
     "merge_two_pass": (0, 8),
     "find_csf": (0, 10),
+    "find_fluid": (0, 10),
     "given_region": (0, 4),
     "reference_chi": (0, 6),
     "reference_chi_csf": (0, 6),

@@ -39,6 +39,7 @@ STEP_TITLES = {
     "weight_data": "data weights",
     "mask2": "Mask 2, reliable phase",
     "mask3": "Mask 3, holes filled",
+    "find_fluid": "fluid for MEDI+0",
     "straighten_slab": "rotation onto B0",
     "remove_background_field": "background field",
     "invert_dipole_field": "dipole inversion",
@@ -187,7 +188,7 @@ def init_run_wf(
         if n_echoes > 2:
             workflow.connect(relax, "r2star", weigh, "r2star")
 
-    upstream = Upstream(prepare, mask1, quality, combine, weigh)
+    upstream = Upstream(prepare, mask1, quality, combine, weigh, relax)
     maps = add_chi(workflow, upstream, plan, settings, threads, node)
     add_references(workflow, maps, prepare, relax, plan, settings, n_echoes, node)
     add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)

@@ -45,6 +45,7 @@ ON_REQUEST = {
     "restore_slab",
     "invert_reliable_phase",
     "merge_two_pass",
+    "find_fluid",
     "given_region",
     "reference_chi_region",
 }
