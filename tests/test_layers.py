@@ -25,6 +25,7 @@ ALLOWED = {
         "execution",
         "",
     },
+    "reports": {"reports", "io", "core", "units", "errors", "config", "execution", ""},
     "cli": {
         "cli",
         "workflows",
