@@ -330,7 +330,8 @@
         if (box.checked) shownMasks.add(mask.key); else shownMasks.delete(mask.key);
         refresh();
       } });
-      return make("label", {}, box, make("span", { class: "swatch", "data-mask": mask.key }), mask.title);
+      const swatch = make("span", { class: "swatch", "data-mask": mask.key });
+      return make("label", { title: mask.title }, box, swatch, mask.title.split(",")[0]);
     })));
   }
   const cross = make("input", { type: "checkbox", checked: "", onchange: () => { crosshair = cross.checked; refresh(); } });
