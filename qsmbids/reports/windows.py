@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from qsmbids.reports.catalogue import MapKind
 
-__all__ = ["Coding", "Window", "display_window"]
+__all__ = ["Coding", "Window", "display_window", "signed"]
 
 #: Shown range of susceptibility [ppm] (paper section 9.1.4).
 CHI_PPM = 0.2
@@ -19,6 +19,19 @@ R2STAR_PER_TESLA = 20.0
 
 #: Steps of a coding; the number 0 is "no value", so that what a mask cuts off is told from zero.
 _FINE, _COARSE = 254, 127
+
+
+def signed(value: float, plus: bool = False) -> str:
+    """Return a number of three digits with a proper minus, and a plus if asked for.
+
+    Examples
+    --------
+    >>> signed(0.2, plus=True), signed(4600.0), signed(0.0, plus=True)
+    ('+0.2', '4600', '0')
+    """
+    text = f"{abs(value):.0f}" if 1000 <= abs(value) < 1e6 else f"{abs(value):.3g}"
+    sign = "\N{MINUS SIGN}" if value < 0 else "+" if plus and value > 0 else ""
+    return sign + text
 
 
 @dataclass(frozen=True)
@@ -35,8 +48,8 @@ class Window:
 
     def text(self, unit: str) -> str:
         """Return the window as a caption writes it."""
-        sign = "+" if self.low < 0 < self.high else ""
-        return f"{self.low:{sign}.4g} to {self.high:{sign}.4g} {unit}".strip()
+        ends = (signed(end, self.low < 0) for end in (self.low, self.high))
+        return f"{' to '.join(ends)} {unit}".strip()
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_a_mark_is_drawn_on_its_side(write_outputs, browser, codes, monkeypatch)
         assert x < 0.47, plane  # right, and in the sagittal plane front, are on the left
         assert y < 0.47, plane  # front, and top, are above
     label = browser.run("document.querySelector('#viewer canvas').getAttribute('aria-label')")
-    assert label == "Susceptibility, axial slices, grey scale −0.2 to +0.2 ppm"
+    assert label == "Susceptibility, axial slices, grey scale \N{MINUS SIGN}0.2 to +0.2 ppm"
 
 
 def test_keys_windows_and_outlines_work_and_nothing_is_asked_for(write_outputs, browser):
@@ -174,18 +174,18 @@ def test_keys_windows_and_outlines_work_and_nothing_is_asked_for(write_outputs, 
     browser.press("Home")
     assert browser.run(count).startswith("1")
     text = "document.querySelector('.window').textContent"
-    assert browser.run(text) == "−0.2 to +0.2 ppm"
+    assert browser.run(text) == "\N{MINUS SIGN}0.2 to +0.2 ppm"
     browser.run("""(() => { const w = document.querySelector(".head input");
         w.value = 0.1; w.dispatchEvent(new Event("input")); })()""")
-    assert browser.run(text) == "−0.05 to +0.05 ppm"
+    assert browser.run(text) == "\N{MINUS SIGN}0.05 to +0.05 ppm"
     browser.run("document.querySelector('.head button').click()")
-    assert browser.run(text) == "−0.2 to +0.2 ppm"
+    assert browser.run(text) == "\N{MINUS SIGN}0.2 to +0.2 ppm"
     browser.run("document.querySelector('[data-mask=mask1]').click()")
     browser.run("""(() => { const s = document.querySelectorAll("select")[1];
         s.value = "r2star"; s.dispatchEvent(new Event("change")); })()""")
     browser.press("End")
-    unnamed = browser.run("""[...document.querySelectorAll("input, select, button, canvas")].filter(
-        (e) => !(e.labels && e.labels.length) && !e.ariaLabel && !e.textContent).length""")
+    unnamed = browser.run("""[...document.querySelectorAll("input, select, button, canvas")]
+        .filter((e) => !e.labels?.length && !e.ariaLabel && !e.textContent).length""")
     assert unnamed == 0
     wide = browser.run("document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0

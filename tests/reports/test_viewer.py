@@ -1,12 +1,13 @@
 """The numbers inside the page are those of the maps."""
 
 import base64
+import doctest
 import zlib
 
 import numpy as np
 import pytest
 
-from qsmbids.reports import viewer
+from qsmbids.reports import record, viewer, windows
 from qsmbids.reports.catalogue import MAPS
 from qsmbids.reports.images import read_images
 from qsmbids.reports.record import read_run
@@ -72,7 +73,7 @@ def test_windows_follow_the_paper_and_the_field_strength():
     assert display_window(MAPS["chi"], inside, 7.0, 298.0) == Window(-0.2, 0.2)
     assert display_window(MAPS["local_field"], inside, 3.0, 127.7).high == pytest.approx(6.4)
     assert display_window(MAPS["r2star"], inside, 7.0, 298.0).high == 140
-    assert Window(-0.2, 0.2).text("ppm") == "-0.2 to +0.2 ppm"
+    assert Window(-0.2, 0.2).text("ppm") == "\N{MINUS SIGN}0.2 to +0.2 ppm"
     grey = Window(-0.2, 0.2).grey(np.array([-1, -0.2, 0.0, 0.2, np.nan]))
     np.testing.assert_array_equal(grey[[0, 1, 3]], [0, 0, 255])
     assert grey[2] in (127, 128)
@@ -83,3 +84,10 @@ def test_windows_of_nothing_are_windows():
     constant = display_window(MAPS["magnitude"], np.zeros(9), 3.0, 127.7)
     assert empty.low < empty.high
     assert constant.low < constant.high
+
+
+@pytest.mark.parametrize("module", [record, windows])
+def test_examples(module):
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
