@@ -74,11 +74,16 @@ def write_report(
     images = read_images(record, n_threads)
     figures = make_figures(record, images) if images is not None else []
     sections = [s for s in _sections(record, images, figures) if s is not None]
-    findings = images.problems if images is not None else []
+    findings = _findings(images)
     return write_text(
         report_path(out_dir, record.label),
         _render(record, images, figures, sections, findings, n_threads),
     )
+
+
+def _findings(images: Images | None) -> list[str]:
+    """Return what the checks of the page found, for the verdict."""
+    return [] if images is None else list(images.problems)
 
 
 def _sections(
@@ -90,7 +95,7 @@ def _sections(
     if figures:
         yield _figures_section(record, figures)
     yield decisions_section(record)
-    yield acquisition_section(record)
+    yield acquisition_section(record, images)
     yield settings_section(record)
     yield files_section(record, [f.svg_file for f in figures] + [f.png_file for f in figures])
     yield software_section(record)

@@ -9,10 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 from markupsafe import Markup
 
 from qsmbids import __version__
 from qsmbids.config import Settings, load_settings
+from qsmbids.reports.geometry import DisplayGrid
+from qsmbids.reports.images import Images
 from qsmbids.reports.record import RunRecord
 from qsmbids.reports.section import Section, bullets, paragraph, table
 
@@ -51,11 +55,11 @@ def error_section(record: RunRecord) -> Section | None:
     return Section("error", "What failed", html)
 
 
-def acquisition_section(record: RunRecord) -> Section | None:
-    """Return what was measured, as far as the sidecars tell."""
+def acquisition_section(record: RunRecord, images: Images | None) -> Section | None:
+    """Return what was measured, as far as sidecars and headers tell."""
     said = record.metadata
     echo_times = said.get("EchoTime")
-    rows = []
+    rows = [] if images is None else _grid_rows(images.grid)
     if isinstance(echo_times, list):
         text = ", ".join(f"{1e3 * t:.2f}" for t in echo_times if isinstance(t, int | float))
         rows.append(("Echo times", f"{text} ms ({len(echo_times)} echoes)"))
@@ -69,6 +73,22 @@ def acquisition_section(record: RunRecord) -> Section | None:
         if isinstance(said.get(key), int | float):
             rows.append((name, form.format(said[key])))
     return Section("data", "Data", table(("", ""), rows)) if rows else None
+
+
+def _grid_rows(grid: DisplayGrid) -> list[tuple[str, str]]:
+    """Return the matrix as it is stored, and whether the page leaves voxels out."""
+    size = np.linalg.norm(grid.affine[:3, :3], axis=0)
+    words = {"R": "right", "L": "left", "A": "front", "P": "back", "S": "top", "I": "bottom"}
+    axes = [words[code] for code in nib.aff2axcodes(grid.affine) if code in words]
+    rows = [
+        ("Matrix", " x ".join(str(n) for n in grid.shape)),
+        ("Voxel size", " x ".join(f"{v:.3g}" for v in size) + " mm"),
+        ("Voxel axes of the files", f"towards {', '.join(axes)}"),
+    ]
+    if max(grid.steps) > 1:
+        steps = " x ".join(str(n) for n in grid.steps)
+        rows.append(("Shown on this page", f"one voxel of {steps} (right, anterior, superior)"))
+    return rows
 
 
 def decisions_section(record: RunRecord) -> Section:

@@ -76,7 +76,16 @@ def test_the_page_has_its_parts_and_needs_nothing_else(page):
     assert all(link.startswith(("data:", "#")) for link in found.links)
     assert all(link[1:] in found.ids for link in found.links if link.startswith("#"))
     assert not any(tag in ("link",) and a.get("rel") == "stylesheet" for tag, a in found.tags)
-    for said in ("Fine", "phase sign: +1", "maximum iterations", "Mask 4 without holes", "FSL"):
+    for said in (
+        "Fine",
+        "phase sign: +1",
+        "maximum iterations",
+        "Mask 4 without holes",
+        "FSL",
+        "24 x 30 x 20",
+        "2 x 2 x 2 mm",
+        "towards right, front, top",
+    ):
         assert said in found.text
     assert "of another run" not in found.text
 
