@@ -54,6 +54,12 @@ class RunRecord:
         return str(self.result.get("status", "unknown"))
 
     @property
+    def step(self) -> str:
+        """Step that failed, in words; "" where nobody wrote it down."""
+        step = str(self.result.get("step_title") or self.result.get("step") or "")
+        return "check of the input" if step == "pre-flight" else step
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """Everything that the sidecars say; the last step, the map itself, says it last."""
         merged: dict[str, Any] = {}

@@ -37,10 +37,9 @@ def error_section(record: RunRecord) -> Section | None:
     """Return what went wrong and where, None if nothing did."""
     if record.status in ("ok", "unknown"):
         return None
-    step = record.result.get("step_title") or record.result.get("step")
     rows = [
         ("What happened", record.result.get("message") or "not known"),
-        ("Step", step or "not known"),
+        ("Step", record.step or "not known"),
     ]
     html = table(("", ""), rows)
     html += paragraph(

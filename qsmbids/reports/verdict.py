@@ -38,9 +38,8 @@ def verdict(record: RunRecord, findings: Sequence[str] = ()) -> Verdict:
     """
     points = tuple(dict.fromkeys([*record.warnings, *findings]))
     if record.status not in ("ok", "unknown"):
-        step = record.result.get("step_title") or record.result.get("step")
         what = "was interrupted" if record.status == "interrupted" else "failed"
-        where = f" in the step “{step}”" if step else ""
+        where = f" in the step “{record.step}”" if record.step else ""
         return Verdict("failed", f"The run {what}{where}.", points)
     if "chi" not in record.images:
         return Verdict("failed", "There is no susceptibility map.", points)

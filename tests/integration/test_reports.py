@@ -53,6 +53,7 @@ def test_refused_input_leaves_a_page_that_says_why(attempt):
     assert code == 3, said
     page = (attempt.out / "sub-demo.html").read_text("utf-8")
     assert "malformed JSON" in page
+    assert "in the step “check of the input”" in page
     assert "No image was written" in page
 
 
