@@ -55,8 +55,26 @@ def test_the_preset_file_names_every_parameter_of_the_tables(tmp_path):
 
     text = (files("qsmbids") / "data" / "presets" / "consensus-fansi.toml").read_text("utf-8")
     named = tomllib.loads(text)
+    others = ("pdf_", "lbv_", "resharp_", "ismv_", "medi_", "tkd_", "l2_", "tgv_")
     for section in ("total_field", "background_field", "dipole_inversion"):
-        assert set(named[section]) == set(Settings().as_dict()[section])
+        known = {n for n in Settings().as_dict()[section] if not n.startswith(others)}
+        assert set(named[section]) == known
+
+
+def test_the_medi_preset_names_table_s2_4():
+    preset = load_settings("consensus-medi")
+    table = {
+        "method": "medi",
+        "medi_lambda": 2000.0,
+        "medi_data_weighting": "snr",
+        "medi_edge_percentage": 90.0,
+        "medi_smv_radius_mm": 5.0,
+        "medi_merit": True,
+        "medi_zero_reference": False,
+    }
+    values = preset.as_dict()["dipole_inversion"]
+    assert {name: values[name] for name in table} == table
+    assert preset.background_field == load_settings("consensus-fansi").background_field
 
 
 @pytest.mark.parametrize("preset", PRESETS)

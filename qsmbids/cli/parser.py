@@ -90,6 +90,11 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--dry-run", action="store_true", help="print what was found and would be done"
     )
+    group.add_argument(
+        "--reports-only",
+        action="store_true",
+        help="make the reports of what was processed before again, and nothing else",
+    )
 
     group = parser.add_argument_group("the maps")
     group.add_argument(

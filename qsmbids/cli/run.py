@@ -41,6 +41,11 @@ def _participant(args: argparse.Namespace) -> int:
     started = time.time()
     settings = load_settings(args.preset, args.config_file, settings_overrides(args))
     bids_dir, out_dir = _checked_folders(args)
+    if args.reports_only:
+        from qsmbids.cli.reports import remake_reports
+
+        work_dir = args.work_dir or _default_work_dir(bids_dir, out_dir)
+        return remake_reports(args, out_dir, work_dir, args.nprocs or available_cpus())
     logger.info("qsmbids %s, preset %s", __version__, args.preset)
     sources = Sourcedata.find(args, bids_dir, out_dir)
     if not args.skip_bids_validation and not sources.only:
@@ -73,7 +78,20 @@ def _participant(args: argparse.Namespace) -> int:
         for text in (*plan.acquisition.warnings, *plan.warnings):
             logger.warning("%s  WARNING: %s", plan.run.label, text)
     results = [*failed, *_run(plans, settings, execution, bids_dir, out_dir, job)]
-    return _finish(results, out_dir, execution, args, time.time() - started, bool(plans))
+    for result in results:
+        result["log"] = str(job.folder.relative_to(out_dir))
+    unreported = _report(results, out_dir, execution)
+    seconds = time.time() - started
+    return _finish(results, out_dir, execution, args, seconds, bool(plans), unreported)
+
+
+def _report(results: list[dict[str, Any]], out_dir: Path, execution: Execution) -> int:
+    """Make the page of every run, and return how many could not be made."""
+    from qsmbids.cli.reports import make_reports
+    from qsmbids.cli.summary import write_summary
+
+    write_summary(out_dir, results)  # what is known survives whatever happens to the reports
+    return make_reports(results, out_dir, execution.work_dir, execution.nprocs)
 
 
 def _dry_run(args: argparse.Namespace, settings: Settings, sources: Sourcedata) -> int:
@@ -270,6 +288,7 @@ def _run(
     from qsmbids.workflows.execute import execute, read_crashes
     from qsmbids.workflows.outputs import OPTIONAL, output_paths
     from qsmbids.workflows.plan import workflow_name
+    from qsmbids.workflows.run import STEP_TITLES
 
     crash_dir = job.folder
     workflow = init_qsmbids_wf(plans, settings, execution, bids_dir, out_dir, crash_dir)
@@ -307,6 +326,7 @@ def _run(
             result |= {
                 "status": "failed",
                 "step": failure.node,
+                "step_title": STEP_TITLES.get(failure.node, failure.node.replace("_", " ")),
                 "message": failure.message,
                 "crash_file": str(failure.crash_file),
             }
@@ -328,6 +348,7 @@ def _finish(
     args: argparse.Namespace,
     seconds: float,
     any_planned: bool,
+    unreported: int,
 ) -> int:
     """Write the summary, say how it went, and return the exit code."""
     from qsmbids.cli.summary import write_summary
@@ -347,9 +368,11 @@ def _finish(
     else:
         code = 1 if failed else 0
     minutes, rest = divmod(seconds, 60)
+    pages = f" ({unreported} without a report)" if unreported else ""
+    took = f"{int(minutes)}:{rest:04.1f} min"
     return end(
         "qsmbids",
-        f"{ok} ok, {len(failed)} failed in {int(minutes)}:{rest:04.1f} min; summary: {summary}",
+        f"{ok} ok, {len(failed)} failed{pages} in {took}; summary: {summary}",
         code,
     )
 

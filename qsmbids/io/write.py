@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from qsmbids.errors import OutputError
 
-__all__ = ["write_json", "write_text", "write_volume"]
+__all__ = ["write_bytes", "write_json", "write_text", "write_volume"]
 
 _GZIP = 31  # window bits by which zlib writes the gzip container
 
@@ -78,7 +78,7 @@ def write_volume(
         # zlib's own gzip container holds neither a time nor a file name
         packer = zlib.compressobj(compress_level, zlib.DEFLATED, _GZIP)
         content = packer.compress(content) + packer.flush()
-    return _write_bytes(path, content)
+    return write_bytes(path, content)
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
@@ -92,7 +92,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
 
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text file (UTF-8) atomically; see :func:`write_volume`."""
-    return _write_bytes(Path(path), text.encode())
+    return write_bytes(Path(path), text.encode())
 
 
 def _on_disk(dtype: np.dtype | None, array: npt.NDArray) -> npt.NDArray:
@@ -120,7 +120,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int) else str(value)
 
 
-def _write_bytes(path: Path, content: bytes) -> Path:
+def write_bytes(path: Path, content: bytes) -> Path:
     """Move a complete file into place, unless it already has this content."""
     temporary = path.with_name(f".{path.name[:120]}.{uuid.uuid4().hex}.tmp")
     try:

@@ -1,0 +1,95 @@
+"""The page of every run: made when the run has ended, however it ended."""
+
+import argparse
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qsmbids.cli.console import end
+from qsmbids.cli.summary import write_summary
+from qsmbids.errors import InputError, QSMError
+
+__all__ = ["make_reports", "remake_reports"]
+
+logger = logging.getLogger("qsmbids")
+
+
+def make_reports(
+    results: Sequence[dict[str, Any]], out_dir: Path, work_dir: Path, n_threads: int
+) -> int:
+    """Make the page of each run and note it, or why it could not be made, in its result.
+
+    A report that fails changes nothing else: the maps are there, and the summary names it.
+
+    Returns
+    -------
+    int
+        How many reports failed.
+    """
+    from qsmbids.reports.page import write_report
+    from qsmbids.reports.record import entities_of
+
+    failed = 0
+    for result in results:
+        if entities_of(result["run"]) is None:  # files that do not make a run have no page
+            continue
+        result.pop("report_error", None)
+        try:
+            page = write_report(
+                out_dir,
+                result,
+                extra_images=_work_images(work_dir, result["run"]),
+                n_threads=n_threads,
+            )
+        except Exception as error:  # whatever it is, the maps are not to suffer
+            failed += 1
+            reason = (
+                str(error) if isinstance(error, QSMError) else f"{type(error).__name__}: {error}"
+            )
+            result["report_error"] = reason
+            logger.error("%s  the report could not be made: %s", result["run"], reason)
+            logger.debug("report", exc_info=True)
+            continue
+        result["report"] = page.relative_to(out_dir).as_posix()
+        logger.info("%s  report: %s", result["run"], page)
+    return failed
+
+
+def remake_reports(args: argparse.Namespace, out_dir: Path, work_dir: Path, n_threads: int) -> int:
+    """Make the pages of runs that were processed before, and return the exit code.
+
+    Raises
+    ------
+    InputError
+        The output folder holds no such run.
+    """
+    from qsmbids.reports.record import find_results
+
+    results = find_results(out_dir, args.participant_label, args.session_label)
+    if not results:
+        raise InputError(
+            "holds no processed run", str(out_dir), "Run without --reports-only first."
+        )
+    failed = make_reports(results, out_dir, work_dir, n_threads)
+    summary = write_summary(out_dir, [r for r in results if r["status"] != "unknown"])
+    made = sum("report" in r and "report_error" not in r for r in results)
+    text = f"{made} reports made, {failed} failed; summary: {summary}"
+    return end("qsmbids", text, 1 if failed else 0)
+
+
+def _work_images(work_dir: Path, label: str) -> dict[str, Path]:
+    """Return the last echo before and after unwrapping, as the steps left it."""
+    run = re.sub(r"[^0-9a-zA-Z]", "_", label) + "_wf"
+    images = {}
+    for key, pattern in (
+        ("wrapped", "prepare_phase/phase_echo-*.nii"),
+        ("unwrapped", "unwrap_phase/unwrapped_echo-*.nii"),
+    ):
+        found = list(work_dir.glob(f"qsmbids_*_wf/{run}/{pattern}"))
+        if found:
+            newest = max(found, key=lambda p: p.stat().st_mtime).parent
+            echoes = [p for p in found if p.parent == newest]
+            images[key] = max(echoes, key=lambda p: (len(p.name), p.name))
+    return images

@@ -1,0 +1,166 @@
+"""The page of a run: gather, draw, and write one HTML file that needs nothing else."""
+
+import base64
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from qsmbids import __version__
+from qsmbids.io.write import write_text
+from qsmbids.reports.catalogue import MASKS
+from qsmbids.reports.figures import Figure, make_figures
+from qsmbids.reports.images import Images, read_images
+from qsmbids.reports.masks_section import masks_section
+from qsmbids.reports.record import RunRecord, read_run
+from qsmbids.reports.section import Section, bullets
+from qsmbids.reports.sections import (
+    acquisition_section,
+    decisions_section,
+    error_section,
+    files_section,
+    settings_section,
+    software_section,
+)
+from qsmbids.reports.verdict import verdict
+from qsmbids.reports.viewer import viewer_payload
+
+__all__ = ["report_path", "write_report"]
+
+
+def report_path(out_dir: Path, label: str) -> Path:
+    """Return the page of a run: ``sub-01.html``, ``sub-01_ses-a_run-1.html``."""
+    return out_dir / f"{label}.html"
+
+
+def write_report(
+    out_dir: Path,
+    result: Mapping[str, Any],
+    *,
+    extra_images: Mapping[str, Path] | None = None,
+    n_threads: int = 2,
+) -> Path:
+    """Make the page of one run from what it left behind, however much that is.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Root of the output dataset.
+    result : mapping
+        Status of the run, as in ``logs/status``.
+    extra_images : mapping, optional
+        Images from the work directory for maps that were not written, by their key in
+        :data:`qsmbids.reports.catalogue.MAPS`.
+    n_threads : int
+        Volumes read and compressed at a time.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OutputError
+        The page or a figure cannot be written.
+    ValueError
+        The label is not that of a run.
+    """
+    record = read_run(out_dir, result, extra_images)
+    images = read_images(record, n_threads)
+    figures = make_figures(record, images) if images is not None else []
+    sections = [s for s in _sections(record, images, figures) if s is not None]
+    findings = _findings(images)
+    return write_text(
+        report_path(out_dir, record.label),
+        _render(record, images, figures, sections, findings, n_threads),
+    )
+
+
+def _findings(images: Images | None) -> list[str]:
+    """Return what the checks of the page found, for the verdict."""
+    return [] if images is None else list(images.problems)
+
+
+def _sections(
+    record: RunRecord, images: Images | None, figures: Sequence[Figure]
+) -> Iterator[Section | None]:
+    """Yield the parts of the page below the maps, in their order."""
+    if images is not None and images.masks:
+        yield masks_section(images)
+    if figures:
+        yield _figures_section(record, figures)
+    yield decisions_section(record)
+    yield acquisition_section(record, images)
+    yield settings_section(record)
+    yield files_section(record, [f.svg_file for f in figures] + [f.png_file for f in figures])
+    yield software_section(record)
+
+
+def _figures_section(record: RunRecord, figures: Sequence[Figure]) -> Section:
+    """Return the figures as vector graphics inside the page."""
+    html = Markup('<div class="figures">\n')
+    for figure in figures:
+        data = base64.b64encode(figure.svg).decode("ascii")
+        name = figure.png_file.relative_to(record.out_dir).as_posix().removesuffix(".png")
+        html += Markup(
+            '<figure id="figure-{0}"><img alt="{1}" src="data:image/svg+xml;base64,{2}">'
+            "<figcaption>{1} <code>{3}</code></figcaption></figure>\n"
+        ).format(_anchor(figure.name), figure.caption, data, f"{name}.png, .svg")
+    return Section("figures", "Figures", html + Markup("</div>"))
+
+
+def _anchor(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name.lower())
+
+
+def _render(
+    record: RunRecord,
+    images: Images | None,
+    figures: Sequence[Figure],
+    sections: Sequence[Section],
+    findings: Sequence[str],
+    n_threads: int,
+) -> str:
+    """Fill the template; whatever is not :class:`Markup` is escaped by it."""
+    description, volumes = ({}, {}) if images is None else viewer_payload(images, n_threads)
+    script = _asset("viewer.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    template = _environment().from_string(_asset("report.html.j2"))
+    return template.render(
+        label=record.label,
+        record=record,
+        verdict=verdict(record, findings),
+        points=bullets,
+        error=error_section(record),
+        sections=sections,
+        viewer=description,
+        volumes=volumes,
+        has_masks=bool(images is not None and images.masks),
+        style=Markup(_asset("report.css") + _mask_colours()),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=digest,
+        version=__version__,
+        made=time.strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+def _mask_colours() -> str:
+    return "".join(
+        f'.swatch[data-mask="{key}"] {{ background: {colour}; }}\n'
+        for key, (_, colour) in MASKS.items()
+    )
+
+
+def _environment() -> Environment:
+    return Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("qsmbids").joinpath("data", "report", name).read_text("utf-8")

@@ -1,0 +1,63 @@
+"""Every run leaves a page, also a failed one; a page that fails takes nothing with it."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def attempt(qsmbids, small_dataset, tmp_path):
+    def call(*options):
+        return qsmbids(
+            small_dataset, tmp_path / "out", "participant", "--work-dir", tmp_path / "work",
+            "--nprocs", "1", "--sloppy", "--skip-bids-validation", *options,
+        )  # fmt: skip
+
+    call.bids, call.out = small_dataset, tmp_path / "out"
+    return call
+
+
+def test_a_report_that_fails_is_named_and_can_be_made_later(attempt, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no ink")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("qsmbids.reports.page.make_figures", broken)
+        code, last, said = attempt("--output-level", "minimal")
+    assert code == 0, said
+    assert "1 ok, 0 failed (1 without a report)" in last
+    assert "no ink" in said
+    status = json.loads((attempt.out / "logs/status/sub-demo.json").read_text())
+    assert "no ink" in status["report_error"]
+    assert status["status"] == "ok"
+    assert not (attempt.out / "sub-demo.html").exists()
+    maps = {p: p.stat().st_mtime_ns for p in attempt.out.rglob("*.nii.gz")}
+    assert maps
+
+    code, last, said = attempt("--reports-only")
+    assert code == 0, said
+    assert "1 reports made, 0 failed" in last
+    page = (attempt.out / "sub-demo.html").read_text("utf-8")
+    assert "did not converge" in page  # the warning of the quick inversion
+    for key in ("chi", "local_field", "magnitude", "wrapped", "unwrapped", "masks"):
+        assert f'id="volume-{key}"' in page, key
+    assert {p: p.stat().st_mtime_ns for p in attempt.out.rglob("*.nii.gz")} == maps
+    status = json.loads((attempt.out / "logs/status/sub-demo.json").read_text())
+    assert status["report"] == "sub-demo.html"
+    assert "report_error" not in status
+
+
+def test_refused_input_leaves_a_page_that_says_why(attempt):
+    next(attempt.bids.glob("sub-demo/anat/*echo-3_part-phase*.json")).write_text("{,}")
+    code, _, said = attempt()
+    assert code == 3, said
+    page = (attempt.out / "sub-demo.html").read_text("utf-8")
+    assert "malformed JSON" in page
+    assert "in the step “check of the input”" in page
+    assert "No image was written" in page
+
+
+def test_reports_only_needs_something_to_report(attempt):
+    code, last, _ = attempt("--reports-only")
+    assert code == 3
+    assert "Run without --reports-only first" in last
