@@ -121,7 +121,7 @@ def settings_section(record: RunRecord) -> Section:
     execution = tables.get("execution", {})
     preset = str(execution.get("preset", ""))
     usual = _preset(preset)
-    known = {f.name: f.default for f in dataclasses.fields(Settings)}
+    known = {f.name: getattr(Settings(), f.name) for f in dataclasses.fields(Settings)}
     html = paragraph(
         Markup("Preset <b>{}</b>. Values that differ from it are marked.").format(preset or "?")
     )
