@@ -216,7 +216,8 @@ def fansi_l_curve(
     def invert(alpha: float) -> tuple[float, float]:
         result = fansi(
             local_field_hz, mask, weights, voxel_size, b0_direction,
-            alpha1=alpha, mu1=min(mu1_ratio * alpha, MU1_LIMIT), n_threads=n_threads, keep_state=True,
+            alpha1=alpha, mu1=min(mu1_ratio * alpha, MU1_LIMIT), n_threads=n_threads,
+            keep_state=True,
             initial=last.pop().state if last else None,
             **options,  # type: ignore[arg-type]
         )  # fmt: skip
