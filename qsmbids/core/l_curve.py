@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import UnivariateSpline
 
+from qsmbids.core.adaptive_weight import MU1_LIMIT
 from qsmbids.core.dipole import dipole_kernel
 from qsmbids.core.fansi import FansiResult, fansi
 from qsmbids.core.fft import bounding_box, crop, irfft, rfft
@@ -183,7 +184,7 @@ def fansi_l_curve(
     alphas : array_like
         Gradient penalties ``alpha1``.
     mu1_ratio : float
-        ``mu1`` over ``alpha1``; the software of the consensus paper has 100.
+        ``mu1`` over ``alpha1``; the software of the consensus paper has 100. At most 0.05.
     n_threads : int
         Threads.
     progress : callable, optional
@@ -215,7 +216,8 @@ def fansi_l_curve(
     def invert(alpha: float) -> tuple[float, float]:
         result = fansi(
             local_field_hz, mask, weights, voxel_size, b0_direction,
-            alpha1=alpha, mu1=mu1_ratio * alpha, n_threads=n_threads, keep_state=True,
+            alpha1=alpha, mu1=min(mu1_ratio * alpha, MU1_LIMIT), n_threads=n_threads,
+            keep_state=True,
             initial=last.pop().state if last else None,
             **options,  # type: ignore[arg-type]
         )  # fmt: skip
