@@ -1,4 +1,5 @@
-# docker build -t qsmbids .
+# docker build -t qsmbids .                                        version from .git
+# docker build -t qsmbids:1.2.0 --build-arg VERSION=1.2.0 .        of a release; labels have it too
 #
 # FSL's bet, which the paper uses, is not in the image unless its licence, which excludes commercial
 # use (https://fsl.fmrib.ox.ac.uk/fsl/docs/#/license), is accepted: --build-arg FSL_LICENCE=accepted
@@ -37,9 +38,11 @@ RUN python3 -m venv /opt/build \
     && /opt/build/bin/pip --python /opt/qsmbids/bin/python install --no-cache-dir --no-compile \
         --no-deps --no-index /wheels/*.whl
 COPY . .
-# the version comes from the argument, else from .git
+# the version comes from the argument, else from .git, for which no file may be missing
 ARG VERSION=""
-RUN if [ -n "${VERSION}" ]; then export SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION}"; fi \
+RUN if [ -n "${VERSION}" ]; then export SETUPTOOLS_SCM_PRETEND_VERSION="${VERSION}"; \
+    elif [ -d .git ]; then git ls-files -z --deleted > /tmp/missing \
+        && xargs -0 -r git checkout -q -- < /tmp/missing; fi \
     && /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation -w /wheels . \
     && /opt/build/bin/pip --python /opt/qsmbids/bin/python install --no-cache-dir --no-compile \
         --no-deps --no-index /wheels/qsmbids-*.whl \
