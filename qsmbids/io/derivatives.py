@@ -255,7 +255,7 @@ def init_dataset(
     command : str, optional
         Command line of the first job.
     container : mapping, optional
-        BIDS Container object, ``{"Type": ..., "Tag": ...}``.
+        BIDS Container object, ``{"Type": ..., "Tag": ...}``; by default what the environment says.
     tools : sequence of mapping
         Further GeneratedBy entries, for example FSL.
 
@@ -285,6 +285,7 @@ def init_dataset(
 
     ours: dict[str, Any] = {"Name": _NAME, "Version": version}
     ours["Description"] = "Quantitative susceptibility mapping after the ISMRM consensus"
+    container = container or _container(os.environ, version)
     if container:
         ours["Container"] = dict(container)
     link = _link(root, raw)
@@ -341,6 +342,14 @@ brain.
 
 The sidecars name the sources and the settings of every map.
 """
+
+
+def _container(environ: Mapping[str, str], version: str) -> dict[str, str] | None:
+    """Return the BIDS Container object of the image that this runs in."""
+    if not environ.get("QSMBIDS_CONTAINER"):
+        return None
+    kind = "apptainer" if "APPTAINER_CONTAINER" in environ else environ["QSMBIDS_CONTAINER"]
+    return {"Type": kind, "Tag": environ.get("QSMBIDS_DOCKER_TAG") or f"{_NAME}:{version}"}
 
 
 def _link(root: Path, raw: Path) -> str:

@@ -1,0 +1,52 @@
+"""Compile every loop of qsmbids into ``NUMBA_CACHE_DIR``, by running it on small heads."""
+
+import importlib
+import os
+import pkgutil
+import sys
+import tempfile
+from pathlib import Path
+
+from numba.core.registry import CPUDispatcher
+
+import qsmbids.core
+from qsmbids.cli.run import main
+from qsmbids.io.phantom import write_phantom_dataset
+
+#: Encoding of the raw data and options that between them reach every loop.
+RUNS = (
+    ({"encoding": "siemens"}, ["--output-level", "full"]),
+    ({"encoding": "ge"}, ["--echo-combination", "nonlinear", "--oblique", "rotate", "--sloppy"]),
+    ({"encoding": "float", "readout": "bipolar"}, ["--preset", "sepia-fansi", "--sloppy"]),
+)
+
+
+def _run(raw, options):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bids = write_phantom_dataset(
+            folder / "bids", shape=(48, 56, 40), voxel_size=(2, 2, 2), tilt_degrees=20, **raw
+        )
+        options = ["-w", str(folder / "work"), "--skip-bids-validation", *options]
+        code = main([str(bids), str(folder / "out"), "participant", *options])
+        if code:
+            sys.exit(code)
+
+
+def _loops():
+    """Yield the module and name of every function that numba keeps."""
+    for module in pkgutil.iter_modules(qsmbids.core.__path__, "qsmbids.core."):
+        for name, thing in vars(importlib.import_module(module.name)).items():
+            ours = isinstance(thing, CPUDispatcher) and thing.__module__ == module.name
+            if ours and thing.targetoptions.get("inline") != "always":
+                yield module.name.rpartition(".")[2], name
+
+
+if __name__ == "__main__":
+    for raw_data, arguments in RUNS:
+        _run(raw_data, arguments)
+    kept = {f.name.split("-")[0] for f in Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi")}
+    missing = [f"{module}.{name}" for module, name in _loops() if f"{module}.{name}" not in kept]
+    print(f"{len(kept)} loops are compiled")
+    if missing:
+        sys.exit(f"no run reaches {', '.join(missing)}")
