@@ -208,7 +208,15 @@ class DipoleInversion:
     gradient_consistency: float = _opt(0.05, "mu1.", minimum=1e-12)
     fidelity_consistency: float = _opt(1.0, "mu2.", minimum=1e-12)
     solver: str = _opt("nonlinear", "Data term.", choices=("nonlinear", "linear"))
-    constraint: str = _opt("tv", "Total variation.", choices=("tv",))
+    constraint: str = _opt(
+        "tv",
+        "Total variation, or total generalised variation, which keeps slopes but has no weak"
+        " harmonic field.",
+        choices=("tv", "tgv"),
+    )
+    tgv_ratio: float = _opt(
+        2.0, "Weight of second over first differences in TGV.", minimum=1e-3, maximum=1e3
+    )
     linear_start: int = _opt(
         10,
         "Iterations with the linear data term first; without them a strong source, such as a"

@@ -4,6 +4,7 @@ from typing import Any
 
 from qsmbids.core.adaptive_weight import adaptive_weight
 from qsmbids.core.fansi import fansi
+from qsmbids.core.tgv import tgv
 from qsmbids.interfaces.base import record, traits
 from qsmbids.interfaces.inversion import Inversion, InversionInputSpec
 from qsmbids.io.nifti import Volume
@@ -21,6 +22,8 @@ class _InvertFansiInputs(InversionInputSpec):
     maximum_iterations = traits.Int(400, usedefault=True)
     solver = traits.Enum("nonlinear", "linear", usedefault=True)
     linear_start = traits.Int(10, usedefault=True)
+    constraint = traits.Enum("tv", "tgv", usedefault=True)
+    tgv_ratio = traits.Float(2.0, usedefault=True)
     regularisation_weight = traits.Str("vector-absolute", usedefault=True)
     weak_harmonic = traits.Bool(True, usedefault=True)
     harmonic_constraint = traits.Float(150.0, usedefault=True)
@@ -52,27 +55,30 @@ class InvertFansi(Inversion):
                 n_threads=inputs.n_threads,
             )
             alpha1, mu1, rule = found.alpha1, found.mu1, found.rule
-        result = fansi(
-            field.array,
-            support,
-            weights,
-            field.voxel_size,
-            inputs.b0_direction,
-            centre_frequency_hz=inputs.centre_frequency,
-            echo_time=inputs.echo_time,
-            alpha1=alpha1,
-            mu1=mu1,
-            mu2=inputs.fidelity_consistency,
-            tol=inputs.tolerance_percent,
-            max_iter=inputs.maximum_iterations,
-            weak_harmonic=inputs.weak_harmonic,
-            beta=inputs.harmonic_constraint,
-            muh=inputs.harmonic_consistency,
-            nonlinear=inputs.solver == "nonlinear",
-            linear_start=inputs.linear_start,
-            regularisation_weight=inputs.regularisation_weight,
-            n_threads=inputs.n_threads,
-        )
+        common = {
+            "centre_frequency_hz": inputs.centre_frequency,
+            "echo_time": inputs.echo_time,
+            "alpha1": alpha1,
+            "mu1": mu1,
+            "mu2": inputs.fidelity_consistency,
+            "tol": inputs.tolerance_percent,
+            "max_iter": inputs.maximum_iterations,
+            "nonlinear": inputs.solver == "nonlinear",
+            "linear_start": inputs.linear_start,
+            "n_threads": inputs.n_threads,
+        }
+        volumes = (field.array, support, weights, field.voxel_size, inputs.b0_direction)
+        if inputs.constraint == "tgv":
+            result = tgv(*volumes, alpha0=inputs.tgv_ratio * alpha1, **common)
+        else:
+            result = fansi(
+                *volumes,
+                weak_harmonic=inputs.weak_harmonic,
+                beta=inputs.harmonic_constraint,
+                muh=inputs.harmonic_consistency,
+                regularisation_weight=inputs.regularisation_weight,
+                **common,
+            )
         parameters = {
             "Regularisation": inputs.regularisation,
             "GradientL1Penalty": alpha1,
@@ -81,10 +87,11 @@ class InvertFansi(Inversion):
             "TolerancePercent": inputs.tolerance_percent,
             "MaximumIterations": inputs.maximum_iterations,
             "Solver": inputs.solver,
-            "Constraint": "tv",
+            "Constraint": inputs.constraint,
+            "TgvRatio": inputs.tgv_ratio,
             "LinearStart": inputs.linear_start,
             "RegularisationWeight": inputs.regularisation_weight,
-            "WeakHarmonic": inputs.weak_harmonic,
+            "WeakHarmonic": inputs.weak_harmonic and inputs.constraint == "tv",
             "HarmonicConstraint": inputs.harmonic_constraint,
             "HarmonicConsistency": inputs.harmonic_consistency,
             "EchoTime": inputs.echo_time,

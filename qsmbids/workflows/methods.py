@@ -62,6 +62,8 @@ INVERSION: dict[str, tuple[Any, dict[str, str]]] = {
             "tolerance_percent": "tolerance_percent",
             "maximum_iterations": "maximum_iterations",
             "solver": "solver",
+            "constraint": "constraint",
+            "tgv_ratio": "tgv_ratio",
             "linear_start": "linear_start",
             "regularisation_weight": "regularisation_weight",
             "weak_harmonic": "weak_harmonic",

@@ -122,6 +122,13 @@ def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_p
         "[dipole_inversion]\nregularisation_weight = 'none'\n",
         "[reference]\nregion = 'csf'\n[relaxometry]\nmethod = 'loglinear'\n",
         "[dipole_inversion]\nholes = 'two-pass'\n",
+        "[dipole_inversion]\nconstraint = 'tgv'\nregularisation = 'adaptive'\n",
+        "[dipole_inversion]\nmethod = 'medi'\nmedi_zero_reference = true\n",
+        "[dipole_inversion]\nmethod = 'medi'\nholes = 'two-pass'\nmedi_smv_radius_mm = 0.0\n",
+        "[dipole_inversion]\nmethod = 'tkd'\n[background_field]\nmethod = 'pdf'\n",
+        "[dipole_inversion]\nmethod = 'l2'\n[background_field]\nmethod = 'lbv'\n",
+        "[background_field]\nmethod = 'resharp'\n",
+        "[background_field]\nmethod = 'ismv'\n",
         "[total_field]\nromeo_weights = 'romeo6'\necho_weighting = 'phase_var'\n",
     ],
 )
