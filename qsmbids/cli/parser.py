@@ -57,7 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bids_dir", type=Path, help="raw BIDS dataset")
     parser.add_argument("output_dir", type=Path, help="derivatives dataset, made if absent")
-    parser.add_argument("analysis_level", choices=["participant"], help="what to process")
+    parser.add_argument(
+        "analysis_level",
+        choices=["participant", "group"],
+        help="participant: make maps; group: tables and a page of what OUTPUT_DIR holds by then",
+    )
     parser.add_argument("--version", action="version", version=f"qsmbids {__version__}")
 
     group = parser.add_argument_group("what is processed")
