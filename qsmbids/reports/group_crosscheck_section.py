@@ -37,7 +37,7 @@ def crosscheck_section(group: Group, series: Sequence[Series]) -> Section | None
         " changes with it is the comparison between runs.",
         "note",
     )
-    return Section("crosscheck", "Cross-check of the references", html + note)
+    return Section("crosscheck", "Cross-check", html + note)
 
 
 def _one(check: CrossCheck, runs: Mapping[str, GroupRun], column: str) -> Markup:
@@ -52,6 +52,7 @@ def _one(check: CrossCheck, runs: Mapping[str, GroupRun], column: str) -> Markup
         )
     html += _summary(check, names)
     html += _differences(check, names, column)
+    html += Markup("<h3>Runs under both references</h3>\n")
     rows = []
     for one in check.agreements:
         what = one.name if one.segmentation == OWN_REGIONS else f"{one.segmentation} {one.name}"

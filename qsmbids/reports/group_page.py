@@ -97,18 +97,23 @@ def _verdict(group: Group, series: Sequence[Series]) -> Verdict:
     flagged = {int(p) for s in series for p in s.runs[s.flagged]}
     points = []
     if counts["failed"]:
-        points.append(f"{counts['failed']} runs failed.")
+        points.append(f"{_runs(counts['failed'])} failed.")
     if counts["missing"]:
-        points.append(f"{counts['missing']} runs are missing.")
+        points.append(f"{_runs(counts['missing'])} missing.")
     if flagged:
-        points.append(f"{len(flagged)} runs have values far from those of the others.")
+        points.append(f"{_runs(len(flagged))} with values far from those of the others.")
     if differing := varying_settings(group.runs):
-        points.append(f"The runs differ in {len(differing)} settings or versions.")
+        names = ", ".join(list(differing)[:4]) + (", …" if len(differing) > 4 else "")
+        points.append(f"The runs were not processed alike: {names}.")
     if group.unreadable:
-        points.append(f"{len(group.unreadable)} files could not be read.")
+        points.append(f"Could not be read: {len(group.unreadable)} of the files.")
     people = f"{group.n_participants} participants"
     text = f"{counts['ok']} of {len(group.runs)} runs of {people} have a map."
     return Verdict("look" if points else "fine", text, tuple(points))
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
 
 
 def _asset(name: str) -> str:

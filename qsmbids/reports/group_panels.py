@@ -125,7 +125,8 @@ def _row(series: Series, chi: bool) -> Markup:
     def shown(value: float, signed: bool = True) -> str:
         if not chi:
             return f"{value:.4g}"
-        return f"{value:+.4f}" if signed else f"{value:.4f}"
+        text = f"{value:+.4f}" if signed else f"{value:.4f}"
+        return text.replace("-", "\N{MINUS SIGN}")
 
     flagged = int(np.count_nonzero(series.flagged))
     texts = (

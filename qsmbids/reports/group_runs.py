@@ -1,6 +1,7 @@
 """What all participants left in the output dataset, whoever made it, whenever, however far."""
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -310,7 +311,9 @@ class _Reader:
         return {
             str(name): float(value)
             for name, value in named.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
+            if isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
         }
 
     def _table(self, path: Path) -> list[dict[str, str]]:

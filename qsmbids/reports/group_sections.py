@@ -121,8 +121,8 @@ def flags_section(series: Sequence[Series], runs: Sequence[GroupRun]) -> Section
     found.sort(key=lambda f: (f[0], f[1].label, f[2].segmentation, f[2].name, f[2].reference))
     rule = paragraph(
         f"Flagged: more than {LIMIT:g} robust standard deviations (1.4826 times the median"
-        " absolute deviation) from the median of the runs with the same acquisition label, where there are"
-        " at least five. A flag is a reason to look, not to exclude.",
+        " absolute deviation) from the median of the runs with the same acquisition label, where"
+        " there are at least five. A flag is a reason to look, not to exclude.",
         "note",
     )
     if not found:
@@ -214,21 +214,21 @@ def exclusions_section(group: Group, rows: Sequence[Exclusion]) -> Section:
         (
             run_link(runs[row.label]) if row.label in runs else row.label,
             row.include,
-            row.reason,
             "author" if row.edited else "suggested",
+            row.reason,
         )
         for row in rows
         if row.include != "yes" or row.edited
     ]
     if listed:
-        html += shortened(("Run", "Include", "Reason", "By"), listed)
+        html += shortened(("Run", "Include", "By", "Reason"), listed)
     html += paragraph(
         "Edit the columns include and reason of group_exclusions.tsv: what was edited stays when"
         " this page is made again. State in the publication which artefacts were looked for and"
         " how severe they had to be (Table 5).",
         "note",
     )
-    return Section("exclusions", "Inclusion and exclusion", html)
+    return Section("exclusions", "Inclusion", html)
 
 
 def files_section() -> Section:

@@ -5,6 +5,7 @@
   const tip = document.getElementById("tip");
   const EDGE = 10; // room for points at the ends
   const LIMIT = 3;
+  const DENSE = 80; // runs in a line above which points are smaller
   const drawn = new Map(); // svg -> what is in it
 
   const quantile = (sorted, share) => {
@@ -76,7 +77,7 @@
     const inside = (v) => Math.min(high, Math.max(low, v));
     const scale = (v) => EDGE + ((inside(v) - low) / (high - low)) * (width - 2 * EDGE);
     const marks = ticks([low, high], Math.max(2, Math.round(width / (own ? 130 : 90))));
-    const radius = stats.n > 150 ? 2.2 : 3.4;
+    const radius = stats.n > DENSE ? 2 : 3.4;
     const xs = row.values.map(scale);
     const ys = stacked(xs, radius, middle);
     let svg = marks
@@ -87,17 +88,26 @@
         `<rect class="${name}" x="${scale(a)}" width="${Math.max(1, scale(b) - scale(a))}" y="${top}" height="${2 * (middle - top)}"/>`;
       svg += block("band", stats.median - LIMIT * stats.spread, stats.median + LIMIT * stats.spread, 3);
       svg += block("box", stats.q1, stats.q3, 6);
-      svg += `<line class="median" x1="${scale(stats.median)}" x2="${scale(stats.median)}" y1="4" y2="28"/>`;
     }
     const flagged = row.z.map((z) => z !== null && Math.abs(z) > LIMIT);
     const d = radius + 1.6;
     const at = (i) => `M${xs[i].toFixed(1)} ${ys[i].toFixed(1)}`;
     const dots = xs.map((_, i) => (flagged[i] ? "" : `${at(i)}m${-radius} 0a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0`));
-    const stars = xs.map((_, i) => (flagged[i] ? `${at(i)}m0 ${-d}l${d} ${d}l${-d} ${d}l${-d} ${-d}z` : ""));
+    const beyond = row.values.map((v) => (v > high ? 1 : v < low ? -1 : 0)); // drawn as an arrow
+    const stars = xs.map((_, i) => {
+      if (!flagged[i]) return "";
+      if (beyond[i]) return `${at(i)}m${-beyond[i] * d} ${-d - 1}l${beyond[i] * 2 * d} ${d + 1}l${-beyond[i] * 2 * d} ${d + 1}z`;
+      return `${at(i)}m0 ${-d}l${d} ${d}l${-d} ${d}l${-d} ${-d}z`;
+    });
     svg += `<path class="point" d="${dots.join("")}"/><path class="diamond" d="${stars.join("")}"/>`;
+    if (stats.n >= 5) {
+      const [q1, middleOf, q3] = [stats.q1, stats.median, stats.q3].map((v) => scale(v).toFixed(1));
+      svg += `<path class="halo" d="M${middleOf} 3V29"/><path class="median" d="M${middleOf} 4V28"/>`;
+      if (stats.n > DENSE) svg += `<path class="quartile" d="M${q1} 8V24M${q3} 8V24"/>`;
+    }
     svg += `<circle class="marker" r="${radius + 3}" cx="0" cy="0"/>`;
     if (own) svg += axis(scale, marks, 44);
-    cell.innerHTML = `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" tabindex="0" role="group" aria-roledescription="strip plot">${svg}</svg>`;
+    cell.innerHTML = `<svg class="${stats.n > DENSE ? "dense" : ""}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" tabindex="0" role="group" aria-roledescription="strip plot">${svg}</svg>`;
     const element = cell.firstChild;
     const count = flagged.filter(Boolean).length;
     element.setAttribute("aria-label", `${row.name}: ${stats.n} runs, median ${shown(stats.median, spec.unit)}, ${count} flagged`);

@@ -55,14 +55,14 @@ class Study:
             streaks=None, version="1.0", iterations=400, frequency=127.73, warnings=(), tr=0.04,
             excluded=0.02):  # fmt: skip
         """Write the outputs of a run that was processed."""
-        folder, rng = self._folder(self.out, label), self.rng
+        folder = self._folder(self.out, label)
         folder.mkdir(parents=True, exist_ok=True)
-        csf = csf + rng.normal(0, 0.004)
+        csf = csf + self._scatter(0.006)
         name = f"{label}_desc-wholebrain_Chimap"
         (folder / f"{name}.nii.gz").touch()
         sidecar = {
             "MagneticFieldStrength": 3.0,
-            "ImagingFrequency": frequency + float(rng.normal(0, 1e-4)),
+            "ImagingFrequency": frequency + self._scatter(1e-4),
             "EchoTime": [0.005, 0.01],
             "TiltDegrees": 0.0,
             "QsmbidsVersion": version,
@@ -74,7 +74,7 @@ class Study:
         for roi, typical in ATLAS.items() if atlas else ():
             for side in ("left", "right") if sides else ("n/a",):
                 wrong = shift if roi == shifted and side in ("left", "n/a") else 0.0
-                values[roi, side] = typical + rng.normal(0, 0.008) + wrong
+                values[roi, side] = typical + self._scatter(0.012) + wrong
         for reference, subtracted in (("wholebrain", 0.0), ("csf", csf)) if atlas else ():
             rows = []
             for index, ((roi, side), value) in enumerate(values.items(), 1):
@@ -90,9 +90,9 @@ class Study:
                 rows.append([reference, region, *cells, f"{subtracted:.6f}"])
         _tsv(folder / f"{label}_desc-references_stats.tsv", REFERENCE_HEAD, rows)
         measures = {
-            "streaking": float(rng.normal(0.02, 0.002)) if streaks is None else streaks,
-            "noise_ppm": float(rng.normal(0.004, 0.0003)),
-            "mask_hole_fraction": float(abs(rng.normal(0.01, 0.003))),
+            "streaking": 0.02 + self._scatter(0.003) if streaks is None else streaks,
+            "noise_ppm": 0.004 + self._scatter(0.0004),
+            "mask_hole_fraction": 0.01 + self._scatter(0.004),
         }
         _text(folder / f"{label}_desc-iqms_stats.json", json.dumps({"Measures": measures}))
         raw = {"RepetitionTime": tr, "FlipAngle": 15, "Manufacturer": "Siemens",
@@ -120,6 +120,10 @@ class Study:
         lines = (self.out / f"group_{name}.tsv").read_text("utf-8").splitlines()
         rows = [line.split("\t") for line in lines]
         return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+
+    def _scatter(self, width):
+        # bounded, so that nobody is far away by chance
+        return float(self.rng.uniform(-width, width))
 
     @staticmethod
     def _folder(root, label):
