@@ -30,7 +30,7 @@ def group(args: argparse.Namespace) -> int:
     bids_dir, out_dir = checked_folders(args)
     found = None
     if out_dir.is_dir():
-        from qsmbids.reports.group_runs import gather
+        from qsmbids.reports.group_gather import gather
 
         logger.info("gathering the runs of %s", out_dir)
         found = gather(out_dir, bids_dir, args.participant_label, args.session_label)

@@ -57,7 +57,12 @@ def exclusions(runs: Sequence[GroupRun], series: Iterable[Series]) -> list[Exclu
             text = _line(f"no map: {run.status}{where}; {run.message}")
             rows.append(Exclusion(run.label, "no", text, "no", text))
             continue
-        flags = [*outliers[place], *_outside(run), *(f"warning: {w}" for w in run.warnings)]
+        flags = [
+            *outliers[place],
+            *_outside(run),
+            *_unusual(run),
+            *(f"warning: {w}" for w in run.warnings),
+        ]
         text = "; ".join(dict.fromkeys(map(_line, flags)))
         suggested = "check" if flags else "yes"
         rows.append(Exclusion(run.label, suggested, text, suggested, text))
@@ -81,6 +86,14 @@ def _outside(run: GroupRun) -> list[str]:
     names = list(dict.fromkeys(names))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return [f"more than half outside Mask 4: {', '.join(names[:3])}{more}"] if names else []
+
+
+def _unusual(run: GroupRun) -> list[str]:
+    return [
+        f"unusual: {name} {run.measures[name]:.4g} {run.units.get(name, '')}".rstrip()
+        for name in run.unusual
+        if name in run.measures
+    ]
 
 
 def _line(text: str) -> str:

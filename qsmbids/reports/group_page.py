@@ -81,7 +81,7 @@ def _render(group: Group, series: Sequence[Series], rows: Sequence[Exclusion]) -
         sections=[s for s in sections if s is not None],
         chi=[p for p in panels if p.kind == "chi"],
         measures=[p for p in panels if p.kind == "measure"],
-        panel=panel_html,
+        panel=lambda one: panel_html(one, group.runs),
         payload=panels_payload(panels, group.runs),
         labels=[run.label for run in group.runs],
         style=Markup(_asset("report.css") + _asset("group.css")),  # noqa: S704 - our own files

@@ -10,7 +10,14 @@ from markupsafe import Markup
 from qsmbids.reports.group_runs import GroupRun
 from qsmbids.reports.group_values import OWN_REGIONS, Series
 
-__all__ = ["Panel", "make_panels", "panel_html", "panels_payload", "reference_words"]
+__all__ = [
+    "Panel",
+    "make_panels",
+    "panel_html",
+    "panels_payload",
+    "reference_words",
+    "unit_of",
+]
 
 #: What the references are called where people read them.
 _REFERENCES = {"wholebrain": "whole brain", "csf": "CSF", "region": "given region"}
@@ -71,11 +78,11 @@ def panels_payload(panels: Sequence[Panel], runs: Sequence[GroupRun]) -> dict[st
         "runs": [[run.label, run.report] for run in runs],
         "panels": {
             panel.id: {
-                "unit": "ppm" if panel.kind == "chi" else "",
                 "shared": panel.kind == "chi",
                 "rows": [
                     {
                         "name": s.name,
+                        "unit": "ppm" if panel.kind == "chi" else unit_of(s, runs),
                         "runs": s.runs.tolist(),
                         "values": [float(f"{v:.5g}") for v in s.values.tolist()],
                         "z": [None if np.isnan(z) else round(float(z), 1) for z in s.z],
@@ -88,7 +95,13 @@ def panels_payload(panels: Sequence[Panel], runs: Sequence[GroupRun]) -> dict[st
     }
 
 
-def panel_html(panel: Panel) -> Markup:
+def unit_of(series: Series, runs: Sequence[GroupRun]) -> str:
+    """Return the unit of a measure, "" for a pure number."""
+    stated = (runs[place].units.get(series.name, "") for place in series.runs)
+    return next((unit for unit in stated if unit), "")
+
+
+def panel_html(panel: Panel, runs: Sequence[GroupRun]) -> Markup:
     """Return the table of a panel; the script draws into its empty cells."""
     chi = panel.kind == "chi"
     head = (
@@ -105,7 +118,7 @@ def panel_html(panel: Panel) -> Markup:
         Markup('<th scope="col" class="{}">{}</th>').format(_kind(place), text)
         for place, text in enumerate(head)
     )
-    rows = Markup("").join(_row(series, chi) for series in panel.series)
+    rows = Markup("").join(_row(s, chi, "" if chi else unit_of(s, runs)) for s in panel.series)
     return Markup(
         '<div class="panel" id="{}" role="group" aria-label="{}">\n<h3>{}</h3>\n'
         '<div class="scroll"><table class="strips">\n<thead><tr>{}</tr></thead>\n'
@@ -117,7 +130,7 @@ def _kind(place: int) -> str:
     return "strip" if place == 1 else "number" if place > 1 else "name"
 
 
-def _row(series: Series, chi: bool) -> Markup:
+def _row(series: Series, chi: bool, unit: str) -> Markup:
     values = series.values
     median = float(np.median(values))
     spread = 1.4826 * float(np.median(np.abs(values - median)))
@@ -140,4 +153,4 @@ def _row(series: Series, chi: bool) -> Markup:
     cells = Markup("").join(Markup('<td class="number">{}</td>').format(t) for t in texts)
     return Markup(
         '<tr><th scope="row" class="name">{}</th><td class="strip"></td>{}</tr>\n'
-    ).format(series.name, cells)
+    ).format(f"{series.name} [{unit}]" if unit else series.name, cells)

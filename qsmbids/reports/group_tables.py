@@ -128,7 +128,7 @@ def write_tables(
                 for r in runs
                 if r.measures
             ),
-            {"Description": "Image quality measures of every run (8.a)"},
+            {"Description": "Image quality measures of every run (8.a)", **_measure_units(runs)},
         ),
         (
             "acquisition",
@@ -167,15 +167,20 @@ def write_tables(
 
 
 def _explain(path: Path, columns: Sequence[str], about: Mapping[str, Any]) -> Path:
-    explained: dict[str, Any] = dict(about)
+    units = {**_UNITS, **about.get("_units", {})}
+    explained: dict[str, Any] = {k: v for k, v in about.items() if k != "_units"}
     for column in dict.fromkeys((*IDENTITY, *columns)):
         entry: dict[str, Any] = {"Description": _WORDS.get(column, _default(path, column))}
-        if column in _UNITS:
-            entry["Units"] = _UNITS[column]
+        if column in units:
+            entry["Units"] = units[column]
         if column in _LEVELS:
             entry["Levels"] = _LEVELS[column]
         explained[column] = entry
     return write_json(path.with_suffix(".json"), explained)
+
+
+def _measure_units(runs: Sequence[GroupRun]) -> dict[str, dict[str, str]]:
+    return {"_units": {name: unit for run in runs for name, unit in run.units.items()}}
 
 
 def _default(path: Path, column: str) -> str:

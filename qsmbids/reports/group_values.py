@@ -1,6 +1,7 @@
 """Numbers of all runs side by side, and which of them lie far from the others (8.a)."""
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ __all__ = ["LIMIT", "OWN_REGIONS", "Series", "collect_series", "number", "robust
 LIMIT = 3.0
 #: Fewer values than these have no spread to speak of.
 _FEWEST = 5
+_SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
 #: Name under which the reference regions stand beside the segmentations.
 OWN_REGIONS = "reference regions"
 
@@ -94,9 +96,10 @@ def number(cell: str | None) -> float:
 def roi_name(cells: dict[str, str]) -> str:
     """Return what a region is called, with its side where the name does not say it."""
     name = cells.get("name") or cells.get("index") or "unnamed"
-    side = cells.get("hemisphere", "n/a")
-    spoken = side.lower() in ("", "n/a", "both", "bilateral", "none", "midline")
-    return name if spoken or side.lower() in name.lower() else f"{name} ({side})"
+    side = _SIDES.get(cells.get("hemisphere", "").lower())
+    if side is None or re.search(rf"(?:^|[-_. ])(?:{side}|{side[0]}h?)(?:[-_. ]|$)", name, re.I):
+        return name
+    return f"{name} ({side})"
 
 
 def collect_series(runs: Sequence[GroupRun]) -> list[Series]:

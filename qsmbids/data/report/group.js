@@ -46,8 +46,8 @@
   const tickText = (t, digits) => (Math.abs(t) >= 1e5 || digits > 5 ? t.toExponential(0) : t.toFixed(digits));
   const signed = (text) => text.replace("-", "\u2212");
 
-  const shown = (value, unit) => {
-    const text = unit === "ppm" ? (value > 0 ? "+" : "") + value.toFixed(4) : String(Number(value.toPrecision(4)));
+  const shown = (value, unit, chi) => {
+    const text = chi ? (value > 0 ? "+" : "") + value.toFixed(4) : String(Number(value.toPrecision(4)));
     return signed(text) + (unit ? " " + unit : "");
   };
 
@@ -110,7 +110,7 @@
     cell.innerHTML = `<svg class="${stats.n > DENSE ? "dense" : ""}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" tabindex="0" role="group" aria-roledescription="strip plot">${svg}</svg>`;
     const element = cell.firstChild;
     const count = flagged.filter(Boolean).length;
-    element.setAttribute("aria-label", `${row.name}: ${stats.n} runs, median ${shown(stats.median, spec.unit)}, ${count} flagged`);
+    element.setAttribute("aria-label", `${row.name}: ${stats.n} runs, median ${shown(stats.median, row.unit, spec.shared)}, ${count} flagged`);
     const order = xs.map((_, i) => i).sort((a, b) => row.values[a] - row.values[b]);
     drawn.set(element, { row, spec, xs, ys, order, current: -1, marker: element.querySelector(".marker") });
   }
@@ -154,7 +154,7 @@
     const run = plot.row.runs[i];
     const [label, report] = data.runs[run];
     const z = plot.row.z[i];
-    const said = `${plot.row.name}: ${shown(plot.row.values[i], plot.spec.unit)}` + (z === null ? "" : `, z ${z > 0 ? "+" : ""}${signed(z.toFixed(1))}`);
+    const said = `${plot.row.name}: ${shown(plot.row.values[i], plot.row.unit, plot.spec.shared)}` + (z === null ? "" : `, z ${z > 0 ? "+" : ""}${signed(z.toFixed(1))}`);
     const name = document.createElement("b");
     name.textContent = label;
     const hint = document.createElement("i");

@@ -94,7 +94,12 @@ class Study:
             "noise_ppm": 0.004 + self._scatter(0.0004),
             "mask_hole_fraction": 0.01 + self._scatter(0.004),
         }
-        _text(folder / f"{label}_desc-iqms_stats.json", json.dumps({"Measures": measures}))
+        told = {
+            "Measures": measures,
+            "MeasureUnits": {"streaking": "ppm", "mask_hole_fraction": ""},
+            "MeasureVerdicts": {"streaking": "ok" if streaks is None else "look"},
+        }
+        _text(folder / f"{label}_desc-iqms_stats.json", json.dumps(told))
         raw = {"RepetitionTime": tr, "FlipAngle": 15, "Manufacturer": "Siemens",
                "ManufacturersModelName": "Prisma", "SeriesInstanceUID": label}  # fmt: skip
         _text(folder / f"{label}_desc-acquisition_stats.json", json.dumps(raw))

@@ -5,7 +5,8 @@ import pytest
 
 from qsmbids.reports.group_crosscheck import cross_check, grouping_column, reference_pairs
 from qsmbids.reports.group_exclusions import exclusions, keep_edits, to_tsv
-from qsmbids.reports.group_runs import GroupRun, RoiRow, gather, identity
+from qsmbids.reports.group_gather import gather
+from qsmbids.reports.group_runs import GroupRun, RoiRow, identity
 from qsmbids.reports.group_values import collect_series, robust_z, roi_name
 
 
@@ -27,7 +28,9 @@ def test_one_far_from_many_equal_ones_is_found():
     ("cells", "name"),
     [
         ({"name": "Putamen", "hemisphere": "left"}, "Putamen (left)"),
-        ({"name": "Left Putamen", "hemisphere": "left"}, "Left Putamen"),
+        ({"name": "Pallidum", "hemisphere": "L"}, "Pallidum (left)"),
+        ({"name": "Left-Putamen", "hemisphere": "L"}, "Left-Putamen"),
+        ({"name": "ctx_rh_insula", "hemisphere": "R"}, "ctx_rh_insula"),
         ({"name": "Pons", "hemisphere": "n/a"}, "Pons"),
         ({"index": "7"}, "7"),
     ],
@@ -151,8 +154,9 @@ def test_reasons_begin_as_the_flags(typical):
     rows = {r.label: r for r in exclusions(runs, collect_series(runs))}
     assert rows["sub-01"].suggested == "yes"
     assert "Putamen (left)" in rows["sub-03"].reason
-    assert "streaking 0.2" in rows["sub-05"].reason
-    assert rows["sub-07"].reason == "warning: odd phase"
+    assert "outlier: streaking 0.2" in rows["sub-05"].reason
+    assert "unusual: streaking 0.2 ppm" in rows["sub-05"].reason
+    assert rows["sub-07"].reason.endswith("warning: odd phase")
     assert rows["sub-13"].include == "no"
     assert "brain extraction" in rows["sub-13"].reason
     assert rows["sub-14"].include == "no"

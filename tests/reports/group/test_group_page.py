@@ -93,6 +93,10 @@ def test_measures_are_one_line_per_run(typical, group):
     rows = typical.table("iqms")
     assert [r["run_label"] for r in rows] == [f"sub-{n:02d}" for n in range(1, 13)]
     assert float(rows[4]["streaking"]) == 0.2
+    explained = json.loads((typical.out / "group_iqms.json").read_text())
+    assert explained["streaking"]["Units"] == "ppm"
+    assert "Units" not in explained["mask_hole_fraction"]
+    assert "streaking [ppm]" in (typical.out / "group_chi.html").read_text()
 
 
 def test_only_what_varies_is_a_column(study, group):

@@ -3,7 +3,7 @@
 import pytest
 
 from qsmbids.io.expected_runs import expected_runs, read_participants
-from qsmbids.reports.group_runs import gather
+from qsmbids.reports.group_gather import gather
 
 
 def _status(study, **options):
