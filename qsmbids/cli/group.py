@@ -42,15 +42,16 @@ def group(args: argparse.Namespace) -> int:
         )
     for text in found.unreadable:
         logger.warning("left out: %s", text)
-    page = write_group(out_dir, found)
     failed = [run for run in found.runs if run.status == "failed"]
     missing = sum(run.status == "missing" for run in found.runs)
     for run in failed:
         where = f" in step {run.step}" if run.step else ""
         logger.warning("%s failed%s: %s", run.label, where, run.message)
-    return end(
-        "qsmbids",
+    counts = (
         f"{found.n_participants} participants, {len(found.runs)} runs; {len(failed)} failed,"
-        f" {missing} missing; group report: {page}",
-        0,
+        f" {missing} missing"
     )
+    if args.dry_run:
+        return end("qsmbids", f"dry run: {counts}", 0)
+    page = write_group(out_dir, found)
+    return end("qsmbids", f"{counts}; group report: {page}", 0)

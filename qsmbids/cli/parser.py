@@ -17,6 +17,7 @@ REFERENCES = {"wholebrain": "brain-mask", "csf": "csf", "none": "none"}
 _EPILOG = """\
 exit codes: 0 every run finished; 1 a run failed; 2 wrong usage; 3 wrong or missing input;
 70 internal error; 130 interrupted. The last line says how many runs finished and failed.
+The group level ends with 0 when its tables and page were written, whatever runs failed before.
 A run that was stopped goes on where it was when it is started again with the same --work-dir.
 """
 

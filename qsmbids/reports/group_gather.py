@@ -86,7 +86,8 @@ def _expect(runs: dict[str, GroupRun], label: str, message: str) -> None:
 
 def _settle(run: GroupRun, has_map: bool) -> None:
     """Let the files decide where they and the status say different things."""
-    if run.status == "failed":
+    if run.status == "failed":  # what is there is of an earlier attempt, or half of this one
+        run.references, run.rois, run.measures = [], [], {}
         return
     if has_map:
         run.status = "ok"

@@ -253,6 +253,9 @@
       mark(pinned);
     });
   }
+  window.addEventListener("beforeprint", () => {
+    for (const folded of document.querySelectorAll("details")) folded.open = true;
+  });
   let waiting = 0;
   let width = window.innerWidth;
   window.addEventListener("resize", () => {

@@ -65,6 +65,9 @@ def test_an_interrupted_run_failed_also_with_old_files(study):
     study.run("sub-1")
     study.status("sub-1", status="interrupted", message="stopped before its end")
     assert _status(study) == {"sub-1": "failed"}
+    run = gather(study.out, study.bids).runs[0]
+    # nobody knows of which attempt they would be
+    assert (run.rois, run.references, run.measures) == ([], [], {})
 
 
 def test_the_summary_serves_where_the_status_files_are_gone(study):

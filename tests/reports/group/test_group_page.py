@@ -39,6 +39,32 @@ def test_repeated_it_changes_no_byte_and_no_time(typical, group):
     assert {p: p.stat().st_mtime_ns for p in typical.out.glob("group_*")} == times
 
 
+def test_groups_at_the_same_time_leave_whole_files(typical, group):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from qsmbids.reports.group_gather import gather
+    from qsmbids.reports.group_page import write_group
+
+    def one(_):
+        return write_group(typical.out, gather(typical.out, typical.bids))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(one, range(8)))) == 1
+    together = typical.contents()
+    for name in together:
+        (typical.out / name).unlink()
+    group(typical)
+    assert typical.contents() == together
+    assert not [p for p in typical.out.iterdir() if p.name.endswith(".tmp")]
+
+
+def test_a_dry_run_only_counts(typical, group):
+    code, last, _ = group(typical, "--dry-run")
+    assert code == 0
+    assert "dry run: 14 participants, 14 runs; 1 failed, 1 missing" in last
+    assert typical.contents() == {}
+
+
 def test_the_dataset_is_only_read(typical, group):
     before = {p: p.stat().st_mtime_ns for p in typical.bids.rglob("*")}
     group(typical)
