@@ -81,7 +81,8 @@ def _summary(check: CrossCheck, names: Sequence[str]) -> Markup:
         f"Flagged values: {both} under both, {one} only under {names[0]}, {other} only under"
         f" {names[1]}."
     )
-    changes = check.order_changes
+    # the clearest first: neighbours swap places by rounding alone
+    changes = sorted(check.order_changes, key=lambda c: -min(abs(c.first), abs(c.second)))
     if not changes:
         return html + paragraph("The order of the regions' medians is the same under both.")
     listed = [
