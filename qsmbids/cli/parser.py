@@ -17,6 +17,7 @@ REFERENCES = {"wholebrain": "brain-mask", "csf": "csf", "none": "none"}
 _EPILOG = """\
 exit codes: 0 every run finished; 1 a run failed; 2 wrong usage; 3 wrong or missing input;
 70 internal error; 130 interrupted. The last line says how many runs finished and failed.
+The group level ends with 0 when its tables and page were written, whatever runs failed before.
 A run that was stopped goes on where it was when it is started again with the same --work-dir.
 """
 
@@ -57,7 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("bids_dir", type=Path, help="raw BIDS dataset")
     parser.add_argument("output_dir", type=Path, help="derivatives dataset, made if absent")
-    parser.add_argument("analysis_level", choices=["participant"], help="what to process")
+    parser.add_argument(
+        "analysis_level",
+        choices=["participant", "group"],
+        help="participant: make maps; group: tables and a page of what OUTPUT_DIR holds by then",
+    )
     parser.add_argument("--version", action="version", version=f"qsmbids {__version__}")
 
     group = parser.add_argument_group("what is processed")

@@ -1,4 +1,4 @@
-"""``qsmbids BIDS_DIR OUTPUT_DIR participant``: from arguments to an exit code."""
+"""``qsmbids BIDS_DIR OUTPUT_DIR participant|group``: from arguments to an exit code."""
 
 import argparse
 import contextlib
@@ -18,6 +18,7 @@ from typing import Any
 
 from qsmbids import __version__
 from qsmbids.cli.console import end, guarded, log_to_console, raise_if_stopped
+from qsmbids.cli.folders import checked_folders
 from qsmbids.cli.parser import parse_args, settings_overrides
 from qsmbids.cli.sourcedata import Sourcedata
 from qsmbids.config import Settings, dump_toml, load_settings
@@ -33,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     args = parse_args(argv)
     log_to_console(args.verbose)
+    if args.analysis_level == "group":
+        from qsmbids.cli.group import group
+
+        return guarded("qsmbids", lambda: group(args), "the same command starts again")
     return guarded("qsmbids", lambda: _participant(args), "the same command goes on where it was")
 
 
@@ -40,7 +45,7 @@ def _participant(args: argparse.Namespace) -> int:
     """Process every run that was asked for."""
     started = time.time()
     settings = load_settings(args.preset, args.config_file, settings_overrides(args))
-    bids_dir, out_dir = _checked_folders(args)
+    bids_dir, out_dir = checked_folders(args)
     if args.reports_only:
         from qsmbids.cli.reports import remake_reports
 
@@ -123,32 +128,6 @@ def _convert(
         for root in changed:
             _validate(root, args.participant_label)
     return failed
-
-
-def _checked_folders(args: argparse.Namespace) -> tuple[Path, Path]:
-    """Return absolute input and output folders that make sense together."""
-    bids_dir, out_dir = args.bids_dir.resolve(), args.output_dir.resolve()
-    if not bids_dir.is_dir():
-        raise InputError(
-            "is not a folder", str(args.bids_dir), "Check the path, or the mount of the container."
-        )
-    if out_dir == bids_dir or out_dir in bids_dir.parents:
-        raise ConfigError(
-            "the output folder must not hold the input",
-            str(args.output_dir),
-            "Use for example BIDS_DIR/derivatives/qsmbids.",
-        )
-    if bids_dir in out_dir.parents and "derivatives" not in out_dir.relative_to(bids_dir).parts:
-        raise ConfigError(
-            "would put results among the raw data",
-            str(args.output_dir),
-            f"Use {bids_dir / 'derivatives' / 'qsmbids'} or a folder elsewhere.",
-        )
-    if args.work_dir is not None:
-        work = args.work_dir.resolve()
-        if work == bids_dir or bids_dir in work.parents:
-            raise ConfigError("must not lie in the input dataset", "--work-dir")
-    return bids_dir, out_dir
 
 
 def _validate(bids_dir: Path, participants: list[str] | None) -> None:
