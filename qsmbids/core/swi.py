@@ -193,9 +193,9 @@ def susceptibility_mask(
     chi : (X, Y, Z) ndarray
         Referenced susceptibility [ppm].
     limit_ppm : float
-        [ppm]; 1 for veins and iron.
+        [ppm]; 1 in [2]_.
     power : float
-        4 gives the best contrast to noise for both.
+        4 in [2]_.
 
     Returns
     -------
