@@ -96,8 +96,8 @@ def even_magnitude(
     even = signal / np.maximum(bias, np.float32(1e-6))
     top = float(np.percentile(even[inside], 80))
     knee = 0.5 * top
-    floor = np.logaddexp(0.0, -_SOFTPLUS_FACTOR)
-    scale = np.logaddexp(0.0, _SOFTPLUS_FACTOR * (top / knee - 1.0)) - floor
+    floor = float(np.logaddexp(0.0, -_SOFTPLUS_FACTOR))
+    scale = float(np.logaddexp(0.0, _SOFTPLUS_FACTOR * (top / knee - 1.0))) - floor
     bent = np.logaddexp(np.float32(0), _SOFTPLUS_FACTOR * (even / np.float32(knee) - 1)) - floor
     return _into(mask, box, np.where(inside, bent / scale, 0))
 

@@ -313,10 +313,10 @@ _SWI = (
         "Susceptibility-weighted images [@eckstein2021] were made from the magnitude without its"
         " receive bias (Gaussian with a sigma of {swi.bias_mm}) and the total field, high-pass"
         " filtered by a Gaussian with a sigma of {swi.high_pass_mm} (strength"
-        " {swi.phase_strength}); susceptibility map-weighted images [@gho2014] from that magnitude and a mask that falls"
-        " from one at zero to zero at {swi.chi_limit_ppm}, to the power of {swi.chi_power}. Both"
-        " are dark for paramagnetic sources. Minimum intensity projections were taken over slabs"
-        " of {swi.projection_mm}.",
+        " {swi.phase_strength}); susceptibility map-weighted images [@gho2014] were made from that"
+        " magnitude and a mask that falls from one at zero to zero at {swi.chi_limit_ppm}, to the"
+        " power of {swi.chi_power}. Both are dark for paramagnetic sources. Minimum intensity"
+        " projections were taken over slabs of {swi.projection_mm}.",
         {"swi.enabled": True},
     ),
     _C("Susceptibility-weighted images were not made.", {"swi.enabled": False}),
