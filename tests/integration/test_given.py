@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from qsmbids.config import Settings
+from qsmbids.core.swi import even_magnitude
 from qsmbids.reports.methods_text import processing_text
 
 
@@ -134,9 +135,17 @@ def test_veins_are_dark_in_susceptibility_weighted_images(start):
     for name, image in images.items():
         for tissue in ("pallidum", "vein"):
             region = (labels == number[tissue]) & mask4
-            if not region.any():
-                continue
+            assert region.any()
             before, after = (
                 np.median(i[region]) / np.median(i[white]) for i in (magnitude, image)
             )
             assert after < before, (name, tissue)
+    # a calcification is as dark as its signal alone makes it
+    even = even_magnitude(magnitude, mask4, (2.0, 2.0, 2.0))
+    factor = {
+        tissue: np.median((images["smwi"] / np.where(even > 0, even, 1))[region])
+        for tissue in ("calcification", "vein")
+        if (region := (labels == number[tissue]) & mask4).any()
+    }
+    assert factor["calcification"] > 0.99
+    assert factor["vein"] < 0.8
