@@ -114,6 +114,24 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="Mask 1 instead of BET: an image, or a BIDS derivative with one mask per run",
     )
+    start = group.add_mutually_exclusive_group()
+    for option, what, units in (
+        ("--unwrapped", "unwrapped phase, one image per echo", "rad"),
+        ("--total-field", "total field", "Hz, rad/s, ppm or T"),
+        (
+            "--local-field",
+            "local field; known where desc-mask4noholes or its values say",
+            "Hz, ...",
+        ),
+    ):
+        start.add_argument(
+            option,
+            type=Path,
+            metavar="PATH",
+            help=f"start from a given {what}: an image, or a BIDS derivative such as an earlier"
+            f" output of this program; the sidecar's Units are {units}. Weights and masks still"
+            " come from the raw magnitude and phase, which must be there",
+        )
     group.add_argument(
         "--phase-sign",
         choices=["auto", "+1", "-1"],
@@ -149,6 +167,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--reference",
         metavar="REGION",
         help=f"{', '.join(REFERENCES)}, or an image or BIDS derivative with a mask of the region",
+    )
+    group.add_argument(
+        "--swi",
+        action="store_true",
+        help="also make susceptibility-weighted images and their minimum projections",
     )
     group.add_argument(
         "--b0-dir",
@@ -232,6 +255,8 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     if args.reference is not None:
         chosen = REFERENCES.get(args.reference, "region")
         overrides.setdefault("reference", {})["region"] = chosen
+    if args.swi:
+        overrides.setdefault("swi", {})["enabled"] = True
     if args.sloppy:
         overrides.setdefault("dipole_inversion", {}).update(
             maximum_iterations=20, weak_harmonic=False

@@ -14,8 +14,9 @@ from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
 from qsmbids.core.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, QSMError
 from qsmbids.execution import Execution
+from qsmbids.io.given import OPTIONS, Given, find_given
 from qsmbids.io.masks import find_mask
-from qsmbids.io.metadata import read_acquisition
+from qsmbids.io.metadata import Acquisition, read_acquisition
 from qsmbids.io.nifti import read_volume
 from qsmbids.io.preflight import check_run
 from qsmbids.io.runs import Run
@@ -62,12 +63,14 @@ def make_plans(
             "Expected sub-*/[ses-*/]anat/*_part-mag_MEGRE.nii.gz and *_part-phase_MEGRE.nii.gz"
             " (or T2starw for a single echo), or DICOM in sourcedata/sub-*/[ses-*/].",
         )
-    if args.mask is not None and args.mask.is_file() and len(runs) > 1:
-        raise ConfigError(
-            f"one image cannot be the mask of {len(runs)} runs",
-            "--mask",
-            "Select one run, or give a BIDS derivative with a mask for each.",
-        )
+    for option, path in (("--mask", args.mask), *_starts(args)):
+        if path is not None and path.is_file() and len(runs) > 1:
+            what = option.removeprefix("--").replace("-", " ")
+            raise ConfigError(
+                f"one image cannot be the {what} of {len(runs)} runs",
+                option,
+                "Select one run, or give a BIDS derivative with one for each.",
+            )
     plans: list[RunPlan] = []
     failed = [_refused(_label(problem.where), problem.message) for problem in problems]
     for run in runs:
@@ -96,7 +99,28 @@ def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
     region = None
     if args.reference not in (None, *REFERENCES):
         region = find_mask(Path(args.reference).resolve(), run, "--reference")
-    return RunPlan(run, acquisition, warnings, mask, region)
+    return RunPlan(run, acquisition, warnings, mask, region, _given(run, acquisition, args))
+
+
+def _starts(args: argparse.Namespace) -> list[tuple[str, Path | None]]:
+    """Return the options by which a run starts from a derivative, with their values."""
+    return [(o, getattr(args, o.removeprefix("--").replace("-", "_"))) for o in OPTIONS.values()]
+
+
+def _given(run: Run, acquisition: Acquisition, args: argparse.Namespace) -> Given | None:
+    """Return what takes the place of the first steps of a run."""
+    for kind, (option, path) in zip(OPTIONS, _starts(args), strict=True):
+        if path is not None:
+            given = find_given(kind, path.resolve(), run, acquisition)
+            out_dir = args.output_dir.resolve()
+            if any(out_dir in p.parents for p in given.paths):
+                raise ConfigError(
+                    f"the {given.title} lies in the output folder and would be written over",
+                    option,
+                    "Write to another output folder.",
+                )
+            return given
+    return None
 
 
 def _label(where: str) -> str:
@@ -149,6 +173,7 @@ def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list
         "phase sign": _sign_rule(plan, settings),
         "memory": f"about {run_memory_gb(acq.n_voxels, len(acq.echo_times)):.1f} GB",
         "Mask 1": _mask_rule(plan, settings),
+        **({} if plan.given is None else {f"given {plan.given.kind}": _given_rule(plan.given)}),
         "steps": " > ".join(title for step, title in STEP_TITLES.items() if step in nodes),
     }
     lines = [run.label, *(f"  {name:<17} {text}" for name, text in rows.items())]
@@ -178,6 +203,11 @@ def _sign_rule(plan: RunPlan, settings: Settings) -> str:
     return f"{choice.sign:+d} ({choice.reason})" + (
         f"; {choice.warning}" if choice.warning else ""
     )
+
+
+def _given_rule(given: Given) -> str:
+    beside = ["total field beside it, for the weights"] if given.total else []
+    return "; ".join((*given.said, *beside))
 
 
 def _mask_rule(plan: RunPlan, settings: Settings) -> str:

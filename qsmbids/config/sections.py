@@ -14,6 +14,7 @@ __all__ = [
     "Phase",
     "Reference",
     "Relaxometry",
+    "Swi",
     "TotalField",
 ]
 
@@ -301,3 +302,18 @@ class Relaxometry:
         "auto takes ARLO for three or more evenly spaced echoes, else a log-linear fit.",
         choices=("auto", "arlo", "loglinear"),
     )
+
+
+@dataclass(frozen=True)
+class Swi:
+    """Susceptibility-weighted images; the paper has none."""
+
+    enabled: bool = _opt(False, "Make them; they cost a few seconds.")
+    high_pass_mm: float = _opt(
+        4.0, "Gaussian within the slice whose mean the field is freed of [mm].", minimum=0.1
+    )
+    phase_strength: float = _opt(4.0, "Darkness of a positive field.", minimum=0.01)
+    chi_limit_ppm: float = _opt(1.0, "Susceptibility that is black [ppm].", minimum=0.01)
+    chi_power: float = _opt(4.0, "Power of its linear ramp from 0.", minimum=0.01)
+    bias_mm: float = _opt(16.0, "Gaussian of the receive bias [mm].", minimum=1.0)
+    projection_mm: float = _opt(10.0, "Slab of the minimum projection [mm].", minimum=0.01)

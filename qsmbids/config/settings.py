@@ -13,6 +13,7 @@ from qsmbids.config.sections import (
     Phase,
     Reference,
     Relaxometry,
+    Swi,
     TotalField,
 )
 from qsmbids.errors import ConfigError
@@ -31,6 +32,7 @@ class Settings:
     dipole_inversion: DipoleInversion = field(default_factory=DipoleInversion)
     reference: Reference = field(default_factory=Reference)
     relaxometry: Relaxometry = field(default_factory=Relaxometry)
+    swi: Swi = field(default_factory=Swi)
 
     def updated(self, tables: Mapping[str, Any], source: str) -> Self:
         """Return settings with the values of ``tables`` put over these.

@@ -171,9 +171,11 @@ class FitField(Step):
 
 
 class _WeightDataInputs(EchoesInputSpec):
-    field = File(exists=True, mandatory=True, desc="total field [Hz]")
+    field = File(exists=True, desc="total field [Hz], for the residual")
     noise = File(exists=True, mandatory=True, desc="field noise [Hz]")
-    r2star = File(exists=True, desc="R2* [1/s]; without it no residual is taken")
+    r2star = File(
+        exists=True, desc="R2* [1/s]; without it no residual is taken", requires=["field"]
+    )
     threshold = traits.Float(0.3, usedefault=True, desc="of the relative residual")
 
 
@@ -217,10 +219,11 @@ class WeightData(Step):
         weights = sepia_weights(noise.array, mask, factor)
         self._write(runtime, noise.affine, weights=weights, residual=residual)
         used = bool(inputs.r2star)
+        reason = "fewer than three echoes" if isinstance(inputs.field, str) else "no total field"
         self._results["record"] = record(
             f"relative residual >= {inputs.threshold} in {100 * lost:.2f} % of Mask 1: weight 0"
             if used
-            else "fewer than three echoes: weights without a relative residual",
+            else f"{reason}: weights without a relative residual",
             warnings=[warning],
             DataWeights={
                 "Name": "inverse field noise",

@@ -49,6 +49,8 @@ DESCRIPTIONS = {
     "rss": "Root of the sum of squares over the echoes",
     "swi": "Susceptibility-weighted image",
     "swimip": "Minimum-intensity projection of the susceptibility-weighted image",
+    "smwi": "Susceptibility map-weighted image",
+    "smwimip": "Minimum-intensity projection of the susceptibility map-weighted image",
     "total": "Total field",
     "local": "Local (tissue) field",
     "background": "Background field",

@@ -1,6 +1,7 @@
 """Find the mask that a user supplies for a run, and bring it onto the run's grid."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +12,7 @@ from qsmbids.errors import InputError
 from qsmbids.io.nifti import Volume
 from qsmbids.io.runs import RUN_ENTITIES, Run
 
-__all__ = ["conform", "find_mask"]
+__all__ = ["best_matches", "conform", "find_mask"]
 
 _IMAGE = (".nii", ".nii.gz")
 
@@ -59,6 +60,13 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
     )
 
 
+def best_matches(paths: Iterable[Path], run: Run) -> list[Path]:
+    """Return the images whose names fit a run and have most of its entities."""
+    fitting = [p for p in sorted(paths) if _fits(p.name, run)]
+    closest = max((_shared(p.name) for p in fitting), default=0)
+    return [p for p in fitting if _shared(p.name) == closest]
+
+
 def _entities(name: str) -> dict[str, str]:
     return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([^_]+)", name))
 
@@ -77,13 +85,13 @@ def _shared(name: str) -> int:
     return sum(key in _entities(name) for key in RUN_ENTITIES.values())
 
 
-def conform(given: Volume, image: Volume, path: str) -> npt.NDArray:
-    """Flip and permute a mask to an image's voxel order; never interpolate.
+def conform(given: Volume, image: Volume, path: str, what: str = "mask") -> npt.NDArray:
+    """Flip and permute a mask or field to an image's voxel order; never interpolate.
 
     Raises
     ------
     InputError
-        Its grid is another one; ``path`` is named.
+        Its grid is another one; ``path`` is named, and ``what`` it is.
     """
     ornt = nib.orientations.ornt_transform(
         nib.orientations.io_orientation(given.affine),
@@ -93,8 +101,9 @@ def conform(given: Volume, image: Volume, path: str) -> npt.NDArray:
     affine = given.affine @ nib.orientations.inv_ornt_aff(ornt, given.array.shape)
     if array.shape != image.array.shape or not np.allclose(affine, image.affine, atol=1e-2):
         raise InputError(
-            f"the mask's grid {given.array.shape} does not match the run's {image.array.shape}",
+            f"the {what}'s grid {given.array.shape} does not match the run's {image.array.shape}",
             path,
-            "Resample it to the first echo's magnitude (nearest neighbour).",
+            "Resample it to the first echo's magnitude"
+            + (" (nearest neighbour)." if what == "mask" else "."),
         )
     return np.ascontiguousarray(array)

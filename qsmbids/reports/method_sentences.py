@@ -308,11 +308,46 @@ _REFERENCE = (
     _C("R2* was mapped by a log-linear fit.", {"run.r2star": "loglinear"}),
 )
 
+_SWI = (
+    _C(
+        "Susceptibility-weighted images [@eckstein2021] were made from the magnitude without its"
+        " receive bias (Gaussian with a sigma of {swi.bias_mm}) and the total field, high-pass"
+        " filtered by a Gaussian with a sigma of {swi.high_pass_mm} (strength"
+        " {swi.phase_strength}); susceptibility map-weighted images [@gho2014] were made from that"
+        " magnitude and a mask that falls from one at zero to zero at {swi.chi_limit_ppm}, to the"
+        " power of {swi.chi_power}. Both are dark for paramagnetic sources. Minimum intensity"
+        " projections were taken over slabs of {swi.projection_mm}.",
+        {"swi.enabled": True},
+    ),
+    _C("Susceptibility-weighted images were not made.", {"swi.enabled": False}),
+)
+
+_GIVEN_FIELD = (
+    _C(
+        "Unwrapped phase that the investigators gave was used, and its echoes were averaged to"
+        " the total field (weights {total_field.echo_weighting}).",
+        {"run.given": "unwrapped"},
+    ),
+    _C("A total field that the investigators gave was used.", {"run.given": "total"}),
+    _C(
+        "A local field that the investigators gave was used, so that no background field was"
+        " removed; the total field that came with it had a part in the weights only.",
+        {"run.given": "local and total"},
+    ),
+    _C(
+        "A local field that the investigators gave was used, so that no background field was"
+        " removed.",
+        {"run.given": "local"},
+    ),
+)
+
 #: The text from the phase to the maps.
 PARAGRAPHS = (
-    Paragraph(("phase", "total_field"), (*_PHASE, *_MASK1, *_READOUT, *_TOTAL_FIELD)),
+    Paragraph(
+        ("phase", "total_field"), (*_PHASE, *_MASK1, *_READOUT, *_TOTAL_FIELD, *_GIVEN_FIELD)
+    ),
     Paragraph(("masks",), _MASKS),
     Paragraph(("background_field",), _BACKGROUND),
     Paragraph(("dipole_inversion",), _INVERSION),
-    Paragraph(("reference", "relaxometry"), _REFERENCE),
+    Paragraph(("reference", "relaxometry", "swi"), (*_REFERENCE, *_SWI)),
 )

@@ -16,6 +16,7 @@ from qsmbids.reports.method_sentences import PARAGRAPHS, SPEAKS_OF, WORDS, Claus
 from qsmbids.reports.settings_in_force import (
     brain_extraction,
     effective_settings,
+    given_start,
     in_force,
     looked_up,
     shown,
@@ -113,7 +114,8 @@ def processing_text(
         ]
         if rest:
             sentences.append(f"Further settings: {', '.join(rest)}.")
-        texts.append(" ".join(sentences))
+        if sentences:  # none where a given field takes the place of all
+            texts.append(" ".join(sentences))
     known = {section for paragraph in PARAGRAPHS for section in paragraph.sections}
     other = [f"{row.label} {shown_values[row.key]}" for row, _ in rows if row.section not in known]
     return [*texts, f"Further settings: {', '.join(other)}."] if other else texts
@@ -133,6 +135,7 @@ def _run_facts(
         "run.sign_given": settings.phase.sign != "auto",
         "run.alternating": None if axes is None else bool(axes),
         "run.mask1": brain_extraction(record) or ("" if wanted == "auto" else wanted),
+        "run.given": given_start(record),
         "run.readout": "" if bipolar is None else ("bipolar" if bipolar else "monopolar"),
         "run.readout_model": looked_up(record, "ReadoutCorrection.Method") or "",
         "run.residual": n_echoes > 2 if residual is None else bool(residual),

@@ -258,4 +258,16 @@ PARAMETERS = (
         )
     ),
     parameter("relaxometry.method", "R2* fit", echoes=2),
+    parameter("swi.enabled", "susceptibility-weighted images"),
+    *(
+        parameter(f"swi.{name}", label, unit, when={"enabled": (True,)})
+        for name, label, unit in (
+            ("high_pass_mm", "Gaussian of the high-pass filter of the field, sigma", "mm"),
+            ("phase_strength", "strength of the phase mask", ""),
+            ("chi_limit_ppm", "susceptibility at which the mask is zero", "ppm"),
+            ("chi_power", "power of the susceptibility mask", ""),
+            ("bias_mm", "Gaussian of the receive bias, sigma", "mm"),
+            ("projection_mm", "slab of the minimum intensity projection", "mm"),
+        )
+    ),
 )

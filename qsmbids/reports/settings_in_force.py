@@ -13,6 +13,7 @@ __all__ = [
     "disagreements",
     "effective_settings",
     "found",
+    "given_start",
     "in_force",
     "looked_up",
     "settings_table",
@@ -25,6 +26,22 @@ _FOUND = {
     "phase.slice_alternation": "SliceAlternation.Axes",
     "masks.brain_extraction": "BrainExtraction.Name",
     "total_field.bipolar_correction": "ReadoutCorrection.Bipolar",
+}
+
+#: Beginnings of the settings that have no part in a run which starts from a derivative.
+_UNWRAPPED = (
+    "total_field.phase_offset",
+    "total_field.echo_phase_combination",
+    "total_field.romeo_weights",
+)
+_TOTAL = (*_UNWRAPPED, "total_field.echo_weighting")
+_LOCAL = (*_TOTAL, "masks.closing_mm", "background_field.")
+_REPLACED = {
+    "": (),
+    "unwrapped": _UNWRAPPED,
+    "total": _TOTAL,
+    "local and total": _LOCAL,
+    "local": (*_LOCAL, "total_field."),
 }
 
 
@@ -69,6 +86,7 @@ def in_force(
     given = brain_extraction(record or {}) == "given"
     # with anisotropic voxels, the radii of V-SHARP count millimetres
     in_mm = looked_up(record or {}, "BackgroundRemoval.Parameters.RadiusUnit") == "mm"
+    replaced = _REPLACED[given_start(record or {})]
     rows = []
     for row in _all_parameters(effective):
         section = getattr(effective, row.section)
@@ -76,7 +94,7 @@ def in_force(
             continue
         if given and "brain_extraction" in {row.name, *row.when}:
             continue
-        if n_echoes < row.echoes:
+        if n_echoes < row.echoes or row.key.startswith(replaced):
             continue
         if row.name.endswith("_radius") and in_mm:
             row = dataclasses.replace(row, unit="mm")
@@ -89,6 +107,15 @@ def brain_extraction(record: Mapping[str, Any]) -> str:
     name = str(looked_up(record, "BrainExtraction.Name") or "")
     known = {"FSL BET": "fsl", "built-in BET": "builtin"}
     return known.get(name, "given" if name.startswith("given") else "")
+
+
+def given_start(record: Mapping[str, Any]) -> str:
+    """Return what took the place of the first steps by the sidecar, "" where nothing did."""
+    if "GivenLocalField" in record:
+        return "local and total" if "GivenTotalField" in record else "local"
+    if "GivenTotalField" in record:
+        return "total"
+    return "unwrapped" if "GivenUnwrappedPhase" in record else ""
 
 
 def _all_parameters(settings: Settings) -> Iterator[Parameter]:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmbids.errors import ConfigError
+from qsmbids.interfaces.given import GivenLocalField
 from qsmbids.interfaces.inversion import MergeTwoPass
 from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
 from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
+from qsmbids.workflows.field import given_inputs
 from qsmbids.workflows.methods import background_removal, csf_finder, dipole_inversion
 
 __all__ = ["Maps", "Upstream", "add_chi"]
@@ -20,7 +22,8 @@ class Upstream:
     prepare: Any
     mask1: Any
     quality: Any
-    combine: Any
+    field: Any  # None where a local field was given alone
+    noise: Any
     weigh: Any
     relax: Any = None
 
@@ -57,32 +60,37 @@ def add_chi(workflow, upstream, plan, settings, threads, node):  # type: ignore[
     """
     acquisition = plan.acquisition
     b0_direction = [float(b) for b in acquisition.b0_direction]
-    mask2, mask3 = _add_masks(workflow, upstream, settings, node)
+    mask2 = _add_mask2(workflow, upstream, settings, node)
     inputs = {
-        "field": (upstream.combine, "field"),
         "weights": (upstream.weigh, "weights"),
         "magnitude": (upstream.prepare, "combined_magnitude"),
         "mask2": (mask2, "mask"),
-        "mask3": (mask3, "mask"),
     }
-    if _wants_fluid(settings):
-        fluid = _add_fluid(workflow, upstream, mask3, settings, node)
-        inputs["region"] = (fluid, "region")
     rotate = settings.background_field.oblique == "rotate" and acquisition.tilt_degrees > 0.1
+    if (given := plan.gives("local")) is not None:
+        local = _add_given(workflow, upstream, mask2, given, rotate, node)
+        if _wants_fluid(settings):
+            fluid = _add_fluid(workflow, upstream, (local, "mask4_filled"), settings, node)
+            inputs["region"] = (fluid, "region")
+        return _add_inversion(
+            workflow, local, inputs, b0_direction, acquisition, settings, threads, node
+        )
+    mask3 = _add_mask3(workflow, upstream, mask2, settings, node)
+    inputs |= {"field": (upstream.field, "field"), "mask3": (mask3, "mask")}
+    if _wants_fluid(settings):
+        fluid = _add_fluid(workflow, upstream, (mask3, "mask"), settings, node)
+        inputs["region"] = (fluid, "region")
     if not rotate:
-        return _add_inversion(workflow, inputs, b0_direction, acquisition, settings, threads, node)
+        local = _add_background(workflow, inputs, b0_direction, settings, threads, node)
+        return _add_inversion(
+            workflow, local, inputs, b0_direction, acquisition, settings, threads, node
+        )
     turn = node(StraightenSlab(b0_direction=b0_direction, n_threads=threads), "straighten_slab")
     for name, (step, output) in inputs.items():
         workflow.connect(step, output, turn, name)
-    straight = _add_inversion(
-        workflow,
-        {name: (turn, name) for name in inputs},
-        _nearest_axis(b0_direction),
-        acquisition,
-        settings,
-        threads,
-        node,
-    )
+    turned, along = {name: (turn, name) for name in inputs}, _nearest_axis(b0_direction)
+    local = _add_background(workflow, turned, along, settings, threads, node)
+    straight = _add_inversion(workflow, local, turned, along, acquisition, settings, threads, node)
     back = node(RestoreSlab(b0_direction=b0_direction, n_threads=threads), "restore_slab")
     for name in ("field", "mask2", "mask3"):
         workflow.connect(*inputs[name], back, name)
@@ -97,8 +105,8 @@ def add_chi(workflow, upstream, plan, settings, threads, node):  # type: ignore[
     return Maps(chi=back, fields=back)
 
 
-def _add_masks(workflow, upstream, settings, node):  # type: ignore[no-untyped-def]
-    """Add Masks 2 and 3."""
+def _add_mask2(workflow, upstream, settings, node):  # type: ignore[no-untyped-def]
+    """Add Mask 2."""
     masks = settings.masks
     mask2 = node(
         FindReliablePhase(
@@ -109,27 +117,50 @@ def _add_masks(workflow, upstream, settings, node):  # type: ignore[no-untyped-d
         ),
         "mask2",
     )
-    mask3 = node(FillBackgroundMask(closing_mm=masks.closing_mm), "mask3")
     workflow.connect(
         [
             (upstream.quality, mask2, [("quality", "quality")]),
-            (upstream.combine, mask2, [("noise", "noise")]),
+            (upstream.noise, mask2, [("noise", "noise")]),
             (upstream.weigh, mask2, [("residual", "residual")]),
             (upstream.mask1, mask2, [("mask", "mask")]),
-            (upstream.mask1, mask3, [("mask", "mask1")]),
-            (mask2, mask3, [("mask", "mask2")]),
         ]
     )
-    return mask2, mask3
+    return mask2
 
 
-def _add_inversion(workflow, inputs, b0_direction, acquisition, settings, threads, node):  # type: ignore[no-untyped-def]
-    """Add background removal and the inversion, or two of them and their merge."""
+def _add_mask3(workflow, upstream, mask2, settings, node):  # type: ignore[no-untyped-def]
+    """Add Mask 3."""
+    mask3 = node(FillBackgroundMask(closing_mm=settings.masks.closing_mm), "mask3")
+    workflow.connect(upstream.mask1, "mask", mask3, "mask1")
+    workflow.connect(mask2, "mask", mask3, "mask2")
+    return mask3
+
+
+def _add_given(workflow, upstream, mask2, given, rotate, node):  # type: ignore[no-untyped-def]
+    """Add the local field of the user in place of background removal."""
+    inputs = given_inputs(given)
+    if rotate:
+        inputs["said"].append("oblique slab: a given local field is not rotated, the kernel is")
+    local = node(GivenLocalField(given=str(given.paths[0]), **inputs), "given_local_field")
+    if given.mask is not None:
+        local.inputs.support = str(given.mask)
+    workflow.connect(upstream.prepare, "combined_magnitude", local, "like")
+    workflow.connect(mask2, "mask", local, "mask2")
+    return local
+
+
+def _add_background(workflow, inputs, b0_direction, settings, threads, node):  # type: ignore[no-untyped-def]
+    """Add background removal."""
     background = node(
         background_removal(settings, b0_direction, threads), "remove_background_field", threads
     )
     for name in ("field", "weights", "mask2", "mask3"):
         workflow.connect(*inputs[name], background, name)
+    return background
+
+
+def _add_inversion(workflow, local, inputs, b0_direction, acquisition, settings, threads, node):  # type: ignore[no-untyped-def]
+    """Add the inversion of the step that has the local field, or two of them and their merge."""
 
     def invert(name: str, holes: str) -> Any:
         step = node(
@@ -147,12 +178,12 @@ def _add_inversion(workflow, inputs, b0_direction, acquisition, settings, thread
             ("mask4_filled", "mask"),
             ("mask4", "mask_holes"),
         ]
-        workflow.connect([(background, step, links)])
+        workflow.connect([(local, step, links)])
         return step
 
     holes = settings.dipole_inversion.holes
     if holes != "two-pass":
-        return Maps(chi=invert("invert_dipole_field", holes), fields=background)
+        return Maps(chi=invert("invert_dipole_field", holes), fields=local)
     filled = invert("invert_dipole_field", "fill")
     reliable = invert("invert_reliable_phase", "leave")
     merge = node(MergeTwoPass(), "merge_two_pass")
@@ -162,7 +193,7 @@ def _add_inversion(workflow, inputs, b0_direction, acquisition, settings, thread
             (reliable, merge, [("chi", "chi_holes"), ("support", "support_holes")]),
         ]
     )
-    return Maps(chi=merge, fields=background)
+    return Maps(chi=merge, fields=local)
 
 
 def _wants_fluid(settings: Any) -> bool:
@@ -170,7 +201,7 @@ def _wants_fluid(settings: Any) -> bool:
     return chosen.method == "medi" and chosen.medi_zero_reference
 
 
-def _add_fluid(workflow, upstream, mask3, settings, node):  # type: ignore[no-untyped-def]
+def _add_fluid(workflow, upstream, mask, settings, node):  # type: ignore[no-untyped-def]
     """Add the fluid of the ventricles that MEDI+0 makes homogeneous."""
     if upstream.relax is None:
         raise ConfigError(
@@ -183,9 +214,9 @@ def _add_fluid(workflow, upstream, mask3, settings, node):  # type: ignore[no-un
         [
             (upstream.relax, fluid, [("r2star", "r2star")]),
             (upstream.prepare, fluid, [("combined_magnitude", "magnitude")]),
-            (mask3, fluid, [("mask", "mask")]),
         ]
     )
+    workflow.connect(*mask, fluid, "mask")
     return fluid
 
 

@@ -1,69 +1,15 @@
 """What is written for a run: names, levels, units, and which steps each map comes from."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Any
+from qsmbids.workflows.output import Output, mask_output, weighted_outputs
 
 __all__ = ["OUTPUTS", "Output"]
 
 _PHASE = ("prepare_phase", "mask1", "check_phase", "correct_readout")
-_FIELD = (*_PHASE, "remove_phase_offset", "unwrap_phase", "combine_echoes")
+_UNWRAPPED = (*_PHASE, "remove_phase_offset", "unwrap_phase", "rate_phase", "given_phase")
+_FIELD = (*_UNWRAPPED, "given_field", "combine_echoes")
 _MASK3 = (*_FIELD, "weight_data", "mask2", "mask3")
-_LOCAL = (*_MASK3, "straighten_slab", "remove_background_field")
+_LOCAL = (*_MASK3, "straighten_slab", "remove_background_field", "given_local_field")
 _CHI = (*_LOCAL, "invert_dipole_field", "invert_reliable_phase", "merge_two_pass")
-
-
-@dataclass(frozen=True)
-class Output:
-    """One derivative of a run.
-
-    ``node`` names the step, or steps of which the first is taken; ``requires`` and ``unless`` name
-    a step that must be, or must not be, in the graph as well. An ``optional`` output may turn out
-    not to exist.
-    """
-
-    name: str
-    node: str
-    field: str
-    level: str
-    suffix: str
-    description: str
-    entities: dict[str, str] = field(default_factory=dict)
-    datatype: str = "anat"
-    units: str = ""
-    boolean: bool = False
-    consensus: str = ""
-    steps: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ("raw",)
-    skull_stripped: bool = True
-    algorithm: str = ""
-    reference: str = ""
-    per_echo: bool = False
-    extension: str = ".nii.gz"
-    mask_type: str = "Brain"
-    optional: bool = False
-    requires: str = ""
-    unless: str = ""
-
-    def step(self, nodes: Collection[str]) -> str | None:
-        """Return the step of the graph that makes this output, None if there is none."""
-        if (self.requires and self.requires not in nodes) or self.unless in nodes:
-            return None
-        return next((name for name in self.node.split("|") if name in nodes), None)
-
-
-def _mask(number: str, node: str, name: str, steps: tuple[str, ...], **kwargs: Any) -> Output:
-    kwargs.setdefault("level", "standard")
-    return Output(
-        f"mask{number}",
-        node,
-        name,
-        suffix="mask",
-        entities={"label": "brain", "desc": f"mask{number}"},
-        boolean=True,
-        steps=steps,
-        **kwargs,
-    )
 
 
 _ROMEO_DOI = "https://doi.org/10.1002/mrm.28563"
@@ -229,7 +175,7 @@ OUTPUTS = (
         steps=("prepare_phase", "map_r2star"),
         sources=("raw", "mask1"),
     ),
-    _mask(
+    mask_output(
         "1",
         "mask1",
         "mask",
@@ -238,7 +184,7 @@ OUTPUTS = (
         consensus="5.a",
         sources=("magnitude",),
     ),
-    _mask(
+    mask_output(
         "2",
         "mask2",
         "mask",
@@ -247,7 +193,7 @@ OUTPUTS = (
         consensus="5.b",
         sources=("quality", "mask1"),
     ),
-    _mask(
+    mask_output(
         "3",
         "mask3",
         "mask",
@@ -256,22 +202,22 @@ OUTPUTS = (
         consensus="5.b",
         sources=("mask1", "mask2"),
     ),
-    _mask(
+    mask_output(
         "4",
-        "restore_slab|remove_background_field",
+        "restore_slab|remove_background_field|given_local_field",
         "mask4",
-        ("mask1", "mask2", "mask3", "remove_background_field"),
+        ("mask1", "mask2", "mask3", "remove_background_field", "given_local_field"),
         description="Mask 4: where background removal gave a field and the phase is reliable;"
         " data of the inversion and region of the whole-brain reference",
         consensus="5.c, 6.a",
         sources=("mask3", "mask2"),
         level="minimal",
     ),
-    _mask(
+    mask_output(
         "4noholes",
-        "restore_slab|remove_background_field",
+        "restore_slab|remove_background_field|given_local_field",
         "mask4_filled",
-        ("mask1", "mask2", "mask3", "remove_background_field"),
+        ("mask1", "mask2", "mask3", "remove_background_field", "given_local_field"),
         description="Mask 4 without holes: support of the susceptibility map, for display and"
         " regions of interest",
         consensus="5.d, 8.b",
@@ -280,13 +226,13 @@ OUTPUTS = (
     ),
     Output(
         "quality",
-        "unwrap_phase|combine_echoes",
+        "unwrap_phase|rate_phase|combine_echoes",
         "quality",
         "standard",
         "probseg",
         "ROMEO phase quality of every voxel, 0 (noise) to 1; thresholded to Mask 2",
         {"desc": "phasequality"},
-        steps=("prepare_phase", "unwrap_phase"),
+        steps=("prepare_phase", "unwrap_phase", "rate_phase"),
         skull_stripped=False,
         consensus="5.b",
     ),
@@ -329,7 +275,7 @@ OUTPUTS = (
     ),
     Output(
         "total_field",
-        "combine_echoes",
+        "combine_echoes|given_field",
         "field",
         "standard",
         "fieldmap",
@@ -345,7 +291,7 @@ OUTPUTS = (
     ),
     Output(
         "local_field",
-        "restore_slab|remove_background_field",
+        "restore_slab|remove_background_field|given_local_field",
         "local_field",
         "minimal",
         "fieldmap",
@@ -372,7 +318,7 @@ OUTPUTS = (
     ),
     Output(
         "field_noise",
-        "combine_echoes",
+        "combine_echoes|rate_phase",
         "noise",
         "full",
         "fieldmap",
@@ -385,14 +331,14 @@ OUTPUTS = (
     ),
     Output(
         "unwrapped",
-        "unwrap_phase",
+        "unwrap_phase|given_phase",
         "phase",
         "full",
         "MEGRE",
         "Unwrapped phase without the phase at TE = 0, inside Mask 1",
         {"part": "phase", "desc": "unwrapped"},
         units="rad",
-        steps=(*_PHASE, "remove_phase_offset", "unwrap_phase"),
+        steps=_UNWRAPPED,
         sources=("raw", "mask1"),
         consensus="4.a",
         per_echo=True,
@@ -422,5 +368,21 @@ OUTPUTS = (
         steps=("prepare_phase",),
         skull_stripped=False,
         per_echo=True,
+    ),
+    *weighted_outputs(
+        "swi",
+        "weight_by_phase",
+        "Susceptibility-weighted image: even magnitude, dark where the high-pass filtered field is"
+        " positive; 1 is tissue",
+        steps=(*_FIELD, "weight_by_phase"),
+        sources=("raw", "mask1", "total_field"),
+    ),
+    *weighted_outputs(
+        "smwi",
+        "weight_by_chi",
+        "Susceptibility map-weighted image: even magnitude, dark where the susceptibility is"
+        " positive; 1 is tissue",
+        steps=(*_CHI, "reference_chi", "weight_by_chi"),
+        sources=("raw", "mask4noholes", "chi"),
     ),
 )

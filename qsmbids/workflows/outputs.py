@@ -104,6 +104,9 @@ def add_outputs(
 def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) -> dict[str, Any]:
     """Return the part of a sidecar that is known before the run."""
     acquisition, run = plan.acquisition, plan.run
+    sources = [uri for name in output.sources for uri in uris.get(name, [])]
+    if not sources or plan.gives(output.entities.get("desc", "")):
+        sources = uris["raw"]  # a given image has no source among the outputs
     extra: dict[str, Any] = {
         "QsmbidsVersion": __version__,
         "MagneticFieldStrength": acquisition.b0_tesla,
@@ -122,12 +125,12 @@ def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) 
     return sidecar(
         output.suffix,
         output.description,
-        sources=[uri for name in output.sources for uri in uris.get(name, [])],
+        sources=sources,
         skull_stripped=None if output.suffix in ("mask", "probseg") else output.skull_stripped,
         mask_type=output.mask_type,
         units=output.units or None,
-        algorithm=output.algorithm or None,
-        reference=output.reference or None,
+        algorithm=(output.algorithm or None) if plan.given is None else None,
+        reference=(output.reference or None) if plan.given is None else None,
         entities=output.entities,
         **extra,
     )

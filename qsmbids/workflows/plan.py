@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from qsmbids.io.given import Given
 from qsmbids.io.metadata import Acquisition
 from qsmbids.io.runs import Run
 
@@ -12,13 +13,21 @@ __all__ = ["RunPlan", "workflow_name"]
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run, its acquisition parameters, what was warned of, and masks of the user."""
+    """A run, its acquisition parameters, what was warned of, and images of the user."""
 
     run: Run
     acquisition: Acquisition
     warnings: tuple[str, ...] = ()
     mask: Path | None = None
     region: Path | None = None
+    given: Given | None = None
+
+    def gives(self, kind: str) -> Given | None:
+        """Return the given image of a kind, be it beside another one."""
+        for given in (self.given, self.given and self.given.total):
+            if given is not None and given.kind == kind:
+                return given
+        return None
 
 
 def workflow_name(run: Run) -> str:

@@ -16,9 +16,13 @@ _VOLUMES = {
     "remove_phase_offset": (3, 10),
     "unwrap_phase": (3, 14),
     "combine_echoes": (2, 14),
+    "rate_phase": (2, 10),
+    "given_phase": (2, 4),
+    "given_field": (0, 6),
     "weight_data": (2, 8),
     "mask2": (0, 5),
     "mask3": (0, 6),
+    "given_local_field": (0, 8),
     "straighten_slab": (0, 16),
     "remove_background_field": (0, 16),
     "invert_dipole_field": (0, 28),
@@ -33,6 +37,8 @@ _VOLUMES = {
     "reference_chi_region": (0, 6),
     "describe_references": (0, 6),
     "check_sign": (0, 8),
+    "weight_by_phase": (0, 14),
+    "weight_by_chi": (0, 14),
 }
 
 

@@ -8,20 +8,16 @@ import nipype.pipeline.engine as pe
 from qsmbids.config import Settings
 from qsmbids.execution import Execution
 from qsmbids.interfaces.checks import CheckPhase
-from qsmbids.interfaces.field import (
-    CombineEchoes,
-    FitField,
-    MapR2Star,
-    UnwrapPhase,
-    WeightData,
-)
+from qsmbids.interfaces.field import MapR2Star, WeightData
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
-from qsmbids.interfaces.phase import CorrectReadout, PreparePhase, RemovePhaseOffset
+from qsmbids.interfaces.phase import CorrectReadout, PreparePhase
 from qsmbids.workflows.chi import Upstream, add_chi
+from qsmbids.workflows.field import add_field
 from qsmbids.workflows.outputs import add_outputs
 from qsmbids.workflows.plan import RunPlan, workflow_name
 from qsmbids.workflows.references import add_references
 from qsmbids.workflows.resources import step_memory_gb
+from qsmbids.workflows.swi import add_swi
 
 __all__ = ["STEP_TITLES", "init_run_wf", "use_fsl"]
 
@@ -35,11 +31,15 @@ STEP_TITLES = {
     "correct_readout": "readout direction",
     "remove_phase_offset": "phase offset (MCPC-3D-S)",
     "unwrap_phase": "unwrapping (ROMEO)",
+    "rate_phase": "phase quality",
+    "given_phase": "given unwrapped phase",
+    "given_field": "given total field",
     "combine_echoes": "echo combination",
     "weight_data": "data weights",
     "mask2": "Mask 2, reliable phase",
     "mask3": "Mask 3, holes filled",
     "find_fluid": "fluid for MEDI+0",
+    "given_local_field": "given local field",
     "straighten_slab": "rotation onto B0",
     "remove_background_field": "background field",
     "invert_dipole_field": "dipole inversion",
@@ -53,6 +53,8 @@ STEP_TITLES = {
     "reference_chi_region": "reference (given region)",
     "describe_references": "reference regions",
     "check_sign": "sign check",
+    "weight_by_phase": "susceptibility-weighted image",
+    "weight_by_chi": "susceptibility map-weighted image",
 }
 
 
@@ -64,7 +66,7 @@ def init_run_wf(
     Parameters
     ----------
     plan : RunPlan
-        The run, its acquisition parameters and an optional mask of the user.
+        The run, its acquisition parameters and optional images of the user.
     settings : Settings
         What decides the maps.
     execution : Execution
@@ -80,8 +82,9 @@ def init_run_wf(
     Notes
     -----
     With the nonlinear fit, ``combine_echoes`` takes the place of offset removal, unwrapping and
-    averaging. With one echo there is no offset to remove and no R2* map to make; with two the
-    signal model cannot be tested, so no relative residual is taken.
+    averaging. A ``given_`` step takes that of all steps that lead to the image that was given.
+    With one echo there is no offset to remove and no R2* map to make; with two the signal model
+    cannot be tested, so no relative residual is taken.
     """
     run, acquisition = plan.run, plan.acquisition
     n_echoes = len(acquisition.echo_times)
@@ -126,7 +129,9 @@ def init_run_wf(
     )
     total = settings.total_field
     measured = prepare
-    if n_echoes > 2 and total.bipolar_correction != "off":
+    # without a total field, none of the steps that remain looks at the phase of all echoes
+    all_echoes = plan.given is None or plan.given.kind != "local" or plan.gives("total")
+    if n_echoes > 2 and total.bipolar_correction != "off" and all_echoes:
         measured = node(
             CorrectReadout(
                 echo_times=echo_times, method=total.bipolar_correction, n_threads=threads
@@ -140,20 +145,8 @@ def init_run_wf(
                 (mask1, measured, [("mask", "mask")]),
             ]
         )
-    if n_echoes > 2 and total.echo_phase_combination == "nonlinear-fit":
-        combine = quality = node(
-            FitField(echo_times=echo_times, n_threads=threads), "combine_echoes", threads
-        )
-        workflow.connect(measured, "phase", combine, "phase")
-    else:
-        quality, combine = _add_romeo(
-            workflow, prepare, mask1, measured, echo_times, settings, node, threads
-        )
-    workflow.connect(
-        [
-            (prepare, combine, [("magnitude", "magnitude")]),
-            (mask1, combine, [("mask", "mask")]),
-        ]
+    quality, field, noise = add_field(
+        workflow, prepare, mask1, measured, plan, settings, node, threads
     )
     weigh = node(
         WeightData(
@@ -167,9 +160,11 @@ def init_run_wf(
             (measured, weigh, [("phase", "phase")]),
             (prepare, weigh, [("magnitude", "magnitude")]),
             (mask1, weigh, [("mask", "mask")]),
-            (combine, weigh, [("field", "field"), ("noise", "noise")]),
+            (noise, weigh, [("noise", "noise")]),
         ]
     )
+    if field is not None:
+        workflow.connect(field, "field", weigh, "field")
     relax = None
     if n_echoes > 1:
         relax = node(
@@ -185,12 +180,13 @@ def init_run_wf(
                 (mask1, relax, [("mask", "mask")]),
             ]
         )
-        if n_echoes > 2:
+        if n_echoes > 2 and field is not None:
             workflow.connect(relax, "r2star", weigh, "r2star")
 
-    upstream = Upstream(prepare, mask1, quality, combine, weigh, relax)
+    upstream = Upstream(prepare, mask1, quality, field, noise, weigh, relax)
     maps = add_chi(workflow, upstream, plan, settings, threads, node)
     add_references(workflow, maps, prepare, relax, plan, settings, n_echoes, node)
+    add_swi(workflow, upstream, maps, plan, settings, threads, node)
     add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
     return workflow
 
@@ -236,49 +232,6 @@ def _add_mask1(workflow, prepare, plan, settings, threads, node):  # type: ignor
     else:
         workflow.connect(prepare, "combined_magnitude", *target)
     return mask1
-
-
-def _add_romeo(workflow, prepare, mask1, measured, echo_times, settings, node, threads):  # type: ignore[no-untyped-def]
-    """Add removal of the offset, unwrapping and averaging; return the last two."""
-    total = settings.total_field
-    source = measured
-    if len(echo_times) > 1 and total.phase_offset_correction != "none":
-        source = node(
-            RemovePhaseOffset(
-                echo_times=echo_times,
-                sigma_mm=total.phase_offset_smoothing_mm,
-                refinements=total.phase_offset_refinements,
-                n_threads=threads,
-            ),
-            "remove_phase_offset",
-            threads,
-        )
-        workflow.connect(
-            [
-                (measured, source, [("phase", "phase")]),
-                (prepare, source, [("magnitude", "magnitude")]),
-                (mask1, source, [("mask", "mask")]),
-            ]
-        )
-    unwrap = node(
-        UnwrapPhase(echo_times=echo_times, weights=total.romeo_weights, n_threads=threads),
-        "unwrap_phase",
-        threads,
-    )
-    combine = node(
-        CombineEchoes(echo_times=echo_times, weighting=total.echo_weighting, n_threads=threads),
-        "combine_echoes",
-        threads,
-    )
-    workflow.connect(
-        [
-            (source, unwrap, [("phase", "phase")]),
-            (prepare, unwrap, [("magnitude", "magnitude"), ("phase", "measured")]),
-            (mask1, unwrap, [("mask", "mask")]),
-            (unwrap, combine, [("phase", "phase")]),
-        ]
-    )
-    return unwrap, combine
 
 
 def use_fsl(settings: Settings) -> bool:

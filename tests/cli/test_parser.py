@@ -39,6 +39,7 @@ def test_a_negative_sign_is_no_option(sign):
         ["--no-such-option"],
         ["--participant", "01"],  # no abbreviations: they break when options are added
         ["--output-level", "all"],
+        ["--total-field", "a", "--local-field", "b"],
     ],
 )
 def test_wrong_usage(wrong, capsys):
@@ -51,6 +52,11 @@ def test_wrong_usage(wrong, capsys):
 def test_sloppy_is_a_valid_change_of_settings():
     settings = load_settings(overrides=settings_overrides(parse_args([*BASE, "--sloppy"])))
     assert settings.dipole_inversion.maximum_iterations < 400
+
+
+def test_susceptibility_weighted_images_are_asked_for():
+    assert settings_overrides(parse_args([*BASE, "--swi"])) == {"swi": {"enabled": True}}
+    assert not load_settings().swi.enabled
 
 
 def test_every_option_is_explained():

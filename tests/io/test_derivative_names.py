@@ -71,7 +71,7 @@ IMAGES = [
     ),
     *(
         ("anat", "T2starw", {"desc": d}, f"desc-{d}_T2starw", {"units": "arbitrary", **WHOLE})
-        for d in ("swi", "swimip")
+        for d in ("swi", "swimip", "smwi", "smwimip")
     ),
     ("anat", "dseg", {"segmentation": "CIT168"}, "seg-CIT168_dseg", {}),
     (

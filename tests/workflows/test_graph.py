@@ -6,6 +6,7 @@ import pytest
 
 from qsmbids.config import load_settings
 from qsmbids.execution import Execution
+from qsmbids.io.given import Given
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
 from qsmbids.workflows.base import init_qsmbids_wf
@@ -20,7 +21,9 @@ from qsmbids.workflows.run import STEP_TITLES, init_run_wf
 def build(small_dataset, tmp_path, monkeypatch):
     """Build the graph of the small dataset with its first echoes."""
 
-    def call(n_echoes=5, level="standard", overrides=None, mask=None, threads=1, fsl=False):
+    def call(
+        n_echoes=5, level="standard", overrides=None, mask=None, threads=1, fsl=False, given=None
+    ):
         monkeypatch.setenv("PATH", str(tmp_path / "bin"))
         if fsl:
             (tmp_path / "bin").mkdir()
@@ -29,7 +32,7 @@ def build(small_dataset, tmp_path, monkeypatch):
         filters = {"megre": {"echo": [str(e) for e in range(1, n_echoes + 1)]}}
         runs, problems = collect_runs(small_dataset, filters=filters)
         assert not problems
-        plan = RunPlan(runs[0], read_acquisition(runs[0]), (), mask)
+        plan = RunPlan(runs[0], read_acquisition(runs[0]), (), mask, given=given)
         execution = Execution(tmp_path, omp_nthreads=threads, output_level=level)
         settings = load_settings(overrides=overrides)
         workflow = init_run_wf(plan, settings, execution, small_dataset, tmp_path / "out")
@@ -48,6 +51,12 @@ ON_REQUEST = {
     "find_fluid",
     "given_region",
     "reference_chi_region",
+    "rate_phase",
+    "given_phase",
+    "given_field",
+    "given_local_field",
+    "weight_by_phase",
+    "weight_by_chi",
 }
 
 
@@ -135,6 +144,66 @@ def test_two_passes_are_two_inversions_and_a_merge(build):
     assert workflow.get_node("invert_reliable_phase").inputs.holes == "leave"
     names = workflow.list_node_names()
     assert {"save_merge", "save_chi_filled", "save_chi_reliable"} <= set(names)
+
+
+_HERE = Path(__file__)
+_TOTAL = Given("total", (_HERE,), 1.0, "Hz")
+
+
+@pytest.mark.parametrize(
+    ("given", "new", "gone"),
+    [
+        (
+            Given("unwrapped", (_HERE,) * 5, 1.0, "rad"),
+            {"given_phase", "rate_phase"},
+            {"remove_phase_offset", "unwrap_phase"},
+        ),
+        (
+            _TOTAL,
+            {"given_field", "rate_phase"},
+            {"remove_phase_offset", "unwrap_phase", "combine_echoes"},
+        ),
+        (
+            Given("local", (_HERE,), 1.0, "Hz", total=_TOTAL),
+            {"given_local_field", "given_field", "rate_phase"},
+            {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
+            | {"remove_background_field"},
+        ),
+        (
+            Given("local", (_HERE,), 1.0, "Hz"),
+            {"given_local_field", "rate_phase"},
+            {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
+            | {"remove_background_field", "correct_readout"},
+        ),
+    ],
+    ids=["unwrapped", "total", "local with total", "local"],
+)
+def test_a_given_image_takes_the_place_of_the_steps_before_it(build, given, new, gone):
+    plain, workflow = _steps(build()), build(given=given, level="full")
+    assert _steps(workflow) == (plain | new) - gone
+    weigh = workflow.get_node("weight_data")
+    sources = {e[0].name for e in workflow._graph.in_edges(weigh)}
+    assert ("map_r2star" in sources) == (given.kind != "local" or given.total is not None)
+    names = set(workflow.list_node_names())
+    assert "save_local_field" in names
+    assert ("save_total_field" in names) == ("map_r2star" in sources)
+
+
+def test_susceptibility_weighted_images_are_made_on_request(build):
+    wanted = {"weight_by_phase", "weight_by_chi"}
+    overrides = {"swi": {"enabled": True, "projection_mm": 14.0}}
+    workflow = build(overrides=overrides)
+    assert wanted <= _steps(workflow)
+    assert workflow.get_node("weight_by_chi").inputs.projection_mm == 14.0
+    assert workflow.get_node("weight_by_phase").inputs.slice_axis == 2
+    names = set(workflow.list_node_names())
+    assert {"save_swi", "save_swi_mip", "save_smwi", "save_smwi_mip"} <= names
+    # a local field alone has no phase to weight by
+    local = build(overrides=overrides, given=Given("local", (_HERE,), 1.0, "Hz"))
+    assert wanted & _steps(local) == {"weight_by_chi"}
+    plain = build(overrides={**overrides, "reference": {"region": "none"}})
+    chi = plain.get_node("weight_by_chi")
+    assert {e[0].name for e in plain._graph.in_edges(chi)} >= {"invert_dipole_field"}
 
 
 def test_without_a_reference_the_plain_map_is_the_main_one(build):
