@@ -12,12 +12,14 @@ from qsmbids import __version__
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
 from qsmbids.reports import facts
-from qsmbids.reports.method_sentences import PARAGRAPHS, SPEAKS_OF, WORDS, Clause
+from qsmbids.reports.clause import Clause
+from qsmbids.reports.method_sentences import PARAGRAPHS, SPEAKS_OF, WORDS
 from qsmbids.reports.settings_in_force import (
     brain_extraction,
     effective_settings,
     in_force,
     looked_up,
+    rounded,
     shown,
 )
 
@@ -128,8 +130,11 @@ def _run_facts(
     sign = looked_up(record, "PhaseSign.Sign")
     axes = looked_up(record, "SliceAlternation.Axes")
     residual = looked_up(record, "DataWeights.RelativeResidual")
+    penalty = looked_up(record, "DipoleInversion.Parameters.GradientL1Penalty")
+    consistency = looked_up(record, "DipoleInversion.Parameters.GradientConsistency")
     return {
         "run.phase_sign": "not on record" if sign is None else f"{sign:+d}",
+        "run.sign_known": sign is not None,
         "run.sign_given": settings.phase.sign != "auto",
         "run.alternating": None if axes is None else bool(axes),
         "run.mask1": brain_extraction(record) or ("" if wanted == "auto" else wanted),
@@ -138,6 +143,11 @@ def _run_facts(
         "run.residual": n_echoes > 2 if residual is None else bool(residual),
         "run.eroded": settings.background_field.erode_after > 0,
         "run.tilted": tilt > _TILT,
+        "run.pdf_tissue": settings.background_field.pdf_tissue > 0,
+        "run.medi_filter": settings.dipole_inversion.medi_smv_radius_mm > 0,
+        "run.penalty": rounded(penalty),
+        "run.consistency": rounded(consistency),
+        "run.penalty_known": None not in (penalty, consistency),
         "run.echoes": n_echoes,
         "run.linear_start": settings.dipole_inversion.linear_start > 0,
         "run.r2star": settings.relaxometry.method if n_echoes > 1 else "",
@@ -146,9 +156,9 @@ def _run_facts(
 
 def _holds(clause: Clause, context: Mapping[str, Any]) -> bool:
     """Tell whether a sentence is true: its conditions hold and its settings are in force."""
-    return all(context.get(k) == v for k, v in clause.when.items()) and all(
-        key in context for key in _FIELD.findall(clause.text)
-    )
+    return all(
+        context.get(k) in (v if isinstance(v, tuple) else (v,)) for k, v in clause.when.items()
+    ) and all(key in context for key in _FIELD.findall(clause.text))
 
 
 def _speaks_of(clause: Clause) -> set[str]:
