@@ -48,6 +48,8 @@ def methods_markdown(
     acquisition: Acquisition | None = None,
     sidecars: Sequence[Mapping[str, Any]] = (),
     versions: Mapping[str, str] | None = None,
+    centre_frequency: str = "",
+    acquisitions_differ: bool = False,
 ) -> str:
     """Return the methods paragraphs as Markdown with ``[@key]`` citations.
 
@@ -63,13 +65,20 @@ def methods_markdown(
         Merged raw metadata, one per echo.
     versions : mapping, optional
         As from :func:`software_versions`, which is taken if not given.
+    centre_frequency : str
+        In words, where it stands for several runs.
+    acquisitions_differ : bool
+        The text is about runs that no single acquisition describes.
     """
     record = record or {}
     versions = software_versions(record, sidecars) if versions is None else versions
     n_echoes = len(acquisition.echo_times) if acquisition else _recorded_echoes(record)
     parts = ["# Methods"]
     if acquisition is not None:
-        parts += ["## Data acquisition", acquisition_text(acquisition, sidecars, record)]
+        said = acquisition_text(acquisition, sidecars, record, centre_frequency)
+        parts += ["## Data acquisition", said]
+    elif acquisitions_differ:
+        parts += ["## Data acquisition", _please("acquisitions differ; each report has its own")]
     parts += ["## Susceptibility mapping", _software_text(versions)]
     tilt = acquisition.tilt_degrees if acquisition else float(record.get("TiltDegrees", 0.0))
     parts += processing_text(settings, record, n_echoes=n_echoes, tilt_degrees=tilt)
@@ -232,6 +241,7 @@ def acquisition_text(
     acquisition: Acquisition,
     sidecars: Sequence[Mapping[str, Any]],
     record: Mapping[str, Any] | None = None,
+    centre_frequency: str = "",
 ) -> str:
     """Return the paragraph on scanner and sequence; what is not known asks for the author.
 
@@ -242,6 +252,8 @@ def acquisition_text(
         Merged raw metadata, one per echo.
     record : mapping, optional
         Sidecar of a finished map.
+    centre_frequency : str
+        In words, where it is not that of ``acquisition``.
     """
     a, tr = acquisition, facts.repetition_time(sidecars)
     scanner = [_said(facts.first_of(sidecars, "ManufacturersModelName")), _said(a.manufacturer)]
@@ -277,7 +289,7 @@ def acquisition_text(
     return (
         f"Data were acquired on a {a.b0_tesla:.4g} T scanner ({about}"
         f"{'; ' + software if software else ''}; centre frequency"
-        f" {a.centre_frequency_hz / 1e6:.6g} MHz) with"
+        f" {centre_frequency or f'{a.centre_frequency_hz / 1e6:.6g} MHz'}) with"
         f" {'the receive coil ' + coil if coil else _please('coil, number of channels')}."
         f" The sequence was a {dimensions} {'multi-echo ' if n > 1 else ''}gradient echo with the"
         f" parameters: {', '.join(parts)}. The scan took"

@@ -100,7 +100,12 @@ CHOICES: dict[str, dict[object, Choice]] = {
         ),
     },
     "dipole_inversion.method": {
-        "fansi": ("7.a", "dipole inversion", "pass", "Optimisation with a sparsity, FANSI."),
+        "fansi": (
+            "7.a",
+            "dipole inversion",
+            "pass",
+            "Optimisation, sparse gradients, FANSI.",
+        ),
         "medi": ("7.a", "dipole inversion", "pass", "Optimisation with an L1 norm, MEDI."),
         "tkd": (
             "7.a",
