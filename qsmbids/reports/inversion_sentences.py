@@ -13,8 +13,7 @@ INVERSION = (
     _C(
         "Susceptibility was calculated by FANSI [@milovic2018] with a {dipole_inversion.solver}"
         " data term, constrained by {dipole_inversion.constraint} (fidelity consistency weight"
-        " {dipole_inversion.fidelity_consistency}, spatial weights of the penalty"
-        " {dipole_inversion.regularisation_weight}), until an iteration changed it by less than"
+        " {dipole_inversion.fidelity_consistency}), until an iteration changed it by less than"
         " {dipole_inversion.tolerance_percent}, for {dipole_inversion.maximum_iterations}"
         " iterations at most.",
         _FANSI,
@@ -26,13 +25,19 @@ INVERSION = (
     ),
     _C(
         "The gradient L1 penalty of each run was derived from the noise of its field, measured"
-        " where the dipole kernel vanishes, and from the mean gradient of a short first inversion,"
-        " and the gradient consistency weight was kept at a fixed multiple of it.",
+        " where the dipole kernel vanishes, and from the mean gradient of a short first inversion;"
+        " the gradient consistency weight followed it, up to that of the consensus paper.",
         {**_FANSI, "dipole_inversion.regularisation": "adaptive"},
     ),
     _C(
         "The penalty came to {run.penalty} and the consistency weight to {run.consistency}.",
         {"dipole_inversion.regularisation": "adaptive", "run.penalty_known": True},
+    ),
+    _C("The penalty had spatial weights ({dipole_inversion.regularisation_weight}).", _FANSI),
+    _C(
+        "Second differences had {dipole_inversion.tgv_ratio} times the weight of first ones, and"
+        " weak harmonic fields were not fitted.",
+        {**_FANSI, "dipole_inversion.constraint": "tgv"},
     ),
     _C(
         "The first {dipole_inversion.linear_start} iterations had a linear data term.",

@@ -68,7 +68,8 @@ _PDF, _LBV = {"method": ("pdf",)}, {"method": ("lbv",)}
 _RESHARP, _ISMV = {"method": ("resharp",)}, {"method": ("ismv",)}
 _FANSI, _MEDI = {"method": ("fansi",)}, {"method": ("medi",)}
 _FIXED = {**_FANSI, "regularisation": ("fixed",)}
-_HARMONIC = {**_FANSI, "weak_harmonic": (True,)}
+_TV, _TGV = {**_FANSI, "constraint": ("tv",)}, {**_FANSI, "constraint": ("tgv",)}
+_HARMONIC = {**_TV, "weak_harmonic": (True,)}
 _REFERENCED = {"region": ("brain-mask", "csf", "region")}
 _BET = {"brain_extraction": ("auto", "fsl", "builtin")}
 
@@ -211,6 +212,7 @@ PARAMETERS = (
     parameter("dipole_inversion.method", "dipole inversion", paper="fansi", record=""),
     parameter("dipole_inversion.solver", "data term", when=_FANSI, paper="nonlinear"),
     parameter("dipole_inversion.constraint", "constraint", when=_FANSI, paper="tv"),
+    parameter("dipole_inversion.tgv_ratio", "weight of second over first differences", when=_TGV),
     parameter(
         "dipole_inversion.regularisation",
         "choice of the gradient L1 penalty",
@@ -235,10 +237,10 @@ PARAMETERS = (
     parameter(
         "dipole_inversion.regularisation_weight",
         "spatial weights of the penalty",
-        when=_FANSI,
+        when=_TV,
         paper="vector-signed",
     ),
-    parameter("dipole_inversion.weak_harmonic", "weak harmonic field", when=_FANSI, paper=True),
+    parameter("dipole_inversion.weak_harmonic", "weak harmonic field", when=_TV, paper=True),
     parameter(
         "dipole_inversion.harmonic_constraint",
         "harmonic constraint weight",
