@@ -220,6 +220,14 @@ def test_sidecars_that_say_something_else_are_found(finished_record):
     assert "0.0005 in the settings, 0.0004 in the sidecar" in found[1]
 
 
+def test_the_merge_of_two_inversions_is_known_by_its_own_entry(finished_record):
+    settings = Settings().updated({"dipole_inversion": {"holes": "two-pass"}}, "test")
+    record = json.loads(json.dumps(finished_record))
+    record["DipoleInversion"]["Parameters"]["Holes"] = "leave"
+    assert len(disagreements(settings, record, 5)) == 1
+    assert disagreements(settings, {**record, "TwoPass": {"OffsetPpm": 0.1}}, 5) == ()
+
+
 def test_the_whole_text(finished_record, make_acquisition, make_sidecars):
     text = methods_markdown(
         Settings(),
