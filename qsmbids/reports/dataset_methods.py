@@ -11,7 +11,7 @@ from qsmbids.io.metadata import Acquisition
 from qsmbids.reports.acquisition_record import describing
 from qsmbids.reports.methods_text import methods_markdown
 from qsmbids.reports.record import RunRecord
-from qsmbids.reports.run_publication import acquisition_of, settings_of
+from qsmbids.reports.run_publication import acquisition_of, found_of, settings_of
 
 __all__ = ["DescribedRun", "described_runs", "methods_of_runs", "shared"]
 
@@ -48,7 +48,7 @@ def described_runs(records: Sequence[RunRecord]) -> tuple[Settings, list[Describ
         if settings is None or acquired is None:
             continue
         _, runs = groups.setdefault(repr(settings), (settings, []))
-        runs.append(DescribedRun(*acquired, record.metadata))
+        runs.append(DescribedRun(*acquired, found_of(record)))
     if not groups:
         return Settings(), [], 0
     settings, runs = max(groups.values(), key=lambda group: len(group[1]))

@@ -139,6 +139,7 @@ def _run_facts(
     sign = looked_up(record, "PhaseSign.Sign")
     axes = looked_up(record, "SliceAlternation.Axes")
     residual = looked_up(record, "DataWeights.RelativeResidual")
+    r2star = looked_up(record, "R2StarMethod") or settings.relaxometry.method
     penalty = looked_up(record, "DipoleInversion.Parameters.GradientL1Penalty")
     consistency = looked_up(record, "DipoleInversion.Parameters.GradientConsistency")
     return {
@@ -159,7 +160,7 @@ def _run_facts(
         "run.penalty_known": None not in (penalty, consistency),
         "run.echoes": n_echoes,
         "run.linear_start": settings.dipole_inversion.linear_start > 0,
-        "run.r2star": settings.relaxometry.method if n_echoes > 1 else "",
+        "run.r2star": r2star if n_echoes > 1 else "",
     }
 
 

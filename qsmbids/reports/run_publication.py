@@ -19,7 +19,7 @@ from qsmbids.reports.publication import (
 )
 from qsmbids.reports.record import RunRecord
 
-__all__ = ["acquisition_of", "publication_of", "settings_of", "write_tables"]
+__all__ = ["acquisition_of", "found_of", "publication_of", "settings_of", "write_tables"]
 
 #: Names of the files of Tables 3 to 5.
 TABLE_NAMES = ("hardware", "sequence", "reconstruction")
@@ -65,6 +65,16 @@ def acquisition_of(record: RunRecord) -> tuple[Acquisition, tuple[dict[str, Any]
     return None
 
 
+def found_of(record: RunRecord) -> dict[str, Any]:
+    """Return what the sidecars of all steps say; ``R2StarMethod`` is that of the R2* map.
+
+    Its own key for it, EstimationAlgorithm, is that of the inversion beside it.
+    """
+    method = str(record.sidecars.get("r2star", {}).get("EstimationAlgorithm", "")).lower()
+    known = {"R2StarMethod": method} if method in ("arlo", "loglinear") else {}
+    return {**record.metadata, **known}
+
+
 def publication_of(record: RunRecord) -> Publication | None:
     """Return all that a publication needs of a run.
 
@@ -81,7 +91,7 @@ def publication_of(record: RunRecord) -> Publication | None:
     if settings is None or acquired is None:
         return None
     acquisition, sidecars = acquired
-    return prepare_publication(settings, acquisition, sidecars, record.metadata)
+    return prepare_publication(settings, acquisition, sidecars, found_of(record))
 
 
 def write_tables(record: RunRecord, publication: Publication) -> list[Path]:

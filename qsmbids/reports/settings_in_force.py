@@ -26,6 +26,7 @@ _FOUND = {
     "phase.slice_alternation": "SliceAlternation.Axes",
     "masks.brain_extraction": "BrainExtraction.Name",
     "total_field.bipolar_correction": "ReadoutCorrection.Bipolar",
+    "relaxometry.method": "R2StarMethod",
     "dipole_inversion.regularisation": "DipoleInversion.Parameters.GradientL1Penalty",
 }
 

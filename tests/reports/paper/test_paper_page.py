@@ -180,6 +180,13 @@ def test_wrong_values_in_the_file_do_not_take_the_page_with_them(finished_run, v
     assert 'id="maps"' in page
 
 
+def test_the_fit_of_r2star_is_the_one_that_was_made(finished_run):
+    out, result = finished_run(Settings(), sidecar={"EstimationAlgorithm": "LOGLINEAR"})
+    page = write_report(out, result).read_text("utf-8")
+    assert "R2* was mapped by a log-linear fit." in _part(page, "methods")
+    assert "R2* fit: auto (found: loglinear)" in _part(page, "tables")
+
+
 def test_settings_of_another_version_are_read_as_far_as_they_are_known(finished_run):
     out, result = finished_run(load_settings("consensus-medi"))
     toml = out / "logs/job/qsmbids.toml"
