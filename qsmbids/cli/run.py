@@ -353,7 +353,7 @@ def _finish(
     args: argparse.Namespace,
     seconds: float,
     any_planned: bool,
-    unreported: int,
+    unreported: int = 0,
 ) -> int:
     """Write the summary, say how it went, and return the exit code."""
     from qsmbids.cli.summary import write_summary
