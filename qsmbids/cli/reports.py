@@ -93,7 +93,7 @@ def _work_images(work_dir: Path, label: str) -> dict[str, Path]:
     images = {}
     for key, pattern in (
         ("wrapped", "prepare_phase/phase_echo-*.nii"),
-        ("unwrapped", "unwrap_phase/unwrapped_echo-*.nii"),
+        ("unwrapped", "unwrap_phase/phase_echo-*.nii"),
     ):
         found = list(work_dir.glob(f"qsmbids_*_wf/{run}/{pattern}"))
         if found:
