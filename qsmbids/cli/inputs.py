@@ -1,14 +1,16 @@
 """The runs of all raw datasets: the one that was given, and what was converted beside it."""
 
 import argparse
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
-from qsmbids.cli.run import read_filters
+from qsmbids.errors import ConfigError
 from qsmbids.io.layout import collect_runs, list_participants, list_sessions
 from qsmbids.io.runs import Problem, Run
 
-__all__ = ["collect_all"]
+__all__ = ["collect_all", "read_filters"]
 
 
 def collect_all(
@@ -67,3 +69,18 @@ def _labels(root: Path, participants: Collection[str] | None) -> set[str]:
     people = {f"sub-{label}" for label in list_participants(root)}
     chosen = people if participants is None else people & set(participants)
     return people | {f"ses-{s}" for person in chosen for s in list_sessions(root, person)}
+
+
+def read_filters(path: Path | None) -> dict[str, Any] | None:
+    """Read ``--bids-filter-file``."""
+    if path is None:
+        return None
+    try:
+        filters = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", str(path)) from error
+    except ValueError as error:
+        raise ConfigError(f"is not valid JSON: {error}", str(path)) from error
+    if not isinstance(filters, dict):
+        raise ConfigError('must be an object such as {"megre": {...}}', str(path))
+    return filters

@@ -100,6 +100,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make the reports of what was processed before again, and nothing else",
     )
+    group.add_argument(
+        "--boilerplate-only",
+        action="store_true",
+        help="print the methods text of what would be processed and write logs/CITATION.*",
+    )
 
     group = parser.add_argument_group("the maps")
     group.add_argument(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qsmbids.cli.boilerplate import write_methods
 from qsmbids.cli.console import end
 from qsmbids.cli.summary import write_summary
 from qsmbids.errors import InputError, QSMError
@@ -20,6 +21,8 @@ def make_reports(
     results: Sequence[dict[str, Any]], out_dir: Path, work_dir: Path, n_threads: int
 ) -> int:
     """Make the page of each run and note it, or why it could not be made, in its result.
+
+    The methods text of all of them comes into ``logs/``.
 
     A report that fails changes nothing else: the maps are there, and the summary names it.
 
@@ -54,6 +57,11 @@ def make_reports(
             continue
         result["report"] = page.relative_to(out_dir).as_posix()
         logger.info("%s  report: %s", result["run"], page)
+    try:
+        write_methods(results, out_dir)
+    except Exception as error:  # neither are the maps to suffer from this
+        logger.error("the methods text could not be written: %s", error)
+        logger.debug("methods", exc_info=True)
     return failed
 
 
@@ -85,7 +93,7 @@ def _work_images(work_dir: Path, label: str) -> dict[str, Path]:
     images = {}
     for key, pattern in (
         ("wrapped", "prepare_phase/phase_echo-*.nii"),
-        ("unwrapped", "unwrap_phase/unwrapped_echo-*.nii"),
+        ("unwrapped", "unwrap_phase/phase_echo-*.nii"),
     ):
         found = list(work_dir.glob(f"qsmbids_*_wf/{run}/{pattern}"))
         if found:

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -57,7 +56,12 @@ def _participant(args: argparse.Namespace) -> int:
         _validate(bids_dir, args.participant_label)
     if args.dry_run:
         return _dry_run(args, settings, sources)
+    if args.boilerplate_only:
+        from qsmbids.cli.boilerplate import boilerplate_only
+
+        return boilerplate_only(args, settings, sources.datasets(), out_dir)
     # these take seconds to import: only once the arguments are known to be sound
+    from qsmbids.cli.boilerplate import keep_acquisitions
     from qsmbids.cli.plan import make_plans
 
     execution: Execution | None = None
@@ -77,6 +81,7 @@ def _participant(args: argparse.Namespace) -> int:
         job = _Job.start(out_dir, settings, execution, args)
     sources.forget_failures(unconverted)
     failed = [*unconverted, *refused]
+    keep_acquisitions(plans, bids_dir, out_dir)
     for plan in plans:
         for text in plan.acquisition.decisions:
             logger.info("%s  %s", plan.run.label, text)
@@ -327,7 +332,7 @@ def _finish(
     args: argparse.Namespace,
     seconds: float,
     any_planned: bool,
-    unreported: int,
+    unreported: int = 0,
 ) -> int:
     """Write the summary, say how it went, and return the exit code."""
     from qsmbids.cli.summary import write_summary
@@ -365,18 +370,3 @@ def _no_stray_files(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-def read_filters(path: Path | None) -> dict[str, Any] | None:
-    """Read ``--bids-filter-file``."""
-    if path is None:
-        return None
-    try:
-        filters = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", str(path)) from error
-    except ValueError as error:
-        raise ConfigError(f"is not valid JSON: {error}", str(path)) from error
-    if not isinstance(filters, dict):
-        raise ConfigError('must be an object such as {"megre": {...}}', str(path))
-    return filters

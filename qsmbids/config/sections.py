@@ -64,7 +64,7 @@ class Masks:
     threshold_gradient: float = _opt(0.0, "BET -g (S2 step 1).", minimum=-1.0, maximum=1.0)
     reliable_phase: str = _opt(
         "romeo-quality",
-        "Measure that Mask 2 thresholds (5.b).",
+        "Measure that Mask 2 thresholds (5.a).",
         choices=("romeo-quality", "inverse-noise", "relative-residual", "none"),
     )
     quality_threshold: float = _opt(

@@ -125,7 +125,7 @@ class _FindReliablePhaseInputs(BaseInterfaceInputSpec):
 
 
 class FindReliablePhase(Step):
-    """Mask 2 by a threshold on the phase quality (5.b)."""
+    """Mask 2 by a threshold on the phase quality (5.a)."""
 
     input_spec = _FindReliablePhaseInputs
     output_spec = _MaskOutputs

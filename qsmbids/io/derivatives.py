@@ -55,6 +55,7 @@ DESCRIPTIONS = {
     "local": "Local (tissue) field",
     "background": "Background field",
     "noise": "Standard deviation of the total field",
+    "acquisition": "Scanner and sequence, from the raw sidecars",
 }
 
 _IGNORED = (

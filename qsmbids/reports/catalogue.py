@@ -1,12 +1,13 @@
 """The images that the page knows: where they are, how they are called, how they are shown."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qsmbids.io.derivatives import derivative_path
 
-__all__ = ["MAPS", "MASKS", "MapKind", "image_paths"]
+__all__ = ["MAPS", "MASKS", "MapKind", "image_paths", "main_map"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ _INSIDE = "mask4noholes"  # the paper shows maps through the eroded mask (sectio
 MAPS: dict[str, MapKind] = {
     "chi": MapKind(
         "Susceptibility", "ppm", "anat", "Chimap", {"desc": "wholebrain"}, "chi", _INSIDE,
-        "Magnetic susceptibility, zero at the mean of the brain. Iron and veins are bright.",
+        "Magnetic susceptibility relative to the main reference. Iron and veins are bright.",
     ),
     "local_field": MapKind(
         "Local field", "Hz", "fmap", "fieldmap", {"desc": "local"}, "field", _INSIDE,
@@ -89,13 +90,32 @@ MASKS: dict[str, tuple[str, str]] = {
 }
 
 
+def main_map(out_dir: Path, entities: Mapping[str, str]) -> Path:
+    """Return the susceptibility map relative to the main reference of a run, which may be none."""
+
+    def named(desc: str, **name: str) -> Path:
+        return derivative_path(out_dir, entities, datatype="anat", desc=desc, **name)
+
+    table = named("references", suffix="stats", extension=".json")
+    try:
+        main = str(json.loads(table.read_text("utf-8")).get("MainReference", ""))
+    except (OSError, ValueError, AttributeError):
+        main = ""
+    known = ("wholebrain", "csf", "region", "unreferenced")
+    wanted = [main] if main in known else []
+    maps = [named(desc, suffix="Chimap") for desc in (*wanted, *known)]
+    return next((path for path in maps if path.is_file()), maps[0])
+
+
 def image_paths(out_dir: Path, entities: Mapping[str, str]) -> dict[str, Path]:
     """Return where the images of a run are if they were written, by their key.
 
     Of the echoes of the phase the last one that exists is taken: it has the most wraps.
     """
-    paths = {}
+    paths = {"chi": main_map(out_dir, entities)}
     for key, kind in MAPS.items():
+        if key in paths:
+            continue
         if kind.suffix != "MEGRE":
             paths[key] = derivative_path(
                 out_dir, entities, datatype=kind.datatype, suffix=kind.suffix, **kind.entities

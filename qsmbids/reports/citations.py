@@ -74,7 +74,8 @@ class Reference:
         number = f"({f['number']})" if "number" in f else ""
         where = f";{f['volume']}{number}:" if "volume" in f else ":"
         pages = f["pages"].replace("--", "-")
-        return f"{', '.join(names)}. {f['title']}. {place}. {f['year']}{where}{pages}."
+        title = f["title"].replace("{", "").replace("}", "")
+        return f"{', '.join(names)}. {title}. {place}. {f['year']}{where}{pages}."
 
 
 @functools.cache

@@ -5,23 +5,24 @@ its unit, ``{run.name}`` a fact of the run. Settings of the sections of a paragr
 sentence of it names are listed at its end, so that a setting without a clause is still reported.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-__all__ = ["PARAGRAPHS", "SPEAKS_OF", "WORDS", "Clause", "Paragraph"]
+from qsmbids.reports.clause import Clause
+from qsmbids.reports.inversion_sentences import INVERSION
 
-
-@dataclass(frozen=True)
-class Clause:
-    """A sentence and the settings or facts for which it is true."""
-
-    text: str
-    when: Mapping[str, Any] = field(default_factory=dict)
-
+__all__ = ["PARAGRAPHS", "SPEAKS_OF", "WORDS", "Paragraph"]
 
 #: Values in other words than in the settings.
-WORDS = {"dipole_inversion.constraint": {"tv": "total variation"}}
+WORDS = {
+    "dipole_inversion.constraint": {
+        "tv": "total variation",
+        "tgv": "total generalised variation [@bredies2010; @langkammer2015]",
+    },
+    "dipole_inversion.medi_data_weighting": {
+        "snr": "weighted by the inverse of its noise",
+        "none": "without weights",
+    },
+}
 
 #: Settings that a condition on a fact of the run speaks of.
 SPEAKS_OF = {
@@ -30,6 +31,7 @@ SPEAKS_OF = {
     "run.alternating": "phase.slice_alternation",
     "run.readout": "total_field.bipolar_correction",
     "run.r2star": "relaxometry.method",
+    "run.medi_filter": "dipole_inversion.medi_smv_radius_mm",
 }
 
 
@@ -47,13 +49,22 @@ _PHASE = (
     _C(
         "The phase was brought to radians and given the sign with which it grows with the field,"
         " after the manufacturer's convention (sign {run.phase_sign}).",
-        {"phase.sign": "auto"},
+        {"phase.sign": "auto", "run.sign_known": True},
+    ),
+    _C(
+        "The phase was brought to radians and given the sign with which it grows with the field,"
+        " after the manufacturer's convention.",
+        {"phase.sign": "auto", "run.sign_known": False},
     ),
     _C("The phase was brought to radians with the sign {phase.sign}.", {"run.sign_given": True}),
     _C("The opposite sign of every second slice was undone.", {"run.alternating": True}),
     _C(
         "Every second slice was tested for the opposite sign, and none had it.",
         {"phase.slice_alternation": "auto", "run.alternating": False},
+    ),
+    _C(
+        "Every second slice was tested for the opposite sign, which was undone where found.",
+        {"phase.slice_alternation": "auto", "run.alternating": None},
     ),
     _C("Slices of opposite sign were not looked for.", {"phase.slice_alternation": "off"}),
 )
@@ -91,6 +102,15 @@ _READOUT = (
         "The echoes were tested for the phase difference of a bipolar readout (correction:"
         " {total_field.bipolar_correction}), and none was found.",
         {"run.readout": "monopolar"},
+    ),
+    _C(
+        "The echoes were tested for the phase difference of a bipolar readout, which was removed"
+        " where it was found (correction: {total_field.bipolar_correction}) [@li2015].",
+        {"run.readout": "", "total_field.bipolar_correction": ("auto", "linear", "mcpc-3d-s")},
+    ),
+    _C(
+        "A phase difference of a bipolar readout was not looked for.",
+        {"run.readout": "", "total_field.bipolar_correction": "off"},
     ),
 )
 
@@ -172,17 +192,39 @@ _BACKGROUND = (
         {**_VSHARP, "background_field.vsharp_variant": "sepia"},
     ),
     _C(
-        "Background fields were removed by projection onto dipole fields (PDF) [@liu2011pdf].",
+        "Background fields were removed by projection onto dipole fields (PDF) [@liu2011pdf] with"
+        " {background_field.pdf_padding_mm} of room for sources around the mask, in"
+        " {background_field.pdf_maximum_iterations} iterations of conjugate gradients at most and"
+        " to a relative residual of {background_field.pdf_tolerance}.",
         {"background_field.method": "pdf"},
     ),
     _C(
+        "Sources inside the mask were allowed for, with {background_field.pdf_tissue} times the"
+        " size of those outside.",
+        {"run.pdf_tissue": True, "background_field.method": "pdf"},
+    ),
+    _C(
+        "All sources were taken to lie outside the mask.",
+        {"background_field.pdf_tissue": 0, "background_field.method": "pdf"},
+    ),
+    _C(
         "Background fields were removed by solving the Laplacian boundary value problem (LBV)"
-        " [@zhou2014].",
+        " [@zhou2014] to a relative residual of {background_field.lbv_tolerance}, with the"
+        " outermost {background_field.lbv_peel} of the mask taken off first.",
         {"background_field.method": "lbv"},
     ),
     _C(
-        "Background fields were removed by RESHARP [@sun2014].",
+        "Background fields were removed by RESHARP [@sun2014] with spheres of"
+        " {background_field.resharp_radius} in radius, a Tikhonov weight of"
+        " {background_field.resharp_alpha} and a relative residual of"
+        " {background_field.resharp_tolerance}.",
         {"background_field.method": "resharp"},
+    ),
+    _C(
+        "Background fields were removed by iterated spherical mean values (iSMV) [@wen2014] with"
+        " spheres of {background_field.ismv_radius} in radius, until the relative change was"
+        " {background_field.ismv_tolerance}.",
+        {"background_field.method": "ismv"},
     ),
     _C("Mask 4 was not eroded further.", {"background_field.erode_after": 0}),
     _C("Mask 4 was then eroded by {background_field.erode_after}.", {"run.eroded": True}),
@@ -207,67 +249,6 @@ _BACKGROUND = (
         "The dipole kernel had the direction of the main field relative to the slab.",
         {"background_field.oblique": "tilt-kernel"},
     ),
-)
-
-_FANSI = {"dipole_inversion.method": "fansi"}
-
-_INVERSION = (
-    _C(
-        "Susceptibility was calculated by FANSI [@milovic2018] with a {dipole_inversion.solver}"
-        " data term, constrained by {dipole_inversion.constraint} (gradient L1 penalty"
-        " {dipole_inversion.gradient_l1_penalty}, gradient consistency weight"
-        " {dipole_inversion.gradient_consistency}, fidelity consistency weight"
-        " {dipole_inversion.fidelity_consistency}, spatial weights of the penalty"
-        " {dipole_inversion.regularisation_weight}), until an iteration changed it by less than"
-        " {dipole_inversion.tolerance_percent}, for {dipole_inversion.maximum_iterations}"
-        " iterations at most.",
-        _FANSI,
-    ),
-    _C(
-        "The first {dipole_inversion.linear_start} iterations had a linear data term.",
-        {**_FANSI, "run.linear_start": True},
-    ),
-    _C(
-        "No iteration had a linear data term.",
-        {**_FANSI, "dipole_inversion.linear_start": 0},
-    ),
-    _C(
-        "A weak harmonic field was fitted along [@milovic2019] (constraint weight"
-        " {dipole_inversion.harmonic_constraint}, consistency weight"
-        " {dipole_inversion.harmonic_consistency}).",
-        {**_FANSI, "dipole_inversion.weak_harmonic": True},
-    ),
-    _C(
-        "Weak harmonic fields were not fitted.",
-        {**_FANSI, "dipole_inversion.weak_harmonic": False},
-    ),
-    _C(
-        "Susceptibility was calculated by morphology enabled dipole inversion (MEDI)"
-        " [@liu2011medi; @liu2013].",
-        {"dipole_inversion.method": "medi"},
-    ),
-    _C(
-        "Susceptibility was calculated with total generalized variation (TGV) [@langkammer2015].",
-        {"dipole_inversion.method": "tgv"},
-    ),
-    _C(
-        "Susceptibility was calculated by truncated k-space division (TKD) [@shmueli2009].",
-        {"dipole_inversion.method": "tkd"},
-    ),
-    _C(
-        "Susceptibility was calculated in closed form with L2 regularisation [@bilgic2014].",
-        {"dipole_inversion.method": "l2"},
-    ),
-    _C(
-        "Data in holes of unreliable phase kept the weight of their noise.",
-        {"dipole_inversion.holes": "fill"},
-    ),
-    _C("Data in holes of unreliable phase had no weight.", {"dipole_inversion.holes": "weight"}),
-    _C(
-        "Maps with and without the holes of unreliable phase were merged [@stewart2022].",
-        {"dipole_inversion.holes": "two-pass"},
-    ),
-    _C("The map is zero outside the mask of the background field removal without holes."),
 )
 
 _REFERENCE = (
@@ -319,7 +300,6 @@ _SWI = (
         " projections were taken over slabs of {swi.projection_mm}.",
         {"swi.enabled": True},
     ),
-    _C("Susceptibility-weighted images were not made.", {"swi.enabled": False}),
 )
 
 _GIVEN_FIELD = (
@@ -348,6 +328,6 @@ PARAGRAPHS = (
     ),
     Paragraph(("masks",), _MASKS),
     Paragraph(("background_field",), _BACKGROUND),
-    Paragraph(("dipole_inversion",), _INVERSION),
+    Paragraph(("dipole_inversion",), INVERSION),
     Paragraph(("reference", "relaxometry", "swi"), (*_REFERENCE, *_SWI)),
 )

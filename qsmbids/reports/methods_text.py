@@ -12,13 +12,15 @@ from qsmbids import __version__
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
 from qsmbids.reports import facts
-from qsmbids.reports.method_sentences import PARAGRAPHS, SPEAKS_OF, WORDS, Clause
+from qsmbids.reports.clause import Clause
+from qsmbids.reports.method_sentences import PARAGRAPHS, SPEAKS_OF, WORDS
 from qsmbids.reports.settings_in_force import (
     brain_extraction,
     effective_settings,
     given_start,
     in_force,
     looked_up,
+    rounded,
     shown,
 )
 
@@ -47,6 +49,8 @@ def methods_markdown(
     acquisition: Acquisition | None = None,
     sidecars: Sequence[Mapping[str, Any]] = (),
     versions: Mapping[str, str] | None = None,
+    centre_frequency: str = "",
+    acquisitions_differ: bool = False,
 ) -> str:
     """Return the methods paragraphs as Markdown with ``[@key]`` citations.
 
@@ -62,13 +66,20 @@ def methods_markdown(
         Merged raw metadata, one per echo.
     versions : mapping, optional
         As from :func:`software_versions`, which is taken if not given.
+    centre_frequency : str
+        In words, where it stands for several runs.
+    acquisitions_differ : bool
+        The text is about runs that no single acquisition describes.
     """
     record = record or {}
     versions = software_versions(record, sidecars) if versions is None else versions
     n_echoes = len(acquisition.echo_times) if acquisition else _recorded_echoes(record)
     parts = ["# Methods"]
     if acquisition is not None:
-        parts += ["## Data acquisition", acquisition_text(acquisition, sidecars, record)]
+        said = acquisition_text(acquisition, sidecars, record, centre_frequency)
+        parts += ["## Data acquisition", said]
+    elif acquisitions_differ:
+        parts += ["## Data acquisition", _please("acquisitions differ; each report has its own")]
     parts += ["## Susceptibility mapping", _software_text(versions)]
     tilt = acquisition.tilt_degrees if acquisition else float(record.get("TiltDegrees", 0.0))
     parts += processing_text(settings, record, n_echoes=n_echoes, tilt_degrees=tilt)
@@ -130,8 +141,12 @@ def _run_facts(
     sign = looked_up(record, "PhaseSign.Sign")
     axes = looked_up(record, "SliceAlternation.Axes")
     residual = looked_up(record, "DataWeights.RelativeResidual")
+    r2star = looked_up(record, "R2StarMethod") or settings.relaxometry.method
+    penalty = looked_up(record, "DipoleInversion.Parameters.GradientL1Penalty")
+    consistency = looked_up(record, "DipoleInversion.Parameters.GradientConsistency")
     return {
         "run.phase_sign": "not on record" if sign is None else f"{sign:+d}",
+        "run.sign_known": sign is not None,
         "run.sign_given": settings.phase.sign != "auto",
         "run.alternating": None if axes is None else bool(axes),
         "run.mask1": brain_extraction(record) or ("" if wanted == "auto" else wanted),
@@ -141,17 +156,22 @@ def _run_facts(
         "run.residual": n_echoes > 2 if residual is None else bool(residual),
         "run.eroded": settings.background_field.erode_after > 0,
         "run.tilted": tilt > _TILT,
+        "run.pdf_tissue": settings.background_field.pdf_tissue > 0,
+        "run.medi_filter": settings.dipole_inversion.medi_smv_radius_mm > 0,
+        "run.penalty": rounded(penalty),
+        "run.consistency": rounded(consistency),
+        "run.penalty_known": None not in (penalty, consistency),
         "run.echoes": n_echoes,
         "run.linear_start": settings.dipole_inversion.linear_start > 0,
-        "run.r2star": settings.relaxometry.method if n_echoes > 1 else "",
+        "run.r2star": r2star if n_echoes > 1 else "",
     }
 
 
 def _holds(clause: Clause, context: Mapping[str, Any]) -> bool:
     """Tell whether a sentence is true: its conditions hold and its settings are in force."""
-    return all(context.get(k) == v for k, v in clause.when.items()) and all(
-        key in context for key in _FIELD.findall(clause.text)
-    )
+    return all(
+        context.get(k) in (v if isinstance(v, tuple) else (v,)) for k, v in clause.when.items()
+    ) and all(key in context for key in _FIELD.findall(clause.text))
 
 
 def _speaks_of(clause: Clause) -> set[str]:
@@ -225,6 +245,7 @@ def acquisition_text(
     acquisition: Acquisition,
     sidecars: Sequence[Mapping[str, Any]],
     record: Mapping[str, Any] | None = None,
+    centre_frequency: str = "",
 ) -> str:
     """Return the paragraph on scanner and sequence; what is not known asks for the author.
 
@@ -235,6 +256,8 @@ def acquisition_text(
         Merged raw metadata, one per echo.
     record : mapping, optional
         Sidecar of a finished map.
+    centre_frequency : str
+        In words, where it is not that of ``acquisition``.
     """
     a, tr = acquisition, facts.repetition_time(sidecars)
     scanner = [_said(facts.first_of(sidecars, "ManufacturersModelName")), _said(a.manufacturer)]
@@ -270,7 +293,7 @@ def acquisition_text(
     return (
         f"Data were acquired on a {a.b0_tesla:.4g} T scanner ({about}"
         f"{'; ' + software if software else ''}; centre frequency"
-        f" {a.centre_frequency_hz / 1e6:.6g} MHz) with"
+        f" {centre_frequency or f'{a.centre_frequency_hz / 1e6:.6g} MHz'}) with"
         f" {'the receive coil ' + coil if coil else _please('coil, number of channels')}."
         f" The sequence was a {dimensions} {'multi-echo ' if n > 1 else ''}gradient echo with the"
         f" parameters: {', '.join(parts)}. The scan took"

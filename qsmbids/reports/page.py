@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -17,7 +18,10 @@ from qsmbids.reports.catalogue import MASKS
 from qsmbids.reports.figures import Figure, make_figures
 from qsmbids.reports.images import Images, read_images
 from qsmbids.reports.masks_section import masks_section
+from qsmbids.reports.paper_sections import advice, paper_sections
+from qsmbids.reports.publication import Publication
 from qsmbids.reports.record import RunRecord, read_run
+from qsmbids.reports.run_publication import publication_of, write_tables
 from qsmbids.reports.section import Section, bullets
 from qsmbids.reports.sections import (
     acquisition_section,
@@ -31,6 +35,8 @@ from qsmbids.reports.verdict import verdict
 from qsmbids.reports.viewer import viewer_payload
 
 __all__ = ["report_path", "write_report"]
+
+logger = logging.getLogger("qsmbids")
 
 
 def report_path(out_dir: Path, label: str) -> Path:
@@ -73,21 +79,39 @@ def write_report(
     record = read_run(out_dir, result, extra_images)
     images = read_images(record, n_threads)
     figures = make_figures(record, images) if images is not None else []
-    sections = [s for s in _sections(record, images, figures) if s is not None]
-    findings = _findings(images)
+    publication, problem = _publication(record)
+    tables = write_tables(record, publication) if publication is not None else []
+    parts = _sections(record, images, figures, publication, tables)
+    sections = [s for s in parts if s is not None]
+    findings = [*_findings(images, publication), *problem]
     return write_text(
         report_path(out_dir, record.label),
         _render(record, images, figures, sections, findings, n_threads),
     )
 
 
-def _findings(images: Images | None) -> list[str]:
+def _publication(record: RunRecord) -> tuple[Publication | None, list[str]]:
+    """Return the checks against the paper, or why they could not be made."""
+    try:
+        return publication_of(record), []
+    except Exception as error:  # whatever a sidecar holds, the maps are to be shown
+        logger.debug("publication", exc_info=True)
+        reason = f"{type(error).__name__}: {error}"
+        return None, [f"The checks against the paper could not be made ({reason})."]
+
+
+def _findings(images: Images | None, publication: Publication | None) -> list[str]:
     """Return what the checks of the page found, for the verdict."""
-    return [] if images is None else list(images.problems)
+    found = [] if images is None else list(images.problems)
+    return found if publication is None else [*found, *advice(publication)]
 
 
 def _sections(
-    record: RunRecord, images: Images | None, figures: Sequence[Figure]
+    record: RunRecord,
+    images: Images | None,
+    figures: Sequence[Figure],
+    publication: Publication | None,
+    tables: Sequence[Path],
 ) -> Iterator[Section | None]:
     """Yield the parts of the page below the maps, in their order."""
     if images is not None and images.masks:
@@ -96,8 +120,11 @@ def _sections(
         yield _figures_section(record, figures)
     yield decisions_section(record)
     yield acquisition_section(record, images)
+    if publication is not None:
+        yield from paper_sections(publication, tables)
     yield settings_section(record)
-    yield files_section(record, [f.svg_file for f in figures] + [f.png_file for f in figures])
+    drawn = [f.svg_file for f in figures] + [f.png_file for f in figures]
+    yield files_section(record, drawn, tables)
     yield software_section(record)
 
 

@@ -235,7 +235,7 @@ def centre_frequency_table(runs: Iterable[Mapping[str, Any]]) -> Table:
     ----------
     runs : iterable of mapping
         One per run: its raw or derived sidecar with ImagingFrequency [MHz], Manufacturer,
-        ManufacturersModelName and, where known, DeviceSerialNumber or StationName.
+        ManufacturersModelName and, where known, DeviceSerialNumber, StationName or ScannerKey.
 
     Returns
     -------
@@ -252,7 +252,9 @@ def centre_frequency_table(runs: Iterable[Mapping[str, Any]]) -> Table:
         name = (
             facts.text(run.get("Manufacturer")),
             facts.text(run.get("ManufacturersModelName")),
-            facts.text(run.get("DeviceSerialNumber") or run.get("StationName")),
+            facts.text(
+                run.get("DeviceSerialNumber") or run.get("StationName") or run.get("ScannerKey")
+            ),
             f"{facts.number([run], 'MagneticFieldStrength') or math.nan:.3g}",
         )
         # BIDS and DICOM give MHz; in Hz by mistake

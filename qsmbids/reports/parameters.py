@@ -26,7 +26,7 @@ class Parameter:
     echoes : int
         Fewest echoes with which the setting has a part.
     paper : str, bool, int, float or None
-        Value of Tables S2.1 to S2.3 and of step 1; None where they have none.
+        Value of Tables S2.1 to S2.4 and of step 1; None where they have none.
     record : str
         Dotted path in the sidecar of a map; "" where it has none.
     """
@@ -64,8 +64,12 @@ _WEIGHTED = {"echo_phase_combination": ("romeo-weighted-average",)}
 _OFFSET = {**_WEIGHTED, "phase_offset_correction": ("mcpc-3d-s",)}
 _VSHARP = {"method": ("vsharp",)}
 _DECONVOLUTION = {**_VSHARP, "vsharp_variant": ("deconvolution",)}
-_FANSI = {"method": ("fansi",)}
-_HARMONIC = {**_FANSI, "weak_harmonic": (True,)}
+_PDF, _LBV = {"method": ("pdf",)}, {"method": ("lbv",)}
+_RESHARP, _ISMV = {"method": ("resharp",)}, {"method": ("ismv",)}
+_FANSI, _MEDI = {"method": ("fansi",)}, {"method": ("medi",)}
+_FIXED = {**_FANSI, "regularisation": ("fixed",)}
+_TV, _TGV = {**_FANSI, "constraint": ("tv",)}, {**_FANSI, "constraint": ("tgv",)}
+_HARMONIC = {**_TV, "weak_harmonic": (True,)}
 _REFERENCED = {"region": ("brain-mask", "csf", "region")}
 _BET = {"brain_extraction": ("auto", "fsl", "builtin")}
 
@@ -179,6 +183,25 @@ PARAMETERS = (
         "robust standard deviations",
         when=_DECONVOLUTION,
     ),
+    parameter(
+        "background_field.pdf_padding_mm", "room for sources around the mask", "mm", when=_PDF
+    ),
+    parameter(
+        "background_field.pdf_tissue",
+        "size of sources inside the mask to those outside",
+        when=_PDF,
+    ),
+    parameter("background_field.pdf_tolerance", "PDF tolerance", when=_PDF),
+    parameter("background_field.pdf_maximum_iterations", "PDF maximum iterations", when=_PDF),
+    parameter(
+        "background_field.lbv_peel", "layers taken off the mask for LBV", "voxels", when=_LBV
+    ),
+    parameter("background_field.lbv_tolerance", "LBV tolerance", when=_LBV),
+    parameter("background_field.resharp_radius", "RESHARP sphere", "voxels", when=_RESHARP),
+    parameter("background_field.resharp_alpha", "RESHARP Tikhonov weight", when=_RESHARP),
+    parameter("background_field.resharp_tolerance", "RESHARP tolerance", when=_RESHARP),
+    parameter("background_field.ismv_radius", "iSMV sphere", "voxels", when=_ISMV),
+    parameter("background_field.ismv_tolerance", "iSMV tolerance", when=_ISMV),
     parameter("background_field.erode_after", "erosion of Mask 4 after", "voxels", paper=0),
     parameter(
         "background_field.remove_residual_b1_field",
@@ -189,13 +212,20 @@ PARAMETERS = (
     parameter("dipole_inversion.method", "dipole inversion", paper="fansi", record=""),
     parameter("dipole_inversion.solver", "data term", when=_FANSI, paper="nonlinear"),
     parameter("dipole_inversion.constraint", "constraint", when=_FANSI, paper="tv"),
+    parameter("dipole_inversion.tgv_ratio", "weight of second over first differences", when=_TGV),
     parameter(
-        "dipole_inversion.gradient_l1_penalty", "gradient L1 penalty", when=_FANSI, paper=5e-4
+        "dipole_inversion.regularisation",
+        "choice of the gradient L1 penalty",
+        when=_FANSI,
+        paper="fixed",
+    ),
+    parameter(
+        "dipole_inversion.gradient_l1_penalty", "gradient L1 penalty", when=_FIXED, paper=5e-4
     ),
     parameter(
         "dipole_inversion.gradient_consistency",
         "gradient consistency weight",
-        when=_FANSI,
+        when=_FIXED,
         paper=0.05,
     ),
     parameter(
@@ -207,10 +237,10 @@ PARAMETERS = (
     parameter(
         "dipole_inversion.regularisation_weight",
         "spatial weights of the penalty",
-        when=_FANSI,
+        when=_TV,
         paper="vector-signed",
     ),
-    parameter("dipole_inversion.weak_harmonic", "weak harmonic field", when=_FANSI, paper=True),
+    parameter("dipole_inversion.weak_harmonic", "weak harmonic field", when=_TV, paper=True),
     parameter(
         "dipole_inversion.harmonic_constraint",
         "harmonic constraint weight",
@@ -231,6 +261,49 @@ PARAMETERS = (
     ),
     parameter("dipole_inversion.tolerance_percent", "tolerance", "%", when=_FANSI, paper=0.1),
     parameter("dipole_inversion.maximum_iterations", "maximum iterations", when=_FANSI, paper=400),
+    parameter(
+        "dipole_inversion.medi_lambda", "regularisation parameter lambda", when=_MEDI, paper=2000.0
+    ),
+    parameter("dipole_inversion.medi_data_weighting", "data weighting", when=_MEDI, paper="snr"),
+    parameter(
+        "dipole_inversion.medi_edge_percentage",
+        "differences of the magnitude taken for edges",
+        "%",
+        when=_MEDI,
+        paper=90.0,
+    ),
+    parameter(
+        "dipole_inversion.medi_smv_radius_mm",
+        "spherical mean value filter of the data, radius",
+        "mm",
+        when=_MEDI,
+        paper=5.0,
+    ),
+    parameter(
+        "dipole_inversion.medi_merit",
+        "modal error reduction through iterative tuning (MERIT)",
+        when=_MEDI,
+        paper=True,
+    ),
+    parameter(
+        "dipole_inversion.medi_zero_reference",
+        "automatic zero reference (MEDI+0)",
+        when=_MEDI,
+        paper=False,
+    ),
+    parameter(
+        "dipole_inversion.medi_fluid_lambda",
+        "weight of the homogeneity of the fluid",
+        when={**_MEDI, "medi_zero_reference": (True,)},
+    ),
+    parameter("dipole_inversion.medi_maximum_steps", "maximum Gauss-Newton steps", when=_MEDI),
+    parameter("dipole_inversion.medi_tolerance", "relative change at the end", when=_MEDI),
+    parameter(
+        "dipole_inversion.tkd_threshold",
+        "smallest dipole kernel value inverted",
+        when={"method": ("tkd",)},
+    ),
+    parameter("dipole_inversion.l2_lambda", "weight of the gradient", when={"method": ("l2",)}),
     parameter("dipole_inversion.holes", "holes of Mask 2 inside Mask 4"),
     parameter("reference.region", "reference region", paper="brain-mask"),
     *(

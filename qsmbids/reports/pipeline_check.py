@@ -1,4 +1,4 @@
-"""The processing of a run against recommendations 3.a to 8.f and Tables S2.1 to S2.3."""
+"""The processing of a run against recommendations 3.a to 8.f and Tables S2.1 to S2.4."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -171,7 +171,7 @@ def _defaults(settings: Settings, n_echoes: int, record: Mapping[str, Any]) -> F
         f" (default {shown(getattr(default, row.name), row.unit)})"
         for row, value in in_force(settings, n_echoes, record)
         if row.section == "dipole_inversion"
-        and row.name not in ("method", "holes")
+        and row.name not in ("method", "holes", "regularisation")
         and value != getattr(default, row.name)
     ]
     if not changed:

@@ -92,16 +92,21 @@ CHOICES: dict[str, dict[object, Choice]] = {
             "changed",
             "LBV instead of V-SHARP or PDF; it depends much on the mask and on noise at its rim.",
         ),
+        "ismv": (
+            "6.a",
+            "background field removal",
+            "changed",
+            "iSMV, of spherical mean values too, instead of V-SHARP or PDF; its radius is eroded.",
+        ),
     },
     "dipole_inversion.method": {
-        "fansi": ("7.a", "dipole inversion", "pass", "Optimisation with total variation, FANSI."),
-        "medi": ("7.a", "dipole inversion", "pass", "Optimisation with an L1 norm, MEDI."),
-        "tgv": (
+        "fansi": (
             "7.a",
             "dipole inversion",
             "pass",
-            "Optimisation with total generalised variation.",
+            "Optimisation, sparse gradients, FANSI.",
         ),
+        "medi": ("7.a", "dipole inversion", "pass", "Optimisation with an L1 norm, MEDI."),
         "tkd": (
             "7.a",
             "dipole inversion",
@@ -113,6 +118,25 @@ CHOICES: dict[str, dict[object, Choice]] = {
             "dipole inversion",
             "changed",
             "L2 regularisation: no sparsity, which smooths edges; not for final results.",
+        ),
+    },
+    "dipole_inversion.constraint": {
+        "tv": ("7.a", "sparsity", "pass", "Total variation."),
+        "tgv": ("7.a", "sparsity", "pass", "Total generalised variation."),
+    },
+    "dipole_inversion.regularisation": {
+        "fixed": (
+            "7.b",
+            "strength of the regularisation",
+            "pass",
+            "The same for every run, whatever its noise.",
+        ),
+        "adaptive": (
+            "7.b",
+            "strength of the regularisation",
+            "pass",
+            "Derived from the noise measured in the field of each run; it follows the protocol,"
+            " and noisier runs of a study are smoothed more.",
         ),
     },
     "reference.region": {

@@ -181,9 +181,8 @@ def find_results(
         found = _json(path)
         if isinstance(found.get("run"), str):
             results[found["run"]] = found
-    suffix = "_desc-wholebrain_Chimap.nii.gz"
-    for path in sorted(out_dir.glob(f"sub-*/**/anat/*{suffix}")):
-        label = path.name.removesuffix(suffix)
+    for path in sorted(out_dir.glob("sub-*/**/anat/*_desc-*_Chimap.nii.gz")):
+        label = path.name.partition("_desc-")[0]
         results.setdefault(label, {"run": label, "status": "unknown"})
     kept = []
     for label, result in sorted(results.items()):

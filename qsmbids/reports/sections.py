@@ -4,7 +4,7 @@ import dataclasses
 import json
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ def settings_section(record: RunRecord) -> Section:
     return Section("settings", "Settings", Markup('<div class="settings">{}</div>').format(html))
 
 
-def files_section(record: RunRecord, figures: list[Path]) -> Section:
+def files_section(record: RunRecord, figures: list[Path], tables: Sequence[Path] = ()) -> Section:
     """Return the files that were written, with what each holds."""
     root = record.out_dir
     rows = []
@@ -160,6 +160,10 @@ def files_section(record: RunRecord, figures: list[Path]) -> Section:
     if figures:
         folder = figures[0].parent.relative_to(root).as_posix()
         rows.append((f"{folder}/", f"Figures of this page for papers, {len(figures)} files", ""))
+    rows += [
+        (path.relative_to(root).as_posix(), "Tables 3 to 5 for a publication", _size(path))
+        for path in tables
+    ]
     if record.log_dir is not None:
         for name, what in (("qsmbids.toml", "Settings"), ("qsmbids.log", "Log")):
             path = record.log_dir / name

@@ -16,6 +16,7 @@ __all__ = [
     "given_start",
     "in_force",
     "looked_up",
+    "rounded",
     "settings_table",
     "shown",
 ]
@@ -26,6 +27,8 @@ _FOUND = {
     "phase.slice_alternation": "SliceAlternation.Axes",
     "masks.brain_extraction": "BrainExtraction.Name",
     "total_field.bipolar_correction": "ReadoutCorrection.Bipolar",
+    "relaxometry.method": "R2StarMethod",
+    "dipole_inversion.regularisation": "DipoleInversion.Parameters.GradientL1Penalty",
 }
 
 #: Beginnings of the settings that have no part in a run which starts from a derivative.
@@ -132,14 +135,12 @@ def _all_parameters(settings: Settings) -> Iterator[Parameter]:
 
 
 def _owner(settings: Settings, key: str) -> dict[str, tuple[Any, ...]]:
-    """Return the method that a new setting belongs to, by its name: medi_radius to medi."""
+    """Return the choice that a new setting belongs to, by its name: medi_radius to medi."""
     section, name = key.split(".")
     for f in dataclasses.fields(getattr(settings, section)):
-        if f.name != "method" or not f.metadata.get("choices"):
-            continue
-        for choice in f.metadata["choices"]:
-            if name.startswith(choice.replace("-", "_") + "_"):
-                return {"method": (choice,)}
+        for choice in f.metadata.get("choices") or ():
+            if f.name in ("method", "constraint") and name.startswith(f"{choice}_"):
+                return {f.name: (choice,)}
     return {}
 
 
@@ -168,6 +169,13 @@ def shown(value: Any, unit: str = "") -> str:
     return f"{text} {unit}" if unit else text
 
 
+def rounded(value: Any) -> str:
+    """Return what was measured with four digits, where a setting would be given in full."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    return format(value, ".4g")
+
+
 def found(row: Parameter, value: Any, record: Mapping[str, Any]) -> str:
     """Return a value as shown, and for "auto" what it came to in the run.
 
@@ -180,13 +188,16 @@ def found(row: Parameter, value: Any, record: Mapping[str, Any]) -> str:
     """
     text = shown(value, row.unit)
     result = looked_up(record, _FOUND[row.key]) if row.key in _FOUND else None
-    if value != "auto" or result is None:
+    if value not in ("auto", "adaptive") or result is None:
         return text
     if row.key == "total_field.bipolar_correction":
         method = looked_up(record, "ReadoutCorrection.Method")
         result = f"bipolar, {method}" if result else "monopolar, none needed"
     elif row.key == "phase.slice_alternation":
         result = f"along axis {shown(result)}" if result else "none"
+    elif row.key == "dipole_inversion.regularisation":
+        consistency = looked_up(record, "DipoleInversion.Parameters.GradientConsistency")
+        result = f"penalty {rounded(result)}, gradient consistency {rounded(consistency)}"
     elif isinstance(result, int):
         result = f"{result:+d}"
     return f"{text} (found: {result})"
@@ -214,7 +225,7 @@ def settings_table(
         for row, value in in_force(settings, n_echoes, record)
     )
     note = (
-        "Paper: Supplementary II, step 1 and Tables S2.1 to S2.3, with its software's own values."
+        "Paper: Supplementary II, step 1 and Tables S2.1 to S2.4, with its software's own values."
     )
     return Table("Settings in force", ("Parameter", "Value", "Paper", "Setting"), rows, (note,))
 
@@ -229,6 +240,8 @@ def disagreements(
     differences = []
     for row, value in in_force(settings, n_echoes, record):
         recorded = looked_up(record, row.record) if row.record else None
+        if (row.key, value) == ("dipole_inversion.holes", "two-pass") and "TwoPass" in record:
+            recorded = value  # the sidecar of the merge has the word of its last inversion
         if recorded is not None and recorded != value:
             differences.append(
                 f"{row.label}: {shown(value)} in the settings, {shown(recorded)} in the sidecar"

@@ -190,7 +190,7 @@ OUTPUTS = (
         "mask",
         ("mask2",),
         description="Mask 2: voxels with reliable phase, whole image",
-        consensus="5.b",
+        consensus="5.a",
         sources=("quality", "mask1"),
     ),
     mask_output(
@@ -199,7 +199,7 @@ OUTPUTS = (
         "mask",
         ("mask1", "mask2", "mask3"),
         description="Mask 3: Mask 1 times Mask 2, holes filled; input of background removal",
-        consensus="5.b",
+        consensus="5.a, 5.b",
         sources=("mask1", "mask2"),
     ),
     mask_output(
@@ -234,7 +234,7 @@ OUTPUTS = (
         {"desc": "phasequality"},
         steps=("prepare_phase", "unwrap_phase", "rate_phase"),
         skull_stripped=False,
-        consensus="5.b",
+        consensus="5.a",
     ),
     Output(
         "magnitude_rss",

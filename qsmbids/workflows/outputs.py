@@ -14,7 +14,7 @@ from qsmbids.io.sourcedata import CONVERTED
 from qsmbids.workflows.output_table import OUTPUTS, Output
 from qsmbids.workflows.plan import RunPlan
 
-__all__ = ["OPTIONAL", "add_outputs", "output_paths"]
+__all__ = ["OPTIONAL", "add_outputs", "output_paths", "raw_uri"]
 
 #: Outputs that a run may turn out not to have.
 OPTIONAL = frozenset(o.name for o in OUTPUTS if o.optional)
@@ -65,7 +65,7 @@ def add_outputs(
     run, acquisition = plan.run, plan.acquisition
     nodes = {name: workflow.get_node(name) for name in workflow.list_node_names()}
     uris = {
-        "raw": [_raw_uri(path, bids_dir, out_dir) for path in run.images],
+        "raw": [raw_uri(path, bids_dir, out_dir) for path in run.images],
         **{
             o.name: [bids_uri(_path(out_dir, run, o), out_dir)]
             for o in OUTPUTS
@@ -136,7 +136,7 @@ def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) 
     )
 
 
-def _raw_uri(path: Path, bids_dir: Path, out_dir: Path) -> str:
+def raw_uri(path: Path, bids_dir: Path, out_dir: Path) -> str:
     """Return the BIDS URI of an input, which may have been converted into the output dataset."""
     converted = out_dir / CONVERTED
     if path.is_relative_to(converted):

@@ -149,6 +149,8 @@ def test_without_a_reference(attempt):
     assert code == 0, said
     assert not list((attempt.out / ANAT).glob("*wholebrain_Chimap*"))
     assert list((attempt.out / ANAT).glob("*desc-unreferenced_Chimap.nii.gz"))
+    page = (attempt.out / "sub-demo.html").read_text()
+    assert "There is no susceptibility map" not in page
 
 
 def test_a_region_of_the_user_is_a_reference(attempt, small_dataset_source, tmp_path):

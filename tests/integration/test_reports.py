@@ -45,6 +45,9 @@ def test_a_report_that_fails_is_named_and_can_be_made_later(attempt, monkeypatch
     status = json.loads((attempt.out / "logs/status/sub-demo.json").read_text())
     assert status["report"] == "sub-demo.html"
     assert "report_error" not in status
+    # the raw data are not looked at again, and nothing of them is lost
+    assert "TR = 33 ms" in (attempt.out / "logs/CITATION.md").read_text("utf-8")
+    assert "flip angle = 15°" in page
 
 
 def test_refused_input_leaves_a_page_that_says_why(attempt):
@@ -55,6 +58,22 @@ def test_refused_input_leaves_a_page_that_says_why(attempt):
     assert "malformed JSON" in page
     assert "in the step “check of the input”" in page
     assert "No image was written" in page
+
+
+def test_the_methods_can_be_had_without_processing(attempt):
+    code, last, said = attempt("--boilerplate-only", "--inversion", "medi", "--background", "pdf")
+    assert code == 0, said
+    assert "methods text of 1 run(s)" in last
+    text = (attempt.out / "logs/CITATION.md").read_text("utf-8")
+    assert text.strip() in said
+    assert "TR = 33 ms" in text
+    assert "MEDI" in text
+    assert "[@liu2011pdf]" in text
+    assert "@article{liu2011medi," in (attempt.out / "logs/CITATION.bib").read_text("utf-8")
+    assert {p.name for p in attempt.out.rglob("*")} == {
+        "logs", "CITATION.md", "CITATION.bib", "CITATION.html"
+    }  # fmt: skip
+    assert not (attempt.out.parent / "work").exists()
 
 
 def test_reports_only_needs_something_to_report(attempt):

@@ -15,7 +15,10 @@ from qsmbids.reports.page import write_report
 from qsmbids.reports.record import entities_of, find_results, read_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}\u2028"
-PARTS = ["maps", "masks", "figures", "decisions", "data", "settings", "files", "software"]
+PARTS = [
+    "maps", "masks", "figures", "decisions", "data", "acquisition", "pipeline", "tables",
+    "methods", "settings", "files", "software",
+]  # fmt: skip
 
 
 class _Page(HTMLParser):
@@ -73,11 +76,14 @@ def test_the_page_has_its_parts_and_needs_nothing_else(page):
     found = page()
     assert [i for i in found.ids if i in PARTS] == PARTS
     assert len(found.ids) == len(set(found.ids))
-    assert all(link.startswith(("data:", "#")) for link in found.links)
+    # what is not in the page is only ever a publication, to be followed by the reader
+    elsewhere = {link for link in found.links if not link.startswith(("data:", "#"))}
+    assert all(link.startswith("https://doi.org/") for link in elsewhere)
+    assert elsewhere <= {a.get("href") for tag, a in found.tags if tag == "a"}
     assert all(link[1:] in found.ids for link in found.links if link.startswith("#"))
     assert not any(tag in ("link",) and a.get("rel") == "stylesheet" for tag, a in found.tags)
     for said in (
-        "Fine",
+        "Look at these",
         "phase sign: +1",
         "maximum iterations",
         "Mask 4 without holes",
@@ -190,7 +196,8 @@ def test_warnings_make_the_verdict(page):
     found = page(
         sidecar={"Warnings": ["FANSI did not converge"], "AcquisitionWarnings": ["thick"]}
     )
-    assert "Look at these 2 points" in found.text
+    found_by_the_checks = found.text.count("Found: ")
+    assert f"Look at these {2 + found_by_the_checks} points" in found.text
     assert "FANSI did not converge" in found.text
 
 
@@ -206,8 +213,9 @@ def test_figures_are_written_for_papers_and_the_names_keep_the_run_apart(write_o
     results = find_results(out, ["01"])
     pages = [write_report(out, result) for result in results]
     assert [p.name for p in pages] == ["sub-01_ses-a_run-1.html", "sub-01_ses-a_run-2.html"]
-    figures = list((out / "sub-01/ses-a/figures").iterdir())
-    assert {p.suffix for p in figures} == {".svg", ".png"}
+    files = list((out / "sub-01/ses-a/figures").iterdir())
+    assert {p.suffix for p in files} == {".svg", ".png", ".tsv", ".md"}
+    figures = [p for p in files if p.suffix in (".svg", ".png")]
     assert len([p for p in figures if "run-1" in p.name]) == len(figures) / 2
     assert (out / "sub-01/ses-a/figures/sub-01_ses-a_run-1_desc-maps_Chimap.png").exists()
 

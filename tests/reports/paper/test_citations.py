@@ -28,6 +28,17 @@ def test_references_are_complete():
     assert len(set(dois)) == len(dois)
 
 
+def test_bibtex_keeps_the_capitals_of_names_and_the_text_has_no_braces():
+    for entry in references().values():
+        title = entry.fields["title"]
+        outside = re.sub(r"\{[^}]*\}", "", title)
+        lost = [w for w in re.findall(r"[\w-]+", outside) if re.search(r"\w[A-Z]", w)]
+        assert not lost, f"{entry.key}: {lost} would lose capitals"
+        assert "{" not in entry.to_text().split(". ", 1)[1]
+    assert "({ROMEO})" in references()["dymerska2021"].bibtex
+    assert "(ROMEO)." in references()["dymerska2021"].to_text()
+
+
 def test_every_sentence_cites_what_there_is():
     for paragraph in PARAGRAPHS:
         for clause in paragraph.clauses:

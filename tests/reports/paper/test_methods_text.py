@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from qsmbids.config import Settings
+from qsmbids.config import PRESETS, Settings, load_settings
 from qsmbids.reports.citations import citation_files, cited_keys
 from qsmbids.reports.method_sentences import PARAGRAPHS
 from qsmbids.reports.methods_text import methods_markdown, processing_text, software_versions
@@ -91,7 +91,7 @@ def test_every_value_in_force_is_in_the_table_and_every_number_in_the_text():
 
 
 def test_no_sentence_holds_a_number_of_its_own():
-    names = r"\{[\w.]+\}|\[@[^]]+\]|Masks? [1-4]|MCPC-3D-S|R2\*|B1|L[12]"
+    names = r"\{[\w.]+\}|\[@[^]]+\]|Masks? [1-4]|MCPC-3D-S|R2\*|B1|L[12]|MEDI\+0"
     for paragraph in PARAGRAPHS:
         for clause in paragraph.clauses:
             assert not re.search(r"[0-9]", re.sub(names, "", clause.text)), clause.text
@@ -153,6 +153,56 @@ def test_the_record_decides_what_was_found(finished_record):
     assert "fractional intensity" not in text
 
 
+@pytest.mark.parametrize(
+    ("background", "said"),
+    [
+        ("pdf", "@liu2011pdf"),
+        ("lbv", "@zhou2014"),
+        ("resharp", "@sun2014"),
+        ("ismv", "@wen2014"),
+    ],
+)
+def test_other_background_removals_are_told_with_their_own_parameters(background, said):
+    settings = Settings().updated({"background_field": {"method": background}}, "test")
+    text, table, _ = _said(settings)
+    assert said in text
+    assert "V-SHARP" not in text
+    assert "largest sphere" not in table
+    assert "Further settings" not in text
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_preset_leaves_settings_without_a_sentence(preset):
+    text, _, _ = _said(load_settings(preset))
+    assert "Further settings" not in text
+
+
+def test_the_preset_of_medi_is_told_as_in_table_s2_4():
+    text, table, _ = _said(load_settings("consensus-medi"))
+    assert "FANSI" not in text
+    assert "regularisation parameter of 2000" in text
+    assert "weighted by the inverse of its noise" in text
+    assert "spherical mean values (5 mm in radius)" in text
+    assert "gradient L1 penalty" not in table
+    assert "regularisation parameter lambda\t2000\t2000\t" in table
+
+
+def test_a_penalty_from_the_noise_is_told_as_it_came_out(finished_record):
+    settings = load_settings("adaptive")
+    record = json.loads(json.dumps(finished_record))
+    found = {"Regularisation": "adaptive", "GradientL1Penalty": 0.00123456}
+    record["DipoleInversion"]["Parameters"] |= {**found, "GradientConsistency": 0.123456}
+    text = " ".join(processing_text(settings, record, n_echoes=5))
+    assert "derived from the noise" in text
+    assert "penalty came to 0.001235 and the consistency weight to 0.1235" in text
+    assert "0.0005" not in text  # the fixed penalty had no part
+    table5 = reconstruction_table(settings, record, n_echoes=5, versions=VERSIONS).to_tsv()
+    assert "adaptive (found: penalty 0.001235, gradient consistency 0.1235)" in table5
+    assert disagreements(settings, record, 5) == ()
+    # without a run the numbers are not known, and none is told
+    assert "came to" not in " ".join(processing_text(settings, n_echoes=5))
+
+
 def test_radii_count_millimetres_where_the_run_did(finished_record):
     record = json.loads(json.dumps(finished_record))
     record["BackgroundRemoval"]["Parameters"]["RadiusUnit"] = "mm"
@@ -168,6 +218,14 @@ def test_sidecars_that_say_something_else_are_found(finished_record):
     found = disagreements(Settings(), tampered, 5)
     assert len(found) == 2
     assert "0.0005 in the settings, 0.0004 in the sidecar" in found[1]
+
+
+def test_the_merge_of_two_inversions_is_known_by_its_own_entry(finished_record):
+    settings = Settings().updated({"dipole_inversion": {"holes": "two-pass"}}, "test")
+    record = json.loads(json.dumps(finished_record))
+    record["DipoleInversion"]["Parameters"]["Holes"] = "leave"
+    assert len(disagreements(settings, record, 5)) == 1
+    assert disagreements(settings, {**record, "TwoPass": {"OffsetPpm": 0.1}}, 5) == ()
 
 
 def test_the_whole_text(finished_record, make_acquisition, make_sidecars):

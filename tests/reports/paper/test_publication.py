@@ -28,7 +28,8 @@ def test_one_call_gives_checks_tables_and_text(
 def test_a_run_without_any_record_is_still_described(make_acquisition):
     made = prepare_publication(Settings(), make_acquisition(), [{}] * 5)
     assert len(made.pipeline) > 15
-    assert "not on record" in made.methods
+    assert "after the manufacturer's convention." in made.methods
+    assert "{" not in made.methods
 
 
 @pytest.fixture

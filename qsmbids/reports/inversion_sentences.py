@@ -1,0 +1,117 @@
+"""Sentences of the methods text about the dipole inversion; see ``method_sentences``."""
+
+from qsmbids.reports.clause import Clause
+
+__all__ = ["INVERSION"]
+
+_C = Clause
+
+_FANSI = {"dipole_inversion.method": "fansi"}
+_MEDI = {"dipole_inversion.method": "medi"}
+
+INVERSION = (
+    _C(
+        "Susceptibility was calculated by FANSI [@milovic2018] with a {dipole_inversion.solver}"
+        " data term, constrained by {dipole_inversion.constraint} (fidelity consistency weight"
+        " {dipole_inversion.fidelity_consistency}), until an iteration changed it by less than"
+        " {dipole_inversion.tolerance_percent}, for {dipole_inversion.maximum_iterations}"
+        " iterations at most.",
+        _FANSI,
+    ),
+    _C(
+        "The gradient L1 penalty was {dipole_inversion.gradient_l1_penalty} and the gradient"
+        " consistency weight {dipole_inversion.gradient_consistency}.",
+        {**_FANSI, "dipole_inversion.regularisation": "fixed"},
+    ),
+    _C(
+        "The gradient L1 penalty of each run was derived from the noise of its field, measured"
+        " where the dipole kernel vanishes, and from the mean gradient of a short first inversion;"
+        " the gradient consistency weight followed it, up to that of the consensus paper.",
+        {**_FANSI, "dipole_inversion.regularisation": "adaptive"},
+    ),
+    _C(
+        "The penalty came to {run.penalty} and the consistency weight to {run.consistency}.",
+        {"dipole_inversion.regularisation": "adaptive", "run.penalty_known": True},
+    ),
+    _C("The penalty had spatial weights ({dipole_inversion.regularisation_weight}).", _FANSI),
+    _C(
+        "Second differences had {dipole_inversion.tgv_ratio} times the weight of first ones, and"
+        " weak harmonic fields were not fitted.",
+        {**_FANSI, "dipole_inversion.constraint": "tgv"},
+    ),
+    _C(
+        "The first {dipole_inversion.linear_start} iterations had a linear data term.",
+        {**_FANSI, "run.linear_start": True},
+    ),
+    _C(
+        "No iteration had a linear data term.",
+        {**_FANSI, "dipole_inversion.linear_start": 0},
+    ),
+    _C(
+        "A weak harmonic field was fitted along [@milovic2019] (constraint weight"
+        " {dipole_inversion.harmonic_constraint}, consistency weight"
+        " {dipole_inversion.harmonic_consistency}).",
+        {**_FANSI, "dipole_inversion.weak_harmonic": True},
+    ),
+    _C(
+        "Weak harmonic fields were not fitted.",
+        {**_FANSI, "dipole_inversion.weak_harmonic": False},
+    ),
+    _C(
+        "Susceptibility was calculated by morphology enabled dipole inversion (MEDI)"
+        " [@liu2011medi; @liu2013] with a regularisation parameter of"
+        " {dipole_inversion.medi_lambda}, a nonlinear data term"
+        " {dipole_inversion.medi_data_weighting}, and the largest"
+        " {dipole_inversion.medi_edge_percentage} of the differences of the magnitude taken for"
+        " edges, in {dipole_inversion.medi_maximum_steps} Gauss-Newton steps at most, until the"
+        " relative change was {dipole_inversion.medi_tolerance}.",
+        _MEDI,
+    ),
+    _C(
+        "The data were filtered by the deviation from spherical mean values"
+        " ({dipole_inversion.medi_smv_radius_mm} in radius).",
+        {**_MEDI, "run.medi_filter": True},
+    ),
+    _C(
+        "The data were not filtered by spherical mean values.",
+        {**_MEDI, "run.medi_filter": False},
+    ),
+    _C(
+        "Data weights were reduced where the model did not fit (modal error reduction through"
+        " iterative tuning, MERIT).",
+        {**_MEDI, "dipole_inversion.medi_merit": True},
+    ),
+    _C(
+        "Data weights were not tuned in between (MERIT off).",
+        {**_MEDI, "dipole_inversion.medi_merit": False},
+    ),
+    _C(
+        "The fluid of the ventricles was made homogeneous (MEDI+0) [@liu2018] with a weight of"
+        " {dipole_inversion.medi_fluid_lambda}.",
+        {**_MEDI, "dipole_inversion.medi_zero_reference": True},
+    ),
+    _C(
+        "The fluid of the ventricles was not constrained.",
+        {**_MEDI, "dipole_inversion.medi_zero_reference": False},
+    ),
+    _C(
+        "Susceptibility was calculated by thresholded k-space division (TKD) [@shmueli2009] with"
+        " a threshold of {dipole_inversion.tkd_threshold}.",
+        {"dipole_inversion.method": "tkd"},
+    ),
+    _C(
+        "Susceptibility was calculated in closed form with L2 regularisation [@bilgic2014] of its"
+        " gradient (weight {dipole_inversion.l2_lambda}).",
+        {"dipole_inversion.method": "l2"},
+    ),
+    _C(
+        "Data in holes of unreliable phase kept the weight of their noise.",
+        {"dipole_inversion.holes": "fill"},
+    ),
+    _C("Data in holes of unreliable phase had no weight.", {"dipole_inversion.holes": "weight"}),
+    _C(
+        "Maps with and without the holes of unreliable phase were merged [@stewart2022].",
+        {"dipole_inversion.holes": "two-pass"},
+    ),
+    _C("The map is zero outside the mask of the background field removal without holes."),
+)
