@@ -300,6 +300,7 @@ _SWI = (
         " projections were taken over slabs of {swi.projection_mm}.",
         {"swi.enabled": True},
     ),
+    _C("", {"swi.enabled": False}),  # nobody publishes what was not made
 )
 
 _GIVEN_FIELD = (

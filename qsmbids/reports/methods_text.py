@@ -117,7 +117,7 @@ def processing_text(
     used = {key for clauses in chosen for clause in clauses for key in _speaks_of(clause)}
     texts = []
     for paragraph, clauses in zip(PARAGRAPHS, chosen, strict=True):
-        sentences = [_FIELD.sub(lambda m: named[m[1]], c.text) for c in clauses]
+        sentences = [_FIELD.sub(lambda m: named[m[1]], c.text) for c in clauses if c.text]
         rest = [
             f"{row.label} {shown_values[row.key]}"
             for row, _ in rows
