@@ -23,6 +23,8 @@ class _SaveDerivativeInputs(DynamicTraitedSpec, BaseInterfaceInputSpec):
     out_file = traits.Str(mandatory=True, desc="path in the output dataset")
     metadata = traits.Dict(usedefault=True, desc="sidecar known before the run")
     boolean = traits.Bool(False, usedefault=True, desc="write a mask")
+    labels = traits.Bool(False, usedefault=True, desc="write integers")
+    sidecar = traits.Bool(True, usedefault=True, desc="write one; False where a twin does")
     optional = traits.Bool(False, usedefault=True, desc="there may be nothing to write")
 
 
@@ -55,7 +57,8 @@ class SaveDerivative(Step):
                 raise OutputError("the step before it made nothing", str(out_file))
             # that of an earlier run with other settings would be taken for this one's
             out_file.unlink(missing_ok=True)
-            sidecar_file.unlink(missing_ok=True)
+            if inputs.sidecar:
+                sidecar_file.unlink(missing_ok=True)
             return runtime
         sidecar = dict(inputs.metadata)
         decisions: list[str] = []
@@ -67,11 +70,13 @@ class SaveDerivative(Step):
         sidecar["Decisions"] = decisions
         sidecar["Warnings"] = warnings
         # the image last: where it is, its sidecar is there too
-        write_json(sidecar_file, sidecar)
+        if inputs.sidecar:
+            write_json(sidecar_file, sidecar)
         if out_file.suffix == ".tsv":
             write_text(out_file, Path(inputs.in_file).read_text("utf-8"))
         else:
-            volume = read_volume(inputs.in_file, np.uint8 if inputs.boolean else np.float32)
+            kind = np.uint8 if inputs.boolean else np.int32 if inputs.labels else np.float32
+            volume = read_volume(inputs.in_file, kind)
             write_volume(out_file, volume.array, volume.affine)
         self._results["out_file"] = str(out_file)
         return runtime

@@ -19,7 +19,8 @@ class Output:
 
     ``node`` names the step, or steps of which the first is taken; ``requires`` and ``unless`` name
     a step that must be, or must not be, in the graph as well. An ``optional`` output may turn out
-    not to exist.
+    not to exist. One ``per_segmentation`` has a file for each; where two files share a sidecar,
+    one of them has no ``own_sidecar``.
     """
 
     name: str
@@ -39,6 +40,9 @@ class Output:
     algorithm: str = ""
     reference: str = ""
     per_echo: bool = False
+    per_segmentation: bool = False
+    labels: bool = False
+    own_sidecar: bool = True
     extension: str = ".nii.gz"
     mask_type: str = "Brain"
     optional: bool = False
@@ -62,6 +66,41 @@ def _mask(number: str, node: str, name: str, steps: tuple[str, ...], **kwargs: A
         entities={"label": "brain", "desc": f"mask{number}"},
         boolean=True,
         steps=steps,
+        **kwargs,
+    )
+
+
+def _segmentation(name: str, field: str, extension: str, **kwargs: Any) -> Output:
+    return Output(
+        name,
+        "bring_segmentation",
+        field,
+        "standard",
+        "dseg",
+        "Regions of interest on the grid of the gradient echo",
+        per_segmentation=True,
+        extension=extension,
+        steps=("register_t1w", "bring_segmentation"),
+        sources=("magnitude",),
+        **kwargs,
+    )
+
+
+def _rois(reference: str, step: str, title: str, **kwargs: Any) -> Output:
+    return Output(
+        f"rois_{reference}",
+        "measure_rois",
+        reference,
+        "minimal",
+        "stats",
+        f"Susceptibility of regions of interest inside Mask 4 without holes, {title}",
+        {"desc": reference},
+        units="ppm",
+        consensus="8.b, 8.d, 8.f",
+        steps=(*_CHI, step, "register_t1w", "bring_segmentation", "measure_rois"),
+        sources=("mask4noholes", "segmentation"),
+        extension=".tsv",
+        per_segmentation=True,
         **kwargs,
     )
 
@@ -196,6 +235,23 @@ OUTPUTS = (
         sources=("mask4", "csf"),
         extension=".tsv",
     ),
+    _segmentation("segmentation", "labels", ".nii.gz", labels=True),
+    _segmentation("segmentation_table", "tables", ".tsv", own_sidecar=False),
+    _rois("wholebrain", "reference_chi", "relative to the brain", requires="reference_chi"),
+    _rois(
+        "csf",
+        "reference_chi_csf",
+        "relative to the fluid of the ventricles",
+        requires="reference_chi_csf",
+        optional=True,
+    ),
+    _rois(
+        "region",
+        "reference_chi_region",
+        "relative to the region that was given",
+        requires="reference_chi_region",
+    ),
+    _rois("unreferenced", "", "without a reference", unless="reference_chi"),
     Output(
         "r2star",
         "map_r2star",

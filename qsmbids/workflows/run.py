@@ -22,6 +22,7 @@ from qsmbids.workflows.outputs import add_outputs
 from qsmbids.workflows.plan import RunPlan, workflow_name
 from qsmbids.workflows.references import add_references
 from qsmbids.workflows.resources import step_memory_gb
+from qsmbids.workflows.rois import add_rois
 
 __all__ = ["STEP_TITLES", "init_run_wf", "use_fsl"]
 
@@ -53,6 +54,9 @@ STEP_TITLES = {
     "reference_chi_region": "reference (given region)",
     "describe_references": "reference regions",
     "check_sign": "sign check",
+    "register_t1w": "registration of the T1w image",
+    "bring_segmentation": "segmentation",
+    "measure_rois": "regions of interest",
 }
 
 
@@ -191,6 +195,7 @@ def init_run_wf(
     upstream = Upstream(prepare, mask1, quality, combine, weigh, relax)
     maps = add_chi(workflow, upstream, plan, settings, threads, node)
     add_references(workflow, maps, prepare, relax, plan, settings, n_echoes, node)
+    add_rois(workflow, maps, prepare, mask1, plan, node)
     add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
     return workflow
 
