@@ -52,11 +52,11 @@ def dice(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
 
     Examples
     --------
-    >>> dice(np.array([True, True, False]), np.array([True, False, False])).__round__(3)
+    >>> round(dice(np.array([True, True, False]), np.array([True, False, False])), 3)
     0.667
     """
     total = np.count_nonzero(first) + np.count_nonzero(second)
-    return 2.0 * np.count_nonzero(first & second) / total if total else 0.0
+    return float(2.0 * np.count_nonzero(first & second) / total) if total else 0.0
 
 
 def _binned(values: npt.NDArray, n_bins: int) -> npt.NDArray[np.intp]:

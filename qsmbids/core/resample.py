@@ -31,7 +31,8 @@ def resample_labels(
     ndarray of int32
         Of that shape. Each voxel has the label with the largest sum of trilinear weights among
         the eight nearest voxels, which is linear interpolation of every region on its own; 0
-        beyond the first and last voxel of ``labels``, which are never repeated or wrapped.
+        beyond the first and last voxel of ``labels``, which are never repeated or wrapped. Of
+        equal sums, that of the voxel with the lowest indices counts.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def resample_labels(
     >>> labels[1:3] = 17
     >>> half = np.diag([0.5, 1, 1, 1])
     >>> resample_labels(labels, half, (8, 4, 4))[:, 1, 1].tolist()
-    [0, 0, 17, 17, 17, 0, 0, 0]
+    [0, 0, 17, 17, 17, 17, 0, 0]
     """
     if labels.dtype.kind not in "iu":
         raise ValueError("labels must be integers")

@@ -83,7 +83,7 @@ class BringSegmentation(Step):
         for number, (path, space, named) in enumerate(
             zip(inputs.segmentations, inputs.spaces, inputs.regions, strict=True), 1
         ):
-            given = read_volume(path)
+            given = read_volume(path, np.float64)  # exact for every label
             given = given._replace(array=label_values(given.array, path))
             labels = self._labels(given, like, path, space)
             present = set(np.unique(labels).tolist()) - {0}

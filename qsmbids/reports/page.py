@@ -18,6 +18,7 @@ from qsmbids.reports.figures import Figure, make_figures
 from qsmbids.reports.images import Images, read_images
 from qsmbids.reports.masks_section import masks_section
 from qsmbids.reports.record import RunRecord, read_run
+from qsmbids.reports.roi_section import roi_section
 from qsmbids.reports.section import Section, bullets
 from qsmbids.reports.sections import (
     acquisition_section,
@@ -92,6 +93,7 @@ def _sections(
     """Yield the parts of the page below the maps, in their order."""
     if images is not None and images.masks:
         yield masks_section(images)
+    yield roi_section(record)
     if figures:
         yield _figures_section(record, figures)
     yield decisions_section(record)
