@@ -22,7 +22,7 @@ from qsmbids.io.masks import conform
 from qsmbids.io.nifti import Volume, read_volume, write_text, write_volume
 from qsmbids.io.segmentation_labels import Region, with_unnamed
 from qsmbids.io.segmentations import label_values
-from qsmbids.io.transforms import read_t1w_transform
+from qsmbids.io.transforms import IDENTITY, read_t1w_transform
 
 #: Columns of a table of regions: unit and meaning.
 COLUMNS = {
@@ -59,7 +59,8 @@ class _BringSegmentationInputs(BaseInterfaceInputSpec):
     spaces = traits.List(traits.Enum("MEGRE", "T1w"), mandatory=True, desc="where each lies")
     regions = _regions_trait()
     like = File(exists=True, mandatory=True, desc="image of the run")
-    transform = traits.Str(desc="from T1w to MEGRE: an ITK file, or 'identity'")
+    transform = File(exists=True, desc="from T1w to MEGRE, as ITK or ANTs write it")
+    identity = traits.Bool(False, usedefault=True, desc="both lie in the same scanner space")
 
 
 class _BringSegmentationOutputs(RecordSpec):
@@ -113,18 +114,23 @@ class BringSegmentation(Step):
         }
         if "T1w" in inputs.spaces:
             metadata["SegmentationInterpolation"] = "trilinear vote of each label"
-            metadata["SegmentationTransform"] = Path(inputs.transform).name
+            metadata["SegmentationTransform"] = (
+                IDENTITY if inputs.identity else Path(inputs.transform).name
+            )
         self._results["record"] = record(*said, warnings=warnings, **metadata)
         return runtime
 
     def _labels(self, given: Volume, like: Volume, path: str, space: str) -> np.ndarray:
         if space == "MEGRE":
             return conform(given, like, path)
-        if not isinstance(self.inputs.transform, str):
+        if self.inputs.identity:
+            transform = np.eye(4)
+        elif isinstance(self.inputs.transform, str):
+            transform = read_t1w_transform(self.inputs.transform)
+        else:
             raise InputError(
                 "lies in T1w space", path, "Give --t1w or --t1w-transform, or resample it."
             )
-        transform = read_t1w_transform(self.inputs.transform)
         return resample_labels(given.array, to_voxel(transform, like, given), like.array.shape)
 
 

@@ -2,6 +2,7 @@
 
 from qsmbids.interfaces.registration import RegisterT1w
 from qsmbids.interfaces.roi import BringSegmentation, MeasureRois
+from qsmbids.io.transforms import IDENTITY
 
 __all__ = ["add_rois"]
 
@@ -41,7 +42,9 @@ def add_rois(workflow, maps, prepare, mask1, plan, node):  # type: ignore[no-unt
         "bring_segmentation",
     )
     workflow.connect(prepare, "combined_magnitude", bring, "like")
-    if plan.t1w_transform:
+    if plan.t1w_transform == IDENTITY:
+        bring.inputs.identity = True
+    elif plan.t1w_transform:
         bring.inputs.transform = plan.t1w_transform
     elif plan.t1w is not None:
         register = node(RegisterT1w(t1w=str(plan.t1w)), "register_t1w")
