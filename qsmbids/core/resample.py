@@ -1,15 +1,14 @@
 """Bring labels and images onto another grid."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
+from numba import njit
+from scipy import ndimage
 
 __all__ = ["resample_image", "resample_labels"]
 
 Matrix = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.integer]
-_CORNERS = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
 
 
 def resample_labels(
@@ -49,21 +48,9 @@ def resample_labels(
     """
     if labels.dtype.kind not in "iu":
         raise ValueError("labels must be integers")
-    padded = _padded(labels.astype(np.int32), to_voxel)
+    _check(labels, to_voxel)
     moved = np.zeros(shape, dtype=np.int32)
-    for slab, corner, fraction in _slabs(padded.shape, to_voxel, shape):
-        neighbours = [_at(padded, corner, c) for c in _CORNERS]
-        result = neighbours[0].copy()
-        mixed = np.zeros(result.shape, dtype=bool)
-        for other in neighbours[1:]:
-            mixed |= other != result
-        if mixed.any():
-            given = np.stack([n[mixed] for n in neighbours])
-            weights = np.stack([_weight(fraction[:, mixed], c) for c in _CORNERS])
-            votes = np.stack([(weights * (given == one)).sum(axis=0) for one in given])
-            winner = np.argmax(votes, axis=0)
-            result[mixed] = given[winner, np.arange(winner.size)]
-        moved[slab] = result
+    _vote(np.pad(labels.astype(np.int32), 1), np.ascontiguousarray(to_voxel, np.float64), moved)
     return moved
 
 
@@ -74,45 +61,57 @@ def resample_image(
 
     Parameters and errors as in :func:`resample_labels`.
     """
-    padded = _padded(image.astype(np.float32), to_voxel)
-    moved = np.zeros(shape, dtype=np.float32)
-    for slab, corner, fraction in _slabs(padded.shape, to_voxel, shape):
-        moved[slab] = sum(_weight(fraction, c) * _at(padded, corner, c) for c in _CORNERS)
+    _check(image, to_voxel)
+    padded = np.pad(image.astype(np.float32), 1)
+    # one voxel further, for the background around it
+    offset = to_voxel[:3, 3] + 1.0
+    moved: npt.NDArray[np.float32] = ndimage.affine_transform(
+        padded, to_voxel[:3, :3], offset, shape, np.float32, order=1, mode="constant"
+    )
     return moved
 
 
-def _padded(volume: npt.NDArray, to_voxel: Matrix) -> npt.NDArray:
-    """Return the volume with one voxel of background around it, where all that is outside ends."""
+def _check(volume: npt.NDArray, to_voxel: Matrix) -> None:
     if volume.ndim != 3:
         raise ValueError(f"the volume has {volume.ndim} axes instead of 3")
     if not np.isfinite(to_voxel).all() or abs(np.linalg.det(to_voxel[:3, :3])) < 1e-9:
         raise ValueError("the transform is singular or not finite")
-    return np.pad(volume, 1)
 
 
-def _slabs(
-    padded: tuple[int, ...], to_voxel: Matrix, shape: tuple[int, int, int]
-) -> Iterator[tuple[slice, npt.NDArray[np.intp], npt.NDArray[np.float64]]]:
-    """Yield, slab by slab, where each new voxel lies in the padded volume."""
-    thickness = max(1, 2**18 // max(1, shape[1] * shape[2]))
-    last = np.array(padded).reshape(3, 1, 1, 1) - 1.0
-    for first in range(0, shape[0], thickness):
-        slab = slice(first, min(first + thickness, shape[0]))
-        grid = np.mgrid[slab, : shape[1], : shape[2]].astype(np.float64)
-        place = np.tensordot(to_voxel[:3, :3], grid, axes=1) + to_voxel[:3, 3].reshape(3, 1, 1, 1)
-        # a matrix that should be the identity leaves indices like 2.9999999
-        place = np.clip(np.round(place, 6) + 1.0, 0.0, last)
-        corner = np.minimum(np.floor(place), last - 1.0)
-        yield slab, corner.astype(np.intp), place - corner
-
-
-def _at(volume: npt.NDArray, corner: npt.NDArray, offset: tuple[int, int, int]) -> npt.NDArray:
-    return volume[corner[0] + offset[0], corner[1] + offset[1], corner[2] + offset[2]]
-
-
-def _weight(fraction: npt.NDArray, offset: tuple[int, int, int]) -> npt.NDArray:
-    """Return the trilinear weight of one of the eight corners."""
-    weight = np.ones(fraction.shape[1:])
-    for axis, step in enumerate(offset):
-        weight = weight * (fraction[axis] if step else 1.0 - fraction[axis])
-    return weight
+@njit(cache=True)
+def _vote(padded: npt.NDArray[np.int32], to_voxel: Matrix, moved: npt.NDArray[np.int32]) -> None:
+    """Fill ``moved`` with the winners; ``padded`` has one voxel of background around it."""
+    place, corner = np.empty(3), np.empty(3, np.int64)
+    label, weight = np.empty(8, np.int32), np.empty(8)
+    for x in range(moved.shape[0]):
+        for y in range(moved.shape[1]):
+            for z in range(moved.shape[2]):
+                for a in range(3):
+                    row = to_voxel[a]
+                    at = row[0] * x + row[1] * y + row[2] * z + row[3] + 1.0
+                    # a matrix that should be the identity leaves indices like 2.9999999
+                    at = np.floor(at * 1e6 + 0.5) * 1e-6
+                    at = min(max(at, 0.0), padded.shape[a] - 1.0)
+                    corner[a] = min(int(at), padded.shape[a] - 2)
+                    place[a] = at - corner[a]
+                mixed = False
+                for n in range(8):
+                    i, j, k = n >> 2, (n >> 1) & 1, n & 1
+                    label[n] = padded[corner[0] + i, corner[1] + j, corner[2] + k]
+                    weight[n] = (
+                        (place[0] if i else 1.0 - place[0])
+                        * (place[1] if j else 1.0 - place[1])
+                        * (place[2] if k else 1.0 - place[2])
+                    )
+                    mixed = mixed or label[n] != label[0]
+                winner = label[0]
+                if mixed:
+                    best = 0.0
+                    for one in range(8):
+                        votes = 0.0
+                        for other in range(8):
+                            if label[other] == label[one]:
+                                votes += weight[other]
+                        if votes > best:
+                            winner, best = label[one], votes
+                moved[x, y, z] = winner

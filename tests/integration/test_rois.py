@@ -136,3 +136,25 @@ def test_what_is_wrong_is_said_before_anything_is_computed(attempt, tmp_path, mo
     )
     assert "several segmentations are called 'moved'" in said
     assert not (attempt.out / ANAT).exists()
+
+
+@pytest.mark.slow
+def test_a_t1w_image_is_registered_and_its_segmentation_brought_along(attempt, tmp_path):
+    pytest.importorskip("ants")
+    moved, _ = _moved(attempt, tmp_path)
+    labels = read_volume(moved, np.int32)
+    contrast = np.array([0, 60, 100, 15, 70, 75, 90, 85, 85, 80, 40, 20, 15, 110], np.float32)
+    noise = np.random.default_rng(3).normal(0, 1, labels.array.shape)
+    image = np.abs(contrast[labels.array] + noise).astype(np.float32)
+    write_volume(attempt.bids / ANAT / "sub-demo_T1w.nii.gz", image, labels.affine)
+    code, _, said = attempt("--segmentation", moved, "--t1w", "auto")
+    assert code == 0, said
+    assert "T1w image registered" in said
+    out = attempt.out / ANAT
+    back = read_volume(out / "sub-demo_seg-moved_dseg.nii.gz", np.int32).array
+    true = read_volume(attempt.truth / ANAT / "sub-demo_desc-truth_dseg.nii.gz", np.int32).array
+    brain = (true > 0) & (true < 12)
+    assert np.mean(back[brain] == true[brain]) > 0.9
+    sidecar = json.loads((out / "sub-demo_seg-moved_dseg.json").read_text())
+    assert sidecar["Registration"]["BrainDice"] > 0.85
+    assert sidecar["Warnings"] == []
