@@ -162,9 +162,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--t1w-transform",
-        metavar="FILE",
+        metavar="PATH",
         help="instead of registration: rigid or affine transform from the T1w image to the"
-        " gradient echo (ITK .txt or ANTs .mat), or 'identity'",
+        " gradient echo (ITK .txt or ANTs .mat), a BIDS derivative with *_from-T1w_to-MEGRE_"
+        "mode-image_xfm.txt, or 'identity'",
     )
     group.add_argument(
         "--b0-dir",

@@ -11,7 +11,7 @@ from qsmbids.io.nifti import read_header
 from qsmbids.io.runs import Run
 from qsmbids.io.segmentations import Segmentation, find_segmentations
 from qsmbids.io.t1w import find_t1w
-from qsmbids.io.transforms import IDENTITY, read_t1w_transform
+from qsmbids.io.transforms import IDENTITY, find_transform, read_t1w_transform
 
 __all__ = ["check_one_run_each", "segmentations_of"]
 
@@ -28,7 +28,7 @@ def check_one_run_each(args: argparse.Namespace, runs: list[Run]) -> None:
     files = [p for p in args.segmentation or () if p.is_file()]
     if args.t1w not in (None, "auto"):
         files.append(Path(args.t1w))
-    if args.t1w_transform not in (None, IDENTITY):
+    if args.t1w_transform not in (None, IDENTITY) and not Path(args.t1w_transform).is_dir():
         files.append(Path(args.t1w_transform))
     heads = {run.subject for run in runs}
     registered = args.t1w is not None or args.t1w_transform is not None
@@ -59,9 +59,7 @@ def segmentations_of(run: Run, args: argparse.Namespace) -> dict[str, Any]:
     if all(s.space == "MEGRE" for s in found):
         return plan
     if args.t1w_transform is not None:
-        transform = args.t1w_transform
-        if transform != IDENTITY:
-            transform = str(Path(transform).resolve())
+        transform = find_transform(args.t1w_transform, run)
         read_t1w_transform(transform)  # what is wrong with it is said before anything is computed
         return {**plan, "t1w_transform": transform}
     if args.t1w == "auto":

@@ -1,5 +1,6 @@
 """Writing of results under their BIDS names."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class SaveDerivative(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         out_file = Path(inputs.out_file)
-        sidecar_file = Path(str(out_file).removesuffix(".nii.gz").removesuffix(".tsv") + ".json")
+        sidecar_file = Path(re.sub(r"\.(nii\.gz|tsv|txt)$", "", str(out_file)) + ".json")
         self._results["record"] = record()
         if not isinstance(inputs.in_file, str):
             if not inputs.optional:
@@ -72,7 +73,7 @@ class SaveDerivative(Step):
         # the image last: where it is, its sidecar is there too
         if inputs.sidecar:
             write_json(sidecar_file, sidecar)
-        if out_file.suffix == ".tsv":
+        if out_file.suffix in (".tsv", ".txt"):
             write_text(out_file, Path(inputs.in_file).read_text("utf-8"))
         else:
             kind = np.uint8 if inputs.boolean else np.int32 if inputs.labels else np.float32

@@ -181,7 +181,7 @@ def _label(name: str) -> str:
     entities = _entities(name)
     for key in ("seg", "atlas", "desc", "label"):
         if key in entities:
-            return entities[key]
+            return re.sub("[^a-zA-Z0-9+]", "", entities[key])
     stem = re.sub(r"\.nii(\.gz)?$", "", name)
     words = [w for w in re.split(r"[_.]", stem) if not re.match(r"[a-zA-Z]+-", w)]
     return re.sub("[^a-zA-Z0-9]", "", "".join(words)) or "given"

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.errors import InputError
+from qsmbids.io.masks import fits
+from qsmbids.io.runs import Run
 from qsmbids.io.write import write_text
 
-__all__ = ["IDENTITY", "read_affine", "read_t1w_transform", "write_affine"]
+__all__ = ["IDENTITY", "find_transform", "read_affine", "read_t1w_transform", "write_affine"]
 
 Matrix = npt.NDArray[np.float64]
 
@@ -66,6 +68,44 @@ def read_affine(path: Path) -> Matrix:
         raise InputError("holds a singular matrix", str(path), _CURE)
     converted: Matrix = _LPS_TO_RAS @ affine @ _LPS_TO_RAS
     return converted
+
+
+def find_transform(source: str, run: Run) -> str:
+    """Return the transform of a run: "identity", a file itself, or the one in a dataset.
+
+    Parameters
+    ----------
+    source : str
+        In a BIDS derivative, ``*_from-T1w_to-MEGRE_mode-image_xfm.txt`` (or ``.mat``), or that of
+        the way back.
+    run : Run
+        No entity of the name may contradict it.
+
+    Raises
+    ------
+    InputError
+        None fits, or more than one does.
+    """
+    folder = Path(source).resolve()
+    if source == IDENTITY:
+        return source
+    if not folder.is_dir():
+        return str(folder)
+    name = re.compile(r"_(from-T1w_to-(MEGRE|T2starw)|from-(MEGRE|T2starw)_to-T1w)_.*_xfm\.\w+$")
+    found = [
+        path
+        for path in sorted((folder / f"sub-{run.subject}").rglob("*_xfm.*"))
+        if path.suffix in (".txt", ".mat", ".tfm") and name.search(path.name)
+    ]
+    chosen = [path for path in found if fits(path.name, run)]
+    if len(chosen) == 1:
+        return str(chosen[0])
+    names = f": {', '.join(path.name for path in chosen[:4])}" if chosen else ""
+    raise InputError(
+        f"{len(chosen)} transforms instead of one fit {run.label}{names}",
+        source,
+        f"Expected sub-{run.subject}/**/*_from-T1w_to-MEGRE_mode-image_xfm.txt there.",
+    )
 
 
 def read_t1w_transform(given: str) -> Matrix:

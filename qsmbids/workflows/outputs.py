@@ -20,7 +20,7 @@ __all__ = ["OPTIONAL", "add_outputs", "output_paths"]
 #: Outputs that a run may turn out not to have.
 OPTIONAL = frozenset(o.name for o in OUTPUTS if o.optional)
 
-_NOT_STRIPPED = ("mask", "probseg", "dseg")
+_NOT_STRIPPED = ("mask", "probseg", "dseg", "xfm")
 
 
 def _selected(level: str, nodes: set[str]) -> list[Output]:

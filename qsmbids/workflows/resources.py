@@ -33,7 +33,7 @@ _VOLUMES = {
     "reference_chi_region": (0, 6),
     "describe_references": (0, 6),
     "check_sign": (0, 8),
-    "register_t1w": (0, 40),
+    "register_t1w": (0, 50),
     "bring_segmentation": (0, 30),
     "measure_rois": (0, 16),
 }

@@ -11,7 +11,7 @@ import pytest
 from qsmbids.core.resample import resample_labels
 from qsmbids.interfaces.registration import to_voxel
 from qsmbids.io.nifti import Volume, read_volume, write_volume
-from qsmbids.io.transforms import write_affine
+from qsmbids.io.transforms import read_affine, write_affine
 from qsmbids.io.validate import validate_dataset
 
 ANAT = Path("sub-demo/anat")
@@ -141,7 +141,7 @@ def test_what_is_wrong_is_said_before_anything_is_computed(attempt, tmp_path, mo
 @pytest.mark.slow
 def test_a_t1w_image_is_registered_and_its_segmentation_brought_along(attempt, tmp_path):
     pytest.importorskip("ants")
-    moved, _ = _moved(attempt, tmp_path)
+    moved, transform = _moved(attempt, tmp_path)
     labels = read_volume(moved, np.int32)
     contrast = np.array([0, 60, 100, 15, 70, 75, 90, 85, 85, 80, 40, 20, 15, 110], np.float32)
     noise = np.random.default_rng(3).normal(0, 1, labels.array.shape)
@@ -155,6 +155,8 @@ def test_a_t1w_image_is_registered_and_its_segmentation_brought_along(attempt, t
     true = read_volume(attempt.truth / ANAT / "sub-demo_desc-truth_dseg.nii.gz", np.int32).array
     brain = (true > 0) & (true < 12)
     assert np.mean(back[brain] == true[brain]) > 0.9
+    found = read_affine(out / "sub-demo_from-T1w_to-MEGRE_mode-image_xfm.txt")
+    np.testing.assert_allclose(found, read_affine(transform), atol=0.5)
     sidecar = json.loads((out / "sub-demo_seg-moved_dseg.json").read_text())
     assert sidecar["Registration"]["BrainDice"] > 0.85
     assert sidecar["Warnings"] == []

@@ -3,7 +3,14 @@ import pytest
 from scipy.io import savemat
 
 from qsmbids.errors import InputError
-from qsmbids.io.transforms import IDENTITY, read_affine, read_t1w_transform, write_affine
+from qsmbids.io.runs import Run
+from qsmbids.io.transforms import (
+    IDENTITY,
+    find_transform,
+    read_affine,
+    read_t1w_transform,
+    write_affine,
+)
 
 
 def _text(path, kind, parameters, fixed="0 0 0", head="#Insight Transform File V1.0\n"):
@@ -106,3 +113,24 @@ def test_a_file_that_is_no_mat_file_or_absent(tmp_path):
         read_affine(tmp_path / "a.mat")
     with pytest.raises(InputError, match="cannot be read"):
         read_affine(tmp_path / "b.txt")
+
+
+def test_the_transform_of_a_run(tmp_path):
+    run = Run({"subject": "1", "session": "a", "run": "1"}, "MEGRE", (1,), (), (), ())
+    assert find_transform("identity", run) == "identity"
+    assert find_transform(str(tmp_path / "x.txt"), run) == str(tmp_path / "x.txt")
+    with pytest.raises(InputError, match=r"0 transforms instead of one fit sub-1_ses-a_run-1"):
+        find_transform(str(tmp_path), run)
+    anat = tmp_path / "sub-1/ses-a/anat"
+    for name in (
+        "ses-a_run-1_from-T1w_to-MEGRE_mode-image",
+        "ses-a_run-2_from-T1w_to-MEGRE_mode-image",
+        "ses-a_run-1_from-T1w_to-MNI_mode-image",
+        "ses-b_run-1_from-T1w_to-MEGRE_mode-image",
+    ):
+        write_affine(anat / f"sub-1_{name}_xfm.txt", np.eye(4))
+    wanted = anat / "sub-1_ses-a_run-1_from-T1w_to-MEGRE_mode-image_xfm.txt"
+    assert find_transform(str(tmp_path), run) == str(wanted)
+    write_affine(anat / "sub-1_ses-a_from-MEGRE_to-T1w_mode-image_xfm.mat", np.eye(4))
+    with pytest.raises(InputError, match="2 transforms"):
+        find_transform(str(tmp_path), run)

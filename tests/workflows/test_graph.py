@@ -187,6 +187,7 @@ def test_a_t1w_image_is_registered_unless_the_transform_is_known(build):
     of_t1w = (_segmentation("a", "T1w"),)
     workflow = build(segmentations=of_t1w, t1w=Path(__file__))
     assert "register_t1w" in _steps(workflow)
+    assert "save_t1w_transform" in workflow.list_node_names()
     workflow = build(segmentations=of_t1w, t1w_transform="identity")
     assert "register_t1w" not in _steps(workflow)
     assert workflow.get_node("bring_segmentation").inputs.identity
