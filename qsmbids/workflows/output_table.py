@@ -1,8 +1,9 @@
 """What is written for a run: names, levels, units, and which steps each map comes from."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import Any
+
+from qsmbids.workflows.output import Output
+from qsmbids.workflows.roi_outputs import roi_outputs
 
 __all__ = ["OUTPUTS", "Output"]
 
@@ -11,49 +12,6 @@ _FIELD = (*_PHASE, "remove_phase_offset", "unwrap_phase", "combine_echoes")
 _MASK3 = (*_FIELD, "weight_data", "mask2", "mask3")
 _LOCAL = (*_MASK3, "straighten_slab", "remove_background_field")
 _CHI = (*_LOCAL, "invert_dipole_field", "invert_reliable_phase", "merge_two_pass")
-
-
-@dataclass(frozen=True)
-class Output:
-    """One derivative of a run.
-
-    ``node`` names the step, or steps of which the first is taken; ``requires`` and ``unless`` name
-    a step that must be, or must not be, in the graph as well. An ``optional`` output may turn out
-    not to exist. One ``per_segmentation`` has a file for each; where two files share a sidecar,
-    one of them has no ``own_sidecar``.
-    """
-
-    name: str
-    node: str
-    field: str
-    level: str
-    suffix: str
-    description: str
-    entities: dict[str, str] = field(default_factory=dict)
-    datatype: str = "anat"
-    units: str = ""
-    boolean: bool = False
-    consensus: str = ""
-    steps: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ("raw",)
-    skull_stripped: bool = True
-    algorithm: str = ""
-    reference: str = ""
-    per_echo: bool = False
-    per_segmentation: bool = False
-    labels: bool = False
-    own_sidecar: bool = True
-    extension: str = ".nii.gz"
-    mask_type: str = "Brain"
-    optional: bool = False
-    requires: str = ""
-    unless: str = ""
-
-    def step(self, nodes: Collection[str]) -> str | None:
-        """Return the step of the graph that makes this output, None if there is none."""
-        if (self.requires and self.requires not in nodes) or self.unless in nodes:
-            return None
-        return next((name for name in self.node.split("|") if name in nodes), None)
 
 
 def _mask(number: str, node: str, name: str, steps: tuple[str, ...], **kwargs: Any) -> Output:
@@ -66,41 +24,6 @@ def _mask(number: str, node: str, name: str, steps: tuple[str, ...], **kwargs: A
         entities={"label": "brain", "desc": f"mask{number}"},
         boolean=True,
         steps=steps,
-        **kwargs,
-    )
-
-
-def _segmentation(name: str, field: str, extension: str, **kwargs: Any) -> Output:
-    return Output(
-        name,
-        "bring_segmentation",
-        field,
-        "standard",
-        "dseg",
-        "Regions of interest on the grid of the gradient echo",
-        per_segmentation=True,
-        extension=extension,
-        steps=("register_t1w", "bring_segmentation"),
-        sources=("magnitude",),
-        **kwargs,
-    )
-
-
-def _rois(reference: str, step: str, title: str, **kwargs: Any) -> Output:
-    return Output(
-        f"rois_{reference}",
-        "measure_rois",
-        reference,
-        "minimal",
-        "stats",
-        f"Susceptibility of regions of interest inside Mask 4 without holes, {title}",
-        {"desc": reference},
-        units="ppm",
-        consensus="8.b, 8.d, 8.f",
-        steps=(*_CHI, step, "register_t1w", "bring_segmentation", "measure_rois"),
-        sources=("mask4noholes", "segmentation"),
-        extension=".tsv",
-        per_segmentation=True,
         **kwargs,
     )
 
@@ -235,35 +158,7 @@ OUTPUTS = (
         sources=("mask4", "csf"),
         extension=".tsv",
     ),
-    Output(
-        "t1w_transform",
-        "register_t1w",
-        "transform",
-        "standard",
-        "xfm",
-        "Rigid transform that brings images from the T1w image to the gradient echo (ITK)",
-        {"from": "T1w", "to": "MEGRE", "mode": "image"},
-        steps=("register_t1w",),
-        sources=("magnitude",),
-        extension=".txt",
-    ),
-    _segmentation("segmentation", "labels", ".nii.gz", labels=True),
-    _segmentation("segmentation_table", "tables", ".tsv", own_sidecar=False),
-    _rois("wholebrain", "reference_chi", "relative to the brain", requires="reference_chi"),
-    _rois(
-        "csf",
-        "reference_chi_csf",
-        "relative to the fluid of the ventricles",
-        requires="reference_chi_csf",
-        optional=True,
-    ),
-    _rois(
-        "region",
-        "reference_chi_region",
-        "relative to the region that was given",
-        requires="reference_chi_region",
-    ),
-    _rois("unreferenced", "", "without a reference", unless="reference_chi"),
+    *roi_outputs(_CHI),
     Output(
         "r2star",
         "map_r2star",

@@ -15,10 +15,9 @@ from qsmbids.io.sourcedata import CONVERTED
 from qsmbids.workflows.output_table import OUTPUTS, Output
 from qsmbids.workflows.plan import RunPlan
 
-__all__ = ["OPTIONAL", "add_outputs", "output_paths"]
+__all__ = ["add_outputs", "may_lack", "output_paths"]
 
-#: Outputs that a run may turn out not to have.
-OPTIONAL = frozenset(o.name for o in OUTPUTS if o.optional)
+_OPTIONAL = frozenset(o.name for o in OUTPUTS if o.optional)
 
 _NOT_STRIPPED = ("mask", "probseg", "dseg", "xfm")
 
@@ -70,6 +69,11 @@ def output_paths(
             key = output.name if part is None else f"{output.name}-{part}"
             paths[key] = _path(out_dir, run, output, part)
     return paths
+
+
+def may_lack(key: str) -> bool:
+    """Return whether a run may turn out not to have an output of :func:`output_paths`."""
+    return key.partition("-")[0] in _OPTIONAL
 
 
 def add_outputs(
