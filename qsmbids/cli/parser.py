@@ -80,7 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--bids-filter-file",
         type=Path,
         metavar="JSON",
-        help='more entities to select by: {"megre": {"acquisition": "hires", "run": null}}',
+        help='more entities to select by: {"megre": {"acquisition": "hires", "run": null}};'
+        ' "t1w" likewise',
     )
     group.add_argument("--bids-database-dir", type=Path, metavar="DIR", help="keep the index here")
     group.add_argument(
@@ -179,6 +180,27 @@ def build_parser() -> argparse.ArgumentParser:
         help="also make susceptibility-weighted images and their minimum projections",
     )
     group.add_argument(
+        "--segmentation",
+        type=Path,
+        action="append",
+        metavar="PATH",
+        help="regions of interest to measure: an image of labels, or a BIDS derivative with"
+        " *_dseg.nii.gz; names from the *_dseg.tsv beside it. May be given several times",
+    )
+    group.add_argument(
+        "--t1w",
+        metavar="IMAGE",
+        help="T1w image that segmentations belong to, or 'auto' for the one of the dataset; it is"
+        " registered to the gradient echo (pip install qsmbids[registration])",
+    )
+    group.add_argument(
+        "--t1w-transform",
+        metavar="PATH",
+        help="instead of registration: rigid or affine transform from the T1w image to the"
+        " gradient echo (ITK .txt or ANTs .mat), a BIDS derivative with *_from-T1w_to-MEGRE_"
+        "mode-image_xfm.txt, or 'identity'",
+    )
+    group.add_argument(
         "--b0-dir",
         nargs=3,
         type=float,
@@ -235,6 +257,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if args.field_strength is not None and not 0.01 <= args.field_strength <= 30:
         parser.error("--field-strength must be in tesla, between 0.01 and 30")
+    if (args.t1w or args.t1w_transform) and not args.segmentation:
+        parser.error("--t1w and --t1w-transform bring the regions of a --segmentation")
     if args.b0_dir is not None and not any(args.b0_dir):
         parser.error("--b0-dir must not be zero")
     return args

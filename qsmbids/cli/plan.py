@@ -9,6 +9,7 @@ from typing import Any
 
 from qsmbids.cli.inputs import collect_all
 from qsmbids.cli.parser import REFERENCES
+from qsmbids.cli.segmentations import check_one_run_each, segmentations_of
 from qsmbids.config import Settings
 from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
 from qsmbids.core.phase_sign import phase_sign
@@ -71,6 +72,7 @@ def make_plans(
                 option,
                 "Select one run, or give a BIDS derivative with one for each.",
             )
+    check_one_run_each(args, runs)
     plans: list[RunPlan] = []
     failed = [_refused(_label(problem.where), problem.message) for problem in problems]
     for run in runs:
@@ -99,7 +101,8 @@ def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
     region = None
     if args.reference not in (None, *REFERENCES):
         region = find_mask(Path(args.reference).resolve(), run, "--reference")
-    return RunPlan(run, acquisition, warnings, mask, region, _given(run, acquisition, args))
+    given = _given(run, acquisition, args)
+    return RunPlan(run, acquisition, warnings, mask, region, given, **segmentations_of(run, args))
 
 
 def _starts(args: argparse.Namespace) -> list[tuple[str, Path | None]]:
@@ -174,6 +177,7 @@ def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list
         "memory": f"about {run_memory_gb(acq.n_voxels, len(acq.echo_times)):.1f} GB",
         "Mask 1": _mask_rule(plan, settings),
         **({} if plan.given is None else {f"given {plan.given.kind}": _given_rule(plan.given)}),
+        **({"segmentations": _segmentation_rule(plan)} if plan.segmentations else {}),
         "steps": " > ".join(title for step, title in STEP_TITLES.items() if step in nodes),
     }
     lines = [run.label, *(f"  {name:<17} {text}" for name, text in rows.items())]
@@ -208,6 +212,17 @@ def _sign_rule(plan: RunPlan, settings: Settings) -> str:
 def _given_rule(given: Given) -> str:
     beside = ["total field beside it, for the weights"] if given.total else []
     return "; ".join((*given.said, *beside))
+
+
+def _segmentation_rule(plan: RunPlan) -> str:
+    """Say which regions would be measured, and how they come to the run."""
+    way = {"MEGRE": "on its grid", "T1w": f"registered with {plan.t1w.name if plan.t1w else ''}"}
+    if plan.t1w_transform:
+        way["T1w"] = f"by {Path(plan.t1w_transform).name}"
+    return "; ".join(
+        f"{s.label} ({s.image.name}, {way[s.space]}, names: {s.table or 'none'})"
+        for s in plan.segmentations
+    )
 
 
 def _mask_rule(plan: RunPlan, settings: Settings) -> str:

@@ -270,7 +270,7 @@ def _run(
     from qsmbids.cli.summary import write_summary
     from qsmbids.workflows.base import init_qsmbids_wf
     from qsmbids.workflows.execute import execute, read_crashes
-    from qsmbids.workflows.outputs import OPTIONAL, output_paths
+    from qsmbids.workflows.outputs import may_lack, output_paths
     from qsmbids.workflows.plan import workflow_name
     from qsmbids.workflows.run import STEP_TITLES
 
@@ -300,9 +300,10 @@ def _run(
         nodes = {
             n.split(".")[-1] for n in workflow.list_node_names() if n.split(".")[-2:-1] == [name]
         }
-        paths = output_paths(out_dir, plan.run, execution.output_level, nodes)
+        seg = [s.label for s in plan.segmentations]
+        paths = output_paths(out_dir, plan.run, execution.output_level, nodes, seg)
         result: dict[str, Any] = {"run": plan.run.label, "status": "ok"}
-        missing = [str(p) for k, p in paths.items() if k not in OPTIONAL and not p.exists()]
+        missing = [str(p) for k, p in paths.items() if not may_lack(k) and not p.exists()]
         if isinstance(error, KeyboardInterrupt) and missing:
             result |= {"status": "interrupted", "step": "", "message": "stopped before its end"}
         elif name in failures:

@@ -1,5 +1,6 @@
 """Writing of results under their BIDS names."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ class _SaveDerivativeInputs(DynamicTraitedSpec, BaseInterfaceInputSpec):
     out_file = traits.Str(mandatory=True, desc="path in the output dataset")
     metadata = traits.Dict(usedefault=True, desc="sidecar known before the run")
     boolean = traits.Bool(False, usedefault=True, desc="write a mask")
+    labels = traits.Bool(False, usedefault=True, desc="write integers")
+    sidecar = traits.Bool(True, usedefault=True, desc="write one; False where a twin does")
     optional = traits.Bool(False, usedefault=True, desc="there may be nothing to write")
 
 
@@ -48,14 +51,15 @@ class SaveDerivative(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         out_file = Path(inputs.out_file)
-        sidecar_file = Path(str(out_file).removesuffix(".nii.gz").removesuffix(".tsv") + ".json")
+        sidecar_file = Path(re.sub(r"\.(nii\.gz|tsv|txt)$", "", str(out_file)) + ".json")
         self._results["record"] = record()
         if not isinstance(inputs.in_file, str):
             if not inputs.optional:
                 raise OutputError("the step before it made nothing", str(out_file))
             # that of an earlier run with other settings would be taken for this one's
             out_file.unlink(missing_ok=True)
-            sidecar_file.unlink(missing_ok=True)
+            if inputs.sidecar:
+                sidecar_file.unlink(missing_ok=True)
             return runtime
         sidecar = dict(inputs.metadata)
         decisions: list[str] = []
@@ -67,11 +71,13 @@ class SaveDerivative(Step):
         sidecar["Decisions"] = decisions
         sidecar["Warnings"] = warnings
         # the image last: where it is, its sidecar is there too
-        write_json(sidecar_file, sidecar)
-        if out_file.suffix == ".tsv":
+        if inputs.sidecar:
+            write_json(sidecar_file, sidecar)
+        if out_file.suffix in (".tsv", ".txt"):
             write_text(out_file, Path(inputs.in_file).read_text("utf-8"))
         else:
-            volume = read_volume(inputs.in_file, np.uint8 if inputs.boolean else np.float32)
+            kind = np.uint8 if inputs.boolean else np.int32 if inputs.labels else np.float32
+            volume = read_volume(inputs.in_file, kind)
             write_volume(out_file, volume.array, volume.affine)
         self._results["out_file"] = str(out_file)
         return runtime

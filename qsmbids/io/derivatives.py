@@ -67,7 +67,7 @@ _IGNORED = (
     "*_xfm.*",
     "group_*",
 )
-_NO_UNITS = ("mask", "dseg", "probseg")
+_NO_UNITS = ("mask", "dseg", "probseg", "xfm")
 _NAME = "qsmbids"
 
 

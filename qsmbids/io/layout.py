@@ -32,10 +32,12 @@ from qsmbids.io.runs import (
 __all__ = [
     "Problem",
     "Run",
+    "accepts",
     "collect_runs",
     "index_files",
     "list_participants",
     "list_sessions",
+    "query_of",
 ]
 
 _FILTER_NAMES = (*list(RUN_ENTITIES)[1:], "echo", "suffix", "datatype", "extension")
@@ -92,7 +94,7 @@ def collect_runs(
         The filters are not understood.
     """
     root = Path(os.path.abspath(bids_dir))
-    accepted = _filters(filters)
+    accepted = query_of(filters)
     wanted = _known_participants(root, participants)
     chosen = _known_sessions(root, wanted, sessions)
     sidecars: list[BidsFile] = []
@@ -104,7 +106,7 @@ def collect_runs(
         elif (
             entities.get("subject") in wanted
             and (chosen is None or entities.get("session") in chosen)
-            and _accepts(accepted, entities)
+            and accepts(accepted, entities)
         ):
             key = [f"{k}-{v}" for k, v in file.naming.items() if k not in ("echo", "part")]
             groups[(*key, file.suffix)].append(file)
@@ -267,18 +269,31 @@ def _load(layout_class: Any, root: Path, database: Path) -> Any:
     return layout
 
 
-def _filters(filters: Mapping[str, Any] | None) -> dict[str, list[Any]]:
-    """Check a filter file and return the accepted values of each entity."""
+def query_of(filters: Mapping[str, Any] | None, name: str = "megre") -> dict[str, list[Any]]:
+    """Check a filter file and return the accepted values of each entity.
+
+    Parameters
+    ----------
+    filters : mapping, optional
+        ``{"megre": {entity: value}, "t1w": {entity: value}}``.
+    name : str
+        Which of these.
+
+    Raises
+    ------
+    ConfigError
+        The filters are not understood.
+    """
     if filters is None:
         return {}
     where = "BIDS filter file"
     if not isinstance(filters, Mapping):
         raise ConfigError("must be a JSON object", where, 'For example {"megre": {"run": "01"}}.')
-    _reject_unknown(filters, ("megre",), where)
-    query = filters.get("megre") or {}
+    _reject_unknown(filters, ("megre", "t1w"), where)
+    query = filters.get(name) or {}
     if not isinstance(query, Mapping):
-        raise ConfigError("'megre' must be a JSON object", where, "Map entities to labels.")
-    _reject_unknown(query, _FILTER_NAMES, f"{where}, megre")
+        raise ConfigError(f"'{name}' must be a JSON object", where, "Map entities to labels.")
+    _reject_unknown(query, _FILTER_NAMES, f"{where}, {name}")
     return {k: list(v) if isinstance(v, list | tuple) else [v] for k, v in query.items()}
 
 
@@ -292,7 +307,7 @@ def _reject_unknown(given: Iterable[str], known: Sequence[str], where: str) -> N
             raise ConfigError(f"unknown key '{name}'", where, f"{hint}Known: {', '.join(known)}.")
 
 
-def _accepts(accepted: Mapping[str, list[Any]], entities: Mapping[str, str]) -> bool:
+def accepts(accepted: Mapping[str, list[Any]], entities: Mapping[str, str]) -> bool:
     """Tell whether an image passes the filters; numbers match whatever their zeros."""
     for name, values in accepted.items():
         actual = entities.get(name)

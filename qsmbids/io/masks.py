@@ -12,7 +12,7 @@ from qsmbids.errors import InputError
 from qsmbids.io.nifti import Volume
 from qsmbids.io.runs import RUN_ENTITIES, Run
 
-__all__ = ["best_matches", "conform", "find_mask"]
+__all__ = ["best_matches", "conform", "find_mask", "fits"]
 
 _IMAGE = (".nii", ".nii.gz")
 
@@ -41,7 +41,7 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
     if not source.is_dir():
         raise InputError("does not exist", str(source), f"Check {option}.")
     folder = source / f"sub-{run.subject}"
-    found = [p for p in sorted(folder.rglob("*_mask.nii*")) if _fits(p.name, run)]
+    found = [p for p in sorted(folder.rglob("*_mask.nii*")) if fits(p.name, run)]
     brain = [p for p in found if re.search(r"_(?:label|desc)-brain(?:_|$)", p.name)]
     chosen = [p for p in brain if "_desc-mask1_" in p.name] or brain or found
     closest = max((_shared(p.name) for p in chosen), default=0)
@@ -62,7 +62,7 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
 
 def best_matches(paths: Iterable[Path], run: Run) -> list[Path]:
     """Return the images whose names fit a run and have most of its entities."""
-    fitting = [p for p in sorted(paths) if _fits(p.name, run)]
+    fitting = [p for p in sorted(paths) if fits(p.name, run)]
     closest = max((_shared(p.name) for p in fitting), default=0)
     return [p for p in fitting if _shared(p.name) == closest]
 
@@ -71,8 +71,8 @@ def _entities(name: str) -> dict[str, str]:
     return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([^_]+)", name))
 
 
-def _fits(name: str, run: Run) -> bool:
-    """Return whether no raw entity of the mask's name contradicts the run."""
+def fits(name: str, run: Run) -> bool:
+    """Return whether no raw entity of a file's name contradicts the run."""
     given = _entities(name)
     return all(
         str(run.entities.get(entity, "")) == given[key]

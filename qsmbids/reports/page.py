@@ -21,6 +21,7 @@ from qsmbids.reports.masks_section import masks_section
 from qsmbids.reports.paper_sections import advice, paper_sections
 from qsmbids.reports.publication import Publication
 from qsmbids.reports.record import RunRecord, read_run
+from qsmbids.reports.roi_section import roi_section
 from qsmbids.reports.run_publication import publication_of, write_tables
 from qsmbids.reports.section import Section, bullets
 from qsmbids.reports.sections import (
@@ -116,6 +117,7 @@ def _sections(
     """Yield the parts of the page below the maps, in their order."""
     if images is not None and images.masks:
         yield masks_section(images)
+    yield roi_section(record)
     if figures:
         yield _figures_section(record, figures)
     yield decisions_section(record)

@@ -13,7 +13,8 @@ class Output:
 
     ``node`` names the step, or steps of which the first is taken; ``requires`` and ``unless`` name
     a step that must be, or must not be, in the graph as well. An ``optional`` output may turn out
-    not to exist.
+    not to exist. One ``per_segmentation`` has a file for each; where two files share a sidecar,
+    one of them has no ``own_sidecar``.
     """
 
     name: str
@@ -33,6 +34,9 @@ class Output:
     algorithm: str = ""
     reference: str = ""
     per_echo: bool = False
+    per_segmentation: bool = False
+    labels: bool = False
+    own_sidecar: bool = True
     extension: str = ".nii.gz"
     mask_type: str = "Brain"
     optional: bool = False

@@ -1,6 +1,7 @@
 """What is written for a run: names, levels, units, and which steps each map comes from."""
 
 from qsmbids.workflows.output import Output, mask_output, weighted_outputs
+from qsmbids.workflows.roi_outputs import roi_outputs
 
 __all__ = ["OUTPUTS", "Output"]
 
@@ -142,6 +143,7 @@ OUTPUTS = (
         sources=("mask4", "csf"),
         extension=".tsv",
     ),
+    *roi_outputs(_CHI),
     Output(
         "r2star",
         "map_r2star",

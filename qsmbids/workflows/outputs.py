@@ -1,5 +1,6 @@
 """Write the outputs of a run as soon as their steps are done."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from qsmbids.io.sourcedata import CONVERTED
 from qsmbids.workflows.output_table import OUTPUTS, Output
 from qsmbids.workflows.plan import RunPlan
 
-__all__ = ["OPTIONAL", "add_outputs", "output_paths", "raw_uri"]
+__all__ = ["add_outputs", "may_lack", "output_paths", "raw_uri"]
 
-#: Outputs that a run may turn out not to have.
-OPTIONAL = frozenset(o.name for o in OUTPUTS if o.optional)
+_OPTIONAL = frozenset(o.name for o in OUTPUTS if o.optional)
+
+_NOT_STRIPPED = ("mask", "probseg", "dseg", "xfm")
 
 
 def _selected(level: str, nodes: set[str]) -> list[Output]:
@@ -28,13 +30,22 @@ def _selected(level: str, nodes: set[str]) -> list[Output]:
     return [o for o in OUTPUTS if (o.level in allowed or o.name == main) and o.step(nodes)]
 
 
-def _path(out_dir: Path, run: Run, output: Output, echo: int | None = None) -> Path:
+def _parts(output: Output, run: Run, segmentations: Sequence[str]) -> Sequence[Any]:
+    """Return what an output has a file for: echoes, segmentations, or one thing without a name."""
+    if output.per_echo:
+        return run.echoes
+    return segmentations if output.per_segmentation else (None,)
+
+
+def _path(out_dir: Path, run: Run, output: Output, part: Any = None) -> Path:
     """Return the file of an output; a single echo keeps the raw suffix and has no number."""
     entities, suffix = dict(output.entities), output.suffix
+    if output.per_segmentation:
+        entities["segmentation"] = part
     if output.per_echo:
         suffix = run.suffix
         if run.suffix == "MEGRE":
-            entities["echo"] = str(echo)
+            entities["echo"] = str(part)
     return derivative_path(
         out_dir,
         run.entities,
@@ -45,14 +56,24 @@ def _path(out_dir: Path, run: Run, output: Output, echo: int | None = None) -> P
     )
 
 
-def output_paths(out_dir: Path, run: Run, level: str, nodes: set[str]) -> dict[str, Path]:
-    """Return the files that a run may leave behind, by output name (and ``name-echo``)."""
+def output_paths(
+    out_dir: Path, run: Run, level: str, nodes: set[str], segmentations: Sequence[str] = ()
+) -> dict[str, Path]:
+    """Return the files that a run may leave behind.
+
+    The keys are output names, with the echo or the segmentation after a dash where there is one.
+    """
     paths = {}
     for output in _selected(level, nodes):
-        for echo in run.echoes if output.per_echo else (None,):
-            key = output.name if echo is None else f"{output.name}-{echo}"
-            paths[key] = _path(out_dir, run, output, echo)
+        for part in _parts(output, run, segmentations):
+            key = output.name if part is None else f"{output.name}-{part}"
+            paths[key] = _path(out_dir, run, output, part)
     return paths
+
+
+def may_lack(key: str) -> bool:
+    """Return whether a run may turn out not to have an output of :func:`output_paths`."""
+    return key.partition("-")[0] in _OPTIONAL
 
 
 def add_outputs(
@@ -69,23 +90,32 @@ def add_outputs(
         **{
             o.name: [bids_uri(_path(out_dir, run, o), out_dir)]
             for o in OUTPUTS
-            if not o.per_echo and o.step(nodes)
+            if not (o.per_echo or o.per_segmentation) and o.step(nodes)
         },
     }
+    labels = [s.label for s in plan.segmentations]
+    segmented = next(o for o in OUTPUTS if o.name == "segmentation")
     for output in _selected(level, set(nodes)):
         metadata = _static_metadata(output, plan, uris)
         steps = [nodes[s] for s in output.steps if s in nodes]
-        for index, echo in enumerate(run.echoes if output.per_echo else (None,)):
-            out_file = _path(out_dir, run, output, echo)
-            if echo is not None:
+        for index, part in enumerate(_parts(output, run, labels)):
+            out_file = _path(out_dir, run, output, part)
+            suffix = ""
+            if output.per_echo:
                 metadata = {**metadata, "EchoTime": acquisition.echo_times[index]}
-            suffix = "" if echo is None else f"_echo{echo}"
+                suffix = f"_echo{part}"
+            elif output.per_segmentation:
+                suffix = f"_{index + 1}"
+                uris["segmentation"] = [bids_uri(_path(out_dir, run, segmented, part), out_dir)]
+                metadata = _static_metadata(output, plan, uris)
             save = pe.Node(
                 SaveDerivative(
                     len(steps),
                     out_file=str(out_file),
                     metadata=metadata,
                     boolean=output.boolean,
+                    labels=output.labels,
+                    sidecar=output.own_sidecar,
                     optional=output.optional,
                 ),
                 name=f"save_{output.name}{suffix}",
@@ -93,7 +123,7 @@ def add_outputs(
                 overwrite=None if out_file.exists() else True,  # deleted since: write it again
             )
             source = nodes[output.step(nodes) or ""]
-            if echo is None:
+            if part is None:
                 workflow.connect(source, output.field, save, "in_file")
             else:
                 workflow.connect([(source, save, [((output.field, _item, index), "in_file")])])
@@ -126,7 +156,7 @@ def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) 
         output.suffix,
         output.description,
         sources=sources,
-        skull_stripped=None if output.suffix in ("mask", "probseg") else output.skull_stripped,
+        skull_stripped=None if output.suffix in _NOT_STRIPPED else output.skull_stripped,
         mask_type=output.mask_type,
         units=output.units or None,
         algorithm=(output.algorithm or None) if plan.given is None else None,
@@ -144,6 +174,6 @@ def raw_uri(path: Path, bids_dir: Path, out_dir: Path) -> str:
     return bids_uri(path, bids_dir, "raw")
 
 
-def _item(files: list[str], index: int) -> str:
-    """Take the file of one echo (a connection function: nipype runs its source alone)."""
-    return files[index]
+def _item(files, index):  # type: ignore[no-untyped-def]
+    """Take the file of one part, or nothing (a connection function: its source is run alone)."""
+    return files[index] if isinstance(files, list) else files

@@ -7,13 +7,18 @@ from pathlib import Path
 from qsmbids.io.given import Given
 from qsmbids.io.metadata import Acquisition
 from qsmbids.io.runs import Run
+from qsmbids.io.segmentations import Segmentation
 
 __all__ = ["RunPlan", "workflow_name"]
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A run, its acquisition parameters, what was warned of, and images of the user."""
+    """A run, its acquisition parameters, what was warned of, and images of the user.
+
+    ``t1w`` is registered, unless ``t1w_transform`` is known; either is there only where a
+    segmentation in T1w space needs it.
+    """
 
     run: Run
     acquisition: Acquisition
@@ -21,6 +26,9 @@ class RunPlan:
     mask: Path | None = None
     region: Path | None = None
     given: Given | None = None
+    segmentations: tuple[Segmentation, ...] = ()
+    t1w: Path | None = None
+    t1w_transform: str = ""
 
     def gives(self, kind: str) -> Given | None:
         """Return the given image of a kind, be it beside another one."""

@@ -39,6 +39,9 @@ _VOLUMES = {
     "check_sign": (0, 8),
     "weight_by_phase": (0, 14),
     "weight_by_chi": (0, 14),
+    "register_t1w": (0, 50),
+    "bring_segmentation": (0, 30),
+    "measure_rois": (0, 16),
 }
 
 

@@ -17,6 +17,7 @@ from qsmbids.workflows.outputs import add_outputs
 from qsmbids.workflows.plan import RunPlan, workflow_name
 from qsmbids.workflows.references import add_references
 from qsmbids.workflows.resources import step_memory_gb
+from qsmbids.workflows.rois import add_rois
 from qsmbids.workflows.swi import add_swi
 
 __all__ = ["STEP_TITLES", "init_run_wf", "use_fsl"]
@@ -55,6 +56,9 @@ STEP_TITLES = {
     "check_sign": "sign check",
     "weight_by_phase": "susceptibility-weighted image",
     "weight_by_chi": "susceptibility map-weighted image",
+    "register_t1w": "registration of the T1w image",
+    "bring_segmentation": "segmentation",
+    "measure_rois": "regions of interest",
 }
 
 
@@ -187,6 +191,7 @@ def init_run_wf(
     maps = add_chi(workflow, upstream, plan, settings, threads, node)
     add_references(workflow, maps, prepare, relax, plan, settings, n_echoes, node)
     add_swi(workflow, upstream, maps, plan, settings, threads, node)
+    add_rois(workflow, maps, prepare, mask1, plan, node)
     add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
     return workflow
 

@@ -9,6 +9,8 @@ from qsmbids.execution import Execution
 from qsmbids.io.given import Given
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
+from qsmbids.io.segmentation_labels import Region
+from qsmbids.io.segmentations import Segmentation
 from qsmbids.workflows.base import init_qsmbids_wf
 from qsmbids.workflows.output_table import OUTPUTS
 from qsmbids.workflows.outputs import output_paths
@@ -22,7 +24,7 @@ def build(small_dataset, tmp_path, monkeypatch):
     """Build the graph of the small dataset with its first echoes."""
 
     def call(
-        n_echoes=5, level="standard", overrides=None, mask=None, threads=1, fsl=False, given=None
+        n_echoes=5, level="standard", overrides=None, mask=None, threads=1, fsl=False, **plan
     ):
         monkeypatch.setenv("PATH", str(tmp_path / "bin"))
         if fsl:
@@ -32,7 +34,7 @@ def build(small_dataset, tmp_path, monkeypatch):
         filters = {"megre": {"echo": [str(e) for e in range(1, n_echoes + 1)]}}
         runs, problems = collect_runs(small_dataset, filters=filters)
         assert not problems
-        plan = RunPlan(runs[0], read_acquisition(runs[0]), (), mask, given=given)
+        plan = RunPlan(runs[0], read_acquisition(runs[0]), (), mask, **plan)
         execution = Execution(tmp_path, omp_nthreads=threads, output_level=level)
         settings = load_settings(overrides=overrides)
         workflow = init_run_wf(plan, settings, execution, small_dataset, tmp_path / "out")
@@ -57,6 +59,9 @@ ON_REQUEST = {
     "given_local_field",
     "weight_by_phase",
     "weight_by_chi",
+    "register_t1w",
+    "bring_segmentation",
+    "measure_rois",
 }
 
 
@@ -212,6 +217,47 @@ def test_without_a_reference_the_plain_map_is_the_main_one(build):
     assert "save_chi_unreferenced" in names
     assert "save_chi" not in names
     assert "reference_chi" not in names
+
+
+def _segmentation(label, space="MEGRE"):
+    return Segmentation(label, Path(__file__), (Region(1, "one", "L"),), space)
+
+
+def test_every_segmentation_is_measured_under_every_reference(build):
+    two = (_segmentation("a"), _segmentation("b"))
+    workflow = build(segmentations=two, level="minimal")
+    assert {"bring_segmentation", "measure_rois"} <= _steps(workflow)
+    assert "register_t1w" not in _steps(workflow)
+    nodes = set(workflow.list_node_names())
+    paths = output_paths(Path("out"), build.plan.run, "minimal", nodes, ["a", "b"])
+    names = {p.name for p in paths.values() if "_seg-" in p.name}
+    assert names == {
+        f"sub-demo_seg-{s}_desc-{r}_stats.tsv" for s in "ab" for r in ("wholebrain", "csf")
+    }
+    assert {"save_rois_wholebrain_1", "save_rois_csf_2"} <= nodes
+    sources = workflow.get_node("save_rois_csf_2").inputs.metadata["Sources"]
+    assert sources[-1] == "bids::sub-demo/anat/sub-demo_seg-b_dseg.nii.gz"
+    standard = output_paths(Path("out"), build.plan.run, "standard", nodes, ["a"])
+    assert {"segmentation-a", "segmentation_table-a"} <= set(standard)
+    assert not workflow.get_node("measure_rois").inputs.trait_get()["only_named"][0]
+
+
+def test_without_a_reference_the_plain_map_is_measured(build):
+    off = {"reference": {"region": "none"}}
+    build(segmentations=(_segmentation("a"),), overrides=off)
+    nodes = set(build(segmentations=(_segmentation("a"),), overrides=off).list_node_names())
+    assert "save_rois_unreferenced_1" in nodes
+    assert not any(n.startswith("save_rois_wholebrain") for n in nodes)
+
+
+def test_a_t1w_image_is_registered_unless_the_transform_is_known(build):
+    of_t1w = (_segmentation("a", "T1w"),)
+    workflow = build(segmentations=of_t1w, t1w=Path(__file__))
+    assert "register_t1w" in _steps(workflow)
+    assert "save_t1w_transform" in workflow.list_node_names()
+    workflow = build(segmentations=of_t1w, t1w_transform="identity")
+    assert "register_t1w" not in _steps(workflow)
+    assert workflow.get_node("bring_segmentation").inputs.identity
 
 
 def test_levels_are_nested_and_names_unique(build):
