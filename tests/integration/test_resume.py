@@ -49,7 +49,14 @@ def test_only_what_depends_on_a_change_is_computed_again(run, tmp_path):
 
     config = tmp_path / "c.toml"
     config.write_text("[dipole_inversion]\ngradient_l1_penalty = 1e-3\n")
-    inversion = {"invert_dipole_field", "reference_chi", "check_sign"}
+    inversion = {
+        "invert_dipole_field",
+        "find_csf",
+        "reference_chi",
+        "reference_chi_csf",
+        "describe_references",
+        "check_sign",
+    }
     assert run("--config-file", config) == inversion
     chi = run.out / "sub-demo" / "anat" / "sub-demo_desc-wholebrain_Chimap.json"
     parameters = json.loads(chi.read_text())["DipoleInversion"]["Parameters"]
