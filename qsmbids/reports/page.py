@@ -17,6 +17,7 @@ from qsmbids.reports.catalogue import MASKS
 from qsmbids.reports.figures import Figure, make_figures
 from qsmbids.reports.images import Images, read_images
 from qsmbids.reports.masks_section import masks_section
+from qsmbids.reports.quality_section import quality_findings, quality_section, read_measures
 from qsmbids.reports.record import RunRecord, read_run
 from qsmbids.reports.section import Section, bullets
 from qsmbids.reports.sections import (
@@ -74,16 +75,17 @@ def write_report(
     images = read_images(record, n_threads)
     figures = make_figures(record, images) if images is not None else []
     sections = [s for s in _sections(record, images, figures) if s is not None]
-    findings = _findings(images)
+    findings = _findings(record, images)
     return write_text(
         report_path(out_dir, record.label),
         _render(record, images, figures, sections, findings, n_threads),
     )
 
 
-def _findings(images: Images | None) -> list[str]:
+def _findings(record: RunRecord, images: Images | None) -> list[str]:
     """Return what the checks of the page found, for the verdict."""
-    return [] if images is None else list(images.problems)
+    problems = [] if images is None else list(images.problems)
+    return [*problems, *quality_findings(read_measures(record))]
 
 
 def _sections(
@@ -94,6 +96,7 @@ def _sections(
         yield masks_section(images)
     if figures:
         yield _figures_section(record, figures)
+    yield quality_section(read_measures(record))
     yield decisions_section(record)
     yield acquisition_section(record, images)
     yield settings_section(record)

@@ -33,6 +33,7 @@ _VOLUMES = {
     "reference_chi_region": (0, 6),
     "describe_references": (0, 6),
     "check_sign": (0, 8),
+    "measure_quality": (1, 20),
 }
 
 

@@ -20,6 +20,7 @@ from qsmbids.interfaces.phase import CorrectReadout, PreparePhase, RemovePhaseOf
 from qsmbids.workflows.chi import Upstream, add_chi
 from qsmbids.workflows.outputs import add_outputs
 from qsmbids.workflows.plan import RunPlan, workflow_name
+from qsmbids.workflows.quality import add_quality
 from qsmbids.workflows.references import add_references
 from qsmbids.workflows.resources import step_memory_gb
 
@@ -53,6 +54,7 @@ STEP_TITLES = {
     "reference_chi_region": "reference (given region)",
     "describe_references": "reference regions",
     "check_sign": "sign check",
+    "measure_quality": "quality measures",
 }
 
 
@@ -191,6 +193,7 @@ def init_run_wf(
     upstream = Upstream(prepare, mask1, quality, combine, weigh, relax)
     maps = add_chi(workflow, upstream, plan, settings, threads, node)
     add_references(workflow, maps, prepare, relax, plan, settings, n_echoes, node)
+    add_quality(workflow, upstream, maps, plan, threads, node)
     add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
     return workflow
 

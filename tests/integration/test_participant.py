@@ -15,6 +15,7 @@ LEVELS = {
     "minimal": {
         "anat/desc-wholebrain_Chimap",
         "anat/desc-references_stats.tsv",
+        "anat/desc-iqms_stats.tsv",
         "anat/label-brain_desc-mask4_mask",
         "anat/label-brain_desc-mask4noholes_mask",
         "fmap/magnitude",
@@ -236,7 +237,7 @@ def test_processes_and_threads_change_nothing(finished, qsmbids, tmp_path):
         one, two = _volume(out, name), _volume(tmp_path / "out", name)
         np.testing.assert_allclose(one, two, atol=2e-5 * max(1.0, float(np.abs(one).max())))
     written = {p.name for p in (tmp_path / "out" / "sub-demo").rglob("*.nii.gz")}
-    assert len(written) == len(LEVELS["minimal"]) - 1  # the table
+    assert len(written) == len(LEVELS["minimal"]) - 2  # the tables
 
 
 @pytest.mark.slow
