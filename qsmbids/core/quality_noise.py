@@ -42,7 +42,7 @@ def ghosting(magnitude: FloatArray, brain: Mask) -> float:
     r"""Return the ghost-to-signal ratio of a magnitude image.
 
     A ghost lies half a field of view away along an axis of phase encoding. Its intensity is that
-    of the background where the shifted head would be, less that of the rest of the background.
+    of the background where the shifted brain would be, less that of the rest of the background.
 
     Parameters
     ----------
@@ -74,8 +74,9 @@ def ghosting(magnitude: FloatArray, brain: Mask) -> float:
     air = ~head & (image > 0)
     ratios = []
     for axis, length in enumerate(head.shape):
-        shifted = np.roll(head, length // 2, axis=axis)
-        ghost, rest = air & shifted, air & ~shifted
+        # skin and fat would make weak ghosts of their own: between the two nothing is taken
+        ghost = air & np.roll(inside, length // 2, axis=axis)
+        rest = air & ~np.roll(head, length // 2, axis=axis)
         if min(np.count_nonzero(ghost), np.count_nonzero(rest)) >= 200:
             difference = np.mean(image[ghost], dtype=float) - np.mean(image[rest], dtype=float)
             ratios.append(float(difference) / signal)

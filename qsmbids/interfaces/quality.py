@@ -88,7 +88,8 @@ class MeasureQuality(Step):
         for name in self._names:
             recorded |= getattr(inputs, name)["metadata"]
         unwrapped, wrapped = (
-            files if isinstance(files, list) else [] for files in (inputs.unwrapped, inputs.wrapped)
+            files if isinstance(files, list) else []
+            for files in (inputs.unwrapped, inputs.wrapped)
         )
         measures = measure_quality(
             QualityInputs(

@@ -42,7 +42,7 @@ def read_measures(record: RunRecord) -> list[MeasureRow]:
         )
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, ValueError, OutputError):
+    except (OSError, ValueError, csv.Error, OutputError):
         return []
     return [row for line in lines if (row := _row(line)) is not None]
 
@@ -91,6 +91,8 @@ def quality_section(measures: Sequence[MeasureRow]) -> Section | None:
 
 def _value(row: MeasureRow) -> str:
     unit = "" if row.unit == "n/a" else f" {row.unit}"
-    return f"{row.measure} is {row.value}{unit}: {row.meaning[:1].lower()}{row.meaning[1:]}".rstrip(
-        "."
+    return (
+        f"{row.measure} is {row.value}{unit}: {row.meaning[:1].lower()}{row.meaning[1:]}".rstrip(
+            "."
+        )
     )

@@ -44,7 +44,11 @@ def add_quality(workflow, upstream, maps, plan, threads, node):  # type: ignore[
             (maps.chi, measure, [("chi", "chi"), ("support", "support")]),
             (maps.fields, measure, [(n, n) for n in ("local_field", "mask4", "mask4_filled")]),
             (upstream.combine, measure, [("field", "total_field"), ("noise", "noise")]),
-            (upstream.prepare, measure, [("combined_magnitude", "magnitude"), ("phase", "wrapped")]),
+            (
+                upstream.prepare,
+                measure,
+                [("combined_magnitude", "magnitude"), ("phase", "wrapped")],
+            ),
             (upstream.mask1, measure, [("mask", "mask1")]),
             (workflow.get_node("mask2"), measure, [("mask", "mask2")]),
             (workflow.get_node("mask3"), measure, [("mask", "mask3")]),
