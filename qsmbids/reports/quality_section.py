@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from qsmbids.core.quality_criteria import CRITERIA
 from qsmbids.errors import OutputError
 from qsmbids.io.derivatives import derivative_path
 from qsmbids.reports.record import RunRecord
@@ -56,8 +57,12 @@ def _row(line: Mapping[str, str | None]) -> MeasureRow | None:
 
 
 def quality_findings(measures: Sequence[MeasureRow]) -> list[str]:
-    """Return one sentence for the verdict per measure that should be looked at."""
-    return [f"{_value(row)}. {row.advice}" for row in measures if row.verdict == "look"]
+    """Return a point for the verdict per measure that should be looked at.
+
+    Those that a step has judged itself are left out, for it has warned already.
+    """
+    warned = {name for name, criterion in CRITERIA.items() if criterion.recorded}
+    return [_point(row) for row in measures if row.verdict == "look" and row.measure not in warned]
 
 
 def quality_section(measures: Sequence[MeasureRow]) -> Section | None:
@@ -71,7 +76,7 @@ def quality_section(measures: Sequence[MeasureRow]) -> Section | None:
         "(recommendation 8.a).",
         "note",
     )
-    points = bullets(quality_findings(look), "warnings") if look else Markup("")
+    points = bullets(map(_point, look), "warnings") if look else Markup("")
     rows = [
         (
             row.measure,
@@ -89,10 +94,8 @@ def quality_section(measures: Sequence[MeasureRow]) -> Section | None:
     return Section("quality", "Quality measures", intro + points + table(head, rows, numeric=(1,)))
 
 
-def _value(row: MeasureRow) -> str:
+def _point(row: MeasureRow) -> str:
+    """Return what a measure is, what it means and what to do about it, in two sentences."""
     unit = "" if row.unit == "n/a" else f" {row.unit}"
-    return (
-        f"{row.measure} is {row.value}{unit}: {row.meaning[:1].lower()}{row.meaning[1:]}".rstrip(
-            "."
-        )
-    )
+    meaning = row.meaning[:1].lower() + row.meaning[1:]
+    return f"{row.measure} is {row.value}{unit}: {meaning} {row.advice}"

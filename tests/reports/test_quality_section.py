@@ -6,7 +6,12 @@ from qsmbids.core.quality_criteria import CRITERIA, judge
 from qsmbids.interfaces.quality import COLUMNS, quality_table
 from qsmbids.io.write import write_text
 from qsmbids.reports.page import write_report
-from qsmbids.reports.quality_section import quality_findings, quality_section, read_measures
+from qsmbids.reports.quality_section import (
+    MeasureRow,
+    quality_findings,
+    quality_section,
+    read_measures,
+)
 from qsmbids.reports.record import read_run
 
 TABLE = "sub-01/anat/sub-01_desc-iqms_stats.tsv"
@@ -42,6 +47,12 @@ def test_what_is_unusual_enters_the_verdict_and_the_table(written):
     assert "FieldNoise is 12.5 ppb: median noise" in page
     assert "Ghosting is" not in page
     assert "<strong>look at it</strong>" in page
+
+
+def test_what_a_step_has_warned_of_is_not_said_twice():
+    rows = [MeasureRow("FilteredPhase", "0.1", "rad", "look", "Means.", "Do.")]
+    assert quality_findings(rows) == []
+    assert "FilteredPhase is 0.1 rad: means. Do." in quality_section(rows).html
 
 
 def test_usual_measures_leave_the_verdict_fine(written):
