@@ -196,7 +196,7 @@ def _of_the_records(records: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
     values["MeanAtHighR2Star"] = sign.get("MeanAtHighR2Star")
     bad["MeanAtHighR2Star"] = sign.get("Inverted")
     inversion = records.get("DipoleInversion", {})
-    values["InversionIterations"] = inversion.get("Iterations")
+    values["InversionIterations"] = inversion.get("Iterations", inversion.get("Steps"))
     converged = inversion.get("Converged")
     bad["InversionIterations"] = None if converged is None else not converged
     return values, bad

@@ -81,8 +81,8 @@ def judge(name: str, value: float | None, bad: bool | None = None) -> Measure:
 _ANY = math.inf
 
 #: In the order of the report. Each limit has its reason beside it, where "clean" gives the range
-#: over simulated heads of 1 and 2 mm at 3 T and 7 T, straight and tilted, with one to five echoes,
-#: and over all inversions and background removals with their usual parameters.
+#: over simulated heads of 1 and 2 mm (one of full size) at 3 T and 7 T, straight and tilted, with
+#: one to five echoes, over several inversions and background removals with usual parameters.
 CRITERIA: dict[str, Criterion] = {
     "StreakingEnergy": Criterion(
         "", 0.0, 1.3,  # clean 0.4 to 1.1; TKD with a threshold of 0.1 has 1.4, of 0.03 has 3
