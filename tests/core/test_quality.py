@@ -198,7 +198,7 @@ def _eroded_too_much(g):
 
 
 def _support_too_small(g):
-    return replace(g, support=erode(g.support, 4.0, VOXEL))
+    return replace(g, support=erode(g.support, 10.0, VOXEL))
 
 
 def _hole(g):
