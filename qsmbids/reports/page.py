@@ -20,6 +20,7 @@ from qsmbids.reports.images import Images, read_images
 from qsmbids.reports.masks_section import masks_section
 from qsmbids.reports.paper_sections import advice, paper_sections
 from qsmbids.reports.publication import Publication
+from qsmbids.reports.quality_section import quality_findings, quality_section, read_measures
 from qsmbids.reports.record import RunRecord, read_run
 from qsmbids.reports.roi_section import roi_section
 from qsmbids.reports.run_publication import publication_of, write_tables
@@ -84,7 +85,7 @@ def write_report(
     tables = write_tables(record, publication) if publication is not None else []
     parts = _sections(record, images, figures, publication, tables)
     sections = [s for s in parts if s is not None]
-    findings = [*_findings(images, publication), *problem]
+    findings = [*_findings(record, images, publication), *problem]
     return write_text(
         report_path(out_dir, record.label),
         _render(record, images, figures, sections, findings, n_threads),
@@ -101,9 +102,12 @@ def _publication(record: RunRecord) -> tuple[Publication | None, list[str]]:
         return None, [f"The checks against the paper could not be made ({reason})."]
 
 
-def _findings(images: Images | None, publication: Publication | None) -> list[str]:
+def _findings(
+    record: RunRecord, images: Images | None, publication: Publication | None
+) -> list[str]:
     """Return what the checks of the page found, for the verdict."""
     found = [] if images is None else list(images.problems)
+    found += quality_findings(read_measures(record))
     return found if publication is None else [*found, *advice(publication)]
 
 
@@ -120,6 +124,7 @@ def _sections(
     yield roi_section(record)
     if figures:
         yield _figures_section(record, figures)
+    yield quality_section(read_measures(record))
     yield decisions_section(record)
     yield acquisition_section(record, images)
     if publication is not None:

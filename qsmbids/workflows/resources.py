@@ -42,6 +42,7 @@ _VOLUMES = {
     "register_t1w": (0, 50),
     "bring_segmentation": (0, 30),
     "measure_rois": (0, 16),
+    "measure_quality": (1, 20),
 }
 
 

@@ -15,6 +15,7 @@ from qsmbids.workflows.chi import Upstream, add_chi
 from qsmbids.workflows.field import add_field
 from qsmbids.workflows.outputs import add_outputs
 from qsmbids.workflows.plan import RunPlan, workflow_name
+from qsmbids.workflows.quality import add_quality
 from qsmbids.workflows.references import add_references
 from qsmbids.workflows.resources import step_memory_gb
 from qsmbids.workflows.rois import add_rois
@@ -59,6 +60,7 @@ STEP_TITLES = {
     "register_t1w": "registration of the T1w image",
     "bring_segmentation": "segmentation",
     "measure_rois": "regions of interest",
+    "measure_quality": "quality measures",
 }
 
 
@@ -192,6 +194,7 @@ def init_run_wf(
     add_references(workflow, maps, prepare, relax, plan, settings, n_echoes, node)
     add_swi(workflow, upstream, maps, plan, settings, threads, node)
     add_rois(workflow, maps, prepare, mask1, plan, node)
+    add_quality(workflow, upstream, maps, plan, threads, node)
     add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
     return workflow
 

@@ -15,6 +15,7 @@ LEVELS = {
     "minimal": {
         "anat/desc-wholebrain_Chimap",
         "anat/desc-references_stats.tsv",
+        "anat/desc-iqms_stats.tsv",
         "anat/label-brain_desc-mask4_mask",
         "anat/label-brain_desc-mask4noholes_mask",
         "fmap/magnitude",
@@ -258,7 +259,7 @@ def test_processes_and_threads_change_nothing(finished, qsmbids, tmp_path):
         one, two = _volume(out, name), _volume(tmp_path / "out", name)
         np.testing.assert_allclose(one, two, atol=2e-5 * max(1.0, float(np.abs(one).max())))
     written = {p.name for p in (tmp_path / "out" / "sub-demo").rglob("*.nii.gz")}
-    assert len(written) == len(LEVELS["minimal"]) - 1  # the table
+    assert len(written) == len(LEVELS["minimal"]) - 2  # the tables
 
 
 @pytest.mark.slow
@@ -313,3 +314,18 @@ def test_dry_run_tells_and_writes_nothing(finished, qsmbids, tmp_path):
     for expected in ("5: 4.00, 10.00", "3 T", "tilt 0.0", "48 x 56 x 40", "siemens-12bit", "GB"):
         assert expected in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_clean_head_has_nothing_unusual_and_its_measures_are_numbers(finished):
+    _, out = finished
+    content = _sidecar(out, "anat/desc-iqms_stats")
+    assert set(content["MeasureVerdicts"].values()) == {"ok"}
+    assert set(content["Measures"]) == set(content["MeasureVerdicts"])
+    assert all(type(value) in (int, float) for value in content["Measures"].values())
+    table = (out / "sub-demo" / "anat" / "sub-demo_desc-iqms_stats.tsv").read_text()
+    header, *lines = table.splitlines()
+    assert header == "measure\tvalue\tunit\tverdict\tmeaning\tadvice"
+    rows = dict(line.split("\t")[:2] for line in lines)
+    assert {k: float(v) for k, v in rows.items()} == pytest.approx(content["Measures"], rel=1e-5)
+    page = (out / "sub-demo.html").read_text("utf-8")
+    assert 'id="quality"' in page

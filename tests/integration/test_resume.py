@@ -56,6 +56,7 @@ def test_only_what_depends_on_a_change_is_computed_again(run, tmp_path):
         "reference_chi_csf",
         "describe_references",
         "check_sign",
+        "measure_quality",
     }
     assert run("--config-file", config) == inversion
     chi = run.out / "sub-demo" / "anat" / "sub-demo_desc-wholebrain_Chimap.json"

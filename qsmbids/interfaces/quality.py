@@ -1,0 +1,138 @@
+"""Quality measures of a run (Table 1): ``core.quality``."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from qsmbids.core.quality import QualityInputs, measure_quality
+from qsmbids.core.quality_criteria import Measure
+from qsmbids.interfaces.base import (
+    BaseInterfaceInputSpec,
+    DynamicTraitedSpec,
+    EchoFilesIn,
+    File,
+    RecordSpec,
+    Step,
+    record,
+    traits,
+)
+from qsmbids.io.nifti import read_volume, write_text
+
+__all__ = ["COLUMNS", "MeasureQuality"]
+
+#: Columns of the table of quality measures.
+COLUMNS = ("measure", "value", "unit", "verdict", "meaning", "advice")
+
+#: Volumes that every run has; those with "mask" in their name, and the support, are masks.
+_VOLUMES = (
+    "chi",
+    "support",
+    "total_field",
+    "local_field",
+    "noise",
+    "magnitude",
+    "mask1",
+    "mask2",
+    "mask3",
+    "mask4",
+    "mask4_filled",
+)
+
+
+class _MeasureQualityInputs(DynamicTraitedSpec, BaseInterfaceInputSpec):
+    chi = File(exists=True, mandatory=True, desc="[ppm], any reference")
+    support = File(exists=True, mandatory=True, desc="of chi")
+    total_field = File(exists=True, mandatory=True, desc="[Hz]")
+    local_field = File(exists=True, mandatory=True, desc="[Hz]")
+    noise = File(exists=True, mandatory=True, desc="of the total field [Hz]")
+    magnitude = File(exists=True, mandatory=True, desc="combined over the echoes")
+    mask1 = File(exists=True, mandatory=True)
+    mask2 = File(exists=True, mandatory=True)
+    mask3 = File(exists=True, mandatory=True)
+    mask4 = File(exists=True, mandatory=True)
+    mask4_filled = File(exists=True, mandatory=True)
+    r2star = File(exists=True, desc="[1/s]; not of a single echo")
+    unwrapped = EchoFilesIn("[rad], one per echo; not of a nonlinear fit")
+    wrapped = EchoFilesIn("[rad], one per echo; the last is looked at")
+    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
+    b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
+    centre_frequency_hz = traits.Float(mandatory=True, desc="[Hz]")
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
+
+
+class _MeasureQualityOutputs(RecordSpec):
+    table = File(exists=True, desc="TSV: one measure per row")
+
+
+class MeasureQuality(Step):
+    """Streaks, shadows, noise, masks, wraps and values of a finished run (Table 1, 8.a).
+
+    ``record1`` to ``recordN`` take what the steps before have recorded.
+    """
+
+    input_spec = _MeasureQualityInputs
+    output_spec = _MeasureQualityOutputs
+
+    def __init__(self, n_records: int = 0, **inputs: Any) -> None:
+        super().__init__(**inputs)
+        self._names = [f"record{i + 1}" for i in range(n_records)]
+        for name in self._names:
+            self.inputs.add_trait(name, traits.Dict())
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        like = read_volume(inputs.chi)
+        volumes = {name: _volume(getattr(inputs, name), name) for name in _VOLUMES}
+        recorded: dict[str, Any] = {}
+        for name in self._names:
+            recorded |= getattr(inputs, name)["metadata"]
+        unwrapped, wrapped = (
+            files if isinstance(files, list) else []
+            for files in (inputs.unwrapped, inputs.wrapped)
+        )
+        measures = measure_quality(
+            QualityInputs(
+                **volumes,
+                voxel_size=like.voxel_size,
+                b0_direction=inputs.b0_direction,
+                echo_times=inputs.echo_times,
+                centre_frequency_hz=inputs.centre_frequency_hz,
+                r2star=_volume(inputs.r2star, "r2star"),
+                unwrapped=[read_volume(path).array for path in unwrapped],
+                wrapped=read_volume(wrapped[-1]).array if wrapped else None,
+                records=recorded,
+                n_threads=inputs.n_threads,
+            )
+        )
+        path = self._path(runtime, "quality.tsv")
+        write_text(path, quality_table(measures))
+        self._results["table"] = str(path)
+        look = [m.name for m in measures if m.verdict == "look"]
+        self._results["record"] = record(
+            f"quality measures: {', '.join(look)} to be looked at"
+            if look
+            else "quality measures: nothing unusual",
+            Measures={m.name: m.value for m in measures if math.isfinite(m.value)},
+            MeasureVerdicts={m.name: m.verdict for m in measures},
+            MeasureUnits={m.name: m.unit for m in measures},
+        )
+        return runtime
+
+
+def quality_table(measures: list[Measure]) -> str:
+    """Return the table as tab-separated text, n/a for what could not be measured."""
+    rows = ["\t".join(COLUMNS)]
+    for m in measures:
+        value = f"{m.value:.6g}" if math.isfinite(m.value) else "n/a"
+        rows.append("\t".join((m.name, value, m.unit or "n/a", m.verdict, m.meaning, m.advice)))
+    return "\n".join(rows) + "\n"
+
+
+def _volume(path: Any, name: str) -> Any:
+    """Return a volume, a mask as bool, None where there is no file."""
+    if not isinstance(path, str):
+        return None
+    if "mask" in name or name == "support":
+        return read_volume(path, np.uint8).array > 0
+    return read_volume(path).array
