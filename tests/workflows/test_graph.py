@@ -172,13 +172,13 @@ _TOTAL = Given("total", (_HERE,), 1.0, "Hz")
             Given("local", (_HERE,), 1.0, "Hz", total=_TOTAL),
             {"given_local_field", "given_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
-            | {"remove_background_field"},
+            | {"remove_background_field", "measure_quality"},
         ),
         (
             Given("local", (_HERE,), 1.0, "Hz"),
             {"given_local_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
-            | {"remove_background_field", "correct_readout"},
+            | {"remove_background_field", "correct_readout", "measure_quality"},
         ),
     ],
     ids=["unwrapped", "total", "local with total", "local"],
