@@ -4,6 +4,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import traceback
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -77,7 +78,9 @@ class SturdyMultiProc(MultiProcPlugin):
         except BaseException as error:  # noqa: BLE001 - any loss of a step must reach its report
             result = {
                 "result": None,
-                "traceback": [f"{type(error).__name__}: {error}"],
+                # with what came before: Nipype itself stumbles over the missing result of a step
+                # whose folder is full, and that alone would say nothing
+                "traceback": traceback.format_exception(error),
                 "taskid": taskid,
             }
         if taskid in self._second_try:
