@@ -1,4 +1,4 @@
-"""What an earlier call left in the work directory: used where it is whole, and by one at a time."""
+"""What an earlier call left in the work directory: used where whole, and by one at a time."""
 
 import contextlib
 import errno
