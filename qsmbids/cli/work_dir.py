@@ -88,6 +88,9 @@ def clean_work_dir(work_dir: Path, labels: Iterable[str]) -> None:
         name = re.sub(r"[^0-9a-zA-Z]", "_", label) + "_wf"
         for folder in work_dir.glob(f"qsmbids_*_wf/{name}"):
             shutil.rmtree(folder, ignore_errors=True)
+        for folder in work_dir.glob("qsmbids_convert_*_wf/*_convert_wf"):
+            if name.startswith(folder.name.removesuffix("convert_wf")):
+                shutil.rmtree(folder, ignore_errors=True)
         (work_dir / f"{name}.lock").unlink(missing_ok=True)
     for folder in (*work_dir.glob("qsmbids_*_wf"), work_dir):
         with contextlib.suppress(OSError):  # not empty: of another job

@@ -82,6 +82,8 @@ def hold_runs(names: Sequence[str], base: Path) -> Iterator[dict[str, str]]:
     """
     busy: dict[str, str] = {}
     with contextlib.ExitStack() as held:
+        # a job that ended meanwhile may have taken the empty folder away
+        base.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in names:
             file = (base / f"{name}.lock").open("a+")
             held.callback(file.close)
