@@ -153,10 +153,13 @@ def test_cleaning_takes_our_own_steps_only(tmp_path):
     for name in ("sub_01_wf", "sub_02_wf"):
         (tmp_path / "qsmbids_1_wf" / name / "mask1").mkdir(parents=True)
         (tmp_path / f"{name}.lock").touch()
+    for name in ("sub_01_convert_wf", "sub_011_convert_wf"):
+        (tmp_path / "qsmbids_convert_1_wf" / name).mkdir(parents=True)
     (tmp_path / "precious").write_text("x")
     clean_work_dir(tmp_path, ["sub-01"])
     left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")}
     assert left == {
         "precious", "sub_02_wf.lock", "qsmbids_1_wf", "qsmbids_1_wf/sub_02_wf",
-        "qsmbids_1_wf/sub_02_wf/mask1",
+        "qsmbids_1_wf/sub_02_wf/mask1", "qsmbids_convert_1_wf",
+        "qsmbids_convert_1_wf/sub_011_convert_wf",
     }  # fmt: skip
