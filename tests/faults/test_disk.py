@@ -122,7 +122,7 @@ def test_a_damaged_cache_is_computed_again(finished_source, truth):
     victims = {
         "prepare_phase": ("phase_echo-2.nii", _truncate),
         "mask1": ("result_mask1.pklz", _garbage),
-        "unwrap_phase": ("unwrapped_echo-3.nii", _deleted),
+        "unwrap_phase": ("phase_echo-3.nii", _deleted),
         "mask3": ("result_mask3.pklz", _empty),
         "remove_background_field": ("result_remove_background_field.pklz", _truncate),
         "reference_chi": ("result_reference_chi.pklz", _foreign),
