@@ -52,6 +52,8 @@ def guarded(program: str, command: Callable[[], int], interrupted: str) -> int:
         return 1
     except OSError as error:
         return end(program, f"error: {error}", 1)
+    except MemoryError:
+        return end(program, "error: not enough memory. Give this job more of it", 1)
     except Exception as error:
         logger.debug("internal error", exc_info=True)
         advice = "Run again with -vv and report what it prints"

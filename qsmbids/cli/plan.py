@@ -14,7 +14,7 @@ from qsmbids.config import Settings
 from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
 from qsmbids.core.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, QSMError
-from qsmbids.execution import Execution
+from qsmbids.execution import Execution, available_memory_gb, parse_memory_gb
 from qsmbids.io.given import OPTIONS, Given, find_given
 from qsmbids.io.masks import find_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
@@ -28,6 +28,9 @@ from qsmbids.workflows.run import STEP_TITLES, init_run_wf, use_fsl
 __all__ = ["make_plans", "print_dry_run"]
 
 logger = logging.getLogger("qsmbids")
+
+#: The estimate is an upper one; beyond so many times what is granted, a run cannot succeed.
+_TOO_MUCH = 2.0
 
 
 def make_plans(
@@ -97,6 +100,8 @@ def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
         b0_direction=args.b0_dir,
     )
     warnings = tuple(check_run(run, acquisition))
+    if not args.use_plugin:  # whose machines are others
+        _check_memory(run, acquisition, args)
     mask = find_mask(args.mask.resolve(), run) if args.mask is not None else None
     region = None
     if args.reference not in (None, *REFERENCES):
@@ -124,6 +129,20 @@ def _given(run: Run, acquisition: Acquisition, args: argparse.Namespace) -> Give
                 )
             return given
     return None
+
+
+def _check_memory(run: Run, acquisition: Acquisition, args: argparse.Namespace) -> None:
+    """Refuse what cannot be in memory, before any of it is read: the header may be wrong."""
+    need = run_memory_gb(acquisition.n_voxels, len(acquisition.echo_times))
+    granted = parse_memory_gb(args.mem) if args.mem else available_memory_gb()
+    if need > _TOO_MUCH * granted:
+        matrix = " x ".join(str(n) for n in acquisition.matrix)
+        raise InputError(
+            f"{len(acquisition.echo_times)} echoes of {matrix} voxels need about {need:.0f} GB of"
+            f" memory, and there are {granted:.1f}",
+            str(run.images[0]),
+            "Check the header of the image, or give more with --mem.",
+        )
 
 
 def _label(where: str) -> str:

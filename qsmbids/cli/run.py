@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from qsmbids.cli.console import end, guarded, log_to_console, raise_if_stopped
 from qsmbids.cli.folders import checked_folders
 from qsmbids.cli.parser import parse_args, settings_overrides
 from qsmbids.cli.sourcedata import Sourcedata
+from qsmbids.cli.work_dir import clean_work_dir, prepare_work_dir, run_unless_held
 from qsmbids.config import Settings, dump_toml, load_settings
 from qsmbids.errors import ConfigError, InputError, OutputError
 from qsmbids.execution import Execution, available_cpus, available_memory_gb, parse_memory_gb
@@ -87,7 +87,11 @@ def _participant(args: argparse.Namespace) -> int:
             logger.info("%s  %s", plan.run.label, text)
         for text in (*plan.acquisition.warnings, *plan.warnings):
             logger.warning("%s  WARNING: %s", plan.run.label, text)
-    results = [*failed, *_run(plans, settings, execution, bids_dir, out_dir, job)]
+    results = failed + run_unless_held(
+        plans,
+        execution.work_dir,
+        lambda free: _run(free, settings, execution, bids_dir, out_dir, job),
+    )
     for result in results:
         result["log"] = str(job.folder.relative_to(out_dir))
     unreported = _report(results, out_dir, execution)
@@ -162,12 +166,7 @@ def _execution(args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> Execu
     if args.use_plugin:
         plugin, plugin_args = _read_plugin(args.use_plugin)
     work_dir = args.work_dir.resolve() if args.work_dir else _default_work_dir(bids_dir, out_dir)
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be made ({error.strerror})", str(work_dir), "Give another with --work-dir."
-        ) from error
+    prepare_work_dir(work_dir, ours_alone=args.work_dir is None)
     return Execution(
         work_dir=work_dir,
         nprocs=nprocs,
@@ -269,6 +268,7 @@ def _run(
     from qsmbids.cli.progress import Progress
     from qsmbids.cli.summary import write_summary
     from qsmbids.workflows.base import init_qsmbids_wf
+    from qsmbids.workflows.cache import discard_damaged
     from qsmbids.workflows.execute import execute, read_crashes
     from qsmbids.workflows.outputs import may_lack, output_paths
     from qsmbids.workflows.plan import workflow_name
@@ -284,6 +284,8 @@ def _run(
         execution.mem_gb,
         execution.work_dir,
     )
+    for step in discard_damaged(workflow, execution.work_dir):
+        logger.warning("WARNING: the result of step %s is damaged; it is computed again", step)
     error: BaseException | None
     with (
         _no_stray_files(execution.work_dir),
@@ -347,7 +349,7 @@ def _finish(
     summary = write_summary(out_dir, results)
     ok = len(results) - len(failed)
     if ok and not failed and args.clean_workdir:
-        shutil.rmtree(execution.work_dir, ignore_errors=True)
+        clean_work_dir(execution.work_dir, [r["run"] for r in results])
     if not results or not any_planned:
         code = InputError.exit_code
     else:

@@ -208,7 +208,11 @@ def index_files(
     def new_index(labels: Collection[str] | None) -> Any:
         ignore = [re.compile(_ignored(labels))]
         indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
-        return BIDSLayout(str(root), validate=False, indexer=indexer)
+        try:
+            return BIDSLayout(str(root), validate=False, indexer=indexer)
+        except Exception as error:  # pybids believes whatever dataset_description.json holds
+            fix = "Check that dataset_description.json holds one JSON object, as BIDS wants it."
+            raise InputError("cannot be indexed", str(root), fix) from error
 
     if database_dir is None:
         layout = new_index(participants)

@@ -219,7 +219,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # JSON knows integers of any length
         return None
     return number if math.isfinite(number) else None
 

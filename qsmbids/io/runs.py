@@ -285,6 +285,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise NoRunError(f"{path}: the text is not UTF-8; save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, 100 000 brackets
+        raise NoRunError(f"{path}: no sensible JSON ({error}); correct the file") from error
     except OSError as error:
         raise NoRunError(f"{path}: the sidecar cannot be read ({error.strerror})") from error
     if not isinstance(content, dict):

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import traceback
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -37,6 +38,7 @@ class SturdyMultiProc(MultiProcPlugin):
         super().__init__(plugin_args=plugin_args)
         self._submitted: dict[int, tuple[Any, bool]] = {}
         self._second_try: dict[int, ProcessPoolExecutor] = {}
+        self._stopped = False
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["qsmbids.workflows.base"])
         self.pool = self._new_pool(self.processors)
@@ -69,7 +71,7 @@ class SturdyMultiProc(MultiProcPlugin):
         try:
             result = future.result()
         except BrokenProcessPool:
-            if taskid not in self._second_try:
+            if taskid not in self._second_try and not self._stopped:
                 pool = self._second_try[taskid] = self._new_pool(1)
                 self._start(pool, taskid)
                 return
@@ -77,7 +79,9 @@ class SturdyMultiProc(MultiProcPlugin):
         except BaseException as error:  # noqa: BLE001 - any loss of a step must reach its report
             result = {
                 "result": None,
-                "traceback": [f"{type(error).__name__}: {error}"],
+                # with what came before: Nipype itself stumbles over the missing result of a step
+                # whose folder is full, and that alone would say nothing
+                "traceback": traceback.format_exception(error),
                 "taskid": taskid,
             }
         if taskid in self._second_try:
@@ -90,6 +94,7 @@ class SturdyMultiProc(MultiProcPlugin):
 
     def stop_workers(self) -> None:
         """Kill every worker at once, when the user interrupts."""
+        self._stopped = True  # a step whose worker vanishes now is not tried again
         for pool in (self.pool, *self._second_try.values()):
             for process in list((pool._processes or {}).values()):
                 with contextlib.suppress(OSError, ValueError):

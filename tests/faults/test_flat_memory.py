@@ -1,0 +1,57 @@
+"""Twenty participants in one call: the memory of every process is flat."""
+
+import shutil
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+N = 20
+
+
+def _resident(root):
+    """Return the resident memory [MB] of a process and of those below it, by process."""
+    parents, memory = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (folder / "status").read_text()
+        except OSError:
+            continue
+        facts = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        parents[int(folder.name)] = int(facts["PPid"])
+        memory[int(folder.name)] = int(facts.get("VmRSS", "0 kB").split()[0]) / 1024
+    family = {root}
+    while more := {p for p, parent in parents.items() if parent in family} - family:
+        family |= more
+    return {pid: memory[pid] for pid in family if pid in memory}
+
+
+@pytest.mark.parametrize("nprocs", ["1", "2"])
+def test_memory_does_not_grow_with_the_participants(job, truth, nprocs):
+    for number in range(1, N):
+        shutil.copytree(job.bids / "sub-demo", job.bids / f"sub-{number:02d}")
+        for path in (job.bids / f"sub-{number:02d}").rglob("sub-demo_*"):
+            path.rename(path.with_name(path.name.replace("sub-demo_", f"sub-{number:02d}_")))
+    log = job.out.parent / "said.txt"
+    samples = defaultdict(list)  # of one process: steps finished by then, and MB
+    with log.open("w") as file:
+        process = job.start("--nprocs", nprocs, to=file)
+        while process.poll() is None:
+            done = log.read_text().count(": done in ")
+            for pid, megabytes in _resident(process.pid).items():
+                samples[pid].append((done, megabytes))
+            time.sleep(0.3)
+    assert process.returncode == 0, log.read_text()[-2000:]
+    assert len(job.maps()) == N * len(truth)
+    total = log.read_text().count(": done in ")
+    for series in samples.values():
+        done, megabytes = np.array(series).T
+        early = megabytes[(done > 0.25 * total) & (done < 0.5 * total)]
+        late = megabytes[done > 0.75 * total]
+        if not early.size or not late.size or early.max() < 100:
+            continue  # a process that came and went, or one that does not compute
+        print(f"{nprocs} processors: {early.max():.0f} MB early, {late.max():.0f} MB late")
+        assert late.max() < early.max() + 40
