@@ -303,6 +303,20 @@ OUTPUTS = (
         skull_stripped=False,
     ),
     Output(
+        "weights",
+        "weight_data",
+        "weights",
+        "standard",
+        "T2starw",
+        "Weights of the data in the inversion: inverse noise of the field with outliers softened,"
+        " zero where the echoes contradict each other; median 1 in Mask 1",
+        {"desc": "weights"},
+        units="arbitrary",
+        steps=(*_FIELD, "weight_data"),
+        sources=("raw", "mask1"),
+        consensus="4.b",
+    ),
+    Output(
         "phase_offset",
         "remove_phase_offset",
         "offset",
