@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmbids.errors import ConfigError
-from qsmbids.interfaces.inversion import MergeTwoPass
+from qsmbids.interfaces.inversion import MergeTwoPass, SetAsideStrongSources
 from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
 from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
 from qsmbids.workflows.methods import background_removal, csf_finder, dipole_inversion
@@ -131,7 +131,7 @@ def _add_inversion(workflow, inputs, b0_direction, acquisition, settings, thread
     for name in ("field", "weights", "mask2", "mask3"):
         workflow.connect(*inputs[name], background, name)
 
-    def invert(name: str, holes: str) -> Any:
+    def invert(name: str, holes: str, field: tuple[Any, str], reliable: tuple[Any, str]) -> Any:
         step = node(
             dipole_inversion(settings, acquisition, b0_direction, holes, threads), name, threads
         )
@@ -142,24 +142,34 @@ def _add_inversion(workflow, inputs, b0_direction, acquisition, settings, thread
         ):
             if given in inputs:
                 workflow.connect(*inputs[given], step, name_there)
-        links = [
-            ("local_field", "local_field"),
-            ("mask4_filled", "mask"),
-            ("mask4", "mask_holes"),
-        ]
-        workflow.connect([(background, step, links)])
+        workflow.connect(*field, step, "local_field")
+        workflow.connect(*reliable, step, "mask_holes")
+        workflow.connect(background, "mask4_filled", step, "mask")
         return step
 
     holes = settings.dipole_inversion.holes
+    local, mask4 = (background, "local_field"), (background, "mask4")
     if holes != "two-pass":
-        return Maps(chi=invert("invert_dipole_field", holes), fields=background)
-    filled = invert("invert_dipole_field", "fill")
-    reliable = invert("invert_reliable_phase", "leave")
+        return Maps(chi=invert("invert_dipole_field", holes, local, mask4), fields=background)
+    filled = invert("invert_dipole_field", "fill", local, mask4)
+    aside = node(
+        SetAsideStrongSources(
+            b0_direction=b0_direction,
+            centre_frequency=float(acquisition.centre_frequency_hz),
+            n_threads=threads,
+        ),
+        "set_aside_strong_sources",
+        threads,
+    )
+    tissue = invert("invert_tissue_field", "weight", (aside, "local_field"), (aside, "reliable"))
     merge = node(MergeTwoPass(), "merge_two_pass")
     workflow.connect(
         [
+            (background, aside, [("local_field", "local_field"), ("mask4", "mask_holes")]),
+            (filled, aside, [("chi", "chi"), ("support", "support")]),
             (filled, merge, [("chi", "chi_filled"), ("support", "support_filled")]),
-            (reliable, merge, [("chi", "chi_holes"), ("support", "support_holes")]),
+            (aside, merge, [("reliable", "support_holes")]),
+            (tissue, merge, [("chi", "chi_holes")]),
         ]
     )
     return Maps(chi=merge, fields=background)

@@ -10,7 +10,8 @@ _PHASE = ("prepare_phase", "mask1", "check_phase", "correct_readout")
 _FIELD = (*_PHASE, "remove_phase_offset", "unwrap_phase", "combine_echoes")
 _MASK3 = (*_FIELD, "weight_data", "mask2", "mask3")
 _LOCAL = (*_MASK3, "straighten_slab", "remove_background_field")
-_CHI = (*_LOCAL, "invert_dipole_field", "invert_reliable_phase", "merge_two_pass")
+_TISSUE = (*_LOCAL, "invert_dipole_field", "set_aside_strong_sources", "invert_tissue_field")
+_CHI = (*_TISSUE, "merge_two_pass")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ OUTPUTS = (
         "chi",
         "full",
         "Chimap",
-        "Magnetic susceptibility from all voxels, for the holes of the other",
+        "Magnetic susceptibility from all voxels, for the strong sources",
         {"desc": "passfilled"},
         units="ppm",
         consensus="5.c",
@@ -138,16 +139,16 @@ OUTPUTS = (
         unless="restore_slab",
     ),
     Output(
-        "chi_reliable",
-        "invert_reliable_phase",
+        "chi_tissue",
+        "invert_tissue_field",
         "chi",
         "full",
         "Chimap",
-        "Magnetic susceptibility from voxels of reliable phase alone",
-        {"desc": "passreliable"},
+        "Magnetic susceptibility without strong sources and their field",
+        {"desc": "passtissue"},
         units="ppm",
         consensus="5.c",
-        steps=(*_LOCAL, "invert_reliable_phase"),
+        steps=_TISSUE,
         sources=("local_field", "mask4"),
         requires="merge_two_pass",
         unless="restore_slab",
@@ -163,7 +164,7 @@ OUTPUTS = (
         boolean=True,
         mask_type="ROI",
         consensus="5.c",
-        steps=("merge_two_pass",),
+        steps=("set_aside_strong_sources", "merge_two_pass"),
         sources=("mask4", "mask4noholes"),
         requires="merge_two_pass",
     ),
