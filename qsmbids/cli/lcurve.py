@@ -18,8 +18,8 @@ __all__ = ["build_parser", "main"]
 logger = logging.getLogger("qsmbids")
 
 PRESET = "lcurve.toml"
-#: mu1 over alpha1, as in Table S2.3.
-MU1_RATIO = 100.0
+#: mu1 over alpha1 in Table S2.3, and mu1 there: strong sources do not survive larger values.
+MU1_RATIO, MU1_LIMIT = 100.0, 0.05
 
 _EPILOG = """\
 The local field is inverted with FANSI at every strength, each from the result before, with the
@@ -190,6 +190,6 @@ def _preset(alpha: float, corners: dict[str, float]) -> str:
         "method": "fansi",
         "regularisation": "fixed",
         "gradient_l1_penalty": float(f"{alpha:.3g}"),
-        "gradient_consistency": float(f"{MU1_RATIO * alpha:.3g}"),
+        "gradient_consistency": float(f"{min(MU1_RATIO * alpha, MU1_LIMIT):.3g}"),
     }
     return "\n".join(lines) + "\n\n" + dump_toml({"dipole_inversion": table})

@@ -71,7 +71,8 @@ def set_aside(
     strong_ppm : float
         Sources farther than this from the median of the mask are strong.
     rim : int
-        Layers of voxels around them that belong to them, for partial volume.
+        Layers of voxels around holes that count as unreliable too: beside a source whose own
+        phase is lost the phase varies within voxels.
     n_threads : int
         Threads of the transforms.
 
@@ -93,10 +94,10 @@ def set_aside(
     """
     _check_masks(local_field_hz, chi_filled, mask_holes, mask_filled)
     anomaly = chi_filled - np.float32(np.median(chi_filled[mask_filled]))
-    unknown = ~mask_holes | (np.abs(anomaly) > strong_ppm)
-    unknown &= mask_filled
-    if rim > 0:
-        unknown = ndi.binary_dilation(unknown, iterations=rim) & mask_filled
+    unknown = mask_filled & ~mask_holes
+    if rim > 0 and unknown.any():
+        unknown = ndi.binary_dilation(unknown, iterations=rim)
+    unknown = (unknown | (np.abs(anomaly) > strong_ppm)) & mask_filled
     reliable = mask_filled & ~unknown
     if not reliable.any():
         raise ValueError("nothing of the mask is left beside strong sources")

@@ -106,7 +106,7 @@ class SetAsideStrongSources(Step):
         self._write(runtime, field.affine, local_field=rest.local_field, reliable=rest.reliable)
         n_voxels = int(np.count_nonzero(filled & ~rest.reliable))
         self._results["record"] = record(
-            f"strong sources and unreliable phase, {n_voxels} voxels with their rim, set aside",
+            f"strong sources and unreliable phase set aside: {n_voxels} voxels",
             SetAside={"Voxels": n_voxels, "StrongPpm": STRONG_PPM},
         )
         return runtime
