@@ -193,3 +193,7 @@ def _preset(alpha: float, corners: dict[str, float]) -> str:
         "gradient_consistency": float(f"{min(MU1_RATIO * alpha, MU1_LIMIT):.3g}"),
     }
     return "\n".join(lines) + "\n\n" + dump_toml({"dipole_inversion": table})
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
