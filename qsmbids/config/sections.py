@@ -267,8 +267,8 @@ class DipoleInversion:
     holes: str = _opt(
         "fill",
         "Holes of Mask 2 inside Mask 4: fill leaves their data the weight that noise and residual"
-        " give it, as in S2; weight gives them none; two-pass inverts with and without them and"
-        " merges (5.c).",
+        " give it, as in S2; weight gives them none; two-pass inverts once more without"
+        " holes, strong sources and their field, and merges (5.c).",
         choices=("fill", "weight", "two-pass"),
     )
 

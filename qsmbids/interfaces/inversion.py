@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.two_pass import merge_two_pass
+from qsmbids.core.two_pass import STRONG_PPM, merge_two_pass, set_aside
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -27,9 +27,8 @@ class InversionInputSpec(BaseInterfaceInputSpec):
     holes = traits.Enum(
         "fill",
         "weight",
-        "leave",
         usedefault=True,
-        desc="voxels of unreliable phase count as others, have no weight, or are left out",
+        desc="voxels of unreliable phase count as others, or have no weight",
     )
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     centre_frequency = traits.Float(mandatory=True, desc="[Hz]")
@@ -56,8 +55,7 @@ class Inversion(Step):
         reliable = read_volume(inputs.mask_holes, np.uint8).array > 0
         if inputs.holes == "weight":
             weights = np.where(reliable, weights, np.float32(0))
-        support = reliable if inputs.holes == "leave" else filled
-        chi, support, said = self._invert(field, weights, support)
+        chi, support, said = self._invert(field, weights, filled)
         self._write(runtime, field.affine, chi=chi, support=support)
         self._results["record"] = said
         return runtime
@@ -69,10 +67,55 @@ class Inversion(Step):
         raise NotImplementedError
 
 
+class _SetAsideInputs(BaseInterfaceInputSpec):
+    local_field = File(exists=True, mandatory=True, desc="[Hz]")
+    chi = File(exists=True, mandatory=True, desc="[ppm], of all voxels")
+    support = File(exists=True, mandatory=True, desc="where that is known")
+    mask_holes = File(exists=True, mandatory=True, desc="Mask 4")
+    b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
+    centre_frequency = traits.Float(mandatory=True, desc="[Hz]")
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
+
+
+class _SetAsideOutputs(RecordSpec):
+    local_field = File(exists=True, desc="[Hz], without the field of strong sources")
+    reliable = File(exists=True, desc="the other voxels of the support")
+
+
+class SetAsideStrongSources(Step):
+    """Field of the tissue without that of strong sources: ``core.two_pass.set_aside``."""
+
+    input_spec = _SetAsideInputs
+    output_spec = _SetAsideOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        field, chi = read_volume(inputs.local_field), read_volume(inputs.chi)
+        filled = read_volume(inputs.support, np.uint8).array > 0
+        holes = (read_volume(inputs.mask_holes, np.uint8).array > 0) & filled
+        rest = set_aside(
+            field.array,
+            chi.array,
+            holes,
+            filled,
+            field.voxel_size,
+            inputs.b0_direction,
+            centre_frequency_hz=inputs.centre_frequency,
+            n_threads=inputs.n_threads,
+        )
+        self._write(runtime, field.affine, local_field=rest.local_field, reliable=rest.reliable)
+        n_voxels = int(np.count_nonzero(filled & ~rest.reliable))
+        self._results["record"] = record(
+            f"strong sources and unreliable phase set aside: {n_voxels} voxels",
+            SetAside={"Voxels": n_voxels, "StrongPpm": STRONG_PPM},
+        )
+        return runtime
+
+
 class _MergeTwoPassInputs(BaseInterfaceInputSpec):
-    chi_holes = File(exists=True, mandatory=True, desc="[ppm], of reliable phase alone")
+    chi_holes = File(exists=True, mandatory=True, desc="[ppm], of the tissue")
     chi_filled = File(exists=True, mandatory=True, desc="[ppm], of all voxels")
-    support_holes = File(exists=True, mandatory=True)
+    support_holes = File(exists=True, mandatory=True, desc="where it counts")
     support_filled = File(exists=True, mandatory=True)
 
 

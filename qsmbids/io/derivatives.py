@@ -48,6 +48,7 @@ DESCRIPTIONS = {
     "preproc": "Prepared input: phase in radians, magnitude without invalid values",
     "offset": "Phase at echo time zero",
     "rss": "Root of the sum of squares over the echoes",
+    "weights": "Weights of the data in the dipole inversion",
     "swi": "Susceptibility-weighted image",
     "swimip": "Minimum-intensity projection of the susceptibility-weighted image",
     "smwi": "Susceptibility map-weighted image",

@@ -110,7 +110,8 @@ INVERSION = (
     ),
     _C("Data in holes of unreliable phase had no weight.", {"dipole_inversion.holes": "weight"}),
     _C(
-        "Maps with and without the holes of unreliable phase were merged [@stewart2022].",
+        "Strong sources and holes of unreliable phase were taken from an inversion of all voxels,"
+        " and the tissue from a second one without their data and their field [@stewart2022].",
         {"dipole_inversion.holes": "two-pass"},
     ),
     _C("The map is zero outside the mask of the background field removal without holes."),

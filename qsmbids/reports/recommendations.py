@@ -69,7 +69,7 @@ CHOICES: dict[str, dict[object, Choice]] = {
             "5.c",
             "holes of unreliable phase",
             "pass",
-            "Maps with and without the holes are merged.",
+            "Strong sources and holes are inverted apart from the tissue, and merged.",
         ),
     },
     "background_field.method": {

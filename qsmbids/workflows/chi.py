@@ -6,7 +6,7 @@ from typing import Any
 
 from qsmbids.errors import ConfigError
 from qsmbids.interfaces.given import GivenLocalField
-from qsmbids.interfaces.inversion import MergeTwoPass
+from qsmbids.interfaces.inversion import MergeTwoPass, SetAsideStrongSources
 from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
 from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
 from qsmbids.workflows.field import given_inputs
@@ -162,7 +162,7 @@ def _add_background(workflow, inputs, b0_direction, settings, threads, node):  #
 def _add_inversion(workflow, local, inputs, b0_direction, acquisition, settings, threads, node):  # type: ignore[no-untyped-def]
     """Add the inversion of the step that has the local field, or two of them and their merge."""
 
-    def invert(name: str, holes: str) -> Any:
+    def invert(name: str, holes: str, field: tuple[Any, str], reliable: tuple[Any, str]) -> Any:
         step = node(
             dipole_inversion(settings, acquisition, b0_direction, holes, threads), name, threads
         )
@@ -173,24 +173,34 @@ def _add_inversion(workflow, local, inputs, b0_direction, acquisition, settings,
         ):
             if given in inputs:
                 workflow.connect(*inputs[given], step, name_there)
-        links = [
-            ("local_field", "local_field"),
-            ("mask4_filled", "mask"),
-            ("mask4", "mask_holes"),
-        ]
-        workflow.connect([(local, step, links)])
+        workflow.connect(*field, step, "local_field")
+        workflow.connect(*reliable, step, "mask_holes")
+        workflow.connect(local, "mask4_filled", step, "mask")
         return step
 
     holes = settings.dipole_inversion.holes
+    field, mask4 = (local, "local_field"), (local, "mask4")
     if holes != "two-pass":
-        return Maps(chi=invert("invert_dipole_field", holes), fields=local)
-    filled = invert("invert_dipole_field", "fill")
-    reliable = invert("invert_reliable_phase", "leave")
+        return Maps(chi=invert("invert_dipole_field", holes, field, mask4), fields=local)
+    filled = invert("invert_dipole_field", "fill", field, mask4)
+    aside = node(
+        SetAsideStrongSources(
+            b0_direction=b0_direction,
+            centre_frequency=float(acquisition.centre_frequency_hz),
+            n_threads=threads,
+        ),
+        "set_aside_strong_sources",
+        threads,
+    )
+    tissue = invert("invert_tissue_field", "weight", (aside, "local_field"), (aside, "reliable"))
     merge = node(MergeTwoPass(), "merge_two_pass")
     workflow.connect(
         [
+            (local, aside, [("local_field", "local_field"), ("mask4", "mask_holes")]),
+            (filled, aside, [("chi", "chi"), ("support", "support")]),
             (filled, merge, [("chi", "chi_filled"), ("support", "support_filled")]),
-            (reliable, merge, [("chi", "chi_holes"), ("support", "support_holes")]),
+            (aside, merge, [("reliable", "support_holes")]),
+            (tissue, merge, [("chi", "chi_holes")]),
         ]
     )
     return Maps(chi=merge, fields=local)

@@ -10,7 +10,8 @@ _UNWRAPPED = (*_PHASE, "remove_phase_offset", "unwrap_phase", "rate_phase", "giv
 _FIELD = (*_UNWRAPPED, "given_field", "combine_echoes")
 _MASK3 = (*_FIELD, "weight_data", "mask2", "mask3")
 _LOCAL = (*_MASK3, "straighten_slab", "remove_background_field", "given_local_field")
-_CHI = (*_LOCAL, "invert_dipole_field", "invert_reliable_phase", "merge_two_pass")
+_TISSUE = (*_LOCAL, "invert_dipole_field", "set_aside_strong_sources", "invert_tissue_field")
+_CHI = (*_TISSUE, "merge_two_pass")
 
 
 _ROMEO_DOI = "https://doi.org/10.1002/mrm.28563"
@@ -75,7 +76,7 @@ OUTPUTS = (
         "chi",
         "full",
         "Chimap",
-        "Magnetic susceptibility from all voxels, for the holes of the other",
+        "Magnetic susceptibility from all voxels, for the strong sources",
         {"desc": "passfilled"},
         units="ppm",
         consensus="5.c",
@@ -85,16 +86,16 @@ OUTPUTS = (
         unless="restore_slab",
     ),
     Output(
-        "chi_reliable",
-        "invert_reliable_phase",
+        "chi_tissue",
+        "invert_tissue_field",
         "chi",
         "full",
         "Chimap",
-        "Magnetic susceptibility from voxels of reliable phase alone",
-        {"desc": "passreliable"},
+        "Magnetic susceptibility without strong sources and their field",
+        {"desc": "passtissue"},
         units="ppm",
         consensus="5.c",
-        steps=(*_LOCAL, "invert_reliable_phase"),
+        steps=_TISSUE,
         sources=("local_field", "mask4"),
         requires="merge_two_pass",
         unless="restore_slab",
@@ -110,7 +111,7 @@ OUTPUTS = (
         boolean=True,
         mask_type="ROI",
         consensus="5.c",
-        steps=("merge_two_pass",),
+        steps=("set_aside_strong_sources", "merge_two_pass"),
         sources=("mask4", "mask4noholes"),
         requires="merge_two_pass",
     ),
@@ -263,6 +264,20 @@ OUTPUTS = (
         units="arbitrary",
         steps=("prepare_phase",),
         skull_stripped=False,
+    ),
+    Output(
+        "weights",
+        "weight_data",
+        "weights",
+        "standard",
+        "T2starw",
+        "Weights of the data in the inversion: inverse noise of the field with outliers softened,"
+        " zero where the echoes contradict each other; median 1 in Mask 1",
+        {"desc": "weights"},
+        units="arbitrary",
+        steps=(*_FIELD, "weight_data"),
+        sources=("raw", "mask1"),
+        consensus="4.b",
     ),
     Output(
         "phase_offset",

@@ -32,6 +32,7 @@ LEVELS = {
         "anat/label-brain_desc-mask3_mask",
         "anat/desc-phasequality_probseg",
         "anat/part-mag_desc-rss_T2starw",
+        "anat/desc-weights_T2starw",
         "fmap/desc-total_fieldmap",
     },
     "full": {

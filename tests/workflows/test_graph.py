@@ -48,7 +48,8 @@ def build(small_dataset, tmp_path, monkeypatch):
 ON_REQUEST = {
     "straighten_slab",
     "restore_slab",
-    "invert_reliable_phase",
+    "set_aside_strong_sources",
+    "invert_tissue_field",
     "merge_two_pass",
     "find_fluid",
     "given_region",
@@ -144,11 +145,13 @@ def test_a_setting_reaches_its_step(build):
 
 def test_two_passes_are_two_inversions_and_a_merge(build):
     workflow = build(overrides={"dipole_inversion": {"holes": "two-pass"}}, level="full")
-    assert {"invert_reliable_phase", "merge_two_pass"} <= _steps(workflow)
+    assert {"set_aside_strong_sources", "invert_tissue_field", "merge_two_pass"} <= _steps(
+        workflow
+    )
     assert workflow.get_node("invert_dipole_field").inputs.holes == "fill"
-    assert workflow.get_node("invert_reliable_phase").inputs.holes == "leave"
+    assert workflow.get_node("invert_tissue_field").inputs.holes == "weight"
     names = workflow.list_node_names()
-    assert {"save_merge", "save_chi_filled", "save_chi_reliable"} <= set(names)
+    assert {"save_merge", "save_chi_filled", "save_chi_tissue"} <= set(names)
 
 
 _HERE = Path(__file__)
