@@ -219,9 +219,7 @@ class SturdySlurmGraph(PluginBase):
         began = time.monotonic()
         while True:
             try:
-                return self._jobs.submit(
-                    script, _job_name(node), node.mem_gb, node.n_procs, after
-                )
+                return self._jobs.submit(script, _job_name(node), node.mem_gb, node.n_procs, after)
             except SlurmBusyError as error:
                 if time.monotonic() - began > _PATIENCE_S:
                     raise SlurmRefusedError(str(error)) from error

@@ -24,8 +24,8 @@ JOB_ENDED = "SlurmJobEnded: "
 
 #: States that a job leaves again; "" is not known yet.
 _ACTIVE = frozenset(
-    "PENDING CONFIGURING RUNNING COMPLETING RESIZING REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD"
-    " SIGNALING SPECIAL_EXIT STAGE_OUT STOPPED SUSPENDED".split()
+    "PENDING CONFIGURING RUNNING COMPLETING RESIZING REQUEUED REQUEUE_FED REQUEUE_HOLD"
+    " RESV_DEL_HOLD SIGNALING SPECIAL_EXIT STAGE_OUT STOPPED SUSPENDED".split()
 )
 #: Reasons to wait that need no word to the user.
 _ORDINARY = ("None", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit")
@@ -167,9 +167,7 @@ class SlurmJobs:
             if state == "PENDING" and reason not in _ORDINARY and reason != job.told:
                 logger.warning("Slurm holds job %d back: %s", job.number, reason)
                 job.told = reason
-        self._interval = (
-            self._fastest if changed else min(1.3 * self._interval, _SLOWEST_POLL_S)
-        )
+        self._interval = self._fastest if changed else min(1.3 * self._interval, _SLOWEST_POLL_S)
         return True
 
     def forget(self, number: int) -> None:
