@@ -3,7 +3,8 @@
 python tests/benchmarks/bench_large_study.py [PARTICIPANTS] [--index] [--maps] [--keep FOLDER]
 
 One participant is real (the demo head at 2 mm), all others are empty files of the same names.
-``--index`` also makes the index of all, which takes minutes and gigabytes; ``--maps`` also runs the real one, for the sizes of outputs and work directory.
+``--index`` also makes the index of all, which takes minutes and gigabytes; ``--maps`` also runs
+the real participant, for the sizes of outputs and work directory.
 """
 
 import argparse
