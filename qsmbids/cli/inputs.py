@@ -34,8 +34,8 @@ def collect_all(
         A participant or session is nowhere.
     """
     words = {word for label in spoken_for for word in label.split("_")}
-    known = words.union(*(_labels(root, None) for root in roots))
     wanted = [f"sub-{label}" for label in args.participant_label or ()]
+    known = words.union(*(_labels(root, wanted or None) for root in roots))
     sessions = [f"ses-{label}" for label in args.session_label or ()]
     runs: list[Run] = []
     problems: list[Problem] = []

@@ -102,9 +102,9 @@ def _participant(args: argparse.Namespace) -> int:
 def _report(results: list[dict[str, Any]], out_dir: Path, execution: Execution) -> int:
     """Make the page of every run, and return how many could not be made."""
     from qsmbids.cli.reports import make_reports
-    from qsmbids.cli.summary import write_summary
+    from qsmbids.cli.summary import write_status
 
-    write_summary(out_dir, results)  # what is known survives whatever happens to the reports
+    write_status(out_dir, results)  # what is known survives whatever happens to the reports
     return make_reports(results, out_dir, execution.work_dir, execution.nprocs)
 
 

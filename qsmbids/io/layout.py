@@ -1,8 +1,10 @@
 """Find the multi-echo runs of a BIDS dataset.
 
-pybids indexes the file names of the requested participants only. The entities are then parsed
-from the path *inside* the dataset, because pybids itself searches the absolute path and takes
-``/scratch/sub-99/bids/sub-01`` for participant 99. Sidecars are merged by
+Only the folders of the requested participants are looked into, since pybids opens those of all,
+which takes minutes on the network disk of a large study; it makes and reads the index that
+``--bids-database-dir`` keeps. The entities are parsed from the path *inside* the dataset, because
+pybids itself searches the absolute path and takes ``/scratch/sub-99/bids/sub-01`` for participant
+99. Sidecars are merged by
 :mod:`qsmbids.io.runs`, so that one malformed file is the problem of its own run alone.
 """
 
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 _FILTER_NAMES = (*list(RUN_ENTITIES)[1:], "echo", "suffix", "datatype", "extension")
+_EXTENSIONS = (".nii", ".nii.gz", ".json")
 _MOUNT_HINT = "In a container, check that the dataset is bind-mounted (docker -v, apptainer -B)."
 
 
@@ -201,45 +204,84 @@ def index_files(
     root: Path, participants: Collection[str], database_dir: str | Path | None = None
 ) -> list[BidsFile]:
     """Return the images and sidecars that may belong to a run."""
-    from bids.layout import BIDSLayout, BIDSLayoutIndexer  # 0.2 s that --help need not wait for
-    from bids.layout.models import Config
+    from bids.layout.models import Config  # 0.2 s that --help need not wait for
     from bids.layout.utils import parse_file_entities
 
-    def new_index(labels: Collection[str] | None) -> Any:
-        ignore = [re.compile(_ignored(labels))]
-        indexer = BIDSLayoutIndexer(validate=False, index_metadata=False, ignore=ignore)
-        try:
-            return BIDSLayout(str(root), validate=False, indexer=indexer)
-        except Exception as error:  # pybids believes whatever dataset_description.json holds
-            fix = "Check that dataset_description.json holds one JSON object, as BIDS wants it."
-            raise InputError("cannot be indexed", str(root), fix) from error
-
-    if database_dir is None:
-        layout = new_index(participants)
-    else:
-        database = Path(os.path.abspath(database_dir))
-        if not (database / "layout_index.sqlite").exists():
-            _save(new_index(None), database)
-        layout = _load(BIDSLayout, root, database)
-    names = layout.get(
-        suffix=list(SUFFIXES), extension=[".nii", ".nii.gz", ".json"], return_type="filename"
-    )
     known = list(Config.load("bids").entities.values())
+    names = (
+        _list_files(root, participants)
+        if database_dir is None
+        else _indexed_files(root, participants, Path(os.path.abspath(database_dir)))
+    )
     files = []
     for name in names:
         inside = PurePosixPath(os.path.relpath(name, root))
-        parsed = parse_file_entities(f"/{inside}", entities=known)
-        files.append(BidsFile(Path(name), inside, {k: str(v) for k, v in parsed.items()}))
+        parsed = {k: str(v) for k, v in parse_file_entities(f"/{inside}", entities=known).items()}
+        if parsed.get("suffix") in SUFFIXES and parsed.get("extension") in _EXTENSIONS:
+            files.append(BidsFile(Path(name), inside, parsed))
     return files
 
 
-def _ignored(participants: Collection[str] | None) -> str:
-    """Return a pattern of all paths but sidecars and anat images of these participants."""
-    labels = "[^/]+"
-    if participants is not None:
-        labels = "(?:" + "|".join(re.escape(label) for label in participants) + ")"
+def _list_files(root: Path, participants: Collection[str]) -> list[str]:
+    """Return sidecars and anat images of these participants, and no others'."""
+    found = _names(root, ".json")
+    for label in sorted(participants):
+        person = os.path.join(root, f"sub-{label}")
+        sessions = [
+            os.path.join(person, f"ses-{session}")
+            for session in (_folders(Path(person), "ses-") if os.path.isdir(person) else [])
+        ]
+        for folder in (person, *sessions):
+            found += _names(folder, ".json") + _names(os.path.join(folder, "anat"))
+    return found
+
+
+def _names(folder: str | Path, extension: str = "") -> list[str]:
+    """Return the paths in a folder, sorted; none where there is no such folder."""
+    try:
+        return [
+            os.path.join(folder, name)
+            for name in sorted(os.listdir(folder))
+            if name.endswith(extension)
+        ]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", str(folder), _MOUNT_HINT) from error
+
+
+def _indexed_files(root: Path, participants: Collection[str], database: Path) -> list[str]:
+    """Return the same from pybids' index of all participants, which is made if there is none."""
+    from bids.layout import BIDSLayout, BIDSLayoutIndexer
+    from bids.layout.models import BIDSFile as Indexed
+
+    if not (database / "layout_index.sqlite").exists():
+        indexer = BIDSLayoutIndexer(
+            validate=False, index_metadata=False, ignore=[re.compile(_ignored())]
+        )
+        try:
+            layout = BIDSLayout(str(root), validate=False, indexer=indexer)
+        except Exception as error:  # pybids believes whatever dataset_description.json holds
+            fix = "Check that dataset_description.json holds one JSON object, as BIDS wants it."
+            raise InputError("cannot be indexed", str(root), fix) from error
+        _save(layout, database)
+    layout = _load(BIDSLayout, root, database)
+    # pybids' own query of a large index takes longer than a look into the folders
+    people = {f"sub-{label}" for label in participants}
+    names = (str(path) for (path,) in layout.session.query(Indexed.path))
+    return sorted(name for name in names if _is_own(name, root, people))
+
+
+def _is_own(name: str, root: Path, people: set[str]) -> bool:
+    """Tell whether a file is at the top of the dataset or of one of these participants."""
+    parts = os.path.relpath(name, root).split(os.sep, 1)
+    return len(parts) == 1 or parts[0] in people
+
+
+def _ignored() -> str:
+    """Return a pattern of all paths but sidecars and anat images."""
     within = r"[^/]+\.json|anat(?:/[^/]+)?"
-    kept = rf"[^/]+\.json|sub-{labels}(?:/(?:{within}|ses-[^/]+(?:/(?:{within}))?))?"
+    kept = rf"[^/]+\.json|sub-[^/]+(?:/(?:{within}|ses-[^/]+(?:/(?:{within}))?))?"
     return rf"^(?!/(?:{kept})$)"
 
 

@@ -20,6 +20,7 @@ __all__ = ["CONVERTED", "Source", "find_sources", "incomplete_mark", "target_dat
 CONVERTED = Path("sourcedata") / "raw"
 
 _NAME = re.compile(r"sub-([a-zA-Z0-9+]+)(?:_ses-([a-zA-Z0-9+]+))?")
+_LABEL = re.compile(r"sub-([a-zA-Z0-9+]+)")
 _SESSION = re.compile(r"ses-([a-zA-Z0-9+]+)")
 _PHASE = ("phase", "imag")
 
@@ -72,9 +73,14 @@ def find_sources(
     """
     root = Path(os.path.abspath(bids_dir))
     found: dict[tuple[str, str | None], list[Path]] = defaultdict(list)
-    for path in _entries(root / "sourcedata"):
-        match = _NAME.fullmatch(_stem(path))
-        if match is None or (participants is not None and match[1] not in participants):
+    for name in _listed(root / "sourcedata"):
+        # by its name first: a look at every entry of a large study takes long
+        hint = _LABEL.match(name)
+        if hint is None or (participants is not None and hint[1] not in participants):
+            continue
+        path = root / "sourcedata" / name
+        match = _NAME.fullmatch(_stem(path)) if path.is_dir() or is_archive(path) else None
+        if match is None:
             continue
         inner = [] if match[2] or not path.is_dir() else list(_entries(path))
         named = [(_SESSION.fullmatch(_stem(p)), p) for p in inner]
@@ -111,12 +117,16 @@ def incomplete_mark(root: Path, participant: str, session: str | None) -> Path:
     return root / f".qsmbids-convert-{Source(participant, session, ()).label}"
 
 
-def _entries(folder: Path) -> Sequence[Path]:
-    """Return the folders and archives in a folder."""
+def _listed(folder: Path) -> list[str]:
     try:
-        inside = sorted(folder.iterdir())
+        return sorted(os.listdir(folder))
     except OSError:
         return []
+
+
+def _entries(folder: Path) -> Sequence[Path]:
+    """Return the folders and archives in a folder."""
+    inside = [folder / name for name in _listed(folder)]
     return [path for path in inside if path.is_dir() or is_archive(path)]
 
 

@@ -97,8 +97,9 @@ def validate_dataset(
     config : path, optional
         Configuration of the validator; default :func:`default_config`.
     participants : collection of str, optional
-        Keep findings on these participants and on the dataset as a whole. The validator itself
-        cannot be restricted.
+        Validate these participants and the dataset as a whole. The validator itself cannot be
+        restricted, so it is shown a copy of their part of the tree, made of links: thousands of
+        participants would take it minutes, and more memory than it has.
     all_modalities : bool
         Count errors in folders other than ``anat`` too; wanted for the outputs, not for raw data.
     timeout_s : float
@@ -117,8 +118,15 @@ def validate_dataset(
     if not root.is_dir():
         fix = "Check the path and the bind mounts of the container."
         raise InputError("is not a folder", str(root), fix)
-    report = _run(_executable(), root, Path(config) if config else default_config(), timeout_s)
     labels = None if participants is None else {p.removeprefix("sub-") for p in participants}
+    config = Path(config) if config else default_config()
+    if labels is None:
+        report = _run(_executable(), root, config, timeout_s)
+    else:
+        with tempfile.TemporaryDirectory(prefix="qsmbids-part-") as folder:
+            part = Path(folder)
+            _link_part(root, part, labels)
+            report = _run(_executable(), part, config, timeout_s)
     errors: dict[tuple[str, str], list[str]] = defaultdict(list)
     n_warnings = 0
     for issue in report["issues"]["issues"]:
@@ -136,6 +144,57 @@ def validate_dataset(
         n_warnings=n_warnings,
         version=str(report.get("summary", {}).get("schemaVersion", "")),
     )
+
+
+def _link_part(root: Path, part: Path, labels: Collection[str]) -> None:
+    """Make the part of a dataset that concerns some participants, of links to its files.
+
+    Folders are made anew, because the validator takes a link to one for a file. Tables of all
+    participants at the top lose the rows of the others, who would count as missing.
+    """
+    try:
+        with os.scandir(root) as entries:
+            for entry in entries:
+                # folders of participants by name alone: a look at each takes long
+                label = re.fullmatch("sub-([a-zA-Z0-9+]+)", entry.name)
+                if label is not None:
+                    if label[1] in labels and entry.is_dir():
+                        _link_tree(Path(entry.path), part / entry.name)
+                elif entry.name == "participants.tsv":
+                    _link_rows(Path(entry.path), part / entry.name, labels)
+                elif entry.is_file():
+                    (part / entry.name).symlink_to(entry.path)
+    except OSError as error:
+        raise InputError(
+            f"cannot be prepared for the validator ({error.strerror})", str(root), _SKIP
+        ) from error
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    target.mkdir()
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                _link_tree(Path(entry.path), target / entry.name)
+            else:
+                (target / entry.name).symlink_to(entry.path)
+
+
+def _link_rows(source: Path, target: Path, labels: Collection[str]) -> None:
+    """Write a table with the rows of some participants."""
+    try:
+        lines = source.read_text("utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):  # for the validator to complain of
+        target.symlink_to(source)
+        return
+    if not lines or lines[0].split("\t")[0].strip() != "participant_id":
+        target.symlink_to(source)
+        return
+    others = re.compile(r"sub-([a-zA-Z0-9+]+)(?=\s|$)")
+    kept = [
+        line for line in lines[1:] if (match := others.match(line)) is None or match[1] in labels
+    ]
+    target.write_text("".join([lines[0], *kept]), "utf-8")
 
 
 def _grouped(

@@ -13,10 +13,15 @@ from nipype.pipeline import plugins
 from qsmbids.errors import ConfigError
 from qsmbids.execution import Execution
 from qsmbids.workflows.plugins import WORKER_KILLED, SturdyMultiProc
+from qsmbids.workflows.slurm import SturdySlurm, SturdySlurmGraph
+from qsmbids.workflows.slurm_jobs import JOB_ENDED
 
 __all__ = ["StepFailure", "execute", "explain_crash", "read_crashes"]
 
 StatusCallback = Callable[[Any, str], None]
+
+#: What is used in place of plugins of the same name.
+_STURDY = {"SLURM": SturdySlurm, "SLURMGraph": SturdySlurmGraph}
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ def execute(
         plugin, arguments = execution.plugin, {**execution.plugin_args, **arguments}
         if plugin == "MultiProc":  # OpenMP does not survive a fork
             arguments.setdefault("mp_context", "forkserver")
+        if plugin in _STURDY:
+            plugin = _STURDY[plugin](plugin_args=arguments)
+        if isinstance(plugin, SturdySlurm):
+            _write_from_here(workflow)
     elif execution.nprocs == 1:
         plugin = "Linear"
     else:
@@ -65,12 +74,23 @@ def execute(
         else:
             workflow.run(plugin=plugin)
     except (KeyboardInterrupt, SystemExit):
-        if isinstance(plugin, SturdyMultiProc):
+        if not isinstance(plugin, str):
             plugin.stop_workers()
         raise
+    except ConfigError:
+        raise
     except Exception as error:  # noqa: BLE001 - the crash files say which steps failed, and why
+        if isinstance(plugin, SturdySlurm | SturdySlurmGraph):
+            plugin.stop_workers()  # those that were not waited for
         return error
     return None
+
+
+def _write_from_here(workflow: pe.Workflow) -> None:
+    """Let this process write the outputs: a job for each would only start an interpreter."""
+    for name in workflow.list_node_names():
+        if name.split(".")[-1].startswith("save_"):
+            workflow.get_node(name).run_without_submitting = True
 
 
 def read_crashes(crash_dir: Path, before: Mapping[Path, float]) -> list[StepFailure]:
@@ -99,6 +119,8 @@ def explain_crash(text: str) -> str:
     own = re.findall(r"qsmbids\.errors\.\w+: (.+)", text)
     if own:
         return own[-1].strip()
+    if ended := re.findall(re.escape(JOB_ENDED) + "(.+)", text):
+        return ended[-1].strip()
     if WORKER_KILLED in text or ("exceeded" in text and "memory" in text):
         return (
             "the step was killed, most probably for want of memory. Give more with --mem, or run"

@@ -33,6 +33,28 @@ def test_good_dataset_passes_and_errors_are_grouped_by_participant(make_run):
     assert validate_dataset(root, participants=["01"]).errors
 
 
+def test_only_the_requested_participants_are_shown_to_the_validator(
+    make_run, tmp_path, monkeypatch
+):
+    make_run("sub-01")
+    root = make_run("sub-02")
+    (root / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\nsub-02\t40\n")
+    seen = tmp_path / "seen.txt"
+    report = '{"issues": {"issues": []}}'
+    body = f"""for root; do :; done
+        (cd "$root"; find . -name '*.*'; cat participants.tsv) > '{seen}'
+        while [ "$1" != -o ]; do shift; done; echo '{report}' > "$2\""""
+    _fake(tmp_path, monkeypatch, body)
+    assert validate_dataset(root, participants=["sub-02"]).errors == []
+    shown = seen.read_text()
+    assert "sub-01" not in shown
+    assert "sub-02_echo-1_part-phase_MEGRE.nii.gz" in shown
+    assert "dataset_description.json" in shown
+    assert "participant_id\tage\nsub-02\t40\n" in shown
+    validate_dataset(root)
+    assert "sub-01_echo-1_part-phase_MEGRE.nii.gz" in seen.read_text()
+
+
 def test_codes_of_the_configuration_exist():
     config = json.loads(default_config().read_text())
     assert set(config) == {"ignore", "warning", "error"}
