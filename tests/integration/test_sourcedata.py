@@ -26,11 +26,14 @@ def head_dicom(dicom, small_dataset_source, tmp_path_factory):
         sidecar = json.loads((anat / f"{stem.format('mag')}.json").read_text())
         times.append(sidecar["EchoTime"])
     folder = tmp_path_factory.mktemp("head") / "dicom"
-    given = {"signal": np.stack(echoes), "echo_times": times, "ImagingFrequency": "127.7"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dicom, "VOXEL", (2.0, 2.0, 2.0))
-        for number, part in enumerate(("mag", "phase"), 1):
-            dicom.write_series(folder, "siemens", [part], number=number, **given)
+    given = {
+        "signal": np.stack(echoes),
+        "echo_times": times,
+        "voxel": (2.0, 2.0, 2.0),
+        "ImagingFrequency": "127.7",
+    }
+    for number, part in enumerate(("mag", "phase"), 1):
+        dicom.write_series(folder, "siemens", [part], number=number, **given)
     return folder
 
 
