@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -42,7 +43,9 @@ def test_tasks_of_an_array_share_an_output_folder(
     )
     labels = [f"{number:02d}" for number in range(1, N + 1)]
     (tmp_path / "participants.txt").write_text("\n".join(labels) + "\n")
-    (tmp_path / "after.sh").write_text(f"#!/bin/bash\ncp {out}/logs/summary.json seen.json\n")
+    group = shlex.join([sys.executable, "-m", "qsmbids", str(bids), str(out), "group"])
+    after = f"#!/bin/bash\ncp {out}/logs/summary.json seen.json\n{group}\n"
+    (tmp_path / "after.sh").write_text(after)
     options = ["-D", tmp_path, "--mem=1400", f"--array=1-{N}", "-o", tmp_path / "task-%a.log"]
     array = _submit(environment, *options, script)
     _submit(
@@ -63,3 +66,8 @@ def test_tasks_of_an_array_share_an_output_folder(
     assert len(list(out.glob("sub-*/anat/*_desc-wholebrain_Chimap.nii.gz"))) == N
     assert not [p for p in out.rglob("*") if p.name.startswith(".~") or "tmp" in p.name]
     assert not list(tmp_path.glob("work-*"))
+    # and the group was gathered by it
+    said = (tmp_path / "after.log").read_text()
+    assert f"{N} participants, {N} runs; 0 failed, 0 missing" in said
+    rows = (out / "group_runs.tsv").read_text().splitlines()
+    assert len(rows) == N + 1
