@@ -45,9 +45,11 @@ def source(head_dicom, tmp_path):
     def put(where):
         target = bids / "sourcedata" / where
         if target.name.endswith((".zip", ".tar.gz")):
-            stem, _, kind = str(target).partition(".")
+            stem, _, kind = target.name.partition(".")
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.make_archive(stem, {"zip": "zip", "tar.gz": "gztar"}[kind], head_dicom)
+            shutil.make_archive(
+                target.with_name(stem), {"zip": "zip", "tar.gz": "gztar"}[kind], head_dicom
+            )
         else:
             shutil.copytree(head_dicom, target, copy_function=os.link)
         return bids
