@@ -80,7 +80,7 @@ def quality_section(measures: Sequence[MeasureRow]) -> Section | None:
     rows = [
         (
             row.measure,
-            row.value,
+            _rounded(row.value),
             "" if row.unit == "n/a" else row.unit,
             Markup("<strong>{}</strong>").format(_WORDS["look"])
             if row.verdict == "look"
@@ -94,8 +94,16 @@ def quality_section(measures: Sequence[MeasureRow]) -> Section | None:
     return Section("quality", "Quality measures", intro + points + table(head, rows, numeric=(1,)))
 
 
+def _rounded(value: str) -> str:
+    """Return a number with the digits that a reader can use."""
+    try:
+        return f"{float(value):.3g}"
+    except ValueError:
+        return value
+
+
 def _point(row: MeasureRow) -> str:
     """Return what a measure is, what it means and what to do about it, in two sentences."""
     unit = "" if row.unit == "n/a" else f" {row.unit}"
     meaning = row.meaning[:1].lower() + row.meaning[1:]
-    return f"{row.measure} is {row.value}{unit}: {meaning} {row.advice}"
+    return f"{row.measure} is {_rounded(row.value)}{unit}: {meaning} {row.advice}"

@@ -112,6 +112,19 @@ def decisions_section(record: RunRecord) -> Section:
     return Section("decisions", "Decisions", html)
 
 
+def _unused(section: Any, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return how the settings begin that belong to methods which were not chosen."""
+    choices = {}
+    if dataclasses.is_dataclass(section):
+        choices = {f.name: f.metadata.get("choices") or () for f in dataclasses.fields(section)}
+    return tuple(
+        f"{other}_"
+        for name in ("method", "constraint")
+        for other in choices.get(name, ())
+        if other != values.get(name)
+    )
+
+
 def settings_section(record: RunRecord) -> Section:
     """Return every setting in force with its meaning; what differs from the preset is marked."""
     tables = record.settings
@@ -123,7 +136,10 @@ def settings_section(record: RunRecord) -> Section:
     usual = _preset(preset)
     known = {f.name: getattr(Settings(), f.name) for f in dataclasses.fields(Settings)}
     html = paragraph(
-        Markup("Preset <b>{}</b>. Values that differ from it are marked.").format(preset or "?")
+        Markup(
+            "Preset <b>{}</b>. Values that differ from it are marked; settings of methods that"
+            " were not used are left out."
+        ).format(preset or "?")
     )
     for section, values in tables.items():
         if section == "execution" or not isinstance(values, Mapping):
@@ -134,6 +150,8 @@ def settings_section(record: RunRecord) -> Section:
         }
         rows = []
         for key, value in values.items():
+            if key.startswith(_unused(known.get(section), values)):
+                continue
             changed = key in usual.get(section, {}) and usual[section][key] != value
             shown = _word(value)
             rows.append((

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from qsmbids.config import dump_toml, load_settings
 from qsmbids.io.write import write_volume
 from qsmbids.reports.catalogue import MASKS
 from qsmbids.reports.page import write_report
@@ -204,6 +205,16 @@ def test_warnings_make_the_verdict(page):
 def test_a_setting_that_differs_from_the_preset_is_marked(write_outputs):
     out, result = write_outputs()
     assert "<mark>7</mark>" in write_report(out, result).read_text("utf-8")
+
+
+def test_settings_of_methods_that_were_not_used_are_left_out(write_outputs):
+    out, result = write_outputs()
+    toml = next((out / "logs").glob("*/qsmbids.toml"))
+    toml.write_text(dump_toml(load_settings("consensus-medi").as_dict()))
+    page = write_report(out, result).read_text("utf-8")
+    assert "<td>medi lambda" in page.replace("<th>", "<td>").replace('<th scope="row">', "<td>")
+    for other in ("pdf padding mm", "tkd threshold", "tgv ratio"):
+        assert other not in page
 
 
 def test_figures_are_written_for_papers_and_the_names_keep_the_run_apart(write_outputs):
