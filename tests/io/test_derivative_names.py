@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from qsmbids.errors import OutputError
 from qsmbids.io.derivatives import (
-    DESCRIPTIONS,
     bids_uri,
     derivative_path,
     init_dataset,
     sidecar,
 )
+from qsmbids.io.descriptions import DESCRIPTIONS
 from qsmbids.io.validate import validate_dataset
 from qsmbids.io.write import write_json, write_text, write_volume
 

@@ -6,6 +6,7 @@ import pytest
 
 from qsmbids.config import load_settings
 from qsmbids.execution import Execution
+from qsmbids.io.descriptions import DESCRIPTIONS
 from qsmbids.io.given import Given
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
@@ -280,6 +281,11 @@ def test_levels_are_nested_and_names_unique(build):
 def test_every_source_of_an_output_is_an_output():
     names = {o.name for o in OUTPUTS} | {"raw"}
     assert all(set(o.sources) <= names for o in OUTPUTS)
+
+
+def test_every_desc_label_is_explained():
+    used = {o.entities["desc"] for o in OUTPUTS if "desc" in o.entities}
+    assert used <= set(DESCRIPTIONS)
 
 
 def test_runs_do_not_depend_on_each_other(build, small_dataset, tmp_path):
