@@ -8,11 +8,21 @@ from collections.abc import Callable, Iterator
 
 from qsmbids.errors import QSMError
 
-__all__ = ["Stopped", "end", "guarded", "log_to_console", "raise_if_stopped"]
+__all__ = ["LogFile", "Stopped", "end", "guarded", "log_to_console", "raise_if_stopped"]
 
 logger = logging.getLogger("qsmbids")
 
 _INTERNAL_ERROR = 70
+
+
+class LogFile(logging.FileHandler):
+    """A log file that falls silent where it cannot be written, as on a full disk.
+
+    What matters is on the console too, and the logging module would print a traceback there.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing."""
 
 
 class Stopped(KeyboardInterrupt):

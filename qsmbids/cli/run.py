@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids import __version__
-from qsmbids.cli.console import end, guarded, log_to_console, raise_if_stopped
+from qsmbids.cli.console import LogFile, end, guarded, log_to_console, raise_if_stopped
 from qsmbids.cli.folders import checked_folders
 from qsmbids.cli.parser import parse_args, settings_overrides
 from qsmbids.cli.sourcedata import Sourcedata
@@ -233,7 +233,7 @@ class _Job:
             folder / "qsmbids.toml", dump_toml({**settings.as_dict(), "execution": record}) + "\n"
         )
         try:
-            handler = logging.FileHandler(folder / "qsmbids.log", encoding="utf-8")
+            handler = LogFile(folder / "qsmbids.log", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", str(folder)) from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))

@@ -50,7 +50,8 @@ def test_memory_does_not_grow_with_the_participants(job, truth, nprocs):
     for series in samples.values():
         done, megabytes = np.array(series).T
         early = megabytes[(done > 0.25 * total) & (done < 0.5 * total)]
-        late = megabytes[done > 0.75 * total]
+        # not the pages at the end, for which the main process loads what draws
+        late = megabytes[(done > 0.75 * total) & (done < total)]
         if not early.size or not late.size or early.max() < 100:
             continue  # a process that came and went, or one that does not compute
         print(f"{nprocs} processors: {early.max():.0f} MB early, {late.max():.0f} MB late")
