@@ -7,10 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from numba.core.registry import CPUDispatcher
 
 import qsmbids.core
 from qsmbids.cli.run import main
+from qsmbids.core.resample import resample_labels
 from qsmbids.io.phantom import write_phantom_dataset
 
 #: Encoding of the raw data and options that between them reach every loop.
@@ -18,6 +20,7 @@ RUNS = (
     ({"encoding": "siemens"}, ["--output-level", "full"]),
     ({"encoding": "ge"}, ["--echo-combination", "nonlinear", "--oblique", "rotate", "--sloppy"]),
     ({"encoding": "float", "readout": "bipolar"}, ["--preset", "sepia-fansi", "--sloppy"]),
+    ({"encoding": "siemens"}, ["--preset", "consensus-medi", "--background", "lbv"]),
 )
 
 
@@ -45,6 +48,8 @@ def _loops():
 if __name__ == "__main__":
     for raw_data, arguments in RUNS:
         _run(raw_data, arguments)
+    # only a segmentation on another grid is resampled
+    resample_labels(np.ones((4, 4, 4), np.int32), np.eye(4), (4, 4, 4))
     kept = {f.name.split("-")[0] for f in Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi")}
     missing = [f"{module}.{name}" for module, name in _loops() if f"{module}.{name}" not in kept]
     print(f"{len(kept)} loops are compiled")
