@@ -185,12 +185,14 @@ def read_head(bids_dir, out_dir, participant):
     )
 
 
-def make_challenge(shape=(160, 160, 160), voxel=(1.06, 1.06, 1.06), snr=40.0, seed=2016):
+def make_challenge(
+    shape=(160, 160, 160), voxel=(1.06, 1.06, 1.06), snr=40.0, seed=2016, tesla=3.0
+):
     """Simulate a local field: smooth tissue with texture, veins, noise of the phase.
 
     A head of even tissues gets texture of two scales (as myelin and iron give to real tissue), so
     that it is not piecewise constant, which is what total variation is made for. Sources outside
-    the brain are left out, as in the challenge. 3 T, one echo at 25 ms; the noise follows the
+    the brain are left out, as in the challenge. One echo at 25 ms; the noise follows the
     magnitude, whose signal-to-noise ratio is ``snr`` where it is 1.
     """
     phantom = make_phantom(shape, voxel)
@@ -202,7 +204,7 @@ def make_challenge(shape=(160, 160, 160), voxel=(1.06, 1.06, 1.06), snr=40.0, se
             rng.standard_normal(shape).astype(np.float32), sigma_mm / voxel[0]
         )
         chi += tissue * texture * np.float32(sd_ppm / texture.std())
-    b0, time_s, frequency = (0.0, 0.0, 1.0), 0.025, centre_frequency_hz(3.0)
+    b0, time_s, frequency = (0.0, 0.0, 1.0), 0.025, centre_frequency_hz(tesla)
     magnitude = phantom.s0 * np.exp(-time_s * phantom.r2star).astype(np.float32)
     magnitude *= phantom.mask / np.float32(np.median(magnitude[phantom.mask]))
     noise = rng.standard_normal(shape).astype(np.float32) / np.maximum(snr * magnitude, 1.0)

@@ -77,6 +77,12 @@ def main(argv=None):
     print(f"{'structure':<16}{'true':>9}{'found':>9}  ppm")
     for name, (t, f) in zip((*NUCLEI, *LESIONS), rows, strict=True):
         print(f"{name:<16}{t:>+9.4f}{f:>+9.4f}")
+    print("\nstreaks: SD of the error 2-5 and 5-15 voxels outside a lesion [ppb]")
+    for name in LESIONS[1:]:
+        away = ndi.distance_transform_edt(true["dseg"] != labels[name])
+        shells = [inner & (away > low) & (away <= high) for low, high in ((2, 5), (5, 15))]
+        near, far = (1e3 * (chi - true["chi"])[shell].std() for shell in shells)
+        print(f"{name:<16}{near:>9.2f}{far:>9.2f}")
 
 
 if __name__ == "__main__":
