@@ -134,7 +134,7 @@ CHI_OUTPUTS = (
         sources=("mask4", "csf"),
         extension=".tsv",
     ),
-    *roi_outputs(CHI),
+    *roi_outputs(),
     Output(
         "iqms",
         "measure_quality",
