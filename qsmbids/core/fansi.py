@@ -19,6 +19,7 @@ from qsmbids.core import fansi_kernels as loops
 from qsmbids.core.dipole import dipole_kernel
 from qsmbids.core.fft import bounding_box, fast_shape, irfft, pad_to, rfft, uncrop
 from qsmbids.core.gradient import difference, laplacian_symbols
+from qsmbids.core.inversion_input import check_inversion
 from qsmbids.core.parallel import planes
 from qsmbids.units import TWO_PI, radians_per_ppm
 
@@ -180,20 +181,13 @@ def fansi(
     doi:10.1002/mrm.27483
     """
     mask = np.asarray(mask, dtype=bool)
-    if local_field_hz.ndim != 3 or not local_field_hz.shape == mask.shape == weights.shape:
-        raise ValueError("the field, the mask and the weights must be the same 3-D volume")
+    check_inversion(local_field_hz, mask, weights)
     if regularisation_weight not in EDGE_SIGN:
         raise ValueError(f"unknown regularisation weight {regularisation_weight!r}")
     numbers = (centre_frequency_hz, echo_time, alpha1, mu1, mu2, beta, muh, tol)
     if not all(np.isfinite(v) and v > 0 for v in numbers) or max_iter < 1 or linear_start < 0:
         raise ValueError("frequency, echo time, penalties, tolerance and iterations must be > 0")
     box = bounding_box(mask)
-    inside = mask[box]
-    for name, volume in (("field", local_field_hz), ("weights", weights)):
-        if not np.isfinite(volume[box][inside]).all():
-            raise ValueError(f"the {name} must be finite in the mask")
-    if weights[box][inside].min() < 0 or weights[box][inside].max() <= 0:
-        raise ValueError("the weights must be >= 0, and not 0 in the whole mask")
 
     to_radians = TWO_PI * echo_time
     w_full = np.where(mask, weights, 0.0).astype(np.float32)

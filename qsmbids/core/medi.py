@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from qsmbids.core.dipole import dipole_kernel
 from qsmbids.core.fft import bounding_box, crop, fast_shape, irfft, pad_to, rfft, uncrop
+from qsmbids.core.inversion_input import check_finite
 from qsmbids.core.medi_edges import edge_mask
 from qsmbids.core.medi_smv import smv_kernel
 from qsmbids.core.medi_solver import Problem, gauss_newton
@@ -197,9 +198,7 @@ def medi(
     numbers = (centre_frequency_hz, echo_spacing, lambda_, lambda_csf, outer_tol, cg_tol)
     if not all(np.isfinite(v) and v > 0 for v in numbers) or max_outer < 1 or max_cg < 1:
         raise ValueError("frequency, echo spacing, lambdas, tolerances and steps must be > 0")
-    for name, volume in volumes.items():
-        if not np.isfinite(volume[mask]).all():
-            raise ValueError(f"the {name} must be finite in the mask")
+    check_finite(mask, **volumes)
     radius = float(smv_radius_mm or 0.0)
     if radius < 0:
         raise ValueError("the SMV radius must be >= 0")

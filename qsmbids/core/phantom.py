@@ -107,7 +107,7 @@ class Phantom:
     mask : ndarray of bool
         Brain with the cerebrospinal fluid around it.
     labels : ndarray of int16
-        The tissue that holds most of each voxel; names in ``label_names``.
+        The tissue that holds most of each voxel; names in :data:`TISSUES`.
     voxel_size : tuple of float
         [mm].
     b0_direction : tuple of float
@@ -122,11 +122,6 @@ class Phantom:
     labels: npt.NDArray[np.int16]
     voxel_size: Vector
     b0_direction: Vector
-
-    @property
-    def label_names(self) -> dict[int, str]:
-        """Name of every label."""
-        return {tissue.label: tissue.name for tissue in TISSUES}
 
     def region(self, name: str) -> npt.NDArray[np.bool_]:
         """Voxels of a tissue by name, such as ``"pallidum"``."""

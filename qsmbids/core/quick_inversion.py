@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.fft import bounding_box, crop, irfft, rfft, uncrop
+from qsmbids.core.inversion_input import check_inversion
 
-__all__ = ["QuickInversion", "check_inversion", "invert_spectrum", "symmetric_mean"]
+__all__ = ["QuickInversion", "invert_spectrum", "symmetric_mean"]
 
 FloatArray = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
@@ -33,26 +34,6 @@ class QuickInversion:
     converged: bool = True
 
 
-def check_inversion(local_field_hz: FloatArray, mask: Mask, weights: FloatArray) -> None:
-    """Check what every inversion is given.
-
-    Raises
-    ------
-    ValueError
-        The shapes differ, the mask is empty, or the field or the weights in it are not finite,
-        negative, or all zero.
-    """
-    if local_field_hz.ndim != 3 or not local_field_hz.shape == mask.shape == weights.shape:
-        raise ValueError("the field, the mask and the weights must be the same 3-D volume")
-    box = bounding_box(mask)
-    inside = mask[box]
-    for name, volume in (("field", local_field_hz), ("weights", weights)):
-        if not np.isfinite(volume[box][inside]).all():
-            raise ValueError(f"the {name} must be finite in the mask")
-    if weights[box][inside].min() < 0 or weights[box][inside].max() <= 0:
-        raise ValueError("the weights must be >= 0, and not 0 in the whole mask")
-
-
 def invert_spectrum(
     local_field_hz: FloatArray,
     mask: Mask,
@@ -67,7 +48,8 @@ def invert_spectrum(
     Raises
     ------
     ValueError
-        See :func:`check_inversion`; or the frequency or margin is wrong.
+        See :func:`qsmbids.core.inversion_input.check_inversion`; or the frequency or margin is
+        wrong.
     """
     mask = np.asarray(mask, dtype=bool)
     check_inversion(local_field_hz, mask, weights)

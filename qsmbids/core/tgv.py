@@ -20,7 +20,7 @@ from qsmbids.core.fansi import FansiResult, mean_edge
 from qsmbids.core.fansi_kernels import EDGE_FLOOR
 from qsmbids.core.fft import bounding_box, crop, irfft, rfft, uncrop
 from qsmbids.core.gradient import difference, difference_adjoint, gradient, gradient_adjoint
-from qsmbids.core.quick_inversion import check_inversion
+from qsmbids.core.inversion_input import check_inversion
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["solve_slope_step", "symmetric_adjoint", "symmetric_gradient", "tgv"]

@@ -31,7 +31,9 @@ __all__ = [
     "EchoesInputSpec",
     "File",
     "RecordSpec",
+    "RecordsInputSpec",
     "Step",
+    "StepWithRecords",
     "TraitedSpec",
     "record",
     "traits",
@@ -56,6 +58,10 @@ class EchoesInputSpec(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True, desc="Mask 1")
     echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
+
+
+class RecordsInputSpec(DynamicTraitedSpec, BaseInterfaceInputSpec):
+    """Inputs of every :class:`StepWithRecords`, to which it adds the records."""
 
 
 class RecordSpec(TraitedSpec):
@@ -99,3 +105,17 @@ class Step(SimpleInterface):
             else:
                 path = self._path(runtime, f"{name}.nii")
                 self._results[name] = str(write_volume(path, volume, affine))
+
+
+class StepWithRecords(Step):
+    """A node that takes what other steps have recorded, as ``record1`` to ``recordN``."""
+
+    def __init__(self, n_records: int = 0, **inputs: Any) -> None:
+        super().__init__(**inputs)
+        self._names = [f"record{i + 1}" for i in range(n_records)]
+        for name in self._names:
+            self.inputs.add_trait(name, traits.Dict())
+
+    def _records(self) -> list[dict[str, Any]]:
+        """Return the records, in the order of the steps."""
+        return [getattr(self.inputs, name) for name in self._names]

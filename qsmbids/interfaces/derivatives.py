@@ -8,18 +8,17 @@ import numpy as np
 
 from qsmbids.errors import OutputError
 from qsmbids.interfaces.base import (
-    BaseInterfaceInputSpec,
-    DynamicTraitedSpec,
     File,
+    RecordsInputSpec,
     RecordSpec,
-    Step,
+    StepWithRecords,
     record,
     traits,
 )
 from qsmbids.io.nifti import read_volume, write_json, write_text, write_volume
 
 
-class _SaveDerivativeInputs(DynamicTraitedSpec, BaseInterfaceInputSpec):
+class _SaveDerivativeInputs(RecordsInputSpec):
     in_file = File(exists=True, desc="volume or table of the work directory, if there is one")
     out_file = traits.Str(mandatory=True, desc="path in the output dataset")
     metadata = traits.Dict(usedefault=True, desc="sidecar known before the run")
@@ -33,7 +32,7 @@ class _SaveDerivativeOutputs(RecordSpec):
     out_file = File(exists=True, desc="undefined where there was nothing to write")
 
 
-class SaveDerivative(Step):
+class SaveDerivative(StepWithRecords):
     """Write one map or table and its sidecar, whole or not at all.
 
     ``record1`` to ``recordN`` take what the steps behind the map have decided.
@@ -41,12 +40,6 @@ class SaveDerivative(Step):
 
     input_spec = _SaveDerivativeInputs
     output_spec = _SaveDerivativeOutputs
-
-    def __init__(self, n_records: int = 0, **inputs: Any) -> None:
-        super().__init__(**inputs)
-        self._names = [f"record{i + 1}" for i in range(n_records)]
-        for name in self._names:
-            self.inputs.add_trait(name, traits.Dict())
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
@@ -64,7 +57,7 @@ class SaveDerivative(Step):
         sidecar = dict(inputs.metadata)
         decisions: list[str] = []
         warnings: list[str] = []
-        for entry in (getattr(inputs, name) for name in self._names):
+        for entry in self._records():
             sidecar |= entry["metadata"]
             decisions += [d for d in entry["decisions"] if d not in decisions]
             warnings += [w for w in entry["warnings"] if w not in warnings]

@@ -1,8 +1,10 @@
 """Unwrapping, echo combination and the weights of the data (Table S2.1)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from qsmbids.core.echo_combination import field_noise, noise_std, weighted_echo_average
 from qsmbids.core.magnitude import root_sum_of_squares
@@ -24,6 +26,10 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.io.nifti import read_echoes, read_volume
+
+Echoes = npt.NDArray[np.float32]
+Volume = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 
 class _UnwrapPhaseInputs(EchoesInputSpec):
@@ -51,14 +57,8 @@ class UnwrapPhase(Step):
         mask = read_volume(inputs.mask, np.uint8).array > 0
         # removal of the offset leaves nothing outside Mask 1, where the quality is wanted too
         measured, _ = read_echoes(inputs.measured[:2])
-        several = len(measured) > 1
-        quality = quality_map(
-            measured[0],
-            magnitude=magnitude[0],
-            phase2=measured[1] if several else None,
-            echo_times=inputs.echo_times[:2] if several else None,
-            weights=inputs.weights,
-            n_threads=inputs.n_threads,
+        quality = phase_quality(
+            measured, magnitude, inputs.echo_times, inputs.weights, inputs.n_threads
         )
         unwrapped = unwrap_echoes(
             phase,
@@ -103,8 +103,7 @@ class CombineEchoes(Step):
             weighting=inputs.weighting,
             n_threads=inputs.n_threads,
         )
-        sigma = noise_std(magnitude, mask)
-        noise = field_noise(magnitude, inputs.echo_times, sigma, weighting=inputs.weighting)
+        noise, sigma = averaged_noise(magnitude, mask, inputs.echo_times, inputs.weighting)
         field[~mask] = 0.0
         self._write(runtime, affine, field=field, noise=noise)
         median = float(np.median(noise[mask]))
@@ -150,14 +149,7 @@ class FitField(Step):
         )
         sigma = noise_std(magnitude, mask)
         noise = noise_hz(fit, sigma)
-        quality = quality_map(
-            phase[0],
-            magnitude=magnitude[0],
-            phase2=phase[1],
-            echo_times=inputs.echo_times[:2],
-            weights="romeo3",
-            n_threads=inputs.n_threads,
-        )
+        quality = phase_quality(phase, magnitude, inputs.echo_times, "romeo3", inputs.n_threads)
         self._write(runtime, affine, field=field, noise=noise, quality=quality)
         median = float(np.median(noise[mask]))
         self._results["record"] = record(
@@ -267,3 +259,26 @@ class MapR2Star(Step):
             f"R2* by {maps.method}", EstimationAlgorithm=maps.method.upper()
         )
         return runtime
+
+
+def phase_quality(
+    measured: Echoes, magnitude: Echoes, echo_times: Sequence[float], weights: str, n_threads: int
+) -> Volume:
+    """Return the ROMEO quality of the whole image from its first two echoes, or the only one."""
+    several = len(measured) > 1
+    return quality_map(
+        measured[0],
+        magnitude=magnitude[0],
+        phase2=measured[1] if several else None,
+        echo_times=echo_times[:2] if several else None,
+        weights=weights,
+        n_threads=n_threads,
+    )
+
+
+def averaged_noise(
+    magnitude: Echoes, mask: Mask, echo_times: Sequence[float], weighting: str
+) -> tuple[Volume, float]:
+    """Return the noise of the averaged field [Hz] and that of one magnitude image."""
+    sigma = noise_std(magnitude, mask)
+    return field_noise(magnitude, echo_times, sigma, weighting=weighting), sigma

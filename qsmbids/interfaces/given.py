@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.echo_combination import field_noise, noise_std
 from qsmbids.core.masking import mask_with_holes
-from qsmbids.core.romeo_weights import quality_map
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -19,6 +17,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
+from qsmbids.interfaces.field import averaged_noise, phase_quality
 from qsmbids.io.given import read_given
 from qsmbids.io.masks import conform
 from qsmbids.io.nifti import read_echoes, read_volume
@@ -45,17 +44,10 @@ class RatePhase(Step):
         phase, affine = read_echoes(inputs.phase[:2])
         magnitude, _ = read_echoes(inputs.magnitude)
         mask = read_volume(inputs.mask, np.uint8).array > 0
-        several = len(phase) > 1
-        quality = quality_map(
-            phase[0],
-            magnitude=magnitude[0],
-            phase2=phase[1] if several else None,
-            echo_times=inputs.echo_times[:2] if several else None,
-            weights=inputs.weights,
-            n_threads=inputs.n_threads,
+        quality = phase_quality(
+            phase, magnitude, inputs.echo_times, inputs.weights, inputs.n_threads
         )
-        sigma = noise_std(magnitude, mask)
-        noise = field_noise(magnitude, inputs.echo_times, sigma, weighting=inputs.weighting)
+        noise, _ = averaged_noise(magnitude, mask, inputs.echo_times, inputs.weighting)
         self._write(runtime, affine, quality=quality, noise=noise)
         median = float(np.median(noise[mask]))
         self._results["record"] = record(

@@ -8,12 +8,11 @@ import numpy as np
 from qsmbids.core.quality import QualityInputs, measure_quality
 from qsmbids.core.quality_criteria import Measure
 from qsmbids.interfaces.base import (
-    BaseInterfaceInputSpec,
-    DynamicTraitedSpec,
     EchoFilesIn,
     File,
+    RecordsInputSpec,
     RecordSpec,
-    Step,
+    StepWithRecords,
     record,
     traits,
 )
@@ -40,7 +39,7 @@ _VOLUMES = (
 )
 
 
-class _MeasureQualityInputs(DynamicTraitedSpec, BaseInterfaceInputSpec):
+class _MeasureQualityInputs(RecordsInputSpec):
     chi = File(exists=True, mandatory=True, desc="[ppm], any reference")
     support = File(exists=True, mandatory=True, desc="of chi")
     total_field = File(exists=True, mandatory=True, desc="[Hz]")
@@ -65,7 +64,7 @@ class _MeasureQualityOutputs(RecordSpec):
     table = File(exists=True, desc="TSV: one measure per row")
 
 
-class MeasureQuality(Step):
+class MeasureQuality(StepWithRecords):
     """Streaks, shadows, noise, masks, wraps and values of a finished run (Table 1, 8.a).
 
     ``record1`` to ``recordN`` take what the steps before have recorded.
@@ -74,19 +73,13 @@ class MeasureQuality(Step):
     input_spec = _MeasureQualityInputs
     output_spec = _MeasureQualityOutputs
 
-    def __init__(self, n_records: int = 0, **inputs: Any) -> None:
-        super().__init__(**inputs)
-        self._names = [f"record{i + 1}" for i in range(n_records)]
-        for name in self._names:
-            self.inputs.add_trait(name, traits.Dict())
-
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         like = read_volume(inputs.chi)
         volumes = {name: _volume(getattr(inputs, name), name) for name in _VOLUMES}
         recorded: dict[str, Any] = {}
-        for name in self._names:
-            recorded |= getattr(inputs, name)["metadata"]
+        for entry in self._records():
+            recorded |= entry["metadata"]
         unwrapped, wrapped = (
             files if isinstance(files, list) else []
             for files in (inputs.unwrapped, inputs.wrapped)

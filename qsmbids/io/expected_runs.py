@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from qsmbids.io.runs import RUN_ENTITIES, SUFFIXES, run_label
+from qsmbids.io.tables import read_cells
 
 __all__ = ["expected_runs", "read_participants"]
 
@@ -45,15 +46,14 @@ def expected_runs(bids_dir: Path) -> list[str]:
 def read_participants(bids_dir: Path) -> dict[str, dict[str, str]]:
     """Return the rows of ``participants.tsv`` by ``participant_id``; empty where there is none."""
     try:
-        lines = (bids_dir / "participants.tsv").read_text("utf-8-sig").splitlines()
+        head, *lines = read_cells(bids_dir / "participants.tsv") or [[]]
     except (OSError, ValueError):
         return {}
-    head = lines[0].split("\t") if lines else []
     if "participant_id" not in head:
         return {}
-    rows = (dict(zip(head, line.split("\t"), strict=False)) for line in lines[1:] if line.strip())
     found = {}
-    for row in rows:
+    for cells in lines:
+        row = dict(zip(head, cells, strict=False))
         label = row.get("participant_id", "").strip()
         if label and label != "n/a":
             found[f"sub-{label.removeprefix('sub-')}"] = row

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from qsmbids.errors import InputError, MetadataError
 from qsmbids.io.derivatives import derivative_path
-from qsmbids.io.masks import best_matches, conform
+from qsmbids.io.masks import conform
+from qsmbids.io.matching import best_matches
 from qsmbids.io.metadata import Acquisition
 from qsmbids.io.nifti import Volume, read_header, read_volume
 from qsmbids.io.runs import Run

@@ -1,7 +1,6 @@
 """Find the mask that a user supplies for a run, and bring it onto the run's grid."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
@@ -9,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.errors import InputError
+from qsmbids.io.matching import best_matches, fits
 from qsmbids.io.nifti import Volume
-from qsmbids.io.runs import RUN_ENTITIES, Run
+from qsmbids.io.runs import Run
 
-__all__ = ["best_matches", "conform", "find_mask", "fits"]
+__all__ = ["conform", "find_mask"]
 
 _IMAGE = (".nii", ".nii.gz")
 
@@ -44,8 +44,7 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
     found = [p for p in sorted(folder.rglob("*_mask.nii*")) if fits(p.name, run)]
     brain = [p for p in found if re.search(r"_(?:label|desc)-brain(?:_|$)", p.name)]
     chosen = [p for p in brain if "_desc-mask1_" in p.name] or brain or found
-    closest = max((_shared(p.name) for p in chosen), default=0)
-    chosen = [p for p in chosen if _shared(p.name) == closest]
+    chosen = best_matches(chosen, run)
     if len(chosen) == 1:
         return chosen[0]
     names = ", ".join(p.name for p in chosen[:4])
@@ -58,31 +57,6 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
     raise InputError(
         f"no mask fits {run.label}", str(source), f"Expected {folder.name}/**/*_mask.nii.gz there."
     )
-
-
-def best_matches(paths: Iterable[Path], run: Run) -> list[Path]:
-    """Return the images whose names fit a run and have most of its entities."""
-    fitting = [p for p in sorted(paths) if fits(p.name, run)]
-    closest = max((_shared(p.name) for p in fitting), default=0)
-    return [p for p in fitting if _shared(p.name) == closest]
-
-
-def _entities(name: str) -> dict[str, str]:
-    return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([^_]+)", name))
-
-
-def fits(name: str, run: Run) -> bool:
-    """Return whether no raw entity of a file's name contradicts the run."""
-    given = _entities(name)
-    return all(
-        str(run.entities.get(entity, "")) == given[key]
-        for entity, key in RUN_ENTITIES.items()
-        if key in given
-    )
-
-
-def _shared(name: str) -> int:
-    return sum(key in _entities(name) for key in RUN_ENTITIES.values())
 
 
 def conform(given: Volume, image: Volume, path: str, what: str = "mask") -> npt.NDArray:

@@ -2,7 +2,6 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.errors import InputError
+from qsmbids.io.matching import entities_of, fits, n_shared
 from qsmbids.io.nifti import Header, read_header
-from qsmbids.io.runs import RUN_ENTITIES, Run
+from qsmbids.io.runs import Run
 from qsmbids.io.segmentation_labels import Region, freesurfer_regions, read_regions
 
 __all__ = ["Segmentation", "find_segmentations", "label_values", "same_grid"]
@@ -104,12 +104,12 @@ def _in_dataset(root: Path, run: Run, grid: Header, t1w_way: bool) -> list[Segme
     fitting: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     out_of_reach: list[Path] = []
     for path in found:
-        if not _fits(_entities(path.name), run, ("subject", "session")):
+        if not fits(path.name, run, ("subject", "session")):
             continue
         space = _space(path, run, grid, t1w_way, strict=True)
         if space is not None:
             fitting[_label(path.name)].append((path, space))
-        elif _entities(path.name).get("space", "T1w") == "T1w":
+        elif entities_of(path.name).get("space", "T1w") == "T1w":
             out_of_reach.append(path)
     chosen = []
     for label, candidates in sorted(fitting.items()):
@@ -142,9 +142,8 @@ def _space(path: Path, run: Run, grid: Header, t1w_way: bool, *, strict: bool) -
     A segmentation of a T1w image has the entities of that image, of which only participant and
     session say something about the run.
     """
-    entities = _entities(path.name)
-    named = entities.get("space", "")
-    of_run = not strict or _fits(entities, run, tuple(RUN_ENTITIES))
+    named = entities_of(path.name).get("space", "")
+    of_run = not strict or fits(path.name, run)
     if named not in ("", "T1w") and named.lower() not in _GRE:
         return "MEGRE" if not strict and same_grid(read_header(path), grid) else None
     if named != "T1w" and of_run and same_grid(read_header(path), grid):
@@ -162,23 +161,12 @@ def _other_grid(path: Path, grid: Header) -> InputError:
 
 
 def _closeness(path: Path, space: str) -> tuple[bool, int]:
-    shared = sum(key in _entities(path.name) for key in RUN_ENTITIES.values())
-    return space == "MEGRE", shared
-
-
-def _entities(name: str) -> dict[str, str]:
-    return dict(re.findall(r"(?:^|_)([a-zA-Z]+)-([^_.]+)", name))
-
-
-def _fits(given: Mapping[str, str], run: Run, names: tuple[str, ...]) -> bool:
-    """Return whether none of these entities of a name contradicts the run."""
-    keys = {name: RUN_ENTITIES[name] for name in names}
-    return all(str(run.entities.get(n, "")) == given[k] for n, k in keys.items() if k in given)
+    return space == "MEGRE", n_shared(path.name)
 
 
 def _label(name: str) -> str:
     """Return the label of a segmentation: of its entities, else of the file name."""
-    entities = _entities(name)
+    entities = entities_of(name)
     for key in ("seg", "atlas", "desc", "label"):
         if key in entities:
             return re.sub("[^a-zA-Z0-9+]", "", entities[key])
@@ -204,16 +192,16 @@ def _table(image: Path, root: Path) -> Path | None:
     own = Path(re.sub(r"\.nii(\.gz)?$", ".tsv", str(image)))
     if own.is_file():
         return own
-    entities = _entities(image.name)
+    entities = entities_of(image.name)
     for folder in (image.parent, *image.parent.parents):
         inherited = [
             path
             for path in sorted(folder.glob("*dseg.tsv"))
             if (path.name == "dseg.tsv" or path.name.endswith("_dseg.tsv"))
-            and _entities(path.name).items() <= entities.items()
+            and entities_of(path.name).items() <= entities.items()
         ]
         if inherited:
-            return max(inherited, key=lambda path: len(_entities(path.name)))
+            return max(inherited, key=lambda path: len(entities_of(path.name)))
         if folder == root:
             return None
     return None

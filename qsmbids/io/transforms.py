@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.errors import InputError
-from qsmbids.io.masks import fits
+from qsmbids.io.matching import fits
 from qsmbids.io.runs import Run
 from qsmbids.io.write import write_text
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qsmbids.io.tables import read_cells
 from qsmbids.reports.group_runs import IDENTITY, GroupRun, identity
 from qsmbids.reports.group_values import LIMIT, OWN_REGIONS, Series, number, roi_name
 
@@ -107,16 +108,15 @@ def keep_edits(path: Path, rows: Sequence[Exclusion]) -> list[Exclusion]:
     A decision that still is what was suggested then follows the new suggestion; one that was
     """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        head, *lines = read_cells(path) or [[]]
     except (OSError, ValueError):
         return list(rows)
-    head = lines[0].split("\t") if lines else []
     if not set(COLUMNS) <= set(head):
         return list(rows)
     edited: dict[str, Exclusion] = {}
-    for line in lines[1:]:
+    for line in lines:
         # an editor of tables may quote cells, and drop empty ones at the end
-        cells = [c.strip().removeprefix('"').removesuffix('"') for c in line.split("\t")]
+        cells = [c.strip().removeprefix('"').removesuffix('"') for c in line]
         old = dict(zip(head, cells + [""] * len(head), strict=False))
         old = {k: "" if v == "n/a" else v for k, v in old.items()}
         row = Exclusion(old["run_label"], *(old[name] for name in COLUMNS[-4:]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.io.expected_runs import expected_runs, read_participants
+from qsmbids.io.tables import read_cells
 from qsmbids.reports import facts
 from qsmbids.reports.group_runs import Group, GroupRun, RoiRow
 
@@ -220,11 +221,10 @@ class _Reader:
 
     def _table(self, path: Path) -> list[dict[str, str]]:
         try:
-            lines = path.read_text("utf-8-sig").splitlines()
+            rows = read_cells(path)
         except (OSError, ValueError) as error:
             self._left_out(path, error)
             return []
-        rows = [line.split("\t") for line in lines if line.strip()]
         if len({len(row) for row in rows}) > 1:
             self._left_out(path, ValueError("its lines have different numbers of cells"))
             return []

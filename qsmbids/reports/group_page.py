@@ -1,16 +1,9 @@
 """The page of the group and the tables beside it."""
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from qsmbids import __version__
 from qsmbids.io.write import write_text
 from qsmbids.reports.group_acquisition import varying_settings
 from qsmbids.reports.group_crosscheck_section import crosscheck_section
@@ -29,6 +22,7 @@ from qsmbids.reports.group_sections import (
 from qsmbids.reports.group_tables import write_tables
 from qsmbids.reports.group_values import Series, collect_series
 from qsmbids.reports.section import bullets
+from qsmbids.reports.template import asset, fill_template
 from qsmbids.reports.verdict import Verdict
 
 __all__ = ["write_group"]
@@ -70,11 +64,10 @@ def _render(group: Group, series: Sequence[Series], rows: Sequence[Exclusion]) -
         exclusions_section(group, rows),
         files_section(),
     ]
-    script = _asset("group.js")
-    template = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(_asset("group.html.j2"))
-    return template.render(
+    return fill_template(
+        "group.html.j2",
+        style=asset("report.css") + asset("group.css"),
+        script=asset("group.js"),
         verdict=_verdict(group, series),
         points=bullets,
         runs=runs_section(group),
@@ -84,10 +77,6 @@ def _render(group: Group, series: Sequence[Series], rows: Sequence[Exclusion]) -
         panel=lambda one: panel_html(one, group.runs),
         payload=panels_payload(panels, group.runs),
         labels=[run.label for run in group.runs],
-        style=Markup(_asset("report.css") + _asset("group.css")),  # noqa: S704 - our own files
-        script=Markup(script),  # noqa: S704 - our own file
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-        version=__version__,
     )
 
 
@@ -114,7 +103,3 @@ def _verdict(group: Group, series: Sequence[Series]) -> Verdict:
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
-
-
-def _asset(name: str) -> str:
-    return resources.files("qsmbids").joinpath("data", "report", name).read_text("utf-8")

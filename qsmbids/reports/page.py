@@ -1,18 +1,14 @@
 """The page of a run: gather, draw, and write one HTML file that needs nothing else."""
 
 import base64
-import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from qsmbids import __version__
 from qsmbids.io.write import write_text
 from qsmbids.reports.catalogue import MASKS
 from qsmbids.reports.figures import Figure, make_figures
@@ -33,6 +29,7 @@ from qsmbids.reports.sections import (
     settings_section,
     software_section,
 )
+from qsmbids.reports.template import asset, fill_template
 from qsmbids.reports.verdict import verdict
 from qsmbids.reports.viewer import viewer_payload
 
@@ -160,12 +157,11 @@ def _render(
     findings: Sequence[str],
     n_threads: int,
 ) -> str:
-    """Fill the template; whatever is not :class:`Markup` is escaped by it."""
     description, volumes = ({}, {}) if images is None else viewer_payload(images, n_threads)
-    script = _asset("viewer.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    template = _environment().from_string(_asset("report.html.j2"))
-    return template.render(
+    return fill_template(
+        "report.html.j2",
+        style=asset("report.css") + _mask_colours(),
+        script=asset("viewer.js"),
         label=record.label,
         record=record,
         verdict=verdict(record, findings),
@@ -175,10 +171,6 @@ def _render(
         viewer=description,
         volumes=volumes,
         has_masks=bool(images is not None and images.masks),
-        style=Markup(_asset("report.css") + _mask_colours()),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        script_hash=digest,
-        version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M"),
     )
 
@@ -188,13 +180,3 @@ def _mask_colours() -> str:
         f'.swatch[data-mask="{key}"] {{ background: {colour}; }}\n'
         for key, (_, colour) in MASKS.items()
     )
-
-
-def _environment() -> Environment:
-    return Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-
-
-def _asset(name: str) -> str:
-    return resources.files("qsmbids").joinpath("data", "report", name).read_text("utf-8")

@@ -10,7 +10,6 @@ from qsmbids.errors import MetadataError
 from qsmbids.io.metadata import Acquisition
 from qsmbids.io.nifti import Header
 from qsmbids.reports.acquisition_check import check_acquisition
-from qsmbids.reports.citations import markdown_to_html
 from qsmbids.reports.findings import Finding, Table
 from qsmbids.reports.methods_text import methods_markdown
 from qsmbids.reports.paper_tables import paper_tables
@@ -45,11 +44,6 @@ class Publication:
     settings: Table
     methods: str
     disagreements: tuple[str, ...]
-
-    @property
-    def methods_html(self) -> str:
-        """The methods with numbered references, without a page around them."""
-        return markdown_to_html(self.methods)
 
     @property
     def missing(self) -> tuple[str, ...]:

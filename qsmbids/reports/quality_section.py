@@ -1,7 +1,6 @@
 """The quality measures of Table 1 on the page: what is unusual first, then all of them."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -9,6 +8,7 @@ from markupsafe import Markup
 from qsmbids.core.quality_criteria import CRITERIA
 from qsmbids.errors import OutputError
 from qsmbids.io.derivatives import derivative_path
+from qsmbids.io.tables import read_rows
 from qsmbids.reports.record import RunRecord
 from qsmbids.reports.section import Section, bullets, paragraph, table
 
@@ -41,19 +41,11 @@ def read_measures(record: RunRecord) -> list[MeasureRow]:
             extension=".tsv",
             desc="iqms",
         )
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, ValueError, csv.Error, OutputError):
+        rows = read_rows(path)
+    except (OSError, ValueError, OutputError):
         return []
-    return [row for line in lines if (row := _row(line)) is not None]
-
-
-def _row(line: Mapping[str, str | None]) -> MeasureRow | None:
-    """Return a line with all its columns, None for a damaged one."""
-    cells = {name: line.get(name) for name in MeasureRow.__dataclass_fields__}
-    if not all(isinstance(cell, str) for cell in cells.values()):
-        return None
-    return MeasureRow(**{name: str(cell) for name, cell in cells.items()})
+    names = list(MeasureRow.__dataclass_fields__)
+    return [MeasureRow(*(row[n] for n in names)) for row in rows if row.keys() >= set(names)]
 
 
 def quality_findings(measures: Sequence[MeasureRow]) -> list[str]:

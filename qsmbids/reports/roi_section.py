@@ -1,12 +1,12 @@
 """Susceptibility of the reference regions and of the regions of interest, as tables."""
 
-import csv
 import re
 from pathlib import Path
 
 from markupsafe import Markup
 
 from qsmbids.io.derivatives import derivative_path
+from qsmbids.io.tables import read_rows
 from qsmbids.reports.record import RunRecord
 from qsmbids.reports.section import Section, paragraph, table
 
@@ -157,10 +157,8 @@ def _number(text: str | None, digits: int = 4, *, sign: bool = False) -> str:
 
 
 def _rows(path: Path) -> list[Row]:
-    """Return the rows of a table, none where it is missing or damaged."""
+    """Return the whole rows of a table, none where it is missing or damaged."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error):
+        return read_rows(path)
+    except (OSError, ValueError):
         return []
-    return [row for row in rows if None not in row and None not in row.values()]

@@ -3,12 +3,13 @@
 from typing import Any
 
 from qsmbids.workflows.output import Output
+from qsmbids.workflows.output_steps import CHI
 
 __all__ = ["roi_outputs"]
 
 
-def roi_outputs(steps: tuple[str, ...]) -> tuple[Output, ...]:
-    """Return the outputs of segmentations; ``steps`` are those behind the susceptibility."""
+def roi_outputs() -> tuple[Output, ...]:
+    """Return the outputs of segmentations."""
     return (
         Output(
             "t1w_transform",
@@ -24,11 +25,8 @@ def roi_outputs(steps: tuple[str, ...]) -> tuple[Output, ...]:
         ),
         _segmentation("segmentation", "labels", ".nii.gz", labels=True),
         _segmentation("segmentation_table", "tables", ".tsv", own_sidecar=False),
+        _rois("wholebrain", "reference_chi", "relative to the brain", requires="reference_chi"),
         _rois(
-            steps, "wholebrain", "reference_chi", "relative to the brain", requires="reference_chi"
-        ),
-        _rois(
-            steps,
             "csf",
             "reference_chi_csf",
             "relative to the fluid of the ventricles",
@@ -36,13 +34,12 @@ def roi_outputs(steps: tuple[str, ...]) -> tuple[Output, ...]:
             optional=True,
         ),
         _rois(
-            steps,
             "region",
             "reference_chi_region",
             "relative to the region that was given",
             requires="reference_chi_region",
         ),
-        _rois(steps, "unreferenced", "", "without a reference", unless="reference_chi"),
+        _rois("unreferenced", "", "without a reference", unless="reference_chi"),
     )
 
 
@@ -62,7 +59,7 @@ def _segmentation(name: str, field: str, extension: str, **kwargs: Any) -> Outpu
     )
 
 
-def _rois(steps: tuple[str, ...], reference: str, step: str, title: str, **kwargs: Any) -> Output:
+def _rois(reference: str, step: str, title: str, **kwargs: Any) -> Output:
     return Output(
         f"rois_{reference}",
         "measure_rois",
@@ -73,7 +70,7 @@ def _rois(steps: tuple[str, ...], reference: str, step: str, title: str, **kwarg
         {"desc": reference},
         units="ppm",
         consensus="8.b, 8.d, 8.f",
-        steps=(*steps, step, "register_t1w", "bring_segmentation", "measure_rois"),
+        steps=(*CHI, step, "register_t1w", "bring_segmentation", "measure_rois"),
         sources=("mask4noholes", "segmentation"),
         extension=".tsv",
         per_segmentation=True,

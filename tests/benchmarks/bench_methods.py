@@ -35,7 +35,7 @@ from qsmbids.core.lbv import lbv
 from qsmbids.core.masking import erode
 from qsmbids.core.medi import medi
 from qsmbids.core.pdf import pdf
-from qsmbids.core.phantom import make_phantom
+from qsmbids.core.phantom import BY_NAME, make_phantom
 from qsmbids.core.resharp import resharp
 from qsmbids.core.tgv import tgv
 from qsmbids.core.tkd import tkd
@@ -221,9 +221,7 @@ def make_challenge(
         times=(time_s,),
         chi=chi,
         brain=phantom.mask,
-        regions={
-            name: phantom.region(name) for name in NUCLEI if name in phantom.label_names.values()
-        },
+        regions={name: phantom.region(name) for name in NUCLEI if name in BY_NAME},
     )
 
 

@@ -30,6 +30,7 @@ from qsmbids.core.romeo import unwrap_echoes
 from qsmbids.core.romeo_weights import quality_map
 from qsmbids.core.vsharp import vsharp
 from qsmbids.core.weights import sepia_weights
+from qsmbids.units import centre_frequency_hz
 
 
 class FftClock:
@@ -117,9 +118,10 @@ def _load(bids_dir, participant):
 def _simulate(shape, voxel):
     phantom = make_phantom(tuple(shape), tuple(voxel))
     times = (0.00525, 0.01108, 0.01691, 0.02274, 0.02857)
-    signal = multi_echo_signal(phantom, simulate_field(phantom, 3.0), times)
+    field, _ = simulate_field(phantom, b0_tesla=3.0)
+    signal = multi_echo_signal(phantom, field, times)
     phase, magnitude = np.angle(signal).astype(np.float32), np.abs(signal).astype(np.float32)
-    return phase, magnitude, times, tuple(voxel), (0.0, 0.0, 1.0), 3.0 * 42.577478518e6
+    return phase, magnitude, times, tuple(voxel), (0.0, 0.0, 1.0), centre_frequency_hz(3.0)
 
 
 def main(argv=None):
