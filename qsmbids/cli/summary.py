@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,14 @@ from qsmbids.io.nifti import write_json
 
 __all__ = ["write_status", "write_summary"]
 
-#: When jobs end faster than a summary is made, one of the last will make it.
-_ATTEMPTS = 5
-
 
 def write_summary(out_dir: Path, results: Sequence[Mapping[str, Any]]) -> Path:
     """Write ``logs/status/<run>.json`` for these runs and ``logs/summary.json`` over all.
 
     Jobs of an array that share an output dataset each write their own status files. Whoever
-    writes the summary looks again afterwards and repeats it if a run has ended meanwhile, so that
-    the last summary lists all.
+    writes the summary looks again afterwards, since it may have replaced a fuller one, and then
+    repeats it. When a run ends while the files are read again, that is left to its own job, which
+    lists this one too: so the last summary lists all, however fast jobs end.
 
     Parameters
     ----------
@@ -41,28 +40,33 @@ def write_summary(out_dir: Path, results: Sequence[Mapping[str, Any]]) -> Path:
     write_status(out_dir, results)
     folder = out_dir / "logs" / "status"
     summary = out_dir / "logs" / "summary.json"
-    for _ in range(_ATTEMPTS):
-        listed = _listing(folder)
-        entries = []
-        for name in sorted(listed):
-            try:
-                entries.append(json.loads((folder / name).read_text("utf-8")))
-            except (OSError, ValueError):  # it is being replaced; that job lists it
-                continue
-        counts: dict[str, int] = {}
-        for entry in entries:
-            counts[entry["status"]] = counts.get(entry["status"], 0) + 1
-        write_json(summary, {"counts": counts, "runs": entries})
-        # a job that ended meanwhile may have written a fuller summary before this one did
-        if _listing(folder) == listed:
-            break
-    return summary
+    listed = _listing(folder)
+    entries = _entries(folder, listed)
+    while True:
+        counts = Counter(entry["status"] for entry in entries)
+        write_json(summary, {"counts": dict(counts), "runs": entries})
+        written, listed = listed, _listing(folder)
+        if listed == written:
+            return summary
+        entries = _entries(folder, listed)
+        if _listing(folder) != listed:
+            return summary
 
 
 def write_status(out_dir: Path, results: Sequence[Mapping[str, Any]]) -> None:
     """Write the status files of these runs alone: in a large study, reading all takes time."""
     for result in results:
         write_json(out_dir / "logs" / "status" / f"{result['run']}.json", dict(result))
+
+
+def _entries(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    entries = []
+    for name in sorted(names):
+        try:
+            entries.append(json.loads((folder / name).read_text("utf-8")))
+        except (OSError, ValueError):  # it is being replaced; that job lists it
+            continue
+    return entries
 
 
 def _listing(folder: Path) -> dict[str, int]:

@@ -31,3 +31,18 @@ def test_a_job_that_ends_while_another_writes_is_not_lost(tmp_path, monkeypatch)
     monkeypatch.setattr(summary, "write_json", slow)
     path = write_summary(tmp_path, [_result(1, "failed")])
     assert json.loads(path.read_text())["counts"] == {"failed": 1, "ok": 1}
+
+
+def test_many_jobs_that_end_during_each_write_are_all_listed(tmp_path, monkeypatch):
+    write, others = summary.write_json, iter([_result(n) for n in range(2, 12)])
+
+    def slow(path, content):
+        if path.name == "summary.json" and (other := next(others, None)):
+            summary.write_status(tmp_path, [other])  # its job is about to write the summary
+            if other["run"] == "sub-11":
+                write_summary(tmp_path, [other])
+        return write(path, content)
+
+    monkeypatch.setattr(summary, "write_json", slow)
+    path = write_summary(tmp_path, [_result(1)])
+    assert json.loads(path.read_text())["counts"] == {"ok": 11}
