@@ -51,7 +51,7 @@ class FansiResult:
     n_iter : int
         Iterations done.
     update_percent : float
-        Relative change of the last iteration [%].
+        Relative change of the last iteration [%]; of linear TV in terms of plain iterations.
     converged : bool
         Whether the change fell below the tolerance.
     state : FansiState or None
