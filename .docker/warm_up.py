@@ -12,6 +12,7 @@ from numba.core.registry import CPUDispatcher
 
 import qsmbids.core
 from qsmbids.cli.run import main
+from qsmbids.core.fansi import fansi
 from qsmbids.core.resample import resample_labels
 from qsmbids.io.phantom import write_phantom_dataset
 
@@ -48,6 +49,12 @@ def _loops():
 if __name__ == "__main__":
     for raw_data, arguments in RUNS:
         _run(raw_data, arguments)
+    # only linear TV has a linear data term throughout
+    cube = np.ones((8, 8, 8))
+    fansi(
+        cube, cube > 0, cube, (1, 1, 1), (0, 0, 1), centre_frequency_hz=123e6, echo_time=0.02,
+        nonlinear=False, weak_harmonic=False, max_iter=3,
+    )  # fmt: skip
     # only a segmentation on another grid is resampled
     resample_labels(np.ones((4, 4, 4), np.int32), np.eye(4), (4, 4, 4))
     kept = {f.name.split("-")[0] for f in Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi")}

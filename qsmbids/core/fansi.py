@@ -11,15 +11,18 @@ W the data weights (largest value 1) and r_d a regularisation weight that is sma
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core import fansi_kernels as loops
 from qsmbids.core.dipole import dipole_kernel
+from qsmbids.core.fansi_problem import FansiProblem, FansiState
 from qsmbids.core.fft import bounding_box, fast_shape, irfft, pad_to, rfft, uncrop
 from qsmbids.core.gradient import difference, laplacian_symbols
 from qsmbids.core.inversion_input import check_inversion
+from qsmbids.core.linear_tv import LINEAR_MARGIN, minimise_linear
 from qsmbids.core.parallel import planes
 from qsmbids.units import TWO_PI, radians_per_ppm
 
@@ -31,23 +34,9 @@ Mask = npt.NDArray[np.bool_]
 #: Newton steps for z2. They start from the linear solution (up to whole turns) and converge
 #: quadratically: three reach 1e-5 rad for misfits up to 2.8 rad, 1e-11 up to 2 rad.
 NEWTON_STEPS = 3
+#: Zeros around the mask [voxels], but for linear TV.
+MARGIN = 24
 EDGE_SIGN = {"vector-absolute": -1.0, "vector-signed": 1.0, "none": 0.0}
-
-
-@dataclass(frozen=True)
-class FansiState:
-    """The variables of the iterations [rad], on the padded grid; seven volumes.
-
-    Their duals are scaled by the consistency weights. With a constant ratio of ``mu1`` to
-    ``alpha1`` they stay those of the solution when both change.
-    """
-
-    x: Volume
-    h: Volume
-    u: Volume
-    s2: Volume
-    data: Volume
-    v: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,7 @@ class FansiResult:
     n_iter : int
         Iterations done.
     update_percent : float
-        Relative change of the last iteration [%].
+        Relative change of the last iteration [%]; of linear TV in terms of plain iterations.
     converged : bool
         Whether the change fell below the tolerance.
     state : FansiState or None
@@ -98,7 +87,7 @@ def fansi(
     nonlinear: bool = True,
     linear_start: int = 10,
     regularisation_weight: str = "vector-absolute",
-    margin: int | None = 24,
+    margin: int | Literal["auto"] | None = "auto",
     initial: FansiState | None = None,
     keep_state: bool = False,
     n_threads: int = 1,
@@ -143,8 +132,9 @@ def fansi(
     regularisation_weight : {"vector-absolute", "vector-signed", "none"}
         How differences of the weights lower the penalty: by their size, or only where the
         weights fall along the axis (FANSI v3, the software of the consensus paper), or not.
-    margin : int or None
-        Zeros around the bounding box of the mask [voxels]; None keeps the given grid.
+    margin : int, "auto" or None
+        Zeros around the bounding box of the mask [voxels]; None keeps the given grid. "auto" is
+        24, and 16 for linear TV.
     initial : FansiState, optional
         Start where an earlier inversion of the same mask and margin ended, without the linear
         iterations. The default is to start from zero.
@@ -169,7 +159,8 @@ def fansi(
     -----
     Alternating directions with z1 = grad x, z2 = Dx + h and zh = Lap h; seven transforms for
     each iteration (four without h), about 17 volumes of the cropped grid. Single precision, norms
-    in double.
+    in double. Linear TV (linear data term, no weak harmonic field) has faster iterations, see
+    :mod:`qsmbids.core.linear_tv`.
 
     References
     ----------
@@ -193,6 +184,11 @@ def fansi(
     w_full = np.where(mask, weights, 0.0).astype(np.float32)
     # over the whole image, as FANSI does: penalties keep their meaning whatever the crop
     edge_mean = mean_edge(w_full, regularisation_weight)
+    linear_tv = not (nonlinear or weak_harmonic)
+    if margin == "auto":
+        margin = LINEAR_MARGIN if linear_tv else MARGIN
+    if isinstance(margin, str):
+        raise ValueError(f"unknown margin {margin!r}")
     if margin is None:
         box = tuple(slice(0, n) for n in mask.shape)  # type: ignore[assignment]
         offset, grid = (0, 0, 0), mask.shape
@@ -202,7 +198,7 @@ def fansi(
     y = np.where(mask[box], local_field_hz[box] * to_radians, 0.0).astype(np.float32)
     if initial is not None and initial.x.shape != tuple(grid):
         raise ValueError(f"the initial state has shape {initial.x.shape}, not {tuple(grid)}")
-    problem = _Problem(
+    problem = FansiProblem(
         y=pad_to(y, grid, offset),
         weights=pad_to(w_full[box], grid, offset),
         mask=pad_to(mask[box], grid, offset),
@@ -218,7 +214,8 @@ def fansi(
         n_newton=NEWTON_STEPS if nonlinear else 0,
         linear_start=linear_start if initial is None else -1,
     )
-    state, n_iter, update = _solve(problem, initial, tol, max_iter, n_threads, progress)
+    solve = minimise_linear if linear_tv else _solve
+    state, n_iter, update = solve(problem, initial, tol, max_iter, n_threads, progress)
     full = uncrop(state.x, mask.shape, box, offset)
     chi = np.where(mask, full / radians_per_ppm(centre_frequency_hz, echo_time), 0.0)
     harmonic = None
@@ -249,28 +246,8 @@ def mean_edge(weights: Volume, regularisation_weight: str) -> float:
     return float(np.mean(means))
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """Everything that stays the same between iterations, in radians, on the padded grid."""
-
-    y: Volume
-    weights: Volume
-    mask: Mask
-    kernel: Volume
-    weight_scale: float
-    threshold: float
-    edge_sign: float
-    mu1: float
-    mu2: float
-    beta: float
-    muh: float
-    weak_harmonic: bool
-    n_newton: int
-    linear_start: int
-
-
 def _solve(
-    p: _Problem,
+    p: FansiProblem,
     initial: FansiState | None,
     tol: float,
     max_iter: int,

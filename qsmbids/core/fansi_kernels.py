@@ -48,14 +48,14 @@ def mask_and_change(start, stop, x, previous, mask, masked, sums):  # type: igno
 
 
 @numba.njit(cache=True, fastmath=True, inline="always")
-def _threshold(w, w_next, scale, flip):  # type: ignore[no-untyped-def]
+def threshold(w, w_next, scale, flip):  # type: ignore[no-untyped-def]
     """Soft threshold between two voxels; ``flip`` -1 takes the size of the edge, 1 its sign."""
     g = w - w_next
     return scale / max(max(g, flip * g), EDGE_FLOOR)
 
 
 @numba.njit(cache=True, fastmath=True, inline="always")
-def _clip(v, t):  # type: ignore[no-untyped-def]
+def clip(v, t):  # type: ignore[no-untyped-def]
     return min(max(v, -t), t)
 
 
@@ -70,19 +70,19 @@ def update_gradient(start, stop, v, x, w, scale, flip):  # type: ignore[no-untyp
             w0, wi, wj = w[i, j], w[i1, j], w[i, j1]
             va, vb, vc = v[0, i, j], v[1, i, j], v[2, i, j]
             for k in range(nz):
-                va[k] = xi[k] - x0[k] + _clip(va[k], _threshold(w0[k], wi[k], scale, flip))
-                vb[k] = xj[k] - x0[k] + _clip(vb[k], _threshold(w0[k], wj[k], scale, flip))
+                va[k] = xi[k] - x0[k] + clip(va[k], threshold(w0[k], wi[k], scale, flip))
+                vb[k] = xj[k] - x0[k] + clip(vb[k], threshold(w0[k], wj[k], scale, flip))
             for k in range(nz - 1):
-                t = _threshold(w0[k], w0[k + 1], scale, flip)
-                vc[k] = x0[k + 1] - x0[k] + _clip(vc[k], t)
-            t = _threshold(w0[nz - 1], w0[0], scale, flip)
-            vc[nz - 1] = x0[0] - x0[nz - 1] + _clip(vc[nz - 1], t)
+                t = threshold(w0[k], w0[k + 1], scale, flip)
+                vc[k] = x0[k + 1] - x0[k] + clip(vc[k], t)
+            t = threshold(w0[nz - 1], w0[0], scale, flip)
+            vc[nz - 1] = x0[0] - x0[nz - 1] + clip(vc[nz - 1], t)
 
 
 @numba.njit(cache=True, fastmath=True, inline="always")
 def _shrunk(v, w, w_next, scale, flip):  # type: ignore[no-untyped-def]
     """z1 - s1 of one difference."""
-    return v - TWO * _clip(v, _threshold(w, w_next, scale, flip))
+    return v - TWO * clip(v, threshold(w, w_next, scale, flip))
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
@@ -159,7 +159,7 @@ def update_fidelity(  # type: ignore[no-untyped-def]
                     sine, cosine = _sine_cosine(phase[k])
                     slope = max(weight * cosine + mu2, EDGE_FLOOR)
                     step = (weight * sine + mu2 * (phase[k] - misfit)) / slope
-                    phase[k] -= _clip(step, HALF_PI)
+                    phase[k] -= clip(step, HALF_PI)
             for k in range(nz):
                 z = yy[k] + phase[k]
                 d[k] = z - s[k] - d[k]

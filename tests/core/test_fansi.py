@@ -7,6 +7,7 @@ import pytest
 from qsmbids.core.dipole import dipole_field, dipole_kernel
 from qsmbids.core.fansi import fansi, mean_edge
 from qsmbids.core.gradient import gradient, gradient_adjoint, laplacian_symbols
+from qsmbids.core.linear_tv import RELAXATION
 
 SHAPE = (40, 44, 36)
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
@@ -48,7 +49,7 @@ def error(estimate, truth, mask=MASK):
 
 def plain(
     y, roi, w_in, voxel, b0, n_iter, weak_harmonic, nonlinear, sign, linear_start=0,
-    alpha1=5e-4, mu1=5e-2, mu2=1.0, beta=150.0, muh=3.0,
+    alpha1=5e-4, mu1=5e-2, mu2=1.0, beta=150.0, muh=3.0, relax=1.0,
 ):  # fmt: skip
     """Transcribe the published iterations in double precision; y and the result in radians."""
     fourier, back = np.fft.rfftn, lambda s: np.fft.irfftn(s, y.shape)
@@ -70,10 +71,10 @@ def plain(
             x *= m
         if t == n_iter:
             break
-        v = gradient(x) + s1
+        v = relax * gradient(x) + (1 - relax) * z1 + s1
         z1 = np.sign(v) * np.maximum(np.abs(v) - r * alpha1 / mu1, 0)
         s1 = v - z1
-        dx = back(kernel * fourier(x))
+        dx = relax * back(kernel * fourier(x)) + (1 - relax) * z2
         v = dx + h + s2
         if nonlinear and t == linear_start + 1:
             s2, v = np.zeros(y.shape), dx + h
@@ -110,8 +111,9 @@ def test_equals_the_plain_equations(field, weights, weak_harmonic, nonlinear, si
     w[15:17, 12:14, 10:12] = 0
     voxel, b0 = (1, 1.2, 0.9), (0.0, 0.6, 0.8)
     x, h = plain(
-        noisy * roi * TO_RAD, roi, w, voxel, b0, 40, weak_harmonic, nonlinear, sign, linear_start=5
-    )
+        noisy * roi * TO_RAD, roi, w, voxel, b0, 40, weak_harmonic, nonlinear, sign,
+        linear_start=5, relax=1.0 if weak_harmonic or nonlinear else RELAXATION,
+    )  # fmt: skip
     ours = fansi(
         noisy, roi, w, voxel, b0, **SAME_GRID, max_iter=40, tol=1e-6, weak_harmonic=weak_harmonic,
         nonlinear=nonlinear, linear_start=5, regularisation_weight=f"vector-{sign}",
@@ -266,6 +268,7 @@ def test_mean_edge():
         ({"weights": np.zeros(SHAPE)}, "weights"),
         ({"echo_time": 0.0}, "> 0"),
         ({"regularisation_weight": "magic"}, "regularisation"),
+        ({"margin": "wide"}, "margin"),
     ],
 )
 def test_bad_arguments(change, message):
