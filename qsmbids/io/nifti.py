@@ -308,7 +308,7 @@ def _affine(path: Path, header: Any) -> tuple[npt.NDArray[np.float64], str]:
         if codes[source] > 0:
             try:
                 affine = header.get_sform() if source == "sform" else header.get_qform()
-            except HeaderDataError:  # an impossible quaternion
+            except (HeaderDataError, ValueError):  # an impossible quaternion
                 continue
             if np.all(np.isfinite(affine)) and abs(np.linalg.det(affine[:3, :3])) > 1e-9:
                 return np.asarray(affine, dtype=np.float64), source
@@ -369,7 +369,8 @@ def _scaled(stored: npt.NDArray, header: Header, dtype: np.dtype) -> npt.NDArray
         if dtype.kind in "biu":  # masks and labels: outside where it is not a number
             values = np.nan_to_num(values, nan=0.0)
             values = values if dtype.kind == "b" else np.rint(values)
-    return np.ascontiguousarray(values, dtype=dtype)
+    with np.errstate(invalid="ignore", over="ignore"):  # no type holds what a broken file may say
+        return np.ascontiguousarray(values, dtype=dtype)
 
 
 def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:

@@ -1,6 +1,7 @@
 """Form runs from the files of a dataset: parts, echoes and inherited sidecars."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -275,9 +276,19 @@ def _check_echo_time(echo: int, ours: Any, other: Any) -> None:
         )
 
 
+def _whole_number(text: str) -> int | float:
+    """Return a number of 300 digits and more as what 1e999 is, so that it can be computed with."""
+    number = int(text)
+    try:
+        float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+    return number
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise NoRunError(
             f"{path}: malformed JSON in line {error.lineno}, column {error.colno} ({error.msg}); "

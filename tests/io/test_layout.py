@@ -146,6 +146,9 @@ def test_malformed_json_is_the_problem_of_its_run_alone(make_run):
         assert problems[0].where == "sub-01_run-1_MEGRE"
         assert bad.name in problems[0].message
         assert message in problems[0].message
+    for sign in ("", "-"):
+        bad.write_text(f'{{"EchoTime": {sign}1{"0" * 400}}}')
+        assert "sub-01_run-1_MEGRE" in [p.where for p in collect_runs(root)[1]]
     bad.unlink()
     bad.symlink_to("nowhere")
     assert "cannot be read" in collect_runs(root)[1][0].message

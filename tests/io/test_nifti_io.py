@@ -140,6 +140,7 @@ def test_unknown_orientation_is_told(tmp_path):
         ({"datatype": 77}, "unknown data type"),
         ({"srow_x": [0, 0, 0, 0], "qform_code": 0}, "singular"),
         ({"srow_x": [np.nan, 0, 0, 0], "qform_code": 0}, "singular"),
+        ({"sform_code": 0, "qform_code": 1, "quatern_b": 2.0}, "singular"),
         ({"magic": b"ni1"}, "single-file"),
         ({"magic": b""}, "single-file"),
     ],
@@ -309,3 +310,12 @@ def test_the_size_limit_is_checked_first(tmp_path, monkeypatch):
     monkeypatch.setattr(nifti, "MAX_BYTES", 100)
     with pytest.raises(InputError, match="corrupt header"):
         read_header(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.int32])
+def test_numbers_that_no_type_holds_make_no_noise(tmp_path, recwarn, dtype):
+    array = np.full((2, 3, 4), 7.0)
+    array[0] = 1e300
+    path = _save(tmp_path / "a.nii", array)
+    assert_array_equal(read_volume(path, dtype).array[1], 7)
+    assert not [str(w.message) for w in recwarn]
