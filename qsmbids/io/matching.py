@@ -23,7 +23,8 @@ def fits(name: str, run: Run, entities: Collection[str] = tuple(RUN_ENTITIES)) -
 
 def n_shared(name: str) -> int:
     """Return how many entities that a run may have are in a file name."""
-    return sum(key in entities_of(name) for key in RUN_ENTITIES.values())
+    given = entities_of(name)
+    return sum(key in given for key in RUN_ENTITIES.values())
 
 
 def best_matches(paths: Iterable[Path], run: Run) -> list[Path]:

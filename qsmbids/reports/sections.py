@@ -148,9 +148,10 @@ def settings_section(record: RunRecord) -> Section:
             f.name: f.metadata.get("doc", "")
             for f in (dataclasses.fields(known[section]) if section in known else ())  # type: ignore[arg-type]
         }
+        unused = _unused(known.get(section), values)
         rows = []
         for key, value in values.items():
-            if key.startswith(_unused(known.get(section), values)):
+            if key.startswith(unused):
                 continue
             changed = key in usual.get(section, {}) and usual[section][key] != value
             shown = _word(value)
