@@ -171,6 +171,7 @@ def _curve(record: Any, alphas: Any, n_threads: int) -> Any:
         muh=chosen.harmonic_consistency,
         nonlinear=chosen.solver == "nonlinear",
         linear_start=chosen.linear_start,
+        iterations=chosen.iterations,
         regularisation_weight=chosen.regularisation_weight,
         n_threads=n_threads,
         progress=progress,

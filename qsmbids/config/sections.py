@@ -225,6 +225,12 @@ class DipoleInversion:
         minimum=0,
         maximum=100000,
     )
+    iterations: str = _opt(
+        "joint",
+        "Solve for susceptibility and weak harmonic field together, or in turn as the paper's"
+        " software does, which at the same tolerance stops further from the minimum.",
+        choices=("joint", "alternating"),
+    )
     regularisation_weight: str = _opt(
         "vector-absolute",
         "Vector field weights of the penalty; vector-signed is what FANSI v3 computes, where"

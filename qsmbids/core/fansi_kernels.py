@@ -1,4 +1,4 @@
-r"""Fused loops of the FANSI iterations; every volume is read and written as seldom as possible.
+r"""Loops that both ways of minimising FANSI share; every volume is read and written seldom.
 
 All volumes are periodic (X, Y, Z) float32 on the same grid. Each loop works on the planes
 ``start`` to ``stop``, of which it alone writes, and keeps sums per plane: any number of threads
@@ -13,12 +13,9 @@ import numba
 import numpy as np
 
 __all__ = [
-    "combine_spectra",
-    "harmonic_spectrum",
-    "mask_and_change",
+    "change_and_size",
+    "fit_row",
     "negative_divergence",
-    "update_duals",
-    "update_fidelity",
     "update_gradient",
 ]
 
@@ -30,18 +27,17 @@ INV_TWO_PI = np.float32(0.5 / np.pi)
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
-def mask_and_change(start, stop, x, previous, mask, masked, sums):  # type: ignore[no-untyped-def]
-    """Mask ``x`` in place if asked; squared norms of its change and of itself, per plane."""
+def change_and_size(start, stop, x, previous, mask, sums):  # type: ignore[no-untyped-def]
+    """Squared norms of the change of ``x`` in the mask and of itself, per plane."""
     for i in range(start, stop):
         change, total = 0.0, 0.0
         for j in range(x.shape[1]):
             new, old, m = x[i, j], previous[i, j], mask[i, j]
             row_change, row_total = ZERO, ZERO
             for k in range(new.size):
-                if masked:
-                    new[k] *= m[k]
-                row_change += (new[k] - old[k]) ** 2
-                row_total += new[k] ** 2
+                if m[k]:
+                    row_change += (new[k] - old[k]) ** 2
+                    row_total += new[k] ** 2
             change += float(row_change)
             total += float(row_total)
         sums[i, 0], sums[i, 1] = change, total
@@ -59,9 +55,16 @@ def clip(v, t):  # type: ignore[no-untyped-def]
     return min(max(v, -t), t)
 
 
+@numba.njit(cache=True, fastmath=True, inline="always")
+def _relaxed(step, v, t, relax):  # type: ignore[no-untyped-def]
+    """Return the next grad x + s1; clip(v) is the old s1, and the rest of v the old z1."""
+    dual = clip(v, t)
+    return relax * step + (ONE - relax) * (v - dual) + dual
+
+
 @numba.njit(cache=True, fastmath=True, nogil=True)
-def update_gradient(start, stop, v, x, w, scale, flip):  # type: ignore[no-untyped-def]
-    """Overwrite v by grad x + clip(v, t), for the three axes."""
+def update_gradient(start, stop, v, x, w, scale, flip, relax):  # type: ignore[no-untyped-def]
+    """Overwrite v by relax grad x + (1 - relax) z1 + s1, for the three axes."""
     nx, ny, nz = x.shape
     for i in range(start, stop):
         for j in range(ny):
@@ -70,13 +73,13 @@ def update_gradient(start, stop, v, x, w, scale, flip):  # type: ignore[no-untyp
             w0, wi, wj = w[i, j], w[i1, j], w[i, j1]
             va, vb, vc = v[0, i, j], v[1, i, j], v[2, i, j]
             for k in range(nz):
-                va[k] = xi[k] - x0[k] + clip(va[k], threshold(w0[k], wi[k], scale, flip))
-                vb[k] = xj[k] - x0[k] + clip(vb[k], threshold(w0[k], wj[k], scale, flip))
+                va[k] = _relaxed(xi[k] - x0[k], va[k], threshold(w0[k], wi[k], scale, flip), relax)
+                vb[k] = _relaxed(xj[k] - x0[k], vb[k], threshold(w0[k], wj[k], scale, flip), relax)
             for k in range(nz - 1):
                 t = threshold(w0[k], w0[k + 1], scale, flip)
-                vc[k] = x0[k + 1] - x0[k] + clip(vc[k], t)
+                vc[k] = _relaxed(x0[k + 1] - x0[k], vc[k], t, relax)
             t = threshold(w0[nz - 1], w0[0], scale, flip)
-            vc[nz - 1] = x0[0] - x0[nz - 1] + clip(vc[nz - 1], t)
+            vc[nz - 1] = _relaxed(x0[0] - x0[nz - 1], vc[nz - 1], t, relax)
 
 
 @numba.njit(cache=True, fastmath=True, inline="always")
@@ -131,103 +134,22 @@ def _sine_cosine(angle):  # type: ignore[no-untyped-def]
     return TWO * s * c, ONE - TWO * s * s
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def update_fidelity(  # type: ignore[no-untyped-def]
-    start, stop, source, dx, h, s2, y, w, u, mask, w_scale, mu2, rho, mu_h, n_newton
-):
-    """Fit z2 to the data; overwrite s2 by z2 and dx by b = z2 - s2 - dx; fill the source of h.
+@numba.njit(cache=True, fastmath=True, inline="always")
+def fit_row(phase, misfit, w, w_scale, mu2, n_newton):  # type: ignore[no-untyped-def]
+    """Fill phase by z2 - y, for misfit = Dx + h + s2 - y, of a row of voxels.
 
-    The source is mu2 b + muh Lap(zh - sh). z2 starts from the solution for a small misfit, up to
-    whole turns; without Newton steps the data are linear and that is the answer.
+    It starts from the solution for a small misfit, up to whole turns; without Newton steps the
+    data are linear and that is the answer.
     """
-    nx, ny, nz = dx.shape
-    inner = TWO * rho - ONE
     per_turn = INV_TWO_PI if n_newton > 0 else ZERO
-    for i in range(start, stop):
-        phase = np.empty(nz + 2, dtype=np.float32)
-        for j in range(ny):
-            d, hh, s, yy, ww = dx[i, j], h[i, j], s2[i, j], y[i, j], w[i, j]
-            for k in range(nz):
-                weight = (w_scale * ww[k]) ** 2
-                misfit = d[k] + hh[k] + s[k] - yy[k]
-                turns = TWO_PI * np.rint(misfit * per_turn)
-                phase[k] = turns + mu2 * (misfit - turns) / (weight + mu2)
-            for _ in range(n_newton):
-                for k in range(nz):
-                    weight = (w_scale * ww[k]) ** 2
-                    misfit = d[k] + hh[k] + s[k] - yy[k]
-                    sine, cosine = _sine_cosine(phase[k])
-                    slope = max(weight * cosine + mu2, EDGE_FLOOR)
-                    step = (weight * sine + mu2 * (phase[k] - misfit)) / slope
-                    phase[k] -= clip(step, HALF_PI)
-            for k in range(nz):
-                z = yy[k] + phase[k]
-                d[k] = z - s[k] - d[k]
-                s[k] = z
-
-            u0, ui, ui_ = u[i, j], u[(i + 1) % nx, j], u[(i + nx - 1) % nx, j]
-            uj, uj_ = u[i, (j + 1) % ny], u[i, (j + ny - 1) % ny]
-            m0, mi, mi_ = mask[i, j], mask[(i + 1) % nx, j], mask[(i + nx - 1) % nx, j]
-            mj, mj_ = mask[i, (j + 1) % ny], mask[i, (j + ny - 1) % ny]
-            for k in range(nz):
-                phase[k + 1] = u0[k] * (inner if m0[k] else ONE)
-            phase[0], phase[nz + 1] = phase[nz], phase[1]
-            o = source[i, j]
-            for k in range(nz):
-                o[k] = mu2 * d[k] + mu_h * (
-                    SIX * phase[k + 1]
-                    - phase[k]
-                    - phase[k + 2]
-                    - ui[k] * (inner if mi[k] else ONE)
-                    - ui_[k] * (inner if mi_[k] else ONE)
-                    - uj[k] * (inner if mj[k] else ONE)
-                    - uj_[k] * (inner if mj_[k] else ONE)
-                )
-
-
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def update_duals(start, stop, h, z2, b, u, mask, rho):  # type: ignore[no-untyped-def]
-    """Overwrite b by s2, z2 by z2 - s2 - h (the next data), and u by Lap h + sh."""
-    nx, ny, nz = h.shape
-    keep = ONE - rho
-    for i in range(start, stop):
-        row = np.empty(nz + 2, dtype=np.float32)
-        for j in range(ny):
-            h0, hi, hi_ = h[i, j], h[(i + 1) % nx, j], h[(i + nx - 1) % nx, j]
-            hj, hj_ = h[i, (j + 1) % ny], h[i, (j + ny - 1) % ny]
-            z, bb, uu, m = z2[i, j], b[i, j], u[i, j], mask[i, j]
-            for k in range(nz):
-                z[k] += bb[k] - TWO * h0[k]
-                bb[k] = h0[k] - bb[k]
-            for k in range(nz):
-                row[k + 1] = h0[k]
-            row[0], row[nz + 1] = h0[nz - 1], h0[0]
-            for k in range(nz):
-                lap = SIX * row[k + 1] - row[k] - row[k + 2] - hi[k] - hi_[k] - hj[k] - hj_[k]
-                uu[k] = lap + (keep * uu[k] if m[k] else ZERO)
-
-
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def combine_spectra(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2):  # type: ignore[no-untyped-def]
-    """Overwrite data by the new x, (mu1 divergence + mu2 D data) / (mu1 L + mu2 D^2)."""
-    for i in range(start, stop):
-        for j in range(data.shape[1]):
-            g, f, d = divergence[i, j], data[i, j], kernel[i, j]
-            lxy = lx[i] + ly[j]
-            for k in range(d.size):
-                scale = ONE / (mu1 * (lxy + lz[k]) + mu2 * d[k] * d[k] + np.float32(1e-12))
-                f[k] = (mu1 * scale) * g[k] + (mu2 * d[k] * scale) * f[k]
-    if start == 0:
-        data[0, 0, 0] = 0.0
-
-
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def harmonic_spectrum(start, stop, source, lx, ly, lz, mu2, mu_h):  # type: ignore[no-untyped-def]
-    """Overwrite source by the new h, source / (mu2 + muh L^2)."""
-    for i in range(start, stop):
-        for j in range(source.shape[1]):
-            f = source[i, j]
-            lxy = lx[i] + ly[j]
-            for k in range(f.size):
-                lap = lxy + lz[k]
-                f[k] *= ONE / (mu2 + mu_h * lap * lap)
+    for k in range(misfit.size):
+        weight = (w_scale * w[k]) ** 2
+        turns = TWO_PI * np.rint(misfit[k] * per_turn)
+        phase[k] = turns + mu2 * (misfit[k] - turns) / (weight + mu2)
+    for _ in range(n_newton):
+        for k in range(misfit.size):
+            weight = (w_scale * w[k]) ** 2
+            sine, cosine = _sine_cosine(phase[k])
+            slope = max(weight * cosine + mu2, EDGE_FLOOR)
+            step = (weight * sine + mu2 * (phase[k] - misfit[k])) / slope
+            phase[k] -= clip(step, HALF_PI)

@@ -12,6 +12,22 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class FansiState:
+    """The variables of the iterations [rad], on the padded grid; seven volumes.
+
+    Their duals are scaled by the consistency weights. With a constant ratio of ``mu1`` to
+    ``alpha1`` they stay those of the solution when both change.
+    """
+
+    x: Volume
+    h: Volume
+    u: Volume
+    s2: Volume
+    data: Volume
+    v: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class FansiProblem:
     """Everything that stays the same between iterations, in radians, on the padded grid."""
 
@@ -30,18 +46,22 @@ class FansiProblem:
     n_newton: int
     linear_start: int
 
+    @property
+    def edge(self) -> tuple[np.float32, np.float32]:
+        """Scale of the gradient threshold, and what the sign of an edge does to it."""
+        return np.float32(self.threshold), np.float32(self.edge_sign)
 
-@dataclass(frozen=True)
-class FansiState:
-    """The variables of the iterations [rad], on the padded grid; seven volumes.
+    @property
+    def edges(self) -> Volume:
+        """The map whose differences lower the threshold; a flat one has none."""
+        return self.weights if self.edge_sign else np.zeros_like(self.y)
 
-    Their duals are scaled by the consistency weights. With a constant ratio of ``mu1`` to
-    ``alpha1`` they stay those of the solution when both change.
-    """
-
-    x: Volume
-    h: Volume
-    u: Volume
-    s2: Volume
-    data: Volume
-    v: npt.NDArray[np.float32]
+    def start(self, earlier: FansiState | None) -> FansiState:
+        """Return what the iterations may overwrite (not x and h), from zero or an earlier end."""
+        if earlier is None:
+            x, h, u, s2 = (np.zeros_like(self.y) for _ in range(4))
+            # the first z2, as in FANSI
+            data = (np.float32(self.weight_scale) * self.weights) ** 2 * self.y
+            return FansiState(x, h, u, s2, data, np.zeros((3, *self.y.shape), np.float32))
+        u, s2, data, v = (a.copy() for a in (earlier.u, earlier.s2, earlier.data, earlier.v))
+        return FansiState(earlier.x, earlier.h, u, s2, data, v)

@@ -24,6 +24,7 @@ class _InvertFansiInputs(InversionInputSpec):
     linear_start = traits.Int(10, usedefault=True)
     constraint = traits.Enum("tv", "tgv", usedefault=True)
     tgv_ratio = traits.Float(2.0, usedefault=True)
+    iterations = traits.Enum("joint", "alternating", usedefault=True)
     regularisation_weight = traits.Str("vector-absolute", usedefault=True)
     weak_harmonic = traits.Bool(True, usedefault=True)
     harmonic_constraint = traits.Float(150.0, usedefault=True)
@@ -77,6 +78,7 @@ class InvertFansi(Inversion):
                 beta=inputs.harmonic_constraint,
                 muh=inputs.harmonic_consistency,
                 regularisation_weight=inputs.regularisation_weight,
+                iterations=inputs.iterations,
                 **common,
             )
         parameters = {
@@ -90,6 +92,7 @@ class InvertFansi(Inversion):
             "Constraint": inputs.constraint,
             "TgvRatio": inputs.tgv_ratio,
             "LinearStart": inputs.linear_start,
+            "Scheme": inputs.iterations,
             "RegularisationWeight": inputs.regularisation_weight,
             "WeakHarmonic": inputs.weak_harmonic and inputs.constraint == "tv",
             "HarmonicConstraint": inputs.harmonic_constraint,

@@ -7,6 +7,7 @@ __all__ = ["INVERSION"]
 _C = Clause
 
 _FANSI = {"dipole_inversion.method": "fansi"}
+_HARMONIC = {**_FANSI, "dipole_inversion.weak_harmonic": True}
 _MEDI = {"dipole_inversion.method": "medi"}
 
 INVERSION = (
@@ -48,10 +49,18 @@ INVERSION = (
         {**_FANSI, "dipole_inversion.linear_start": 0},
     ),
     _C(
+        "Each iteration solved for susceptibility and weak harmonic field together.",
+        {**_HARMONIC, "dipole_inversion.iterations": "joint"},
+    ),
+    _C(
+        "Each iteration solved for susceptibility and weak harmonic field in turn.",
+        {**_HARMONIC, "dipole_inversion.iterations": "alternating"},
+    ),
+    _C(
         "A weak harmonic field was fitted along [@milovic2019] (constraint weight"
         " {dipole_inversion.harmonic_constraint}, consistency weight"
         " {dipole_inversion.harmonic_consistency}).",
-        {**_FANSI, "dipole_inversion.weak_harmonic": True},
+        _HARMONIC,
     ),
     _C(
         "Weak harmonic fields were not fitted.",

@@ -254,6 +254,12 @@ PARAMETERS = (
         paper=3.0,
     ),
     parameter(
+        "dipole_inversion.iterations",
+        "iterations for susceptibility and weak harmonic field",
+        when=_HARMONIC,
+        paper="alternating",
+    ),
+    parameter(
         "dipole_inversion.linear_start",
         "first iterations with a linear data term",
         when={**_FANSI, "solver": ("nonlinear",)},

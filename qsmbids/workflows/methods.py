@@ -65,6 +65,7 @@ INVERSION: dict[str, tuple[Any, dict[str, str]]] = {
             "constraint": "constraint",
             "tgv_ratio": "tgv_ratio",
             "linear_start": "linear_start",
+            "iterations": "iterations",
             "regularisation_weight": "regularisation_weight",
             "weak_harmonic": "weak_harmonic",
             "harmonic_constraint": "harmonic_constraint",

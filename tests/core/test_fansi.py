@@ -6,8 +6,8 @@ import pytest
 
 from qsmbids.core.dipole import dipole_field, dipole_kernel
 from qsmbids.core.fansi import fansi, mean_edge
+from qsmbids.core.fansi_joint import RELAXATION
 from qsmbids.core.gradient import gradient, gradient_adjoint, laplacian_symbols
-from qsmbids.core.linear_tv import RELAXATION
 
 SHAPE = (40, 44, 36)
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
@@ -17,6 +17,7 @@ F0, TE = 127.7e6, 0.0286
 SCAN = {"centre_frequency_hz": F0, "echo_time": TE, "margin": 8}
 SAME_GRID = {**SCAN, "margin": None}
 TO_RAD, KAPPA = 2 * np.pi * TE, 2 * np.pi * F0 * TE * 1e-6
+ALPHA1, MU1, MU2, BETA, MUH = 5e-4, 5e-2, 1.0, 150.0, 3.0
 
 
 @pytest.fixture(scope="module")
@@ -47,76 +48,118 @@ def error(estimate, truth, mask=MASK):
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-def plain(
-    y, roi, w_in, voxel, b0, n_iter, weak_harmonic, nonlinear, sign, linear_start=0,
-    alpha1=5e-4, mu1=5e-2, mu2=1.0, beta=150.0, muh=3.0, relax=1.0,
-):  # fmt: skip
-    """Transcribe the published iterations in double precision; y and the result in radians."""
-    fourier, back = np.fft.rfftn, lambda s: np.fft.irfftn(s, y.shape)
-    kernel = dipole_kernel(y.shape, voxel, b0).astype(float)
-    lx, ly, lz = laplacian_symbols(y.shape)
-    lap = (lx[:, None, None] + ly[:, None] + lz).astype(float)
-    edges = -gradient(w_in.astype(float))
-    edges = np.maximum(np.abs(edges) if sign == "absolute" else edges, 1e-3)
-    r = edges.mean() / edges
-    w2, m = (w_in / w_in.max()) ** 2, roi.astype(float)
-    x, s2, h, zh, sh = (np.zeros(y.shape) for _ in range(5))
-    z2, z1, s1 = w2 * y, np.zeros((3, *y.shape)), np.zeros((3, *y.shape))
-    for t in range(1, n_iter + 1):
-        top = mu1 * fourier(gradient_adjoint(z1 - s1)) + mu2 * kernel * fourier(z2 - s2 - h)
-        spectrum = top / (mu2 * kernel**2 + mu1 * lap + 1e-12)
-        spectrum[0, 0, 0] = 0
-        x = back(spectrum)
-        if weak_harmonic:
-            x *= m
-        if t == n_iter:
-            break
-        v = relax * gradient(x) + (1 - relax) * z1 + s1
-        z1 = np.sign(v) * np.maximum(np.abs(v) - r * alpha1 / mu1, 0)
-        s1 = v - z1
-        dx = relax * back(kernel * fourier(x)) + (1 - relax) * z2
-        v = dx + h + s2
-        if nonlinear and t == linear_start + 1:
-            s2, v = np.zeros(y.shape), dx + h
-        if nonlinear and t > linear_start:
-            low, high = (
-                y
-                + 2 * np.pi * np.rint((v - y) / (2 * np.pi))
-                + np.array([-np.pi, np.pi]).reshape(2, 1, 1, 1)
-            )
-            for _ in range(60):  # bisection: the derivative never falls below zero
-                z2 = 0.5 * (low + high)
-                below = w2 * np.sin(z2 - y) + mu2 * (z2 - v) < 0
-                low, high = np.where(below, z2, low), np.where(below, high, z2)
-        else:
-            z2 = (w2 * y + mu2 * v) / (w2 + mu2)
-        if weak_harmonic:
-            top = mu2 * fourier(z2 - s2 - dx) + muh * lap * fourier(zh - sh)
-            h = back(top / (mu2 + muh * lap**2))
-            u = gradient_adjoint(gradient(h)) + sh
-            zh = muh * u / (muh + beta * m)
+class Plain:
+    """Both ways of minimising in double precision, as the equations are written [rad]."""
+
+    def __init__(self, y, roi, w_in, voxel, b0, nonlinear, sign, linear_start):
+        self.y, self.nonlinear, self.linear_start = y, nonlinear, linear_start
+        self.kernel = dipole_kernel(y.shape, voxel, b0).astype(float)
+        lx, ly, lz = laplacian_symbols(y.shape)
+        self.lap = (lx[:, None, None] + ly[:, None] + lz).astype(float)
+        edges = -gradient(w_in.astype(float))
+        edges = np.maximum(np.abs(edges) if sign == "absolute" else edges, 1e-3)
+        self.threshold = edges.mean() / edges * ALPHA1 / MU1
+        self.w2, self.m = (w_in / w_in.max()) ** 2, roi.astype(float)
+
+    def filtered(self, volume, symbol):
+        return np.fft.irfftn(symbol * np.fft.rfftn(volume), self.y.shape)
+
+    def soft(self, v):
+        return np.sign(v) * np.maximum(np.abs(v) - self.threshold, 0)
+
+    def fit(self, v, t):
+        """Return z2, the least of the data term and mu2 / 2 (z2 - v)^2."""
+        if not self.nonlinear or t <= self.linear_start:
+            return (self.w2 * self.y + MU2 * v) / (self.w2 + MU2)
+        turns = 2 * np.pi * np.rint((v - self.y) / (2 * np.pi))
+        low, high = self.y + turns - np.pi, self.y + turns + np.pi
+        for _ in range(60):  # bisection: the derivative never falls below zero
+            z2 = 0.5 * (low + high)
+            below = self.w2 * np.sin(z2 - self.y) + MU2 * (z2 - v) < 0
+            low, high = np.where(below, z2, low), np.where(below, high, z2)
+        return z2
+
+    def joint(self, n_iter, weak_harmonic, relax):
+        """Solve the least-squares problem of x and h for each frequency, two by two."""
+        shape, k, lap = self.y.shape, self.kernel, self.lap
+        s2, zh, sh = (np.zeros(shape) for _ in range(3))
+        z2, z1, s1 = self.w2 * self.y, np.zeros((3, *shape)), np.zeros((3, *shape))
+        for t in range(1, n_iter + 1):
+            top_x = MU1 * np.fft.rfftn(gradient_adjoint(z1 - s1)) + MU2 * k * np.fft.rfftn(z2 - s2)
+            top_h = MU2 * np.fft.rfftn(z2 - s2) + MUH * lap * np.fft.rfftn(zh - sh)
+            xx, xh, hh = MU2 * k**2 + MU1 * lap + 1e-12, MU2 * k, MU2 + MUH * lap**2
+            if not weak_harmonic:
+                xh, hh, top_h = 0 * xh, np.ones_like(hh), 0 * top_h
+            determinant = xx * hh - xh**2
+            determinant[0, 0, 0] = np.inf
+            x = np.fft.irfftn((hh * top_x - xh * top_h) / determinant, shape)
+            h = np.fft.irfftn((top_h - xh * np.fft.rfftn(x)) / hh, shape)
+            if t == n_iter:
+                return x, h
+            v = relax * gradient(x) + (1 - relax) * z1 + s1
+            z1 = self.soft(v)
+            s1 = v - z1
+            if self.nonlinear and t == self.linear_start + 1:
+                s2 = np.zeros(shape)
+            v = relax * (self.filtered(x, k) + h) + (1 - relax) * z2 + s2
+            z2 = self.fit(v, t)
+            s2 = v - z2
+            u = relax * self.filtered(h, lap) + (1 - relax) * zh + sh
+            zh = MUH * u / (MUH + BETA * self.m)
             sh = u - zh
-        s2 = s2 + dx + h - z2
-    return x, h
+
+    def alternating(self, n_iter, weak_harmonic):
+        """Transcribe the published iterations."""
+        shape, k, lap = self.y.shape, self.kernel, self.lap
+        s2, h, zh, sh = (np.zeros(shape) for _ in range(4))
+        z2, z1, s1 = self.w2 * self.y, np.zeros((3, *shape)), np.zeros((3, *shape))
+        for t in range(1, n_iter + 1):
+            top = MU1 * np.fft.rfftn(gradient_adjoint(z1 - s1)) + MU2 * k * np.fft.rfftn(
+                z2 - s2 - h
+            )
+            spectrum = top / (MU2 * k**2 + MU1 * lap + 1e-12)
+            spectrum[0, 0, 0] = 0
+            x = np.fft.irfftn(spectrum, shape)
+            if weak_harmonic:
+                x *= self.m
+            if t == n_iter:
+                return x, h
+            v = gradient(x) + s1
+            z1 = self.soft(v)
+            s1 = v - z1
+            dx = self.filtered(x, k)
+            if self.nonlinear and t == self.linear_start + 1:
+                s2 = np.zeros(shape)
+            z2 = self.fit(dx + h + s2, t)
+            if weak_harmonic:
+                top = MU2 * np.fft.rfftn(z2 - s2 - dx) + MUH * lap * np.fft.rfftn(zh - sh)
+                h = np.fft.irfftn(top / (MU2 + MUH * lap**2), shape)
+                u = self.filtered(h, lap) + sh
+                zh = MUH * u / (MUH + BETA * self.m)
+                sh = u - zh
+            s2 = s2 + dx + h - z2
 
 
+@pytest.mark.parametrize("iterations", ["joint", "alternating"])
 @pytest.mark.parametrize("sign", ["absolute", "signed"])
 @pytest.mark.parametrize("nonlinear", [True, False])
 @pytest.mark.parametrize("weak_harmonic", [True, False])
-def test_equals_the_plain_equations(field, weights, weak_harmonic, nonlinear, sign):
+def test_equals_the_plain_equations(field, weights, weak_harmonic, nonlinear, sign, iterations):
     """Fused single-precision loops, odd grid, oblique B0, wrapped data, a hole of weight 0."""
     noisy = 3 * field + np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
     cut = np.s_[3:-4, 2:-2, 4:-3]
     noisy, roi, w = noisy[cut], MASK[cut], weights[cut].copy()
     w[15:17, 12:14, 10:12] = 0
     voxel, b0 = (1, 1.2, 0.9), (0.0, 0.6, 0.8)
-    x, h = plain(
-        noisy * roi * TO_RAD, roi, w, voxel, b0, 40, weak_harmonic, nonlinear, sign,
-        linear_start=5, relax=1.0 if weak_harmonic or nonlinear else RELAXATION,
-    )  # fmt: skip
+    plain = Plain(noisy * roi * TO_RAD, roi, w, voxel, b0, nonlinear, sign, linear_start=5)
+    if iterations == "joint":
+        x, h = plain.joint(40, weak_harmonic, RELAXATION)
+    else:
+        x, h = plain.alternating(40, weak_harmonic)
     ours = fansi(
         noisy, roi, w, voxel, b0, **SAME_GRID, max_iter=40, tol=1e-6, weak_harmonic=weak_harmonic,
         nonlinear=nonlinear, linear_start=5, regularisation_weight=f"vector-{sign}",
+        iterations=iterations,
     )  # fmt: skip
     scale = np.linalg.norm(x * roi / KAPPA)
     assert np.linalg.norm(ours.chi - x * roi / KAPPA) < 1e-4 * scale
@@ -193,7 +236,7 @@ def test_whole_turns_do_not_matter(field, weights):
     clean = fansi(field, MASK, weights, ISO, AXIAL, **SCAN)
     nonlinear = fansi(turned, MASK, weights, ISO, AXIAL, **SCAN)
     linear = fansi(turned, MASK, weights, ISO, AXIAL, **SCAN, nonlinear=False, max_iter=100)
-    assert error(nonlinear.chi, clean.chi) < 0.05
+    assert error(nonlinear.chi, clean.chi) < 0.07
     assert error(linear.chi, clean.chi) > 1
 
 
@@ -268,6 +311,7 @@ def test_mean_edge():
         ({"weights": np.zeros(SHAPE)}, "weights"),
         ({"echo_time": 0.0}, "> 0"),
         ({"regularisation_weight": "magic"}, "regularisation"),
+        ({"iterations": "magic"}, "iterations"),
         ({"margin": "wide"}, "margin"),
     ],
 )
@@ -293,6 +337,7 @@ def test_reference_software(shared_dir):
         load("localfield_vsharp_sepia_hz"), mask, load("weights_sepia_v1"), ISO, AXIAL,
         centre_frequency_hz=3 * 42.577478518e6, echo_time=28.57e-3, n_threads=2,
         regularisation_weight="vector-signed", linear_start=0, margin=None,
+        iterations="alternating",
     )  # fmt: skip
     # FANSI's Newton steps do not converge in the voxels that are nearly half a turn off
     assert error(result.chi, expected, mask) < 0.05
