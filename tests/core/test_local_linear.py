@@ -40,6 +40,12 @@ def test_linear_phase_is_exact_at_the_border_of_the_volume():
     assert np.abs(smoothing_error(x >= 0, 0.05 * x - 0.2 * y + 0.1 * z)).max() < 1e-3
 
 
+def test_curved_phase_at_the_border_of_the_volume():
+    x, y, z = np.indices((24, 26, 22))
+    error = smoothing_error(x >= 0, 0.003 * (x - 12) ** 2 - 0.002 * y * z, 4.0)
+    assert np.abs(error).max() < 0.015
+
+
 def test_planes_follow_a_slope_that_differs_between_two_parts():
     """No plane fits both: without the local slopes the rim would be off by 0.2 rad and more."""
     x, _, _ = np.indices((60, 30, 28))
@@ -99,6 +105,14 @@ def test_sheets_and_single_voxels_do_not_blow_up(rng):
         error = smoothing_error(mask, true + noise) + noise[mask]
         assert np.abs(error[kind[mask]]).max() < 0.3
     assert np.std(error[sheet[mask]]) < 0.05
+
+
+def test_a_sheet_alone_leaves_the_slope_across_open(rng):
+    x, y, z = np.indices((48, 60, 50))
+    sheet = (x == 37) & (y > 5) & (y < 54) & (z > 4) & (z < 44)
+    noise = 0.5 * rng.standard_normal(x.shape)
+    error = smoothing_error(sheet, 0.02 * y + noise) + noise[sheet]
+    assert np.std(error) < 0.1
 
 
 def test_a_patch_of_failed_unwrapping_does_not_pull_the_offset(rng):
