@@ -30,8 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.echo_combination import checked_echo_times
+from qsmbids.core.local_linear import phase_factors, smooth_phase
 from qsmbids.core.nonlinear_fit import echo_grid, nonlinear_fit
-from qsmbids.core.offset import phase_factors, smooth_complex
 from qsmbids.core.phase_plane import fit_phase_plane
 from qsmbids.core.romeo import unwrap
 from qsmbids.core.romeo_weights import TWO_PI, as_volume, padded_box
@@ -243,7 +243,8 @@ def correct_bipolar(
         doubled = fit_phase_plane(signal).at(signal.shape)
         if method == "mcpc3ds":
             bent = (signal * np.exp(-1j * doubled)).astype(np.complex64)
-            smooth = _smooth_phase(bent, sigma_mm / voxel, n_threads)
+            bent = np.where(bent == 0, 0, phase_factors(bent))
+            smooth = smooth_phase(bent, sigma_mm / voxel, n_threads=n_threads)
             doubled += unwrap(smooth, magnitude=weight, mask=mask[box], n_threads=n_threads)
         for branch in (0, np.pi):
             theta = np.zeros(mask.shape, dtype=np.float32)
@@ -322,19 +323,6 @@ def _doubled_readout_phase(
             raise ValueError("no voxel of the mask has a signal in three successive echoes")
         candidates.append((signal, weight))
     return candidates
-
-
-def _smooth_phase(
-    signal: npt.NDArray[np.complex64], sigma: npt.NDArray[np.float64], n_threads: int
-) -> Float32Array:
-    """Return the smoothed angle [rad] of a volume, by twicing as the phase offset is."""
-    signal = np.where(signal == 0, 0, phase_factors(signal))
-    unit = phase_factors(smooth_complex(signal, sigma, n_threads))
-    for _ in range(8):
-        missed = (signal * unit.conj()).astype(np.complex64, copy=False)
-        unit *= phase_factors(smooth_complex(missed, sigma, n_threads))
-    angle: Float32Array = np.angle(unit)
-    return angle
 
 
 def _line_misfit(

@@ -5,14 +5,15 @@ References
 .. [1] Eckstein K, Dymerska B, Bachrata B, et al. Computationally efficient combination of
    multi-channel phase data from multi-echo acquisitions (ASPIRE). Magn Reson Med
    2018;79:2996-3006. doi:10.1002/mrm.26963
-.. [2] Tukey JW. Exploratory Data Analysis. Addison-Wesley 1977, chapter 16 (twicing).
+.. [2] Cleveland WS. Robust locally weighted regression and smoothing scatterplots. J Am Stat
+   Assoc 1979;74:829-836. doi:10.1080/01621459.1979.10481038
 """
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.parallel import numba_threads
+from qsmbids.core.local_linear import smooth_phase
 from qsmbids.core.romeo import unwrap
 from qsmbids.core.romeo_weights import TWO_PI, as_volume, padded_box
 
@@ -54,11 +55,13 @@ def mcpc3ds(
         Standard deviation [mm] of the Gaussian that smooths the offset; 7 is the default of the
         program that the consensus pipeline runs.
     refinements : int
-        How often what the smoothing missed is smoothed and added (twicing [2]_); 0 is the
-        program of the paper. One Gaussian is biased where the offset curves, most of all at the
-        surface, where it averages over one side only: on a head phantom the total field is then
-        wrong by 0.86 Hz (root mean square), after eight refinements by 0.16 Hz, mostly noise.
-        Together they still smooth as a Gaussian of half of ``sigma_mm`` does.
+        How often what the smoothing missed is fitted by local planes and added, see
+        :mod:`qsmbids.core.local_linear` and ref. [2]_; 0 is the program of the paper. One
+        Gaussian is biased where the offset curves, and at the surface, where it averages over one
+        side only: in a head phantom of 1 mm its error, taken for field at 15 ms and smoothed by
+        3 mm to leave noise out, is 0.91 Hz (root mean square), 2.4 Hz in the outermost 2 mm. After
+        eight refinements it is 0.012 Hz at 3 T and 0.013 Hz at 7 T, in no layer more than
+        0.014 Hz in the mean.
     n_threads : int
         Threads of the edge weights and of the smoothing.
 
@@ -114,93 +117,14 @@ def mcpc3ds(
     signal = np.zeros(raw.shape, dtype=np.complex64)
     np.cos(raw, out=signal.real, where=usable)
     np.sin(raw, out=signal.imag, where=usable)
-    unit = phase_factors(smooth_complex(signal, sigma_mm / voxel, n_threads))
-    for _ in range(refinements):
-        missed = (signal * unit.conj()).astype(np.complex64, copy=False)
-        unit *= phase_factors(smooth_complex(missed, sigma_mm / voxel, n_threads))
+    smooth = smooth_phase(signal, sigma_mm / voxel, refinements=refinements, n_threads=n_threads)
 
     offset = np.zeros(mask.shape, dtype=np.float32)
-    offset[box] = np.where(mask[box], np.angle(unit), 0)
+    offset[box] = np.where(mask[box], smooth, 0)
     corrected = np.zeros(phase.shape, dtype=np.float32)
     volume = (n_echoes, mask.size)
     _subtract(phase.reshape(volume), offset.ravel(), mask.ravel(), corrected.reshape(volume))
     return corrected, offset
-
-
-def phase_factors(volume: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
-    """Return the phase factors of a volume, 1 where it is zero."""
-    size = np.abs(volume)
-    size[size == 0] = 1
-    unit = np.asarray(volume / size, dtype=np.complex64)
-    unit[volume == 0] = 1
-    return unit
-
-
-def smooth_complex(
-    volume: npt.NDArray[np.complex64], sigma: npt.NDArray[np.float64], n_threads: int = 1
-) -> npt.NDArray[np.complex64]:
-    """Convolve with a Gaussian of ``sigma`` voxels cut at 4 sigma, zero beyond the border.
-
-    A wide Gaussian is computed on sums over blocks of a third of its sigma and interpolated:
-    the same within a hundredth, which further passes correct.
-    """
-    shape = volume.shape
-    block = [int(np.clip(width / 3, 1, 4)) for width in sigma]
-    for axis, size in enumerate(block):
-        volume = _block_sums(volume, axis, size)
-    for width, size in zip(sigma / block, volume.shape, strict=True):
-        # three times: along the first axis, which then becomes the last
-        taps = np.exp(-0.5 * (np.arange(min(int(4 * width) + 1, size)) / width) ** 2)
-        rows = np.ascontiguousarray(volume).view(np.float32).reshape(volume.shape[0], -1)
-        with numba_threads(n_threads):
-            smooth = _convolve_rows(rows, taps.astype(np.float32))
-        volume = np.moveaxis(smooth.view(np.complex64).reshape(volume.shape), 0, -1)
-    for axis, size in enumerate(block):
-        volume = _interpolated(volume, axis, size, shape[axis])
-    return volume
-
-
-def _block_sums(
-    volume: npt.NDArray[np.complex64], axis: int, size: int
-) -> npt.NDArray[np.complex64]:
-    """Sum runs of ``size`` voxels along an axis; the last may be shorter."""
-    starts = np.arange(0, volume.shape[axis], size)
-    return volume if size == 1 else np.add.reduceat(volume, starts, axis=axis)
-
-
-def _interpolated(
-    volume: npt.NDArray[np.complex64], axis: int, size: int, length: int
-) -> npt.NDArray[np.complex64]:
-    """Interpolate block centres linearly to ``length`` voxels along an axis."""
-    if size == 1:
-        return volume
-    where = np.clip((np.arange(length) - (size - 1) / 2) / size, 0, volume.shape[axis] - 1)
-    low = np.minimum(where.astype(np.intp), max(0, volume.shape[axis] - 2))
-    high = np.minimum(low + 1, volume.shape[axis] - 1)
-    along = [1, 1, 1]
-    along[axis] = length
-    fraction = (where - low).astype(np.float32).reshape(along)
-    below = np.take(volume, low, axis=axis)
-    out: npt.NDArray[np.complex64] = below + fraction * (np.take(volume, high, axis=axis) - below)
-    return out
-
-
-@numba.njit(cache=True, parallel=True)
-def _convolve_rows(rows, taps):  # type: ignore[no-untyped-def]
-    """Convolve along the first axis with a symmetric kernel, given from its centre outwards."""
-    n, length = rows.shape
-    out = np.empty_like(rows)
-    block = 256  # a block of all rows stays in the cache
-    for k in numba.prange((length + block - 1) // block):
-        start, stop = k * block, min(length, (k + 1) * block)
-        for i in range(n):
-            for b in range(start, stop):
-                out[i, b] = 0
-            for j in range(max(0, i - taps.size + 1), min(n, i + taps.size)):
-                weight = taps[abs(i - j)]
-                for b in range(start, stop):
-                    out[i, b] += weight * rows[j, b]
-    return out
 
 
 @numba.njit(cache=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PhasePlane", "fit_phase_plane"]
+__all__ = ["PhasePlane", "fit_phase_plane", "mean_advance"]
 
 TWO_PI = 2 * np.pi
 #: Voxels that are enough to fit a plane.
@@ -39,6 +39,15 @@ class PhasePlane:
         return values.astype(np.float32)
 
 
+def mean_advance(signal: npt.NDArray[np.complex64]) -> npt.NDArray[np.float64]:
+    """Return the mean phase [rad, (3,)] from a voxel to the next along each axis."""
+    slopes = np.empty(3)
+    for axis in range(3):
+        along = np.moveaxis(signal, axis, 0)
+        slopes[axis] = np.angle(np.vdot(along[:-1], along[1:]))
+    return slopes
+
+
 def fit_phase_plane(signal: npt.NDArray[np.complex64]) -> PhasePlane:
     """Fit the linear phase that a complex volume agrees with best.
 
@@ -62,10 +71,7 @@ def fit_phase_plane(signal: npt.NDArray[np.complex64]) -> PhasePlane:
     >>> round(float(plane.slopes[0]), 3)
     0.4
     """
-    slopes = np.empty(3)
-    for axis in range(3):
-        along = np.moveaxis(signal, axis, 0)
-        slopes[axis] = np.angle(np.vdot(along[:-1], along[1:]))
+    slopes = mean_advance(signal)
     index = np.flatnonzero(signal)
     index = index[:: max(1, index.size // _ENOUGH_VOXELS) | 1]
     values = signal.ravel()[index].astype(np.complex128)

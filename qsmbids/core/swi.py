@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from qsmbids.core.fft import bounding_box
-from qsmbids.core.offset import smooth_complex
+from qsmbids.core.smoothing import smooth_complex
 
 __all__ = [
     "even_magnitude",

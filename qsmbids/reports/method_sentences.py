@@ -120,7 +120,8 @@ _TOTAL_FIELD = (
     _C(
         "The phase at echo time zero was estimated by MCPC-3D-S [@eckstein2018] (Gaussian"
         " smoothing with a sigma of {total_field.phase_offset_smoothing_mm},"
-        " {total_field.phase_offset_refinements} refinements) and subtracted.",
+        " {total_field.phase_offset_refinements} refinements by local linear regression) and"
+        " subtracted.",
         {**_WEIGHTED, "total_field.phase_offset_correction": "mcpc-3d-s"},
     ),
     _C(
