@@ -90,6 +90,7 @@ def fansi(
     muh: float = 3.0,
     nonlinear: bool = True,
     linear_start: int = 10,
+    strong_start: int = 0,
     regularisation_weight: str = "vector-absolute",
     iterations: str = "joint",
     margin: int | Literal["auto"] | None = "auto",
@@ -222,6 +223,7 @@ def fansi(
         weak_harmonic=weak_harmonic,
         n_newton=NEWTON_STEPS if nonlinear else 0,
         linear_start=linear_start if initial is None else -1,
+        strong_start=strong_start if initial is None else 0,
     )
     state, n_iter, update = MINIMISE[iterations](
         problem, initial, tol, max_iter, n_threads, progress

@@ -37,6 +37,7 @@ RELAXATION = 1.8
 #: and for linear TV waves outside the mask, which the data do not damp. The tolerance keeps its
 #: meaning.
 STEP, LINEAR_STEP = 1.7, 2.25
+STRONG = np.float32(64)
 
 
 def minimise_jointly(
@@ -82,7 +83,8 @@ def minimise_jointly(
     symbols = laplacian_symbols(grid)
     mu1, mu2, muh = np.float32(p.mu1), np.float32(p.mu2), np.float32(p.muh)
     rho, relax = np.float32(p.muh / (p.muh + p.beta)), np.float32(RELAXATION)
-    w_scale, edge, edges = np.float32(p.weight_scale), p.edge, p.edges
+    w_scale, weak, edges = np.float32(p.weight_scale), p.edge, p.edges
+    strong = (STRONG * weak[0], weak[1])
     start = p.start(initial)
     x, h, u, s2, data, v = start.x, start.h, start.u, start.s2, start.data, start.v
     linear_tv = not (p.weak_harmonic or p.n_newton)
@@ -94,6 +96,7 @@ def minimise_jointly(
 
     with planes(grid[0], max(1, n_threads)) as run:
         for iteration in range(1, max_iter + 1):
+            edge = strong if iteration <= p.strong_start else weak
             run(loops.negative_divergence, v, edges, *edge, source)
             spectrum, held = rfft(source, n_threads), [rfft(data, n_threads)]
             if p.weak_harmonic:
@@ -109,7 +112,7 @@ def minimise_jointly(
             update = 100.0 / step * float(np.sqrt(change / total)) if total > 0 else 0.0
             if progress is not None:
                 progress(iteration, update)
-            if (update < tol and iteration > 1) or iteration == max_iter:
+            if (update < tol and iteration > max(1, p.strong_start)) or iteration == max_iter:
                 break
             run(loops.update_gradient, v, x, edges, *edge, relax)
             fit = irfft(held.pop(0), grid, n_threads, overwrite=True)

@@ -45,6 +45,7 @@ class FansiProblem:
     weak_harmonic: bool
     n_newton: int
     linear_start: int
+    strong_start: int
 
     @property
     def edge(self) -> tuple[np.float32, np.float32]:
