@@ -201,7 +201,7 @@ class DipoleInversion:
     regularisation: str = _opt(
         "fixed",
         "fixed takes the penalty below; adaptive derives it from the noise measured in the field,"
-        " and the gradient consistency with it.",
+        " and the gradient consistency with it, and starts from a stronger one.",
         choices=("fixed", "adaptive"),
     )
     gradient_l1_penalty: float = _opt(

@@ -26,13 +26,16 @@ from qsmbids.core.fft import bounding_box, crop, irfft, rfft
 from qsmbids.core.gradient import difference
 from qsmbids.units import TWO_PI, radians_per_ppm
 
-__all__ = ["AdaptiveWeight", "adaptive_weight", "cone_noise"]
+__all__ = ["STRONG_START", "AdaptiveWeight", "adaptive_weight", "cone_noise"]
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 #: Factor of the rule; 1 in theory. Fitted to the best penalties of simulated heads of 1 and 2 mm.
-TAU = 0.42
+TAU = 0.5
+#: Iterations with a stronger penalty that the inversion should start with (``strong_start`` of
+#: :func:`~qsmbids.core.fansi.fansi`): a small one leaves strong sources in a wrong turn.
+STRONG_START = 30
 #: Penalty of the short inversion, that of Table S2.3; TAU belongs to it.
 FIRST = 5e-4
 #: Gradient consistency of Table S2.3. At 7 T a calcification is lost with 0.06 (error 23 % in
@@ -40,7 +43,7 @@ FIRST = 5e-4
 MU1_LIMIT = 0.05
 #: Where the penalty comes out this much larger than that of the short inversion, noise made most
 #: of its differences, and it is repeated with the new penalty, up to this many inversions.
-FAR = 3.0
+FAR = 2.0
 STEPS = 3
 #: Penalties beyond this range are no longer a matter of noise.
 LIMITS = (3e-5, 3e-2)

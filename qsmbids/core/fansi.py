@@ -135,6 +135,10 @@ def fansi(
         half a turn at the reference echo (calcifications, haemorrhages, veins at 7 T). Many more
         would fit stray unwrapping errors too closely to leave them again. 0 is what the
         software of the consensus paper does.
+    strong_start : int
+        Iterations with 64 times the penalty first, the linear ones among them. What they leave
+        at strong sources without signal lies on the right turn of the phase; smooth differences
+        come out somewhat smaller. Joint iterations only.
     regularisation_weight : {"vector-absolute", "vector-signed", "none"}
         How differences of the weights lower the penalty: by their size, or only where the
         weights fall along the axis (FANSI v3, the software of the consensus paper), or not.
@@ -188,6 +192,8 @@ def fansi(
     numbers = (centre_frequency_hz, echo_time, alpha1, mu1, mu2, beta, muh, tol)
     if not all(np.isfinite(v) and v > 0 for v in numbers) or max_iter < 1 or linear_start < 0:
         raise ValueError("frequency, echo time, penalties, tolerance and iterations must be > 0")
+    if strong_start < 0 or (strong_start and iterations != "joint"):
+        raise ValueError("a strong start needs joint iterations, and a number >= 0 of them")
     box = bounding_box(mask)
 
     to_radians = TWO_PI * echo_time

@@ -11,7 +11,30 @@ sees them, and x finds its own over hundreds of iterations. Solved for together 
 blocks of variables instead of three, over-relaxation by less than 2 converges (Eckstein and
 Bertsekas), and each iteration needs one transform less, since x is left free outside the mask.
 
-MEASURED
+Measured on a simulated head of 1 mm, 3 T, straight and tilted by 30 degrees, from the local field
+of the default chain at the tolerance of Table S2.3: iterations, error against the truth, standard
+deviation of that error smoothed by 8 mm, and slope of the nuclei of the tilted on the straight::
+
+    alternating    124, 122    17.9, 21.4 %    3.5, 4.9 ppb    0.975
+    joint           74,  78    15.7, 16.3 %    2.3, 2.3 ppb    0.997
+
+From another field of the straight head, 1200 alternating iterations still had 3.6 ppb, 74 joint
+ones 3.3 ppb.
+
+Without h the two are the same but for the over-relaxation. Linear TV (linear data term, no h) is
+convex; on simulated heads: iterations, distance in the mask to the minimum on a grid with 24 (and
+40) zeros around it, and error against the truth, of plain iterations with 24 zeros and of these
+with 16::
+
+    1 mm, 3 T            286  17.6 % (12.6 %)  38.8 %    173  17.2 % (12.1 %)  38.8 %
+    reliable weights           4.5 %  (4.4 %)  49.4 %          4.4 %  (4.2 %)  49.3 %
+    2 mm, 3 T            286   1.8 %           40.8 %    215   1.2 %           40.7 %
+    2 mm, 7 T            276   4.5 %           22.3 %    224   2.9 %           22.7 %
+    2 mm, 3 T, tilted    321   2.2 %  (2.5 %)  37.8 %    230   3.0 %  (2.2 %)  38.0 %
+
+(The last two from the true local field with noise, the others from whole runs.) The distance at
+1 mm is mostly that in 448 voxels of strong sources without signal. The data and the penalty hardly
+hold x there, and at the minimum the error of the map is 45.5 %.
 """
 
 from collections.abc import Callable
@@ -37,6 +60,8 @@ RELAXATION = 1.8
 #: and for linear TV waves outside the mask, which the data do not damp. The tolerance keeps its
 #: meaning.
 STEP, LINEAR_STEP = 1.7, 2.25
+#: Of the penalty in the iterations of a strong start. With 64, 20 to 40 of them bring a
+#: calcification at 7 T to 98 to 100 % of its value, with 32 to 90 to 98 %, with 1 to 83 %.
 STRONG = np.float32(64)
 
 
@@ -93,6 +118,7 @@ def minimise_jointly(
     bend = np.where(p.mask, TWO * rho - ONE, ONE) * u if p.weak_harmonic else u  # zh - sh
     source = np.empty_like(p.y)
     sums = np.empty((grid[0], 2))
+    pace = ONE if p.n_newton else relax  # relaxed, a data term that is not convex can go in cycles
 
     with planes(grid[0], max(1, n_threads)) as run:
         for iteration in range(1, max_iter + 1):
@@ -120,7 +146,7 @@ def minimise_jointly(
                 data += s2  # forget what pulls towards the turn of the data, right or wrong
                 s2[:] = 0.0
             newton = p.n_newton if iteration > p.linear_start else 0
-            run(_update_fidelity, fit, s2, data, p.y, p.weights, w_scale, mu2, relax, newton)
+            run(_update_fidelity, fit, s2, data, p.y, p.weights, w_scale, mu2, pace, newton)
             del fit
             if p.weak_harmonic:
                 bend = irfft(held.pop(), grid, n_threads, overwrite=True)

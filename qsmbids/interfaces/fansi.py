@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from qsmbids.core.adaptive_weight import adaptive_weight
+from qsmbids.core.adaptive_weight import STRONG_START, adaptive_weight
 from qsmbids.core.fansi import fansi
 from qsmbids.core.tgv import tgv
 from qsmbids.interfaces.base import record, traits
@@ -41,6 +41,7 @@ class InvertFansi(Inversion):
     ) -> tuple[Any, Any, dict[str, Any]]:
         inputs = self.inputs
         alpha1, mu1, rule = inputs.gradient_l1_penalty, inputs.gradient_consistency, ""
+        strong_start = 0
         if inputs.regularisation == "adaptive":
             found = adaptive_weight(
                 field.array,
@@ -56,6 +57,7 @@ class InvertFansi(Inversion):
                 n_threads=inputs.n_threads,
             )
             alpha1, mu1, rule = found.alpha1, found.mu1, found.rule
+            strong_start = STRONG_START if inputs.iterations == "joint" else 0
         common = {
             "centre_frequency_hz": inputs.centre_frequency,
             "echo_time": inputs.echo_time,
@@ -78,6 +80,7 @@ class InvertFansi(Inversion):
                 beta=inputs.harmonic_constraint,
                 muh=inputs.harmonic_consistency,
                 regularisation_weight=inputs.regularisation_weight,
+                strong_start=strong_start,
                 iterations=inputs.iterations,
                 **common,
             )
@@ -92,6 +95,7 @@ class InvertFansi(Inversion):
             "Constraint": inputs.constraint,
             "TgvRatio": inputs.tgv_ratio,
             "LinearStart": inputs.linear_start,
+            "StrongStart": strong_start if inputs.constraint == "tv" else 0,
             "Scheme": inputs.iterations,
             "RegularisationWeight": inputs.regularisation_weight,
             "WeakHarmonic": inputs.weak_harmonic and inputs.constraint == "tv",

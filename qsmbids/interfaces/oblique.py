@@ -24,10 +24,23 @@ from qsmbids.interfaces.base import (
 )
 from qsmbids.io.nifti import Volume, read_volume
 
+__all__ = ["STRAIGHT_VOXELS", "RestoreSlab", "StraightenSlab"]
+
+#: Voxels of the straight array along each edge of one of the original, and the order of the
+#: splines: of a head of 1 mm, turned by 30 degrees and back, the nuclei keep 97.7 % of their
+#: contrast with these, as those of the straight head do (98.3 %); 96.0 % with as many voxels as
+#: before, and 95.5 % with those and cubic splines.
+OVERSAMPLING = 1.25
+SPLINE = 5
+#: How many times as many voxels the steps in between work on.
+STRAIGHT_VOXELS = OVERSAMPLING**3
+
 
 def _grid(image: Volume, mask3: np.ndarray, b0_direction: list[float]) -> Grid:
     """Return the same straight grid in both nodes: it follows from these three alone."""
-    return straight_grid(image.array.shape, image.voxel_size, b0_direction, mask3)
+    return straight_grid(
+        image.array.shape, image.voxel_size, b0_direction, mask3, oversampling=OVERSAMPLING
+    )
 
 
 class _StraightenSlabInputs(BaseInterfaceInputSpec):
@@ -66,7 +79,7 @@ class StraightenSlab(Step):
         index[:3, :3], index[:3, 3] = grid.matrix, grid.offset
         threads = inputs.n_threads
         volumes = {
-            "field": to_straight(field.array, grid, mask3, n_threads=threads),
+            "field": to_straight(field.array, grid, mask3, order=SPLINE, n_threads=threads),
             **{
                 name: to_straight(read_volume(path).array, grid, mask3, order=1, n_threads=threads)
                 for name, path in (("weights", inputs.weights), ("magnitude", inputs.magnitude))
@@ -82,7 +95,12 @@ class StraightenSlab(Step):
         self._results["record"] = record(
             f"oblique slab: rotated by {tilt:.1f} degrees onto B0 after unwrapping, for background"
             " removal and inversion, and back",
-            Oblique={"Method": "rotate", "TiltDegrees": tilt, "Interpolation": "cubic"},
+            Oblique={
+                "Method": "rotate",
+                "TiltDegrees": tilt,
+                "Interpolation": "quintic spline",
+                "Oversampling": OVERSAMPLING,
+            },
         )
         return runtime
 
@@ -132,7 +150,7 @@ class RestoreSlab(Step):
             straight = read_volume(path, np.uint8).array > 0
             filled = mask_from_straight(straight, grid, n_threads=threads) & filled
             values = read_volume(getattr(inputs, name)).array
-            back = from_straight(values, grid, straight, n_threads=threads)
+            back = from_straight(values, grid, straight, order=SPLINE, n_threads=threads)
             volumes[name] = np.where(filled, back, np.float32(0))
             volumes[mask_name] = filled
         if isinstance(inputs.from_filled, str):

@@ -27,7 +27,8 @@ INVERSION = (
     _C(
         "The gradient L1 penalty of each run was derived from the noise of its field, measured"
         " where the dipole kernel vanishes, and from the mean gradient of a short first inversion;"
-        " the gradient consistency weight followed it, up to that of the consensus paper.",
+        " the gradient consistency weight followed it, up to that of the consensus paper. The"
+        " first iterations had a larger penalty.",
         {**_FANSI, "dipole_inversion.regularisation": "adaptive"},
     ),
     _C(

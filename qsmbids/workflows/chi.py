@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qsmbids.errors import ConfigError
 from qsmbids.interfaces.given import GivenLocalField
 from qsmbids.interfaces.inversion import MergeTwoPass, SetAsideStrongSources
 from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
-from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
+from qsmbids.interfaces.oblique import STRAIGHT_VOXELS, RestoreSlab, StraightenSlab
 from qsmbids.workflows.field import given_inputs
 from qsmbids.workflows.methods import background_removal, csf_finder, dipole_inversion
 
@@ -85,6 +86,7 @@ def add_chi(workflow, upstream, plan, settings, threads, node):  # type: ignore[
         return _add_inversion(
             workflow, local, inputs, b0_direction, acquisition, settings, threads, node
         )
+    node = partial(node, finer=STRAIGHT_VOXELS)
     turn = node(StraightenSlab(b0_direction=b0_direction, n_threads=threads), "straighten_slab")
     for name, (step, output) in inputs.items():
         workflow.connect(step, output, turn, name)

@@ -99,12 +99,12 @@ def init_run_wf(
     threads = execution.omp_nthreads
     workflow = pe.Workflow(name=workflow_name(run))
 
-    def node(interface: object, name: str, n_procs: int = 1) -> pe.Node:
+    def node(interface: object, name: str, n_procs: int = 1, finer: float = 1.0) -> pe.Node:
         return pe.Node(
             interface,
             name=name,
             n_procs=n_procs,
-            mem_gb=step_memory_gb(name, acquisition.n_voxels, n_echoes),
+            mem_gb=step_memory_gb(name, round(finer * acquisition.n_voxels), n_echoes),
         )
 
     prepare = node(

@@ -4,8 +4,8 @@
     python tests/benchmarks/bench_adaptive.py challenge [--size 96] [--tesla 3,7] [--snr 100,50,20]
 
 The inversion of the default chain is run with the penalty of the paper, with that of the rule, and
-with those of a ladder of factors 2 around the better of the two (in the challenge then of
-sqrt(2)), down to the best. Scores are those of ``bench_methods.py``; NRMSE over the best of all is
+with those of a ladder of factors 2 around it (in the challenge then of sqrt(2)), down to the
+best. Scores are those of ``bench_methods.py``; NRMSE over the best of all is
 what the rule costs. ``challenge`` is anatomy, texture and noise that the constant of the rule was
 not fitted to.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from bench_methods import BACKGROUNDS, make_challenge, read_head, score
 
-from qsmbids.core.adaptive_weight import FIRST, MU1_LIMIT, adaptive_weight
+from qsmbids.core.adaptive_weight import FIRST, MU1_LIMIT, STRONG_START, adaptive_weight
 from qsmbids.core.fansi import fansi
 
 
@@ -37,11 +37,14 @@ class Ladder:
     def rule(self):
         return adaptive_weight(*self._data, **self._chosen)
 
-    def nrmse(self, alpha1):
+    def nrmse(self, alpha1, strong_start=STRONG_START):
         """Return NRMSE [%] with this penalty."""
-        key = round(float(np.log2(alpha1)), 4)
+        key = (round(float(np.log2(alpha1)), 4), strong_start)
         if key not in self._known:
-            found = fansi(*self._data, **self._chosen, alpha1=alpha1, mu1=mu1(alpha1))
+            found = fansi(
+                *self._data, **self._chosen, alpha1=alpha1, mu1=mu1(alpha1),
+                strong_start=strong_start,
+            )  # fmt: skip
             self._known[key] = score(self._scan, found.chi, self._mask)[1]
         return self._known[key]
 
@@ -65,11 +68,12 @@ def mu1(alpha1):
 
 def row(name, scan, local, mask, threads, factors):
     ladder = Ladder(scan, local, mask, threads)
-    paper = ladder.nrmse(FIRST)
+    paper = ladder.nrmse(FIRST, strong_start=0)
     found = ladder.rule()
     ours = ladder.nrmse(found.alpha1)
-    start = FIRST if paper < ours else found.alpha1
-    alpha1, best = ladder.best(start, factors)
+    alpha1, best = ladder.best(found.alpha1, factors)
+    if paper < best:
+        alpha1, best = FIRST, paper
     print(
         f"| {name} | {paper:.1f} | {ours:.1f} | {best:.1f} | {100 * (ours / best - 1):+.1f} "
         f"| {found.alpha1:.1e} | {alpha1:.1e} |",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qsmbids.core.adaptive_weight import adaptive_weight, cone_noise
+from qsmbids.core.adaptive_weight import STRONG_START, TAU, adaptive_weight, cone_noise
 from qsmbids.core.dipole import dipole_field
 from qsmbids.core.fansi import FansiResult, fansi
 
@@ -69,8 +69,9 @@ def test_error_is_near_the_best(chi, sigma):
 
     def score(alpha, mu1=None):
         result = fansi(
-            field, MASK, WEIGHTS, ISO, AXIAL, **options, alpha1=alpha, mu1=mu1 or 100 * alpha
-        )
+            field, MASK, WEIGHTS, ISO, AXIAL, **options, alpha1=alpha, mu1=mu1 or 100 * alpha,
+            strong_start=STRONG_START,
+        )  # fmt: skip
         return error(result.chi, chi)
 
     found = adaptive_weight(
@@ -82,7 +83,7 @@ def test_error_is_near_the_best(chi, sigma):
 
 def test_rule_is_repeated_by_its_numbers(chi):
     found = adaptive_weight(noisy(chi, 0.5), MASK, WEIGHTS, ISO, AXIAL, **SCAN)
-    assert found.alpha1 == pytest.approx(0.42 * found.noise_rad**2 / found.mean_gradient)
+    assert found.alpha1 == pytest.approx(TAU * found.noise_rad**2 / found.mean_gradient)
     assert f"{found.alpha1:.3g}" in found.rule
     assert found.noise_rad < 2 * np.pi * TE * found.noise_hz  # weights of largest value 1
 

@@ -236,7 +236,7 @@ def test_whole_turns_do_not_matter(field, weights):
     clean = fansi(field, MASK, weights, ISO, AXIAL, **SCAN)
     nonlinear = fansi(turned, MASK, weights, ISO, AXIAL, **SCAN)
     linear = fansi(turned, MASK, weights, ISO, AXIAL, **SCAN, nonlinear=False, max_iter=100)
-    assert error(nonlinear.chi, clean.chi) < 0.07
+    assert error(nonlinear.chi, clean.chi) < 0.1
     assert error(linear.chi, clean.chi) > 1
 
 

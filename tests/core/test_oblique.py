@@ -227,6 +227,6 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="shape"):
         mask_from_straight(mask[1:], grid)
     with pytest.raises(ValueError, match="order"):
-        to_straight(volume, grid, mask, order=5)
+        to_straight(volume, grid, mask, order=6)
     with pytest.raises(ValueError, match="finite"):
         to_straight(np.full(SHAPE, np.nan, np.float32), grid, mask)
