@@ -31,8 +31,8 @@ __all__ = ["STRONG_START", "AdaptiveWeight", "adaptive_weight", "cone_noise"]
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-#: Factor of the rule; 1 in theory. Fitted to the best penalties of simulated heads of 1 and 2 mm.
-TAU = 0.5
+#: Factor of the rule; 1 in theory. Fitted to the best penalties of simulated heads of 1 mm.
+TAU = 0.45
 #: Iterations with a stronger penalty that the inversion should start with (``strong_start`` of
 #: :func:`~qsmbids.core.fansi.fansi`): a small one leaves strong sources in a wrong turn.
 STRONG_START = 30

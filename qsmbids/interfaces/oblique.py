@@ -98,7 +98,7 @@ class StraightenSlab(Step):
             Oblique={
                 "Method": "rotate",
                 "TiltDegrees": tilt,
-                "Interpolation": "quintic spline",
+                "Interpolation": f"spline of order {SPLINE}",
                 "Oversampling": OVERSAMPLING,
             },
         )

@@ -101,7 +101,8 @@ class Plain:
             s1 = v - z1
             if self.nonlinear and t == self.linear_start + 1:
                 s2 = np.zeros(shape)
-            v = relax * (self.filtered(x, k) + h) + (1 - relax) * z2 + s2
+            pace = 1 if self.nonlinear else relax
+            v = pace * (self.filtered(x, k) + h) + (1 - pace) * z2 + s2
             z2 = self.fit(v, t)
             s2 = v - z2
             u = relax * self.filtered(h, lap) + (1 - relax) * zh + sh
