@@ -47,6 +47,7 @@ def test_memory_does_not_grow_with_the_participants(job, truth, nprocs):
     assert process.returncode == 0, log.read_text()[-2000:]
     assert len(job.maps()) == N * len(truth)
     total = log.read_text().count(": done in ")
+    most_early, most_late = 0.0, 0.0  # of any process: which step falls to which worker is chance
     for series in samples.values():
         done, megabytes = np.array(series).T
         early = megabytes[(done > 0.25 * total) & (done < 0.5 * total)]
@@ -55,4 +56,5 @@ def test_memory_does_not_grow_with_the_participants(job, truth, nprocs):
         if not early.size or not late.size or early.max() < 100:
             continue  # a process that came and went, or one that does not compute
         print(f"{nprocs} processors: {early.max():.0f} MB early, {late.max():.0f} MB late")
-        assert late.max() < early.max() + 40
+        most_early, most_late = max(most_early, early.max()), max(most_late, late.max())
+    assert 100 < most_late < most_early + 40

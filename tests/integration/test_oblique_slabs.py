@@ -8,7 +8,7 @@ from qsmbids.io.truth import compare_with_truth
 TILTS = {"30 degrees": 30.0, "15 and 20 degrees": (15.0, 20.0)}
 #: Deviation of the slope from 1 and largest difference of a nucleus [ppm] from axial: one and a
 #: half times what was measured at 2 mm.
-TOLERANCE = {"tilt-kernel": (0.08, 0.008), "rotate": (0.07, 0.009)}
+TOLERANCE = {"tilt-kernel": (0.13, 0.005), "rotate": (0.1, 0.014)}
 
 
 @pytest.mark.slow
