@@ -170,7 +170,7 @@ def _curve(record: Any, alphas: Any, n_threads: int) -> Any:
         beta=chosen.harmonic_constraint,
         muh=chosen.harmonic_consistency,
         nonlinear=chosen.solver == "nonlinear",
-        linear_start=chosen.linear_start,
+        start=chosen.start,
         iterations=chosen.iterations,
         regularisation_weight=chosen.regularisation_weight,
         n_threads=n_threads,

@@ -201,7 +201,7 @@ class DipoleInversion:
     regularisation: str = _opt(
         "fixed",
         "fixed takes the penalty below; adaptive derives it from the noise measured in the field,"
-        " and the gradient consistency with it, and starts from a stronger one.",
+        " and the gradient consistency with it.",
         choices=("fixed", "adaptive"),
     )
     gradient_l1_penalty: float = _opt(
@@ -219,12 +219,12 @@ class DipoleInversion:
     tgv_ratio: float = _opt(
         2.0, "Weight of second over first differences in TGV.", minimum=1e-3, maximum=1e3
     )
-    linear_start: int = _opt(
-        10,
-        "Iterations with the linear data term first; without them a strong source, such as a"
-        " calcification, can lock in at a wrong turn of the phase. 0 as in the paper's software.",
-        minimum=0,
-        maximum=100000,
+    start: str = _opt(
+        "least-squares",
+        "Start of a nonlinear data term: a map of least squares without outliers (TGV: ten linear"
+        " iterations), or zero as in the paper's software, from which a strong source, such as a"
+        " calcification, can lock in at a wrong turn of the phase.",
+        choices=("least-squares", "zero"),
     )
     iterations: str = _opt(
         "joint",

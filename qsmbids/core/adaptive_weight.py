@@ -26,16 +26,13 @@ from qsmbids.core.fft import bounding_box, crop, irfft, rfft
 from qsmbids.core.gradient import difference
 from qsmbids.units import TWO_PI, radians_per_ppm
 
-__all__ = ["STRONG_START", "AdaptiveWeight", "adaptive_weight", "cone_noise"]
+__all__ = ["AdaptiveWeight", "adaptive_weight", "cone_noise"]
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 #: Factor of the rule; 1 in theory. Fitted to the best penalties of simulated heads of 1 mm.
 TAU = 0.45
-#: Iterations with a stronger penalty that the inversion should start with (``strong_start`` of
-#: :func:`~qsmbids.core.fansi.fansi`): a small one leaves strong sources in a wrong turn.
-STRONG_START = 30
 #: Penalty of the short inversion, that of Table S2.3; TAU belongs to it.
 FIRST = 5e-4
 #: Gradient consistency of Table S2.3. At 7 T a calcification is lost with 0.06 (error 23 % in
@@ -96,6 +93,7 @@ def adaptive_weight(
     weak_harmonic: bool = True,
     nonlinear: bool = True,
     regularisation_weight: str = "vector-absolute",
+    start: str = "least-squares",
     mu1_ratio: float = 100.0,
     iterations: int = 25,
     n_threads: int = 1,
@@ -110,14 +108,13 @@ def adaptive_weight(
         Larmor frequency [Hz].
     echo_time : float
         Reference echo time [s], the one that the inversion will be given.
-    weak_harmonic, nonlinear, regularisation_weight
+    weak_harmonic, nonlinear, regularisation_weight, start
         As the inversion will be given.
     mu1_ratio : float
         ``mu1`` over ``alpha1``: 100 in the paper and its software. It follows a smaller penalty
         down, not a larger one up beyond Table S2.3: strong sources then end in a wrong turn.
     iterations : int
-        Iterations of the short inversion, 15 or more; the ten with the linear data term are
-        among them.
+        Iterations of the short inversion, 15 or more.
     n_threads : int
         Threads of the transforms and loops.
 
@@ -153,7 +150,7 @@ def adaptive_weight(
             centre_frequency_hz=centre_frequency_hz, echo_time=echo_time,
             alpha1=alpha, mu1=min(mu1_ratio * alpha, MU1_LIMIT), max_iter=iterations,
             weak_harmonic=weak_harmonic, nonlinear=nonlinear,
-            regularisation_weight=regularisation_weight, margin=MARGIN,
+            regularisation_weight=regularisation_weight, start=start, margin=MARGIN,
             initial=state, keep_state=True, n_threads=n_threads,
         )  # fmt: skip
         state = pilot.state

@@ -21,6 +21,7 @@ from qsmbids.core.fansi_alternating import minimise_alternating
 from qsmbids.core.fansi_joint import minimise_jointly
 from qsmbids.core.fansi_kernels import EDGE_FLOOR
 from qsmbids.core.fansi_problem import FansiProblem, FansiState
+from qsmbids.core.fansi_start import least_squares_start
 from qsmbids.core.fft import bounding_box, fast_shape, pad_to, uncrop
 from qsmbids.core.gradient import difference
 from qsmbids.core.inversion_input import check_inversion
@@ -39,6 +40,7 @@ MARGIN = 24
 #: The same for linear TV. What the periodic grid does to the minimum hardly depends on it: of a
 #: tilted head it is 2.2 %, 1.7 % and 1.5 % from that of 40 zeros with 16, 20 and 24.
 LINEAR_MARGIN = 16
+STARTS = ("least-squares", "zero")
 MINIMISE = {"joint": minimise_jointly, "alternating": minimise_alternating}
 EDGE_SIGN = {"vector-absolute": -1.0, "vector-signed": 1.0, "none": 0.0}
 
@@ -89,8 +91,8 @@ def fansi(
     beta: float = 150.0,
     muh: float = 3.0,
     nonlinear: bool = True,
-    linear_start: int = 10,
-    strong_start: int = 0,
+    start: str = "least-squares",
+    linear_start: int = 0,
     regularisation_weight: str = "vector-absolute",
     iterations: str = "joint",
     margin: int | Literal["auto"] | None = "auto",
@@ -129,16 +131,14 @@ def fansi(
         Harmonic constraint and harmonic consistency weights.
     nonlinear : bool
         Compare complex signals, blind to whole turns, instead of phases.
+    start : {"least-squares", "zero"}
+        Where iterations with a nonlinear data term start. It has a minimum at every whole turn,
+        and from zero they end in a wrong one around sources whose field exceeds several turns
+        at the reference echo (calcifications, haemorrhages). The map of least squares without
+        outliers (:mod:`qsmbids.core.fansi_start`) is near the right one. "zero" is what the
+        software of the consensus paper does. A linear data term has one minimum: zero will do.
     linear_start : int
-        Iterations with the linear data term before the nonlinear one. The latter has a minimum
-        at every whole turn, and from zero it ends in a wrong one where the local field exceeds
-        half a turn at the reference echo (calcifications, haemorrhages, veins at 7 T). Many more
-        would fit stray unwrapping errors too closely to leave them again. 0 is what the
-        software of the consensus paper does.
-    strong_start : int
-        Iterations with 64 times the penalty first, the linear ones among them. What they leave
-        at strong sources without signal lies on the right turn of the phase; smooth differences
-        come out somewhat smaller. Joint iterations only.
+        Of a start from zero: iterations with the linear data term before the nonlinear one.
     regularisation_weight : {"vector-absolute", "vector-signed", "none"}
         How differences of the weights lower the penalty: by their size, or only where the
         weights fall along the axis (FANSI v3, the software of the consensus paper), or not.
@@ -149,8 +149,8 @@ def fansi(
         Zeros around the bounding box of the mask [voxels]; None keeps the given grid. "auto" is
         24, and 16 for linear TV.
     initial : FansiState, optional
-        Start where an earlier inversion of the same mask and margin ended, without the linear
-        iterations. The default is to start from zero.
+        Start where an earlier inversion of the same mask and margin ended, in place of
+        ``start``.
     keep_state : bool
         Return the state for a later ``initial``.
     n_threads : int
@@ -187,13 +187,13 @@ def fansi(
     check_inversion(local_field_hz, mask, weights)
     if regularisation_weight not in EDGE_SIGN:
         raise ValueError(f"unknown regularisation weight {regularisation_weight!r}")
+    if start not in STARTS:
+        raise ValueError(f"unknown start {start!r}, choose from {', '.join(STARTS)}")
     if iterations not in MINIMISE:
         raise ValueError(f"unknown iterations {iterations!r}, choose from {', '.join(MINIMISE)}")
     numbers = (centre_frequency_hz, echo_time, alpha1, mu1, mu2, beta, muh, tol)
     if not all(np.isfinite(v) and v > 0 for v in numbers) or max_iter < 1 or linear_start < 0:
         raise ValueError("frequency, echo time, penalties, tolerance and iterations must be > 0")
-    if strong_start < 0 or (strong_start and iterations != "joint"):
-        raise ValueError("a strong start needs joint iterations, and a number >= 0 of them")
     box = bounding_box(mask)
 
     to_radians = TWO_PI * echo_time
@@ -228,11 +228,16 @@ def fansi(
         muh=muh,
         weak_harmonic=weak_harmonic,
         n_newton=NEWTON_STEPS if nonlinear else 0,
-        linear_start=linear_start if initial is None else -1,
-        strong_start=strong_start if initial is None else 0,
+        linear_start=linear_start if start == "zero" and initial is None else -1,
     )
+    if initial is not None:
+        state = initial.copy()
+    elif start == "zero" or not nonlinear:
+        state = problem.zero_start()
+    else:
+        problem, state = least_squares_start(problem, n_threads)
     state, n_iter, update = MINIMISE[iterations](
-        problem, initial, tol, max_iter, n_threads, progress
+        problem, state, tol, max_iter, n_threads, progress
     )
     full = uncrop(state.x, mask.shape, box, offset)
     chi = np.where(mask, full / radians_per_ppm(centre_frequency_hz, echo_time), 0.0)

@@ -22,13 +22,13 @@ __all__ = ["minimise_alternating"]
 
 def minimise_alternating(
     p: FansiProblem,
-    initial: FansiState | None,
+    state: FansiState,
     tol: float,
     max_iter: int,
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> tuple[FansiState, int, float]:
-    """Iterate from zero or from an earlier end.
+    """Iterate from a given state.
 
     Parameters and results are those of :func:`qsmbids.core.fansi_joint.minimise_jointly`. With a
     weak harmonic field x is zero outside the mask.
@@ -38,8 +38,8 @@ def minimise_alternating(
     mu1, mu2, muh = np.float32(p.mu1), np.float32(p.mu2), np.float32(p.muh)
     rho = np.float32(p.muh / (p.muh + p.beta))
     w_scale, edge, edges = np.float32(p.weight_scale), p.edge, p.edges
-    start = p.start(initial)
-    x, h, u, s2, data, v = start.x, start.h, start.u, start.s2, start.data, start.v
+    x, h, u, s2, data, v = state.x, state.h, state.u, state.s2, state.data, state.v
+    del state  # the volumes are freed as they are replaced
     source = np.empty_like(p.y)  # what is transformed next: the divergence, then that of h
     sums, everywhere = np.empty((grid[0], 2)), np.ones(grid, dtype=bool)
 
@@ -58,7 +58,8 @@ def minimise_alternating(
             update = 100.0 * float(np.sqrt(change / total)) if total > 0 else 0.0
             if progress is not None:
                 progress(iteration, update)
-            if (update < tol and iteration > 1) or iteration == max_iter:
+            done = update < tol and iteration >= p.least_iterations
+            if done or iteration == max_iter:
                 break
             del previous
 

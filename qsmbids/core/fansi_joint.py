@@ -60,27 +60,24 @@ RELAXATION = 1.8
 #: and for linear TV waves outside the mask, which the data do not damp. The tolerance keeps its
 #: meaning.
 STEP, LINEAR_STEP = 1.7, 2.25
-#: Of the penalty in the iterations of a strong start. With 64, 20 to 40 of them bring a
-#: calcification at 7 T to 98 to 100 % of its value, with 32 to 90 to 98 %, with 1 to 83 %.
-STRONG = np.float32(64)
 
 
 def minimise_jointly(
     p: FansiProblem,
-    initial: FansiState | None,
+    state: FansiState,
     tol: float,
     max_iter: int,
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> tuple[FansiState, int, float]:
-    """Iterate from zero or from an earlier end.
+    """Iterate from a given state.
 
     Parameters
     ----------
     p : FansiProblem
         Data, weights and penalties, on the padded grid.
-    initial : FansiState or None
-        Where to start; it is not changed.
+    state : FansiState
+        Where to start; all but its x and h are overwritten.
     tol : float
         Stop when an iteration changes x by less than this [%], per plain iteration.
     max_iter : int
@@ -108,10 +105,9 @@ def minimise_jointly(
     symbols = laplacian_symbols(grid)
     mu1, mu2, muh = np.float32(p.mu1), np.float32(p.mu2), np.float32(p.muh)
     rho, relax = np.float32(p.muh / (p.muh + p.beta)), np.float32(RELAXATION)
-    w_scale, weak, edges = np.float32(p.weight_scale), p.edge, p.edges
-    strong = (STRONG * weak[0], weak[1])
-    start = p.start(initial)
-    x, h, u, s2, data, v = start.x, start.h, start.u, start.s2, start.data, start.v
+    w_scale, edge, edges = np.float32(p.weight_scale), p.edge, p.edges
+    x, h, u, s2, data, v = state.x, state.h, state.u, state.s2, state.data, state.v
+    del state  # the volumes are freed as they are replaced
     linear_tv = not (p.weak_harmonic or p.n_newton)
     counted = np.ones(grid, dtype=bool) if linear_tv else p.mask
     step = LINEAR_STEP if linear_tv else STEP
@@ -122,7 +118,6 @@ def minimise_jointly(
 
     with planes(grid[0], max(1, n_threads)) as run:
         for iteration in range(1, max_iter + 1):
-            edge = strong if iteration <= p.strong_start else weak
             run(loops.negative_divergence, v, edges, *edge, source)
             spectrum, held = rfft(source, n_threads), [rfft(data, n_threads)]
             if p.weak_harmonic:
@@ -138,7 +133,8 @@ def minimise_jointly(
             update = 100.0 / step * float(np.sqrt(change / total)) if total > 0 else 0.0
             if progress is not None:
                 progress(iteration, update)
-            if (update < tol and iteration > max(1, p.strong_start)) or iteration == max_iter:
+            done = update < tol and iteration >= p.least_iterations
+            if done or iteration == max_iter:
                 break
             run(loops.update_gradient, v, x, edges, *edge, relax)
             fit = irfft(held.pop(0), grid, n_threads, overwrite=True)

@@ -26,6 +26,11 @@ class FansiState:
     data: Volume
     v: npt.NDArray[np.float32]
 
+    def copy(self) -> "FansiState":
+        """Return a state that iterations may overwrite; they leave x and h as they are."""
+        u, s2, data, v = (a.copy() for a in (self.u, self.s2, self.data, self.v))
+        return FansiState(self.x, self.h, u, s2, data, v)
+
 
 @dataclass(frozen=True)
 class FansiProblem:
@@ -45,7 +50,7 @@ class FansiProblem:
     weak_harmonic: bool
     n_newton: int
     linear_start: int
-    strong_start: int
+    least_iterations: int = 2
 
     @property
     def edge(self) -> tuple[np.float32, np.float32]:
@@ -57,12 +62,8 @@ class FansiProblem:
         """The map whose differences lower the threshold; a flat one has none."""
         return self.weights if self.edge_sign else np.zeros_like(self.y)
 
-    def start(self, earlier: FansiState | None) -> FansiState:
-        """Return what the iterations may overwrite (not x and h), from zero or an earlier end."""
-        if earlier is None:
-            x, h, u, s2 = (np.zeros_like(self.y) for _ in range(4))
-            # the first z2, as in FANSI
-            data = (np.float32(self.weight_scale) * self.weights) ** 2 * self.y
-            return FansiState(x, h, u, s2, data, np.zeros((3, *self.y.shape), np.float32))
-        u, s2, data, v = (a.copy() for a in (earlier.u, earlier.s2, earlier.data, earlier.v))
-        return FansiState(earlier.x, earlier.h, u, s2, data, v)
+    def zero_start(self) -> FansiState:
+        """Return the state from which FANSI's own software starts."""
+        x, h, u, s2 = (np.zeros_like(self.y) for _ in range(4))
+        data = (np.float32(self.weight_scale) * self.weights) ** 2 * self.y  # the first z2
+        return FansiState(x, h, u, s2, data, np.zeros((3, *self.y.shape), np.float32))

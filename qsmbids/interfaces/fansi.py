@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from qsmbids.core.adaptive_weight import STRONG_START, adaptive_weight
+from qsmbids.core.adaptive_weight import adaptive_weight
 from qsmbids.core.fansi import fansi
-from qsmbids.core.tgv import tgv
+from qsmbids.core.tgv import LINEAR_START, tgv
 from qsmbids.interfaces.base import record, traits
 from qsmbids.interfaces.inversion import Inversion, InversionInputSpec
 from qsmbids.io.nifti import Volume
@@ -21,7 +21,7 @@ class _InvertFansiInputs(InversionInputSpec):
     tolerance_percent = traits.Float(0.1, usedefault=True)
     maximum_iterations = traits.Int(400, usedefault=True)
     solver = traits.Enum("nonlinear", "linear", usedefault=True)
-    linear_start = traits.Int(10, usedefault=True)
+    start = traits.Enum("least-squares", "zero", usedefault=True)
     constraint = traits.Enum("tv", "tgv", usedefault=True)
     tgv_ratio = traits.Float(2.0, usedefault=True)
     iterations = traits.Enum("joint", "alternating", usedefault=True)
@@ -41,7 +41,6 @@ class InvertFansi(Inversion):
     ) -> tuple[Any, Any, dict[str, Any]]:
         inputs = self.inputs
         alpha1, mu1, rule = inputs.gradient_l1_penalty, inputs.gradient_consistency, ""
-        strong_start = 0
         if inputs.regularisation == "adaptive":
             found = adaptive_weight(
                 field.array,
@@ -54,10 +53,10 @@ class InvertFansi(Inversion):
                 weak_harmonic=inputs.weak_harmonic,
                 nonlinear=inputs.solver == "nonlinear",
                 regularisation_weight=inputs.regularisation_weight,
+                start=inputs.start,
                 n_threads=inputs.n_threads,
             )
             alpha1, mu1, rule = found.alpha1, found.mu1, found.rule
-            strong_start = STRONG_START if inputs.iterations == "joint" else 0
         common = {
             "centre_frequency_hz": inputs.centre_frequency,
             "echo_time": inputs.echo_time,
@@ -67,12 +66,16 @@ class InvertFansi(Inversion):
             "tol": inputs.tolerance_percent,
             "max_iter": inputs.maximum_iterations,
             "nonlinear": inputs.solver == "nonlinear",
-            "linear_start": inputs.linear_start,
             "n_threads": inputs.n_threads,
         }
         volumes = (field.array, support, weights, field.voxel_size, inputs.b0_direction)
         if inputs.constraint == "tgv":
-            result = tgv(*volumes, alpha0=inputs.tgv_ratio * alpha1, **common)
+            result = tgv(
+                *volumes,
+                alpha0=inputs.tgv_ratio * alpha1,
+                linear_start=0 if inputs.start == "zero" else LINEAR_START,
+                **common,
+            )
         else:
             result = fansi(
                 *volumes,
@@ -80,7 +83,7 @@ class InvertFansi(Inversion):
                 beta=inputs.harmonic_constraint,
                 muh=inputs.harmonic_consistency,
                 regularisation_weight=inputs.regularisation_weight,
-                strong_start=strong_start,
+                start=inputs.start,
                 iterations=inputs.iterations,
                 **common,
             )
@@ -94,8 +97,7 @@ class InvertFansi(Inversion):
             "Solver": inputs.solver,
             "Constraint": inputs.constraint,
             "TgvRatio": inputs.tgv_ratio,
-            "LinearStart": inputs.linear_start,
-            "StrongStart": strong_start if inputs.constraint == "tv" else 0,
+            "Start": inputs.start,
             "Scheme": inputs.iterations,
             "RegularisationWeight": inputs.regularisation_weight,
             "WeakHarmonic": inputs.weak_harmonic and inputs.constraint == "tv",

@@ -8,6 +8,8 @@ _C = Clause
 
 _FANSI = {"dipole_inversion.method": "fansi"}
 _HARMONIC = {**_FANSI, "dipole_inversion.weak_harmonic": True}
+_NONLINEAR = {**_FANSI, "dipole_inversion.solver": "nonlinear"}
+_TV, _TGV = {"dipole_inversion.constraint": "tv"}, {"dipole_inversion.constraint": "tgv"}
 _MEDI = {"dipole_inversion.method": "medi"}
 
 INVERSION = (
@@ -27,8 +29,7 @@ INVERSION = (
     _C(
         "The gradient L1 penalty of each run was derived from the noise of its field, measured"
         " where the dipole kernel vanishes, and from the mean gradient of a short first inversion;"
-        " the gradient consistency weight followed it, up to that of the consensus paper. The"
-        " first iterations had a larger penalty.",
+        " the gradient consistency weight followed it, up to that of the consensus paper.",
         {**_FANSI, "dipole_inversion.regularisation": "adaptive"},
     ),
     _C(
@@ -39,16 +40,17 @@ INVERSION = (
     _C(
         "Second differences had {dipole_inversion.tgv_ratio} times the weight of first ones, and"
         " weak harmonic fields were not fitted.",
-        {**_FANSI, "dipole_inversion.constraint": "tgv"},
+        {**_FANSI, **_TGV},
     ),
     _C(
-        "The first {dipole_inversion.linear_start} iterations had a linear data term.",
-        {**_FANSI, "run.linear_start": True},
+        "The iterations started from a map of least squares without outliers [@black1996].",
+        {**_NONLINEAR, "dipole_inversion.start": "least-squares", **_TV},
     ),
     _C(
-        "No iteration had a linear data term.",
-        {**_FANSI, "dipole_inversion.linear_start": 0},
+        "The first ten iterations had a linear data term.",
+        {**_NONLINEAR, "dipole_inversion.start": "least-squares", **_TGV},
     ),
+    _C("The iterations started from zero.", {**_NONLINEAR, "dipole_inversion.start": "zero"}),
     _C(
         "Each iteration solved for susceptibility and weak harmonic field together.",
         {**_HARMONIC, "dipole_inversion.iterations": "joint"},

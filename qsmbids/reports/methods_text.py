@@ -162,7 +162,6 @@ def _run_facts(
         "run.consistency": rounded(consistency),
         "run.penalty_known": None not in (penalty, consistency),
         "run.echoes": n_echoes,
-        "run.linear_start": settings.dipole_inversion.linear_start > 0,
         "run.r2star": r2star if n_echoes > 1 else "",
     }
 

@@ -260,10 +260,10 @@ PARAMETERS = (
         paper="alternating",
     ),
     parameter(
-        "dipole_inversion.linear_start",
-        "first iterations with a linear data term",
+        "dipole_inversion.start",
+        "start of the iterations",
         when={**_FANSI, "solver": ("nonlinear",)},
-        paper=0,
+        paper="zero",
     ),
     parameter("dipole_inversion.tolerance_percent", "tolerance", "%", when=_FANSI, paper=0.1),
     parameter("dipole_inversion.maximum_iterations", "maximum iterations", when=_FANSI, paper=400),

@@ -64,7 +64,7 @@ INVERSION: dict[str, tuple[Any, dict[str, str]]] = {
             "solver": "solver",
             "constraint": "constraint",
             "tgv_ratio": "tgv_ratio",
-            "linear_start": "linear_start",
+            "start": "start",
             "iterations": "iterations",
             "regularisation_weight": "regularisation_weight",
             "weak_harmonic": "weak_harmonic",

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from bench_methods import BACKGROUNDS, make_challenge, read_head, score
 
-from qsmbids.core.adaptive_weight import FIRST, MU1_LIMIT, STRONG_START, adaptive_weight
+from qsmbids.core.adaptive_weight import FIRST, MU1_LIMIT, adaptive_weight
 from qsmbids.core.fansi import fansi
 
 
@@ -37,14 +37,11 @@ class Ladder:
     def rule(self):
         return adaptive_weight(*self._data, **self._chosen)
 
-    def nrmse(self, alpha1, strong_start=STRONG_START):
+    def nrmse(self, alpha1):
         """Return NRMSE [%] with this penalty."""
-        key = (round(float(np.log2(alpha1)), 4), strong_start)
+        key = round(float(np.log2(alpha1)), 4)
         if key not in self._known:
-            found = fansi(
-                *self._data, **self._chosen, alpha1=alpha1, mu1=mu1(alpha1),
-                strong_start=strong_start,
-            )  # fmt: skip
+            found = fansi(*self._data, **self._chosen, alpha1=alpha1, mu1=mu1(alpha1))
             self._known[key] = score(self._scan, found.chi, self._mask)[1]
         return self._known[key]
 
@@ -68,7 +65,7 @@ def mu1(alpha1):
 
 def row(name, scan, local, mask, threads, factors):
     ladder = Ladder(scan, local, mask, threads)
-    paper = ladder.nrmse(FIRST, strong_start=0)
+    paper = ladder.nrmse(FIRST)
     found = ladder.rule()
     ours = ladder.nrmse(found.alpha1)
     alpha1, best = ladder.best(found.alpha1, factors)

@@ -26,7 +26,7 @@ import nibabel as nib
 import numpy as np
 import scipy.ndimage as ndi
 
-from qsmbids.core.adaptive_weight import STRONG_START, adaptive_weight
+from qsmbids.core.adaptive_weight import adaptive_weight
 from qsmbids.core.dipole import dipole_field
 from qsmbids.core.fansi import fansi
 from qsmbids.core.ismv import ismv
@@ -102,7 +102,7 @@ def _fansi(function=fansi, adaptive=False, **options):
         data = (local, mask, np.where(mask, scan.weights, np.float32(0)), scan.voxel, scan.b0)
         if adaptive:
             found = adaptive_weight(*data, **chosen, n_threads=n)
-            chosen |= {"alpha1": found.alpha1, "mu1": found.mu1, "strong_start": STRONG_START}
+            chosen |= {"alpha1": found.alpha1, "mu1": found.mu1}
         return function(*data, **chosen, **options, n_threads=n).chi, mask
 
     return invert

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qsmbids.core.adaptive_weight import STRONG_START, TAU, adaptive_weight, cone_noise
+from qsmbids.core.adaptive_weight import TAU, adaptive_weight, cone_noise
 from qsmbids.core.dipole import dipole_field
 from qsmbids.core.fansi import FansiResult, fansi
 
@@ -69,9 +69,8 @@ def test_error_is_near_the_best(chi, sigma):
 
     def score(alpha, mu1=None):
         result = fansi(
-            field, MASK, WEIGHTS, ISO, AXIAL, **options, alpha1=alpha, mu1=mu1 or 100 * alpha,
-            strong_start=STRONG_START,
-        )  # fmt: skip
+            field, MASK, WEIGHTS, ISO, AXIAL, **options, alpha1=alpha, mu1=mu1 or 100 * alpha
+        )
         return error(result.chi, chi)
 
     found = adaptive_weight(

@@ -159,8 +159,8 @@ def test_equals_the_plain_equations(field, weights, weak_harmonic, nonlinear, si
         x, h = plain.alternating(40, weak_harmonic)
     ours = fansi(
         noisy, roi, w, voxel, b0, **SAME_GRID, max_iter=40, tol=1e-6, weak_harmonic=weak_harmonic,
-        nonlinear=nonlinear, linear_start=5, regularisation_weight=f"vector-{sign}",
-        iterations=iterations,
+        nonlinear=nonlinear, start="zero", linear_start=5,
+        regularisation_weight=f"vector-{sign}", iterations=iterations,
     )  # fmt: skip
     scale = np.linalg.norm(x * roi / KAPPA)
     assert np.linalg.norm(ours.chi - x * roi / KAPPA) < 1e-4 * scale
@@ -219,14 +219,16 @@ def test_objective_decreases(chi, field, weights):
     assert values[0] > values[1] > values[2]
 
 
-def test_strong_source_needs_the_linear_start(weights):
+def test_strong_source_needs_a_start(weights):
     """A calcification turns the phase several times; the cosine from zero locks in too early."""
     stone = np.where(((R - 2.5) ** 2).sum(axis=0) <= 9, -2.0, 0.0).astype(np.float32)
     field = (1e-6 * F0) * dipole_field(stone, ISO, AXIAL)
     w = np.where(stone < 0, 0.3 * weights, weights)
     started = fansi(field, MASK, w, ISO, AXIAL, **SCAN)
-    paper = fansi(field, MASK, w, ISO, AXIAL, **SCAN, linear_start=0)
+    linear = fansi(field, MASK, w, ISO, AXIAL, **SCAN, start="zero", linear_start=10)
+    paper = fansi(field, MASK, w, ISO, AXIAL, **SCAN, start="zero")
     assert error(started.chi, stone) < 0.3
+    assert error(linear.chi, stone) < 0.3
     assert error(paper.chi, stone) > 2 * error(started.chi, stone)
 
 
@@ -313,6 +315,7 @@ def test_mean_edge():
         ({"echo_time": 0.0}, "> 0"),
         ({"regularisation_weight": "magic"}, "regularisation"),
         ({"iterations": "magic"}, "iterations"),
+        ({"start": "magic"}, "start"),
         ({"margin": "wide"}, "margin"),
     ],
 )
@@ -337,7 +340,7 @@ def test_reference_software(shared_dir):
     result = fansi(
         load("localfield_vsharp_sepia_hz"), mask, load("weights_sepia_v1"), ISO, AXIAL,
         centre_frequency_hz=3 * 42.577478518e6, echo_time=28.57e-3, n_threads=2,
-        regularisation_weight="vector-signed", linear_start=0, margin=None,
+        regularisation_weight="vector-signed", start="zero", margin=None,
         iterations="alternating",
     )  # fmt: skip
     # FANSI's Newton steps do not converge in the voxels that are nearly half a turn off

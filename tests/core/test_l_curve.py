@@ -118,7 +118,7 @@ def test_warm_start_arrives_sooner(scan):
 
 def test_state_continues_the_same_iterations(scan):
     """Twenty iterations equal eight and then the rest, bit by bit."""
-    options = {**SCAN, "linear_start": 2, "tol": 1e-9}
+    options = {**SCAN, "tol": 1e-9}
     whole = fansi(*scan, **options, max_iter=20)
     first = fansi(*scan, **options, max_iter=8, keep_state=True)
     rest = fansi(*scan, **options, max_iter=13, initial=first.state)  # the eighth is repeated
