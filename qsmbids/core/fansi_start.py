@@ -92,7 +92,8 @@ def least_squares_map(p: FansiProblem, n_threads: int = 1) -> tuple[Volume, Volu
         phase = system.solve(p.y, np.zeros_like(p.y), np.inf, FINE)
         phase = system.solve(p.y, phase, OUTLIER, FINE)
         misfit = phase - p.y
-        turns = np.where(np.abs(misfit) > OUTLIER, np.rint(misfit * INV_TWO_PI), np.float32(0))
+        turns = np.rint(misfit * INV_TWO_PI)
+        turns[np.abs(misfit) <= OUTLIER] = 0
         y = p.y + TWO_PI * turns
         phase = system.solve(y, phase, np.inf, SMOOTH)
         return system.map(), phase, y
