@@ -28,7 +28,7 @@ def test_the_default_follows_the_recommendations(finished_record, make_sidecars)
 def test_departures_from_the_tables_are_named_with_both_values():
     tables = {f.recommendation: f for f in check_pipeline(Settings())}
     assert "refinements of the smoothed phase offset 8 (paper: 0)" in tables["S2.1"].text
-    assert "first iterations with a linear data term 10 (paper: 0)" in tables["S2.3"].text
+    assert "start of the iterations least-squares (paper: zero)" in tables["S2.3"].text
     software = {f.recommendation: f for f in check_pipeline(load_settings("sepia-fansi"))}
     assert [software[n].verdict for n in ("S2.1", "S2.2", "S2.3")] == ["pass"] * 3
 
