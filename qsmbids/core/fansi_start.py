@@ -43,7 +43,7 @@ OUTLIER = 10.0
 #: Weight of the gradient while strong sources are found, and of the map to start from.
 FINE, SMOOTH = 1e-2, 3e-2
 #: Conjugate gradient steps of each problem.
-STEPS = 5
+STEPS = 4
 #: They end before with this part of the square of the data, all that single precision has.
 ROUNDING = 1e-10
 #: The strong sources that are there from the start make up most of the size of x, of which the
@@ -125,7 +125,8 @@ class _System:
         residual = rfft(self.weights * y, self.n_threads)
         residual *= p.kernel
         size = self._sum(_scaled_square, residual, *inverse)
-        residual -= self._apply(self.x, lambda_)
+        if self.x.any():
+            residual -= self._apply(self.x, lambda_)
         direction, keep = np.zeros_like(self.x), np.float32(0)
         scaled = self._sum(_scaled_square, residual, *inverse)
         for _ in range(STEPS):
