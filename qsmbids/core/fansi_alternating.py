@@ -39,7 +39,6 @@ def minimise_alternating(
     rho = np.float32(p.muh / (p.muh + p.beta))
     w_scale, edge, edges = np.float32(p.weight_scale), p.edge, p.edges
     x, h, u, s2, data, v = state.x, state.h, state.u, state.s2, state.data, state.v
-    del state  # the volumes are freed as they are replaced
     source = np.empty_like(p.y)  # what is transformed next: the divergence, then that of h
     sums, everywhere = np.empty((grid[0], 2)), np.ones(grid, dtype=bool)
 
