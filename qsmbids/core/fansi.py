@@ -61,6 +61,8 @@ class FansiResult:
         Relative change of the last iteration [%]; of linear TV in terms of plain iterations.
     converged : bool
         Whether the change fell below the tolerance.
+    n_turned : int
+        Voxels whose data were moved by whole turns to where the start predicts them.
     state : FansiState or None
         Where the iterations ended, if it was asked for.
     """
@@ -70,6 +72,7 @@ class FansiResult:
     n_iter: int
     update_percent: float
     converged: bool
+    n_turned: int = 0
     state: FansiState | None = None
 
 
@@ -230,12 +233,15 @@ def fansi(
         n_newton=NEWTON_STEPS if nonlinear else 0,
         linear_start=linear_start if start == "zero" and initial is None else -1,
     )
+    n_turned = 0
     if initial is not None:
         state = initial.copy()
     elif start == "zero" or not nonlinear:
         state = problem.zero_start()
     else:
-        problem, state = least_squares_start(problem, n_threads)
+        measured = problem
+        problem, state = least_squares_start(measured, n_threads)
+        n_turned = int(np.count_nonzero((problem.weights > 0) & (problem.y != measured.y)))
     state, n_iter, update = MINIMISE[iterations](
         problem, state, tol, max_iter, n_threads, progress
     )
@@ -246,7 +252,7 @@ def fansi(
         full = uncrop(state.h, mask.shape, box, offset)
         harmonic = np.where(mask, full / to_radians, 0.0).astype(np.float32)
     return FansiResult(
-        chi.astype(np.float32), harmonic, n_iter, update, update < tol,
+        chi.astype(np.float32), harmonic, n_iter, update, update < tol, n_turned,
         state if keep_state else None,
     )  # fmt: skip
 

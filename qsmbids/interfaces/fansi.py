@@ -109,6 +109,7 @@ class InvertFansi(Inversion):
         end = f"after {result.n_iter} iterations (last update {result.update_percent:.3f} %)"
         said = record(
             f"penalty from the noise: {rule}" if rule else "",
+            f"data of {result.n_turned} voxels moved by whole turns" if result.n_turned else "",
             f"FANSI {'converged' if result.converged else 'stopped'} {end}",
             warnings=["" if result.converged else f"FANSI did not converge, it stopped {end}"],
             EstimationAlgorithm="FANSI",
@@ -119,6 +120,7 @@ class InvertFansi(Inversion):
                 "Iterations": result.n_iter,
                 "LastUpdatePercent": float(result.update_percent),
                 "Converged": bool(result.converged),
+                "TurnedVoxels": result.n_turned,
             },
         )
         return result.chi, support, said

@@ -104,6 +104,8 @@ def test_strong_source_without_signal(stone):
     around = MASK & ~STONE
     offset = start.chi[around].mean()
     assert start.chi[STONE].mean() - offset == pytest.approx(-2.4, rel=0.03)
+    assert 5 <= start.n_turned <= 15  # of the ten unwrapped wrongly
+    assert zero.n_turned == 0
     spread, before = ((r.chi - chi)[around].std() for r in (start, zero))
     assert spread < 0.5 * before
 
