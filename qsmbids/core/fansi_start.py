@@ -165,8 +165,9 @@ def _mean_difference(volume: Volume, mask: npt.NDArray[np.bool_]) -> np.float32:
     means = []
     for axis in range(3):
         both = mask & np.roll(mask, -1, axis)
-        means.append(np.abs(difference(volume, axis)[both]).mean(dtype=np.float64))
-    return np.float32(max(np.mean(means), EDGE_FLOOR))
+        if both.any():  # not across a single slice
+            means.append(np.abs(difference(volume, axis)[both]).mean(dtype=np.float64))
+    return np.float32(max(np.mean(means), EDGE_FLOOR)) if means else EDGE_FLOOR
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)

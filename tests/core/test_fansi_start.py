@@ -161,3 +161,10 @@ def test_a_strong_source_does_not_end_the_iterations(stone):
     _, field, weights = stone
     result = fansi(field, MASK, weights, ISO, AXIAL, **{**SCAN, "tol": 50.0})
     assert result.n_iter == fansi_start.LEAST_ITERATIONS
+
+
+def test_a_single_slice_has_a_start(stone):
+    """No voxel of it has a neighbour along the third axis."""
+    _, field, weights = stone
+    one = MASK & (np.arange(SHAPE[2]) == 18)
+    assert np.isfinite(fansi(field, one, weights, ISO, AXIAL, **SCAN, max_iter=3).chi).all()
