@@ -211,7 +211,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--field-strength", type=float, metavar="T", help="instead of the sidecar's"
     )
     group.add_argument(
-        "--echo-times", nargs="+", type=float, metavar="S", help="instead of the sidecars' [s]"
+        "--echo-times",
+        nargs="+",
+        type=float,
+        metavar="S",
+        help="one per echo number, instead of the sidecars' [s]",
     )
     group.add_argument("--sloppy", action="store_true", help="quick and rough, to try things out")
     group.add_argument(

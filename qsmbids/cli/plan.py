@@ -15,6 +15,7 @@ from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
 from qsmbids.core.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, QSMError
 from qsmbids.execution import Execution, available_memory_gb, parse_memory_gb
+from qsmbids.io.echo_order import in_order_of_echo_times
 from qsmbids.io.given import OPTIONS, Given, find_given
 from qsmbids.io.masks import find_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
@@ -93,10 +94,11 @@ def make_plans(
 
 def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
     """Check one run before anything is computed."""
+    run, echo_times = in_order_of_echo_times(run, args.echo_times)
     acquisition = read_acquisition(
         run,
         field_strength=args.field_strength,
-        echo_times=args.echo_times,
+        echo_times=echo_times,
         b0_direction=args.b0_dir,
     )
     warnings = tuple(check_run(run, acquisition))

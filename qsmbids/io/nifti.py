@@ -7,7 +7,7 @@ compared with that of the file, so that a corrupt one cannot exhaust the memory.
 import contextlib
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -35,6 +35,9 @@ __all__ = [
 #: No single volume of a head is larger; a header that says so is corrupt.
 MAX_BYTES = 8 * 2**30
 
+#: Angle between sform and qform [degrees] from which the user should know.
+_TURN_TO_MENTION = 0.5
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # window bits by which zlib reads and writes the gzip container
 _DEFLATE_MAX_RATIO = 1032  # of the format: a volume larger than this cannot be in the file
@@ -50,6 +53,9 @@ class Header(NamedTuple):
     voxel_size: tuple[float, float, float]  #: [mm], of the affine
     dtype: np.dtype
     affine_source: str  #: "sform", "qform", or "none" when the orientation is not known
+    affine_doubt: str  #: what speaks against the affine; "" where nothing does
+    #: sform that leads elsewhere than to the scanner, and its code; viewers show the image there
+    aligned: tuple[npt.NDArray[np.float64], int] | None
     zooms: tuple[float, float, float]  #: pixdim, which may contradict the affine
     slope: float
     inter: float
@@ -208,7 +214,10 @@ def _parse(path: Path, file: BinaryIO) -> Header:
         )
     if offset + n_bytes > file_size * (_DEFLATE_MAX_RATIO if _is_gzip(file) else 1):
         raise InputError("is truncated: its header promises more voxels", str(path), _DAMAGED)
-    affine, source = _affine(path, header)
+    affine, source, doubt = _affine(path, header)
+    beside = None
+    if source == "qform" and header["sform_code"] > 0:
+        beside = np.asarray(header.get_sform(), dtype=np.float64), int(header["sform_code"])
     zooms = np.abs(header["pixdim"][1:4].astype(float))
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     # float32 columns give 0.9999999; the pixdim is the rounder number where both agree
@@ -222,6 +231,8 @@ def _parse(path: Path, file: BinaryIO) -> Header:
         voxel_size=_triple(lengths),
         dtype=dtype,
         affine_source=source,
+        affine_doubt=doubt,
+        aligned=beside,
         zooms=_triple(zooms),
         slope=slope,
         inter=inter if np.isfinite(inter) else 0.0,
@@ -293,31 +304,59 @@ def _data_type(path: Path, header: Any) -> np.dtype:
     return dtype
 
 
-def _affine(path: Path, header: Any) -> tuple[npt.NDArray[np.float64], str]:
-    """Return the transform to scanner space and its source.
+def _affine(path: Path, header: Any) -> tuple[npt.NDArray[np.float64], str, str]:
+    """Return the transform to scanner space, its source, and what is doubtful about it.
 
-    The sform is preferred, as everywhere, unless it leads to a template (codes 3 and 4) while the
-    qform still leads to the scanner: only there is B0 along z.
+    Only in scanner space is B0 along z. A transform whose code says that it leads there (1) is
+    believed before one to another image (2), and that before one to a template (3, 4); of two
+    with equal claims the sform is taken, as everywhere.
     """
-    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
-    order = ["sform", "qform"]
-    if sform_code in (3, 4) and qform_code in (1, 2):
-        order.reverse()
-    codes = {"sform": sform_code, "qform": qform_code}
-    for source in order:
-        if codes[source] > 0:
-            try:
-                affine = header.get_sform() if source == "sform" else header.get_qform()
-            except (HeaderDataError, ValueError):  # an impossible quaternion
-                continue
-            if np.all(np.isfinite(affine)) and abs(np.linalg.det(affine[:3, :3])) > 1e-9:
-                return np.asarray(affine, dtype=np.float64), source
-    if sform_code > 0 or qform_code > 0:
+    codes = {"sform": int(header["sform_code"]), "qform": int(header["qform_code"])}
+    usable: dict[str, npt.NDArray[np.float64]] = {}
+    for source in sorted((s for s in codes if codes[s] > 0), key=lambda s: _claim(codes[s])):
+        try:
+            affine = header.get_sform() if source == "sform" else header.get_qform()
+        except (HeaderDataError, ValueError):  # an impossible quaternion
+            continue
+        if np.all(np.isfinite(affine)) and abs(np.linalg.det(affine[:3, :3])) > 1e-9:
+            usable[source] = np.asarray(affine, dtype=np.float64)
+    if usable:
+        source, affine = next(iter(usable.items()))
+        return affine, source, _doubt(usable, codes)
+    if max(codes.values()) > 0:
         raise InputError("has an orientation that is singular or not finite", str(path), _CONVERT)
     affine = np.asarray(header.get_base_affine(), dtype=np.float64)
     if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) <= 1e-9:
         raise InputError("has no orientation and no voxel size", str(path), _CONVERT)
-    return affine, "none"
+    return affine, "none", ""
+
+
+def _claim(code: int) -> int:
+    """Return the rank of a transform by its NIfTI code: 0 leads to the scanner for certain."""
+    return {1: 0, 2: 1}.get(code, 2)
+
+
+def _doubt(usable: Mapping[str, npt.NDArray[np.float64]], codes: Mapping[str, int]) -> str:
+    """Return what a reader should know about the transform, the first of those usable."""
+    taken = next(iter(usable))
+    if _claim(codes[taken]) == 2:
+        return f"the {taken} leads to a template (code {codes[taken]}), not to the scanner"
+    if len(usable) < 2:
+        return ""
+    angle = _turn_degrees(usable["sform"], usable["qform"])
+    if angle < _TURN_TO_MENTION:
+        return ""
+    return (
+        f"sform (code {codes['sform']}) and qform (code {codes['qform']}) differ by"
+        f" {angle:.1f} degrees; the {taken} is taken"
+    )
+
+
+def _turn_degrees(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Return the angle between the directions of B0 (along z) in the voxel axes of two affines."""
+    first, second = (m[2, :3] / np.linalg.norm(m[:3, :3], axis=0) for m in (a, b))
+    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def _voxels(path: Path, file: BinaryIO, header: Header) -> npt.NDArray:

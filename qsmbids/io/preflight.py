@@ -47,7 +47,7 @@ def check_run(run: Run, acquisition: Acquisition) -> list[str]:
     InputError
         The images do not belong together, are no volumes or no phase.
     MetadataError
-        The echo times do not rise.
+        The echo times do not rise: two are equal, or the run was not sorted.
     """
     _check_counts(run)
     warnings = _check_is_phase(run, acquisition)
@@ -142,10 +142,9 @@ def _check_rising(run: Run, echo_times: tuple[float, ...]) -> None:
     if any(b <= a for a, b in pairwise(echo_times)):
         listed = ", ".join(f"{1000 * te:g}" for te in echo_times)
         raise MetadataError(
-            f"the echo times do not rise with the echo number ({listed} ms)",
+            f"the echo times do not rise ({listed} ms)",
             (run.phase or run.imag)[0].name,
-            "Correct EchoTime in the sidecars or the echo numbers of the files, or use "
-            "--echo-times.",
+            "Correct EchoTime in the sidecars, or use --echo-times with one time per echo number.",
         )
 
 

@@ -43,7 +43,7 @@ class NoRunError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """The images of one multi-echo acquisition, by rising echo number.
+    """The images of one multi-echo acquisition, by rising echo number or echo time.
 
     Attributes
     ----------
