@@ -11,7 +11,7 @@ from qsmbids.cli.inputs import collect_all
 from qsmbids.cli.parser import REFERENCES
 from qsmbids.cli.segmentations import check_one_run_each, segmentations_of
 from qsmbids.config import Settings
-from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
+from qsmbids.core.missing_phase import read_phase_numbers
 from qsmbids.core.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, QSMError
 from qsmbids.execution import Execution, available_memory_gb, parse_memory_gb
@@ -213,11 +213,11 @@ def _phase_rule(plan: RunPlan) -> str:
         return "real and imaginary parts"
     try:
         volumes = [read_volume(path).array for path in plan.run.phase]
-        scale = detect_phase_scale(
-            phase_statistics(volumes),
+        scale = read_phase_numbers(
+            volumes,
             units=plan.acquisition.phase_units,
             image_type=plan.acquisition.extra.get("ImageType") or (),
-        )
+        ).scale
     except (QSMError, ValueError) as error:
         return f"cannot be read: {error}"
     return f"{scale.rule} ({scale.description})" + (f"; {scale.warning}" if scale.warning else "")

@@ -1,5 +1,6 @@
 """Preparation: numbers in the files to radians and clean magnitudes (S2 step 1)."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,13 @@ from qsmbids.core.complex_signal import (
     remove_slice_alternation,
 )
 from qsmbids.core.magnitude import root_sum_of_squares
+from qsmbids.core.missing_phase import read_phase_numbers, without_phase
 from qsmbids.core.offset import mcpc3ds
-from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
+from qsmbids.core.phase_checks import detect_slice_jumps
+from qsmbids.core.phase_scale import to_radians
 from qsmbids.core.phase_sign import phase_sign
+from qsmbids.core.repeated_echoes import repeated_magnitude, repeated_phase
+from qsmbids.core.slice_offsets import find_slice_offsets, remove_slice_offsets
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -28,6 +33,11 @@ from qsmbids.interfaces.base import (
 )
 from qsmbids.io.nifti import read_echoes, read_volume
 from qsmbids.io.preflight import check_magnitude, check_phase
+
+#: Magnitude of the head, relative to the strongest percent.
+_HEAD = 0.1
+#: Jumps of the phase from slice to slice [rad] that leave no field; random phases have 1.5.
+_HOPELESS_JUMP = 0.8
 
 
 class _PreparePhaseInputs(BaseInterfaceInputSpec):
@@ -62,20 +72,22 @@ class PreparePhase(Step):
             magnitude, phase, affine, scaled = self._from_complex()
         else:
             magnitude, phase, affine, scaled = self._from_phase()
-        n_broken = scaled["metadata"]["NonFiniteVoxels"]
+        copied = self._refuse_copies(phase, magnitude)
+        slices = self._remove_slice_offsets(phase, magnitude)
         alternation = self._remove_alternation(phase, magnitude)
         choice = phase_sign(inputs.sign, inputs.manufacturer)
         if choice.sign < 0:
             np.negative(phase, out=phase)
         combined = root_sum_of_squares(magnitude)
         self._write(runtime, affine, phase=phase, magnitude=magnitude, combined_magnitude=combined)
-        nan_note = f"{n_broken} voxels are NaN or infinite and were left out" if n_broken else ""
         self._results["record"] = record(
             *scaled["decisions"],
+            *slices["decisions"],
             alternation["text"],
             f"phase sign: {choice.sign:+d} ({choice.reason})",
-            warnings=[*scaled["warnings"], choice.warning, nan_note],
+            warnings=[*scaled["warnings"], copied, *slices["warnings"], choice.warning],
             **scaled["metadata"],
+            **slices["metadata"],
             SliceAlternation={k: v for k, v in alternation.items() if k != "text"},
             PhaseSign={"Sign": choice.sign, "Reason": choice.reason},
         )
@@ -91,26 +103,29 @@ class PreparePhase(Step):
         for volume, path in zip(phase, inputs.phase, strict=True):
             check_phase(volume, path)
         np.abs(magnitude, out=magnitude)
-        n_broken = _leave_out(phase, magnitude)
+        n_broken = _count_not_finite(phase, magnitude)
         try:
-            scale = detect_phase_scale(
-                phase_statistics(phase),
-                units=inputs.phase_units or None,
-                image_type=inputs.image_type,
+            numbers = read_phase_numbers(
+                phase, units=inputs.phase_units or None, image_type=inputs.image_type
             )
         except ValueError as error:
             raise InputError(str(error), inputs.phase[0]) from error
+        no_phase = without_phase(phase, numbers)
+        phase[:, no_phase.any_voxel] = np.nan
+        _leave_out(phase, magnitude)
         for volume in phase:
-            volume[:] = to_radians(volume, scale, n_threads=inputs.n_threads)
+            volume[:] = to_radians(volume, numbers.scale, n_threads=inputs.n_threads)
+        scale = numbers.scale
         said = record(
             f"phase scale: {scale.rule} ({scale.description})",
-            warnings=[scale.warning],
+            warnings=[scale.warning, _not_finite_note(n_broken), *no_phase.notes],
             PhaseScale={
                 "Rule": scale.rule,
                 "Slope": float(scale.slope),
                 "Intercept": float(scale.intercept),
             },
             NonFiniteVoxels=n_broken,
+            **no_phase.facts,
         )
         return magnitude, phase, affine, said
 
@@ -118,17 +133,68 @@ class PreparePhase(Step):
         """Read real and imaginary parts as magnitude and phase."""
         real, affine = read_echoes(self.inputs.real)
         imaginary, _ = read_echoes(self.inputs.imag)
-        n_broken = _leave_out(real, imaginary)
+        n_broken = _count_not_finite(real, imaginary)
+        _leave_out(real, imaginary)
         magnitude, phase = np.empty_like(real), np.empty_like(real)
         for e, path in enumerate(self.inputs.real):
             magnitude[e], phase[e] = polar(real[e], imaginary[e])
             check_magnitude(magnitude[e], path)
         said = record(
             "phase from real and imaginary parts",
+            warnings=[_not_finite_note(n_broken)],
             PhaseScale={"Rule": "complex", "Slope": 1.0, "Intercept": 0.0},
             NonFiniteVoxels=n_broken,
         )
         return magnitude, phase, affine, said
+
+    def _refuse_copies(self, phase: np.ndarray, magnitude: np.ndarray) -> str:
+        """Refuse echoes of the same phase; return a warning of echoes of the same magnitude."""
+        files = self.inputs.phase or self.inputs.real
+        pair = repeated_phase(phase)
+        if pair is not None:
+            raise InputError(
+                f"holds the same phase as {Path(files[pair[0]]).name}, though the echo times"
+                " differ: one of the two is a copy, and there is no field in them",
+                files[pair[1]],
+                "Export or convert the echoes again, each under a name of its own.",
+            )
+        pair = repeated_magnitude(magnitude)
+        if pair is None:
+            return ""
+        first, second = (Path((self.inputs.magnitude or files)[i]).name for i in pair)
+        return f"{second} is a copy of {first}: R2* and the weights of the echoes are wrong"
+
+    def _remove_slice_offsets(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
+        """Undo a constant phase of every slice where two echoes show it; in place."""
+        inputs = self.inputs
+        head = magnitude[0] > _HEAD * np.quantile(magnitude[0], 0.99)
+        if len(phase) < 2:
+            check = detect_slice_jumps(phase[0], head, magnitude=magnitude[0])
+            if check.suspicious and check.value > _HOPELESS_JUMP:
+                raise InputError(
+                    f"{check.text}; with a single echo that cannot be told from the field",
+                    (inputs.phase or inputs.real)[0],
+                    "Acquire two echoes or more, or a 3-D scan.",
+                )
+            return record()
+        found = find_slice_offsets(phase, magnitude, inputs.echo_times)
+        if found is not None:
+            phase[:] = remove_slice_offsets(phase, found)
+        between = detect_slice_jumps(phase[1] - phase[0], head, magnitude=magnitude[1])
+        if between.suspicious and between.value > _HOPELESS_JUMP:
+            raise InputError(
+                f"{between.text} in the difference of the first two echoes: the slices have a"
+                " phase that is another one in every echo, so that no field can be found",
+                (inputs.phase or inputs.real)[0],
+                "Reconstruct the phase again, or acquire a 3-D scan.",
+            )
+        if found is None:
+            return record()
+        return record(
+            f"every slice along axis {found.axis} had a phase of its own (steps change by up to"
+            f" {found.change:.2f} rad), found from two echoes and removed",
+            SliceOffsets={"Axis": found.axis, "LargestChangeRad": round(found.change, 3)},
+        )
 
     def _remove_alternation(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
         """Undo the sign of every second slice where the data show it; in place."""
@@ -154,15 +220,20 @@ class PreparePhase(Step):
         }
 
 
-def _leave_out(first: np.ndarray, second: np.ndarray) -> int:
-    """Zero voxels that are not finite in any echo of either part; return their number.
+def _count_not_finite(first: np.ndarray, second: np.ndarray) -> int:
+    """Return the number of voxels that are not finite in any echo of either part."""
+    return int(np.count_nonzero(~(np.isfinite(first) & np.isfinite(second)).all(axis=0)))
 
-    The first part keeps NaN there, which the rules for the phase scale leave out.
-    """
+
+def _not_finite_note(count: int) -> str:
+    return f"{count} voxels are NaN or infinite and were left out" if count else ""
+
+
+def _leave_out(first: np.ndarray, second: np.ndarray) -> None:
+    """Zero the second part of voxels that are not finite in any echo of either; NaN the first."""
     broken = ~(np.isfinite(first) & np.isfinite(second)).all(axis=0)
     first[:, broken] = np.nan
     second[:, broken] = 0.0
-    return int(np.count_nonzero(broken))
 
 
 class _RemovePhaseOffsetInputs(EchoesInputSpec):
