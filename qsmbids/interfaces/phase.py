@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.bipolar import correct_bipolar, detect_bipolar
 from qsmbids.core.complex_signal import (
     detect_slice_alternation,
     polar,
@@ -17,6 +16,7 @@ from qsmbids.core.offset import mcpc3ds
 from qsmbids.core.phase_checks import detect_slice_jumps
 from qsmbids.core.phase_scale import to_radians
 from qsmbids.core.phase_sign import phase_sign
+from qsmbids.core.readout import ReadoutCorrection, correct_readout
 from qsmbids.core.repeated_echoes import repeated_magnitude, repeated_phase
 from qsmbids.core.slice_offsets import find_slice_offsets, remove_slice_offsets
 from qsmbids.errors import InputError
@@ -282,14 +282,15 @@ class RemovePhaseOffset(Step):
 
 class _CorrectReadoutInputs(EchoesInputSpec):
     method = traits.Enum("auto", "linear", "mcpc-3d-s", usedefault=True)
+    echo_numbers = traits.List(traits.Int, desc="of the file names; default: without gaps")
 
 
 class _CorrectReadoutOutputs(RecordSpec):
-    phase = EchoFilesOut("as of a monopolar readout [rad]")
+    phase = EchoFilesOut("as of a monopolar readout, on a line through the echo times [rad]")
 
 
 class CorrectReadout(Step):
-    """Remove the phase between readout directions, if there is one (S2 step 1)."""
+    """Remove the phase between readout directions, and constants of echoes (S2 step 1)."""
 
     input_spec = _CorrectReadoutInputs
     output_spec = _CorrectReadoutOutputs
@@ -299,38 +300,55 @@ class CorrectReadout(Step):
         phase, affine = read_echoes(inputs.phase)
         magnitude, _ = read_echoes(inputs.magnitude)
         mask = read_volume(inputs.mask, np.uint8)
-        inside = mask.array > 0
-        found = detect_bipolar(
-            phase, magnitude, inputs.echo_times, inside, n_threads=inputs.n_threads
-        )
-        evidence = {"Bipolar": found.is_bipolar, "StrengthRad": round(found.strength, 4)}
-        if not found.is_bipolar:
-            self._results["phase"] = list(inputs.phase)
-            self._results["record"] = record(
-                f"readout: monopolar (alternating phase {found.strength:.3f} rad)",
-                ReadoutCorrection=evidence,
-            )
-            return runtime
-        corrected = correct_bipolar(
+        numbers = inputs.echo_numbers or list(range(1, len(phase) + 1))
+        result = correct_readout(
             phase,
             magnitude,
             inputs.echo_times,
             mask.voxel_size,
-            inside,
+            mask.array > 0,
+            echo_numbers=numbers,
             method=inputs.method.replace("-", ""),
             n_threads=inputs.n_threads,
         )
-        self._write(runtime, affine, phase=corrected.phase)
-        before, after = corrected.residual_before, corrected.residual_after
-        self._results["record"] = record(
-            f"readout: bipolar (alternating phase {found.strength:.2f} rad), corrected by the"
-            f" {corrected.method} model; residual of the echoes {before:.2g} before, {after:.2g}"
-            " after",
-            ReadoutCorrection={
-                **evidence,
-                "Method": corrected.method,
-                "ResidualBefore": float(before),
-                "ResidualAfter": float(after),
-            },
-        )
+        self._results["phase"] = list(inputs.phase)
+        if result.changed:
+            self._write(runtime, affine, phase=result.phase)
+        self._results["record"] = record(*_readout_notes(result), **_readout_facts(result))
         return runtime
+
+
+def _readout_notes(result: ReadoutCorrection) -> list[str]:
+    """Say what was found and done, for the log."""
+    evidence, bipolar = result.evidence, result.bipolar
+    notes = [f"readout: monopolar (alternating phase {evidence.strength:.3f} rad)"]
+    if bipolar is not None:
+        signs = " ".join("+" if sign > 0 else "-" for sign in result.polarity)
+        notes = [
+            f"readout: bipolar (alternating phase {evidence.strength:.2f} rad, directions"
+            f" {signs}), corrected by the {bipolar.method} model; residual of the echoes"
+            f" {bipolar.residual_before:.2g} before, {bipolar.residual_after:.2g} after"
+        ]
+    if result.constants is not None:
+        listed = ", ".join(f"{c:.2f}" for c in result.constants)
+        notes.append(f"every echo had a constant phase of its own, removed: {listed} rad")
+    return notes
+
+
+def _readout_facts(result: ReadoutCorrection) -> dict[str, Any]:
+    """Return the same for the sidecar."""
+    evidence, bipolar = result.evidence, result.bipolar
+    facts: dict[str, Any] = {
+        "Bipolar": bipolar is not None,
+        "StrengthRad": round(evidence.strength, 4),
+    }
+    if bipolar is not None:
+        facts |= {
+            "Method": bipolar.method,
+            "Polarity": list(result.polarity),
+            "ResidualBefore": float(bipolar.residual_before),
+            "ResidualAfter": float(bipolar.residual_after),
+        }
+    if result.constants is not None:
+        facts["EchoConstantsRad"] = [round(float(c), 4) for c in result.constants]
+    return {"ReadoutCorrection": facts}

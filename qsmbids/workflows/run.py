@@ -141,7 +141,10 @@ def init_run_wf(
     if n_echoes > 2 and total.bipolar_correction != "off" and all_echoes:
         measured = node(
             CorrectReadout(
-                echo_times=echo_times, method=total.bipolar_correction, n_threads=threads
+                echo_times=echo_times,
+                echo_numbers=list(run.echoes),
+                method=total.bipolar_correction,
+                n_threads=threads,
             ),
             "correct_readout",
             threads,
