@@ -31,6 +31,8 @@ _SIGNAL = 0.1
 _FILLED = 0.3
 #: Change of the phase that the field makes from slice to slice [rad], up to which it is believed.
 _GENTLE = 0.8
+#: Coherence of the step within a slice below which it is none; noise has 1 / sqrt(voxels).
+_COHERENT = 0.2
 _PAIRS = 1_000_000
 
 
@@ -152,6 +154,7 @@ def _steps(
     counts = both.sum(axis=(1, 2))
     sums[counts == 0] = 0
     filled = counts > max(20.0, _FILLED * float(counts.max(initial=0)))
+    filled &= np.abs(sums) > _COHERENT * weight.sum(axis=(1, 2), dtype=np.float64)
     return np.angle(sums), filled
 
 

@@ -10,6 +10,7 @@ from qsmbids.core.complex_signal import (
     polar,
     remove_slice_alternation,
 )
+from qsmbids.core.echo_time_check import check_echo_time_consistency
 from qsmbids.core.magnitude import root_sum_of_squares
 from qsmbids.core.missing_phase import read_phase_numbers, without_phase
 from qsmbids.core.offset import mcpc3ds
@@ -18,7 +19,7 @@ from qsmbids.core.phase_scale import to_radians
 from qsmbids.core.phase_sign import phase_sign
 from qsmbids.core.readout import ReadoutCorrection, correct_readout
 from qsmbids.core.repeated_echoes import repeated_magnitude, repeated_phase
-from qsmbids.core.slice_offsets import find_slice_offsets, remove_slice_offsets
+from qsmbids.core.slice_offsets import find_slice_offsets, remove_slice_offsets, slice_roughness
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -36,8 +37,13 @@ from qsmbids.io.preflight import check_magnitude, check_phase
 
 #: Magnitude of the head, relative to the strongest percent.
 _HEAD = 0.1
+#: Error of an echo spacing, relative to their mean, that no unlucky field explains.
+_WRONG_SPACING = 0.5
 #: Jumps of the phase from slice to slice [rad] that leave no field; random phases have 1.5.
 _HOPELESS_JUMP = 0.8
+#: Change of the step between slices from one echo to the next [rad] that leaves no field; whole
+#: heads have 0.1.
+_HOPELESS_CHANGE = 1.0
 
 
 class _PreparePhaseInputs(BaseInterfaceInputSpec):
@@ -180,11 +186,13 @@ class PreparePhase(Step):
         found = find_slice_offsets(phase, magnitude, inputs.echo_times)
         if found is not None:
             phase[:] = remove_slice_offsets(phase, found)
-        between = detect_slice_jumps(phase[1] - phase[0], head, magnitude=magnitude[1])
-        if between.suspicious and between.value > _HOPELESS_JUMP:
+        between = phase[1] - phase[0]
+        change, axis = slice_roughness(between, magnitude[1])
+        if change > _HOPELESS_CHANGE and detect_slice_jumps(between, head).value > _HOPELESS_JUMP:
             raise InputError(
-                f"{between.text} in the difference of the first two echoes: the slices have a"
-                " phase that is another one in every echo, so that no field can be found",
+                f"the phase jumps from slice to slice along axis {axis}, in every echo by another"
+                f" angle (steps between the first two echoes change by up to {change:.1f} rad):"
+                " no field can be found",
                 (inputs.phase or inputs.real)[0],
                 "Reconstruct the phase again, or acquire a 3-D scan.",
             )
@@ -301,6 +309,14 @@ class CorrectReadout(Step):
         magnitude, _ = read_echoes(inputs.magnitude)
         mask = read_volume(inputs.mask, np.uint8)
         numbers = inputs.echo_numbers or list(range(1, len(phase) + 1))
+        check = check_echo_time_consistency(phase, magnitude, inputs.echo_times, mask.array > 0)
+        if check.suspicious and check.value > _WRONG_SPACING:
+            raise InputError(
+                check.text,
+                "echo times",
+                "Correct EchoTime in the sidecars, or the order of the images; --echo-times gives"
+                " one time per echo number.",
+            )
         result = correct_readout(
             phase,
             magnitude,

@@ -105,8 +105,14 @@ def _broken_json(bids):
     _image(bids, 2, "phase").with_name("sub-demo_echo-2_part-phase_MEGRE.json").write_text("{,}")
 
 
-def _falling(bids):
-    _edit_sidecars(bids, lambda m: m | {"EchoTime": 0.001}, echo="5")
+def _equal(bids):
+    _edit_sidecars(bids, lambda m: m | {"EchoTime": _echo_time(bids, 4)}, echo="5")
+
+
+def _echo_time(bids, echo):
+    path = _image(bids, echo, "phase")
+    sidecar = path.with_name(path.name.replace(".nii.gz", ".json"))
+    return json.loads(sidecar.read_text())["EchoTime"]
 
 
 def _huge_header(bids):
@@ -129,7 +135,7 @@ REFUSED = {
         "MEGRE",
     ),
     "no echo time": (lambda b: _edit_sidecars(b, _without("EchoTime")), "--echo-times", "MEGRE"),
-    "falling echo times": (_falling, "do not rise", "MEGRE"),
+    "two equal echo times": (_equal, "do not rise", "MEGRE"),
     "another shape": (_cut_slice, "shape", "echo-3_part-mag"),
     "another place": (_move, "affine", "echo-3_part-phase"),
     "field map in Hz": (_hertz, "Hz", "part-phase"),
