@@ -44,6 +44,7 @@ _CIRCLES = (
 )
 #: Share of the voxels that may be zero in all echoes by chance.
 _FEW_ZEROS = 2e-5
+_FEWEST_ZEROS = 9
 #: Zeros in one echo beside what the neighbouring numbers lead to expect.
 _ZERO_EXCESS = 20.0
 #: Half of the range [circles] around zero in which its neighbours are counted.
@@ -162,27 +163,29 @@ def without_phase(volumes: Sequence[npt.NDArray], numbers: PhaseNumbers) -> NoPh
     found = np.zeros(np.shape(volumes[0]), dtype=bool)
     notes: list[str] = []
     facts: dict[str, Any] = {}
+    numerical = []
     for volume in volumes:
         strays = numbers.strays(volume)
         if strays is not None:
             found |= strays
+            volume = np.where(strays, np.nan, volume)
+        numerical.append(volume)
     count = int(np.count_nonzero(found))
     if count:
-        listed = ", ".join(f"{value:g}" for value in numbers.fills)
-        what = (
-            f"hold the fill value {listed}" if numbers.fills else "are out of the range of phase"
-        )
+        what = "are out of the range of phase"
+        if numbers.fills:
+            what = f"hold the fill value {', '.join(f'{value:g}' for value in numbers.fills)}"
         notes.append(
             f"{count} voxels ({100 * count / found.size:.2g} %) {what} and were left out; the"
             " others set the scale of the phase"
         )
         facts = {"PhaseFillValues": list(numbers.fills), "OutOfRangeVoxels": count}
-    dots = zero_dots(volumes)
+    dots = zero_dots(numerical)
     if dots is not None:
         count = int(np.count_nonzero(dots))
         notes.append(
-            f"{count} voxels within the image have a phase of exactly 0, which is no measured"
-            " value; they were left out"
+            f"{count} voxels within the image hold exactly zero, or the smallest number, which is"
+            " no measured phase; they were left out"
         )
         facts["ZeroPhaseVoxels"] = count
         found |= dots
@@ -248,9 +251,10 @@ def zero_dots(volumes: Sequence[npt.NDArray]) -> Mask | None:
     Returns
     -------
     (X, Y, Z) ndarray of bool or None
-        Zero in all echoes, or in one in which zeros are many times more frequent than the numbers
-        next to zero. A region of zeros that reaches the border of the volume is background and
-        left out. None where there are no such voxels.
+        Zero, or the smallest of all numbers, as which a stored zero may come out of the header's
+        slope and intercept: in all echoes, or in one in which this number is many times more
+        frequent than those next to it. A region of such voxels that reaches the border of the
+        volume is background and left out. None where there are no such voxels.
 
     Examples
     --------
@@ -259,18 +263,20 @@ def zero_dots(volumes: Sequence[npt.NDArray]) -> Mask | None:
     >>> int(zero_dots([phase]).sum())
     10
     """
-    zeros = [np.asarray(volume) == 0 for volume in volumes]
-    dots = np.zeros(zeros[0].shape, dtype=bool)
-    if len(volumes) > 1:
-        always = _inner(np.logical_and.reduce(zeros))
-        if np.count_nonzero(always) > _FEW_ZEROS * always.size:
-            dots |= always
-    for volume, zero in zip(volumes, zeros, strict=True):
-        limit = _ZERO_EXCESS * max(_expected_zeros(volume), 0.05)
-        if np.count_nonzero(zero) > limit:
-            inner = _inner(zero)
-            if np.count_nonzero(inner) > limit:
-                dots |= inner
+    dots = np.zeros(np.shape(volumes[0]), dtype=bool)
+    smallest = min(float(np.nanmin(volume)) for volume in volumes)
+    for number in {0.0, smallest}:
+        here = [np.asarray(volume) == number for volume in volumes]
+        if len(volumes) > 1:
+            always = _inner(np.logical_and.reduce(here))
+            if np.count_nonzero(always) > _FEW_ZEROS * always.size:
+                dots |= always
+        for volume, zero in zip(volumes, here, strict=True):
+            limit = max(_ZERO_EXCESS * _expected_count(volume, number), _FEWEST_ZEROS)
+            if np.count_nonzero(zero) > limit:
+                inner = _inner(zero)
+                if np.count_nonzero(inner) > limit:
+                    dots |= inner
     return dots if dots.any() else None
 
 
@@ -286,12 +292,13 @@ def _inner(zero: Mask) -> Mask:
     return inner
 
 
-def _expected_zeros(volume: npt.NDArray) -> float:
-    """Return how many voxels are zero by what the numbers next to zero lead to expect."""
+def _expected_count(volume: npt.NDArray, number: float) -> float:
+    """Return how many voxels have a number by what the numbers next to it lead to expect."""
     values = sampled_values(volume)
     if values.size == 0:
         return 0.0
-    near = values[(values != 0) & (np.abs(values) < _NEIGHBOURHOOD * np.ptp(values))]
+    away = np.abs(values - number)
+    near = values[(away != 0) & (away < _NEIGHBOURHOOD * np.ptp(values))]
     if near.size == 0:
         return 0.0
     # n samples that fall on L levels show L (1 - exp(-n / L)) of them

@@ -84,7 +84,7 @@ def test_fill_value_and_dots_are_left_out_with_a_word(prepare, head):
     assert metadata["OutOfRangeVoxels"] == 4 * SHAPE[1] * SHAPE[2]
     assert metadata["ZeroPhaseVoxels"] == 10
     assert "fill value -32768" in warnings
-    assert "exactly 0" in warnings
+    assert "10 voxels within the image hold exactly zero" in warnings
 
 
 def test_the_phase_of_slices_is_taken_out_and_said(prepare, head):
