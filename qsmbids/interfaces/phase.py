@@ -10,7 +10,7 @@ from qsmbids.core.complex_signal import (
     polar,
     remove_slice_alternation,
 )
-from qsmbids.core.magnitude import root_sum_of_squares
+from qsmbids.core.magnitude import Negatives, computable_scale, root_sum_of_squares
 from qsmbids.core.offset import mcpc3ds
 from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.core.phase_sign import phase_sign
@@ -67,6 +67,9 @@ class PreparePhase(Step):
         choice = phase_sign(inputs.sign, inputs.manufacturer)
         if choice.sign < 0:
             np.negative(phase, out=phase)
+        scale = computable_scale(magnitude)
+        if scale != 1:
+            magnitude *= np.float32(scale)
         combined = root_sum_of_squares(magnitude)
         self._write(runtime, affine, phase=phase, magnitude=magnitude, combined_magnitude=combined)
         nan_note = f"{n_broken} voxels are NaN or infinite and were left out" if n_broken else ""
@@ -74,10 +77,14 @@ class PreparePhase(Step):
             *scaled["decisions"],
             alternation["text"],
             f"phase sign: {choice.sign:+d} ({choice.reason})",
+            f"magnitudes were multiplied by {scale:.4g} to compute with them"
+            if scale != 1
+            else "",
             warnings=[*scaled["warnings"], choice.warning, nan_note],
             **scaled["metadata"],
             SliceAlternation={k: v for k, v in alternation.items() if k != "text"},
             PhaseSign={"Sign": choice.sign, "Reason": choice.reason},
+            MagnitudeScale=scale,
         )
         return runtime
 
@@ -86,11 +93,13 @@ class PreparePhase(Step):
         inputs = self.inputs
         phase, affine = read_echoes(inputs.phase)
         magnitude, _ = read_echoes(inputs.magnitude)
-        for volume, path in zip(magnitude, inputs.magnitude, strict=True):
+        below = [
             check_magnitude(volume, path)
+            for volume, path in zip(magnitude, inputs.magnitude, strict=True)
+        ]
         for volume, path in zip(phase, inputs.phase, strict=True):
             check_phase(volume, path)
-        np.abs(magnitude, out=magnitude)
+        np.maximum(magnitude, 0.0, out=magnitude)
         n_broken = _leave_out(phase, magnitude)
         try:
             scale = detect_phase_scale(
@@ -104,6 +113,7 @@ class PreparePhase(Step):
             volume[:] = to_radians(volume, scale, n_threads=inputs.n_threads)
         said = record(
             f"phase scale: {scale.rule} ({scale.description})",
+            _negative_note(below),
             warnings=[scale.warning],
             PhaseScale={
                 "Rule": scale.rule,
@@ -111,6 +121,7 @@ class PreparePhase(Step):
                 "Intercept": float(scale.intercept),
             },
             NonFiniteVoxels=n_broken,
+            NegativeMagnitudeVoxels=sum(found.n_voxels for found in below),
         )
         return magnitude, phase, affine, said
 
@@ -154,6 +165,18 @@ class PreparePhase(Step):
         }
 
 
+def _negative_note(below: list[Negatives]) -> str:
+    """Say what was done with magnitudes below zero, if there are any."""
+    count = sum(found.n_voxels for found in below)
+    if not count:
+        return ""
+    depth = max(found.depth for found in below)
+    return (
+        f"magnitude: {count} negative values, down to {100 * depth:.2g} % of the largest, were set"
+        " to zero"
+    )
+
+
 def _leave_out(first: np.ndarray, second: np.ndarray) -> int:
     """Zero voxels that are not finite in any echo of either part; return their number.
 
@@ -190,7 +213,7 @@ class RemovePhaseOffset(Step):
             phase,
             magnitude,
             inputs.echo_times,
-            mask.voxel_size,
+            mask.adult_voxel_size,
             mask.array > 0,
             sigma_mm=inputs.sigma_mm,
             refinements=inputs.refinements,
@@ -244,7 +267,7 @@ class CorrectReadout(Step):
             phase,
             magnitude,
             inputs.echo_times,
-            mask.voxel_size,
+            mask.adult_voxel_size,
             inside,
             method=inputs.method.replace("-", ""),
             n_threads=inputs.n_threads,
