@@ -9,6 +9,7 @@ from qsmbids.core.dipole import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
 from qsmbids.io.nifti import read_header
 from qsmbids.io.runs import Run
+from qsmbids.io.stated import as_number
 from qsmbids.units import GAMMA_BAR_HZ_PER_T, centre_frequency_hz
 
 __all__ = ["Acquisition", "read_acquisition"]
@@ -213,17 +214,6 @@ def _first_phase(run: Run) -> str:
     return (run.phase or run.imag)[0].name
 
 
-def _number(value: Any) -> float | None:
-    """Return a finite number, or None for anything else."""
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):  # JSON knows integers of any length
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _echo_times(run: Run, override: Sequence[float] | None, notes: _Notes) -> tuple[float, ...]:
     """Return the echo times [s]; numbers above 1 are taken for milliseconds."""
     fix = f"Correct the sidecars, or give the {len(run.echoes)} times with --echo-times."
@@ -237,7 +227,7 @@ def _echo_times(run: Run, override: Sequence[float] | None, notes: _Notes) -> tu
         raw = [sidecar.get("EchoTime") for sidecar in run.sidecars]
     times: list[float] = []
     for echo, value, file in zip(run.echoes, raw, run.phase or run.imag, strict=True):
-        number = _number(value)
+        number = as_number(value)
         if number is None:
             problem = "EchoTime is missing" if value is None else f"EchoTime is {value!r}"
             raise MetadataError(f"{problem} (echo {echo})", file.name, fix)
@@ -263,7 +253,7 @@ def _agreed(
     run: Run, key: str, convert: Callable[[float], float], tolerance: float, fix: str
 ) -> float | None:
     """Return the number of the first echo that states it, if the others agree."""
-    values = [convert(v) for s in run.sidecars if (v := _number(s.get(key))) is not None]
+    values = [convert(v) for s in run.sidecars if (v := as_number(s.get(key))) is not None]
     if not values:
         stated = [s[key] for s in run.sidecars if s.get(key) is not None]
         if stated:
