@@ -118,7 +118,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--mask",
         type=Path,
         metavar="PATH",
-        help="Mask 1 instead of BET: an image, or a BIDS derivative with one mask per run",
+        help="Mask 1 instead of BET, used as it is (of fractions, what is above 0.5): an image, or"
+        " a BIDS derivative with one mask per run",
     )
     start = group.add_mutually_exclusive_group()
     for option, what, units in (

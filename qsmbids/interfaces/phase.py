@@ -11,7 +11,7 @@ from qsmbids.core.complex_signal import (
     remove_slice_alternation,
 )
 from qsmbids.core.echo_time_check import check_echo_time_consistency
-from qsmbids.core.magnitude import root_sum_of_squares
+from qsmbids.core.magnitude import Negatives, computable_scale, root_sum_of_squares
 from qsmbids.core.missing_phase import read_phase_numbers, without_phase
 from qsmbids.core.offset import mcpc3ds
 from qsmbids.core.phase_checks import detect_slice_jumps
@@ -78,6 +78,9 @@ class PreparePhase(Step):
             magnitude, phase, affine, scaled = self._from_complex()
         else:
             magnitude, phase, affine, scaled = self._from_phase()
+        scale = computable_scale(magnitude)
+        if scale != 1:
+            magnitude *= np.float32(scale)
         copied = self._refuse_copies(phase, magnitude)
         slices = self._remove_slice_offsets(phase, magnitude)
         alternation = self._remove_alternation(phase, magnitude)
@@ -91,11 +94,15 @@ class PreparePhase(Step):
             *slices["decisions"],
             alternation["text"],
             f"phase sign: {choice.sign:+d} ({choice.reason})",
+            f"magnitudes were multiplied by {scale:.4g} to compute with them"
+            if scale != 1
+            else "",
             warnings=[*scaled["warnings"], copied, *slices["warnings"], choice.warning],
             **scaled["metadata"],
             **slices["metadata"],
             SliceAlternation={k: v for k, v in alternation.items() if k != "text"},
             PhaseSign={"Sign": choice.sign, "Reason": choice.reason},
+            MagnitudeScale=scale,
         )
         return runtime
 
@@ -104,11 +111,13 @@ class PreparePhase(Step):
         inputs = self.inputs
         phase, affine = read_echoes(inputs.phase)
         magnitude, _ = read_echoes(inputs.magnitude)
-        for volume, path in zip(magnitude, inputs.magnitude, strict=True):
+        below = [
             check_magnitude(volume, path)
+            for volume, path in zip(magnitude, inputs.magnitude, strict=True)
+        ]
         for volume, path in zip(phase, inputs.phase, strict=True):
             check_phase(volume, path)
-        np.abs(magnitude, out=magnitude)
+        np.maximum(magnitude, 0.0, out=magnitude)
         n_broken = _count_not_finite(phase, magnitude)
         try:
             numbers = read_phase_numbers(
@@ -124,6 +133,7 @@ class PreparePhase(Step):
         scale = numbers.scale
         said = record(
             f"phase scale: {scale.rule} ({scale.description})",
+            _negative_note(below),
             warnings=[scale.warning, _not_finite_note(n_broken), *no_phase.notes],
             PhaseScale={
                 "Rule": scale.rule,
@@ -132,6 +142,7 @@ class PreparePhase(Step):
             },
             NonFiniteVoxels=n_broken,
             **no_phase.facts,
+            NegativeMagnitudeVoxels=sum(found.n_voxels for found in below),
         )
         return magnitude, phase, affine, said
 
@@ -228,6 +239,18 @@ class PreparePhase(Step):
         }
 
 
+def _negative_note(below: list[Negatives]) -> str:
+    """Say what was done with magnitudes below zero, if there are any."""
+    count = sum(found.n_voxels for found in below)
+    if not count:
+        return ""
+    depth = max(found.depth for found in below)
+    return (
+        f"magnitude: {count} negative values, down to {100 * depth:.2g} % of the largest, were set"
+        " to zero"
+    )
+
+
 def _count_not_finite(first: np.ndarray, second: np.ndarray) -> int:
     """Return the number of voxels that are not finite in any echo of either part."""
     return int(np.count_nonzero(~(np.isfinite(first) & np.isfinite(second)).all(axis=0)))
@@ -269,7 +292,7 @@ class RemovePhaseOffset(Step):
             phase,
             magnitude,
             inputs.echo_times,
-            mask.voxel_size,
+            mask.adult_voxel_size,
             mask.array > 0,
             sigma_mm=inputs.sigma_mm,
             refinements=inputs.refinements,
@@ -321,7 +344,7 @@ class CorrectReadout(Step):
             phase,
             magnitude,
             inputs.echo_times,
-            mask.voxel_size,
+            mask.adult_voxel_size,
             mask.array > 0,
             echo_numbers=numbers,
             method=inputs.method.replace("-", ""),

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from qsmbids.errors import MetadataError
-from qsmbids.io.metadata import finite_number
 from qsmbids.io.runs import Run
+from qsmbids.io.stated import as_number
 
 __all__ = ["in_order_of_echo_times"]
 
@@ -39,7 +39,7 @@ def in_order_of_echo_times(
     MetadataError
         The times that were given order the echoes in another way than the sidecars do.
     """
-    by_sidecar = _order([finite_number(s.get("EchoTime")) for s in run.sidecars])
+    by_sidecar = _order([as_number(s.get("EchoTime")) for s in run.sidecars])
     if echo_times is None:
         return (run if by_sidecar is None else _sorted(run, by_sidecar)), None
     given = list(echo_times)

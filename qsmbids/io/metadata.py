@@ -12,9 +12,10 @@ from qsmbids.core.dipole import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
 from qsmbids.io.nifti import Header, read_header
 from qsmbids.io.runs import Run
+from qsmbids.io.stated import as_number
 from qsmbids.units import GAMMA_BAR_HZ_PER_T, centre_frequency_hz
 
-__all__ = ["Acquisition", "finite_number", "read_acquisition"]
+__all__ = ["Acquisition", "read_acquisition"]
 
 #: Largest relative difference of ImagingFrequency from the nominal field. "3 T" is 2.89 T on
 #: some Siemens systems (3.5 %); another nucleus or a wrong unit is off by far more.
@@ -243,7 +244,7 @@ def _told_b0(orientation: Any) -> npt.NDArray[np.float64] | None:
     """Return B0 along row, column and slice of the scanner's own record; None if it has none."""
     if not isinstance(orientation, list) or len(orientation) != 6:
         return None
-    numbers = [finite_number(v) for v in orientation]
+    numbers = [as_number(v) for v in orientation]
     if any(v is None for v in numbers):
         return None
     row, column = np.array(numbers[:3], float), np.array(numbers[3:], float)
@@ -253,17 +254,6 @@ def _told_b0(orientation: Any) -> npt.NDArray[np.float64] | None:
 
 def _first_phase(run: Run) -> str:
     return (run.phase or run.imag)[0].name
-
-
-def finite_number(value: Any) -> float | None:
-    """Return a finite number, or None for anything else."""
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):  # JSON knows integers of any length
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _echo_times(run: Run, override: Sequence[float] | None, notes: _Notes) -> tuple[float, ...]:
@@ -279,7 +269,7 @@ def _echo_times(run: Run, override: Sequence[float] | None, notes: _Notes) -> tu
         raw = [sidecar.get("EchoTime") for sidecar in run.sidecars]
     times: list[float] = []
     for echo, value, file in zip(run.echoes, raw, run.phase or run.imag, strict=True):
-        number = finite_number(value)
+        number = as_number(value)
         if number is None:
             problem = "EchoTime is missing" if value is None else f"EchoTime is {value!r}"
             raise MetadataError(f"{problem} (echo {echo})", file.name, fix)
@@ -308,7 +298,7 @@ def _agreed(
     run: Run, key: str, convert: Callable[[float], float], tolerance: float, fix: str
 ) -> float | None:
     """Return the number of the first echo that states it, if the others agree."""
-    values = [convert(v) for s in run.sidecars if (v := finite_number(s.get(key))) is not None]
+    values = [convert(v) for s in run.sidecars if (v := as_number(s.get(key))) is not None]
     if not values:
         stated = [s[key] for s in run.sidecars if s.get(key) is not None]
         if stated:

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
 
-from qsmbids.errors import InputError
+from qsmbids.core.head_size import length_scale
+from qsmbids.errors import InputError, SeveralVolumesError
+from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.write import write_json, write_text, write_volume
 
 __all__ = [
@@ -42,6 +44,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # window bits by which zlib reads and writes the gzip container
 _DEFLATE_MAX_RATIO = 1032  # of the format: a volume larger than this cannot be in the file
 _DAMAGED = "Copy or convert the file again; 'gzip -t FILE' tells whether it is intact."
+#: By how much the square of a rotation's quaternion may be larger than 1, as some tools round it.
+_QUATERNION_SLACK = 1e-5
 _CONVERT = "Convert the scan again, for example with dcm2niix."
 
 
@@ -69,6 +73,19 @@ class Volume(NamedTuple):
     array: npt.NDArray
     affine: npt.NDArray[np.float64]
     voxel_size: tuple[float, float, float]
+
+    @property
+    def length_scale(self) -> float:
+        """Factor for the lengths [mm] of the settings, 1 but for small heads."""
+        return length_scale(np.multiply(self.array.shape, self.voxel_size))
+
+    @property
+    def adult_voxel_size(self) -> tuple[float, float, float]:
+        """The voxel size [mm] if the head were an adult's, for methods that have lengths.
+
+        The field of dipoles knows no length, so that nothing else changes.
+        """
+        return _triple(np.divide(self.voxel_size, self.length_scale))
 
 
 class Echoes(NamedTuple):
@@ -174,6 +191,7 @@ def read_echoes(
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading; say what to do when that, or reading, fails."""
+    raise_if_not_fetched(path)
     try:
         with path.open("rb") as file:
             yield file
@@ -182,13 +200,6 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:
-    if path.is_symlink() and not path.exists():
-        return InputError(
-            "is a link to a file that is not there",
-            str(path),
-            "Fetch it with 'datalad get' in a DataLad dataset; in a container, bind-mount the "
-            "folder that the link points to.",
-        )
     if isinstance(error, FileNotFoundError):
         return InputError("does not exist", str(path), "Check the path and the bind mounts.")
     if isinstance(error, IsADirectoryError):
@@ -265,7 +276,9 @@ def _nifti_header(path: Path, file: BinaryIO) -> Any:
                 raise InputError(
                     "is no single-file NIfTI (Analyze or a .hdr/.img pair)", str(path), _CONVERT
                 )
-            return kind(head[:size], check=False)
+            header = kind(head[:size], check=False)
+            header.quaternion_threshold = -_QUATERNION_SLACK
+            return header
     raise InputError("is not a NIfTI file", str(path), _CONVERT)
 
 
@@ -280,7 +293,7 @@ def _shape(path: Path, header: Any) -> tuple[int, int, int]:
             f"has the shape {tuple(sizes[:n_dim])}, which is not a volume", str(path), _CONVERT
         )
     if any(n > 1 for n in sizes[3:n_dim]):
-        raise InputError(
+        raise SeveralVolumesError(
             f"holds several volumes, its shape is {tuple(sizes[:n_dim])}",
             str(path),
             "If these are receive coils, combine them first, with their phase: by the scanner, "

@@ -224,7 +224,7 @@ def _add_mask1(workflow, prepare, plan, settings, threads, node):  # type: ignor
             ),
             "bet",
         )
-        mask1 = node(ConformMask(origin="FSL BET"), "mask1")
+        mask1 = node(ConformMask(origin="FSL BET", drawn=False), "mask1")
         workflow.connect(bet, "mask_file", mask1, "mask")
         workflow.connect(prepare, "combined_magnitude", mask1, "like")
         target = bet, "in_file"
