@@ -1,5 +1,6 @@
 """Files of which only a stand-in is here."""
 
+import os
 import shutil
 
 import pytest
@@ -62,3 +63,11 @@ def test_a_dataset_that_was_not_installed_leaves_its_participant_out(make_run):
     shutil.copy(root / "sub-01/anat/sub-01_echo-1_part-mag_MEGRE.json", root / "sub-02")
     _, (problem,) = collect_runs(root)
     assert not problem.left_out
+
+
+def test_devices_and_pipes_are_not_read(tmp_path):
+    endless = tmp_path / "sub-01_echo-1_part-mag_MEGRE.nii.gz"
+    endless.symlink_to("/dev/zero")
+    pipe = tmp_path / "sub-01_echo-1_part-mag_MEGRE.json"
+    os.mkfifo(pipe)
+    raise_if_not_fetched([endless, pipe, tmp_path])
