@@ -23,12 +23,12 @@ logger = logging.getLogger("qsmbids")
 _PROGRAM = "qsmbids-zenodo"
 _SECONDS_BETWEEN_LINES = 10.0
 _EPILOG = """\
-Without --dicom, DEST gets what the paper's scripts converted, and the published maps; with it, the
-DICOM files are converted by dcm2niix. Choose one folder for each. An interrupted call goes on where
-it was. --compare downloads nothing.
-exit codes: 0 all that is in the archive is there, or the maps agree; 1 download or disk failed, or
-maps are outside the limits; 2 wrong usage; 3 no such record, no such data in it, or parts of it are
-missing or damaged (the others are laid out); 130 interrupted.
+Without --dicom, DEST gets what the paper's scripts converted, and the published maps; with it,
+the DICOM files are converted by dcm2niix. Choose one folder for each. An interrupted call goes on
+where it was. --compare downloads nothing.
+exit codes: 0 all that is in the archive is there, or the maps agree; 1 download or disk failed,
+or maps are outside the limits; 2 wrong usage; 3 no such record, no such data in it, or parts of
+it are missing or damaged (the others are laid out); 130 interrupted.
 """
 
 
@@ -43,17 +43,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         description="Download the example data of the QSM consensus paper"
-        " (doi:10.5281/zenodo.7410455; GE, Philips and Siemens, mono- and bipolar), lay them out as"
-        " a BIDS dataset, and compare maps made of them with the published ones.",
+        " (doi:10.5281/zenodo.7410455; GE, Philips and Siemens, mono- and bipolar), lay them out"
+        " as a BIDS dataset, and compare maps made of them with the published ones.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("dest", type=Path, help="BIDS dataset to make; its sourcedata/zenodo keeps the archive")
-    add(
-        "--dicom", action="store_true", help="take the archive with DICOM files, and convert them"
-    )
+    add("--dicom", action="store_true", help="take the archive with DICOM files, and convert them")
     add(
         "--compare",
         type=Path,
@@ -125,12 +123,9 @@ def _lay_out(
     done: dict[str, dict[str, int]],
 ) -> int:
     """Lay out what is not there yet; note after every run what is."""
-    from qsmbids.io.example_layout import (  # numpy, nibabel and pydicom: not for --help
-        describe_example,
-        lay_out_dicom,
-        lay_out_results,
-        working_folder,
-    )
+    from qsmbids.io.example_dicom import lay_out_dicom  # numpy, pydicom: not for --help
+    from qsmbids.io.example_results import lay_out_results
+    from qsmbids.io.example_runs import describe_example, working_folder
 
     _say("checksum is right; laying out the runs")
     record: dict[str, Any] = {
@@ -218,7 +213,9 @@ def _report(
     state = f"{n_written} files written" if n_written else "all files were there already"
     text = f"{len(runs)} runs in {dest}, {state}"
     if problems:
-        text += f"; {len(problems)} left out: {'; '.join(f'{k}: {v}' for k, v in problems.items())}"
+        text += (
+            f"; {len(problems)} left out: {'; '.join(f'{k}: {v}' for k, v in problems.items())}"
+        )
     return end(_PROGRAM, text, code)
 
 

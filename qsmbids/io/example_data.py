@@ -54,7 +54,7 @@ _DICOM = re.compile(
 )
 _PUBLISHED = re.compile(
     rf"(?:^|.*/)SEPIA/{_VENDOR}/(?P<readout>Bipolar|Monopolar)(?:_(?P<after>CLEAR|SYNERGY))?/"
-    rf"(?:GRE/)?(?P<pipeline>{'|'.join(PIPELINES)})/(?:[^/]*_)?(?P<what>{'|'.join(PUBLISHED)})"
+    rf"(?:GRE/)?(?P<pipeline>{'|'.join(PIPELINES)})/(?:[^/]*?_)?(?P<what>{'|'.join(PUBLISHED)})"
     r"(?P<extension>\.nii|\.nii\.gz)",
     re.IGNORECASE,
 )
