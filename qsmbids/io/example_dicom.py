@@ -112,10 +112,11 @@ def _from_dicom(
 
 
 def _folder_of(members: Sequence[zipfile.ZipInfo]) -> str:
-    """Return the last folders that the members have in common."""
+    """Return the folders that the members have in common, within those of the scanners."""
     folders = [m.filename.split("/")[:-1] for m in members]
     shared = folders[0]
     for other in folders[1:]:
         same = [a == b for a, b in zip(shared, other, strict=False)]
         shared = shared[: same.index(False) if False in same else len(same)]
-    return "/".join(shared[-3:])
+    inside = Path(INNER_ARCHIVE).stem
+    return "/".join(shared[shared.index(inside) + 1 :] if inside in shared else shared)

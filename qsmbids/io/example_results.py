@@ -35,6 +35,9 @@ __all__ = ["lay_out_results"]
 
 #: How dcm2niix ends the names of the parts.
 _ENDINGS = {"mag": "", "phase": "_ph", "real": "_real", "imag": "_imaginary"}
+#: Words of ImageType that tell the part.
+_TOLD = {"M": "mag", "MAGNITUDE": "mag", "P": "phase", "PHASE": "phase"}
+_TOLD |= {"R": "real", "REAL": "real", "I": "imag", "IMAGINARY": "imag"}
 _BROKEN = (
     zipfile.BadZipFile,
     gzip.BadGzipFile,
@@ -113,11 +116,8 @@ def _converted(
         image, reason = naming.skipped[0]
         outcome.problem = f"{_name_of(image)}: {reason}"
         return outcome
-    placed = [image for images in naming.runs.values() for image in images]
-    odd = [i for i in placed if not i.source.path.name.endswith(f"{_ENDINGS[i.part]}.nii")]
-    if odd or len(naming.runs) != 1:
-        what = f"{_name_of(odd[0].source)} is {odd[0].part}" if odd else "they are several scans"
-        outcome.problem = f"names and sidecars do not agree: by its ImageType, {what}"
+    if len(naming.runs) != 1:
+        outcome.problem = "the images are of several scans, by their sidecars and grids"
         return outcome
     return place_run(outcome, Conversion([], naming, warnings=naming.warnings), dest, one.run)
 
@@ -145,6 +145,9 @@ def _unpacked(archive: zipfile.ZipFile, one: ConvertedRun, folder: Path) -> list
             raise InputError("is no JSON", f"{found.name}.json") from error
         if not isinstance(sidecar, dict):
             raise InputError("holds no JSON object", f"{found.name}.json")
+        told = [_TOLD[t] for t in sidecar.get("ImageType") or () if t in _TOLD]
+        if told and told[-1] != part:
+            raise InputError(f"is {told[-1]}, not {part}, by its ImageType", found.name)
         try:
             read_header(path)
         except InputError as error:

@@ -82,7 +82,8 @@ class Pair:
     missed : list of str
         Limits that are missed, and maps that a judged pair lacks.
     volumes : tuple
-        Published and own susceptibility [ppm] with the mask and the affine, for the picture.
+        Published and own susceptibility [ppm], NaN outside their masks, with the mask that they
+        share and the affine, for the picture.
     """
 
     label: str
@@ -208,8 +209,8 @@ def _compare_map(pair: Pair, record: RunRecord, name: str, published: Mapping[st
     if name == CHI:  # one reference for both: the mean of what they share
         own, theirs = (v - v[common].mean(dtype=np.float64) for v in (own, theirs))
         pair.volumes = (
-            np.where(their_mask, theirs, 0).astype(np.float32),
-            np.where(own_mask, own, 0).astype(np.float32),
+            np.where(their_mask, theirs, np.nan).astype(np.float32),
+            np.where(own_mask, own, np.nan).astype(np.float32),
             common,
             grid.affine,
         )

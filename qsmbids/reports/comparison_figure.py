@@ -29,7 +29,7 @@ def draw_side_by_side(
     Parameters
     ----------
     published, found : (X, Y, Z) ndarray
-        Susceptibility [ppm] on one grid, with one reference.
+        Susceptibility [ppm] on one grid, with one reference; NaN, which is black, outside.
     mask : (X, Y, Z) ndarray of bool
         Where both are known; the difference is shown there alone.
     affine : (4, 4) ndarray
@@ -47,7 +47,7 @@ def draw_side_by_side(
     inside = grid.display(mask)
     box = tuple(_extent(inside, axis) for axis in range(3))
     middle = [_middle(inside, axis) for axis in range(3)]
-    difference = np.where(mask, found - published, 0)
+    difference = np.where(mask, found - published, np.nan)
     columns = [(grid.display(published), WINDOW), (grid.display(found), WINDOW)]
     columns.append((grid.display(difference), DIFFERENCE_WINDOW))
     size = [(s.stop - s.start) * v for s, v in zip(box, grid.voxel_size, strict=True)]
