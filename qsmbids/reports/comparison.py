@@ -80,7 +80,7 @@ class Pair:
     notes : list of str
         What was left out or done to the maps.
     missed : list of str
-        Limits that are missed, and maps that a judged pair lacks.
+        Limits that are missed, and maps of a judged run that cannot be compared.
     volumes : tuple
         Published and own susceptibility [ppm], NaN outside their masks, with the mask that they
         share and the affine, for the picture.
@@ -160,21 +160,20 @@ def compare_pair(
         pair.why = f"{same}; {wanted} repeats {pipeline}"
         if wanted not in PRESETS:
             pair.why += f", and this version has no preset {wanted}"
-    for name in _MAPS:
+    for name, (_, _, word, _) in _MAPS.items():
+        if word not in published:
+            pair.notes.append(f"{name} is left out: there is no published {word}")
+            continue
         try:
             _compare_map(pair, record, name, published)
         except (QSMError, ValueError) as error:
-            pair.notes.append(f"{name} is left out: {error}")
-        if pair.judged and name not in pair.maps:
-            pair.missed.append(f"{name}: nothing to compare ({_lacking(pair, name)})")
+            text = f"{name} is left out: {error}"
+            (pair.missed if pair.judged else pair.notes).append(text)
+    if pair.judged and not (pair.maps or pair.missed):
+        pair.judged, pair.why = False, "neither Chimap nor localfield was published"
     if CHI in pair.maps:
         _compare_nuclei(pair, record)
     return pair
-
-
-def _lacking(pair: Pair, name: str) -> str:
-    start = f"{name} is left out: "
-    return next((n.removeprefix(start) for n in pair.notes if n.startswith(start)), "unknown")
 
 
 def _compare_map(pair: Pair, record: RunRecord, name: str, published: Mapping[str, Path]) -> None:
@@ -182,8 +181,6 @@ def _compare_map(pair: Pair, record: RunRecord, name: str, published: Mapping[st
     key, own_masks, word, masks = _MAPS[name]
     if key not in record.images:
         raise ValueError(f"the run left no {name} (status {record.status})")
-    if word not in published:
-        raise ValueError(f"there is no published {word}")
     path = record.images[key]
     grid = read_header(path)
     own = read_volume(path).array
