@@ -149,7 +149,8 @@ def _lay_out(
                 continue
             if not outcome.files:
                 continue
-            _say(f"{outcome.label}: {outcome.n_written} files written")
+            if not outcome.label.startswith("derivatives/"):
+                _say(f"{outcome.label}: {outcome.n_written} files written")
             n_written += outcome.n_written
             describe_example(dest, args.record_url)
             done[outcome.label] = {f: (dest / f).stat().st_size for f in outcome.files}
@@ -201,8 +202,8 @@ def _report(
     print(f"{'run':<60}{'echoes':>8}  parts")
     for run, found in sorted(runs.items()):
         print(f"{run:<60}{len(found['echo']):>8}  {', '.join(sorted(found['part']))}")
-    for label in published:
-        print(f"published maps: {label}")
+    if published:
+        print(f"published maps: {len(published)} sets in {dest / 'derivatives' / 'SEPIA'}")
     for label, why in problems.items():
         print(f"LEFT OUT  {label}: {why}")
     if runs:

@@ -113,6 +113,7 @@ def test_the_names_of_the_scripts_become_valid_bids(fetched, example, members, q
     code, last, said, dest = fetched(example.with_mac_files(members))
     assert code == 0, said
     assert f"8 runs in {dest}" in last
+    assert "published maps: 16 sets in " in said
     assert raw(dest) == sorted(name for run in example.RUNS for name in names_of(run))
     assert re.search(r"ses-GE_acq-Bipolar_MEGRE +8  imag, mag, real", said)
     result = validate_dataset(dest)
