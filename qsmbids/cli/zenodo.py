@@ -26,9 +26,10 @@ _EPILOG = """\
 Without --dicom, DEST gets what the paper's scripts converted, and the published maps; with it,
 the DICOM files are converted by dcm2niix. Choose one folder for each. An interrupted call goes on
 where it was. --compare downloads nothing.
-exit codes: 0 all that is in the archive is there, or the maps agree; 1 download or disk failed,
-or maps are outside the limits; 2 wrong usage; 3 no such record, no such data in it, or parts of
-it are missing or damaged (the others are laid out); 130 interrupted.
+exit codes: 0 all that is in the archive is there, or no judged map is outside the limits (the last
+line says how many were judged); 1 download or disk failed, or maps are outside the limits; 2 wrong
+usage; 3 no such record, no such data in it, or parts of it are missing or damaged (the others are
+laid out); 130 interrupted.
 """
 
 
@@ -125,7 +126,7 @@ def _lay_out(
     """Lay out what is not there yet; note after every run what is."""
     from qsmbids.io.example_dicom import lay_out_dicom  # numpy, pydicom: not for --help
     from qsmbids.io.example_results import lay_out_results
-    from qsmbids.io.example_runs import describe_example, working_folder
+    from qsmbids.io.example_runs import working_folder
 
     _say("checksum is right; laying out the runs")
     record: dict[str, Any] = {
@@ -152,7 +153,6 @@ def _lay_out(
             if not outcome.label.startswith("derivatives/"):
                 _say(f"{outcome.label}: {outcome.n_written} files written")
             n_written += outcome.n_written
-            describe_example(dest, args.record_url)
             done[outcome.label] = {f: (dest / f).stat().st_size for f in outcome.files}
             _write_json(path.parent / "record.json", record)
     record["complete"] = not problems

@@ -36,7 +36,7 @@ def lay_out_dicom(
     """
     with open_archive(path) as outer:
         members = wanted_members(safe_members(outer))
-        inner = [m for m in members if m.filename.rsplit("/", 1)[-1] == INNER_ARCHIVE]
+        inner = [m for m in members if m.filename.lower().endswith(INNER_ARCHIVE.lower())]
         if not inner:
             if not dicom_runs(members):
                 raise InputError(

@@ -19,7 +19,6 @@ from qsmbids.io.write import write_json, write_text
 __all__ = [
     "RunOutcome",
     "absent_runs",
-    "describe_example",
     "open_archive",
     "place_run",
     "working_folder",
@@ -64,7 +63,7 @@ class RunOutcome:
     warnings: list[str] = field(default_factory=list)
 
 
-def describe_example(dest: Path, url: str) -> None:
+def _describe(dest: Path) -> None:
     """Write what makes the folder a BIDS dataset, unless it is there."""
     if not (dest / "dataset_description.json").exists():
         write_json(
@@ -73,7 +72,10 @@ def describe_example(dest: Path, url: str) -> None:
                 "Name": "Example data of the QSM consensus paper",
                 "BIDSVersion": "1.10.0",
                 "DatasetType": "raw",
-                "ReferencesAndLinks": ["https://doi.org/10.1002/mrm.30006", url],
+                "ReferencesAndLinks": [
+                    "https://doi.org/10.1002/mrm.30006",
+                    "https://doi.org/10.5281/zenodo.7410455",
+                ],
             },
         )
     if not any(dest.glob("README*")):
@@ -122,6 +124,7 @@ def place_run(
     """Move what was converted into the dataset, and note it."""
     outcome.warnings += conversion.warnings
     anat = Path(f"sub-{SUBJECT}", f"ses-{run.session}", "anat")
+    _describe(dest)
     written, kept = place(conversion, dest, participant=SUBJECT, session=run.session)
     problems = [why for why in kept.values() if why != ALREADY_THERE]
     if problems:

@@ -118,6 +118,10 @@ def test_the_names_of_the_scripts_become_valid_bids(fetched, example, members, q
     assert re.search(r"ses-GE_acq-Bipolar_MEGRE +8  imag, mag, real", said)
     result = validate_dataset(dest)
     assert [str(e) for e in result.errors] == []
+    about = json.loads((dest / "dataset_description.json").read_text())
+    assert about["Name"] == "Example data of the QSM consensus paper"
+    assert "https://doi.org/10.5281/zenodo.7410455" in about["ReferencesAndLinks"]
+    assert "doi:10.5281/zenodo.7410455" in (dest / "README.md").read_text()
     assert (dest / "participants.tsv").read_text().split() == ["participant_id", "sub-001"]
     code, last, said = qsmbids(dest, dest.parent / "out", "participant", "--dry-run")
     assert code == 0, said
