@@ -260,12 +260,11 @@ def with_mac_files(members: dict[str, bytes]) -> dict[str, bytes]:
 def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Return a zip archive, with entries of folders as most programs write them."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method, compresslevel=1) as archive:
+    with zipfile.ZipFile(stream, "w") as archive:
         folders = {name[: m.end()] for name in members for m in re.finditer("/", name)}
-        for folder in sorted(folders):
-            archive.writestr(folder, b"")
-        for name, content in members.items():
-            archive.writestr(name, content)
+        for name, content in {**dict.fromkeys(sorted(folders), b""), **members}.items():
+            # one date, so that the same members make the same archive
+            archive.writestr(zipfile.ZipInfo(name, (2023, 4, 3, 0, 0, 0)), content, method, 1)
     return stream.getvalue()
 
 
@@ -301,3 +300,34 @@ def dicom_archive(inner: dict[str, bytes], top: str = TOP) -> dict[str, bytes]:
         f"{top}protocols/GE_protocol.html": b"<html>",
         f"{top}QSM_Consensus_Paper_Example_Code/README.md": b"# code",
     }
+
+
+# what is laid out of them -----------------------------------------------------------------------
+
+#: Names of BIDS for the parts.
+BIDS_PARTS = {"GE": ("mag", "real", "imag"), "PHILIPS": ("mag", "phase"),
+              "SIEMENS": ("mag", "phase")}  # fmt: skip
+
+
+def raw_names(folder) -> list[str]:
+    """Names of the raw images and sidecars."""
+    return sorted(p.name for p in folder.glob("sub-*/ses-*/anat/*"))
+
+
+def bids_names(run) -> list[str]:
+    """BIDS names of a run, by the paper's sessions and acquisitions."""
+    session, acquisition, _, _, n = run
+    return sorted(
+        f"sub-001_ses-{session}_acq-{acquisition}_echo-{e}_part-{part}_MEGRE{extension}"
+        for part in BIDS_PARTS[session]
+        for e in range(1, n + 1)
+        for extension in (".nii.gz", ".json")
+    )
+
+
+def find_member(members, pattern) -> str:
+    return next(name for name in members if re.search(pattern, name))
+
+
+def laid_out_sidecar(folder, pattern) -> dict:
+    return json.loads(next(folder.glob(f"sub-001/*/anat/{pattern}.json")).read_text())

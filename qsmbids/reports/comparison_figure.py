@@ -1,6 +1,8 @@
 """The published map, that of the run and their difference, side by side."""
 
 import io
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ WINDOW = Window(-0.2, 0.2)
 DIFFERENCE_WINDOW = Window(-0.1, 0.1)
 _TITLES = ("published", "this run", "difference")
 _MARGIN = 3  # voxels around the brain
-_WIDTH_INCHES, _DPI = 7.2, 130
+_WIDTH_INCHES, _TITLE_INCHES, _DPI = 7.2, 0.3, 130
 
 
 def draw_side_by_side(
@@ -40,8 +42,6 @@ def draw_side_by_side(
     bytes
         A PNG file; the same maps give the same bytes.
     """
-    from matplotlib.figure import Figure
-
     a, b, c = found.shape
     grid = DisplayGrid((a, b, c), affine)
     inside = grid.display(mask)
@@ -52,28 +52,13 @@ def draw_side_by_side(
     columns.append((grid.display(difference), DIFFERENCE_WINDOW))
     size = [(s.stop - s.start) * v for s, v in zip(box, grid.voxel_size, strict=True)]
     shapes = [(size[1], size[0]), (size[2], size[0]), (size[2], size[1])]  # height, width [mm]
-    widest = max(width for _, width in shapes)
-    heights = [_WIDTH_INCHES / 3 * height / widest for height, _ in shapes]
-    figure = Figure(figsize=(_WIDTH_INCHES, sum(heights) + 0.3), facecolor="white")
-    axes = figure.subplots(
-        3,
-        3,
-        gridspec_kw={
-            "height_ratios": heights,
-            "left": 0,
-            "right": 1,
-            "bottom": 0,
-            "top": 1 - 0.3 / (sum(heights) + 0.3),
-            "wspace": 0.02,
-            "hspace": 0.02,
-        },
-    )
+    figure, axes = _panels(shapes)
     for column, (volume, window) in enumerate(columns):
         title = f"{_TITLES[column]}, {window.text('ppm')}"
         axes[0, column].set_title(title, fontsize=9, pad=3)
         for row, plane in enumerate(PLANES):
             part = list(box)
-            part[NORMAL[plane]] = slice(None)
+            part[NORMAL[plane]] = slice(None)  # so that the index stays what it is
             image = slice_image(window.grey(volume[tuple(part)]), plane, middle[NORMAL[plane]])
             height, width = shapes[row]
             axes[row, column].imshow(
@@ -89,6 +74,19 @@ def draw_side_by_side(
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _panels(shapes: Sequence[tuple[float, float]]) -> tuple[Any, Any]:
+    """Return a figure with a row for each plane, of heights and widths [mm], and its axes."""
+    from matplotlib.figure import Figure
+
+    widest = max(width for _, width in shapes)
+    heights = [_WIDTH_INCHES / len(_TITLES) * height / widest for height, _ in shapes]
+    total = sum(heights) + _TITLE_INCHES
+    figure = Figure(figsize=(_WIDTH_INCHES, total), facecolor="white")
+    space = {"left": 0, "right": 1, "bottom": 0, "top": 1 - _TITLE_INCHES / total}
+    gaps = {"wspace": 0.02, "hspace": 0.02, "height_ratios": heights}
+    return figure, figure.subplots(3, len(_TITLES), gridspec_kw={**space, **gaps})
 
 
 def _extent(mask: npt.NDArray[np.bool_], axis: int) -> slice:

@@ -9,13 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsmbids.cli import zenodo
-from qsmbids.cli.zenodo import main
+import qsmbids.cli.zenodo as module
 from qsmbids.io.validate import validate_dataset
 
-SMALL = (16, 18, 16)  # of the head in DICOM
-BIDS_PARTS = {"GE": ("mag", "real", "imag"), "PHILIPS": ("mag", "phase"),
-              "SIEMENS": ("mag", "phase")}  # fmt: skip
 ONE = "SIEMENS/Monopolar"
 
 
@@ -31,81 +27,6 @@ def siemens(example):
     return example.results_archive(example.RUNS[6:])
 
 
-@pytest.fixture(scope="module")
-def inner(example, dicom, tmp_path_factory):
-    """DICOM of one run of each vendor, as the archive in the archive holds them."""
-    runs = [example.RUNS[i] for i in (1, 4, 7)]
-    return example.write_dicom(dicom, tmp_path_factory.mktemp("dicom"), runs, SMALL)
-
-
-@pytest.fixture
-def command(capfd):
-    def call(*args):
-        try:
-            code = main([str(a) for a in args])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        last = out.strip().splitlines()[-1] if out.strip() else ""
-        if code != 2:
-            assert last.startswith("qsmbids-zenodo: ")
-            assert last.endswith(f"(exit code {code})")
-        return code, last, out + err
-
-    return call
-
-
-@pytest.fixture
-def fetched(record, example, command, tmp_path):
-    """Publish members as the archive with results, and call the command on them."""
-
-    def call(members, *options, dest=tmp_path / "data"):
-        url = record.offer({example.RESULTS: example.zipped(members), example.DICOM: b"x" * 50})
-        return (*command(dest, "--record-url", url, *options), dest)
-
-    return call
-
-
-@pytest.fixture
-def converted(record, example, command, tmp_path):
-    """Publish the archive in the archive with DICOM, and call the command on it."""
-
-    def call(inner, dest=tmp_path / "data", **kwargs):
-        outer = example.zipped(example.dicom_archive(inner, **kwargs))
-        url = record.offer({example.RESULTS: b"x" * 90_000_000, example.DICOM: outer})
-        return (*command(dest, "--dicom", "--record-url", url), dest)
-
-    return call
-
-
-def listed(folder) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-
-
-def raw(folder) -> list[str]:
-    """Names of the raw images and sidecars."""
-    return sorted(p.name for p in folder.glob("sub-*/ses-*/anat/*"))
-
-
-def names_of(run) -> list[str]:
-    """BIDS names of a run, by the paper's sessions and acquisitions."""
-    session, acquisition, _, _, n = run
-    return sorted(
-        f"sub-001_ses-{session}_acq-{acquisition}_echo-{e}_part-{part}_MEGRE{extension}"
-        for part in BIDS_PARTS[session]
-        for e in range(1, n + 1)
-        for extension in (".nii.gz", ".json")
-    )
-
-
-def find(members, pattern) -> str:
-    return next(name for name in members if re.search(pattern, name))
-
-
-def sidecar(folder, pattern) -> dict:
-    return json.loads(next(folder.glob(f"sub-001/*/anat/{pattern}.json")).read_text())
-
-
 # the archive with data and results -------------------------------------------------------------
 
 
@@ -114,7 +35,9 @@ def test_the_names_of_the_scripts_become_valid_bids(fetched, example, members, q
     assert code == 0, said
     assert f"8 runs in {dest}" in last
     assert "published maps: 16 sets in " in said
-    assert raw(dest) == sorted(name for run in example.RUNS for name in names_of(run))
+    assert example.raw_names(dest) == sorted(
+        name for run in example.RUNS for name in example.bids_names(run)
+    )
     assert re.search(r"ses-GE_acq-Bipolar_MEGRE +8  imag, mag, real", said)
     result = validate_dataset(dest)
     assert [str(e) for e in result.errors] == []
@@ -134,8 +57,10 @@ def test_units_follow_the_numbers_and_the_numbers_stay(fetched, siemens, example
     members = example.results_archive(runs)
     _, _, _, dest = fetched(members)
     units = {
-        (s, part): sidecar(dest, f"*ses-{s}*echo-2*part-{part}_MEGRE").get("Units")
-        for s, parts in BIDS_PARTS.items()
+        (s, part): example.laid_out_sidecar(dest, f"*ses-{s}*echo-2*part-{part}_MEGRE").get(
+            "Units"
+        )
+        for s, parts in example.BIDS_PARTS.items()
         for part in parts
     }
     assert units == {
@@ -147,7 +72,9 @@ def test_units_follow_the_numbers_and_the_numbers_stay(fetched, siemens, example
         (r"GE/Monopolar.*part-imaginary_echo-3.*nii", "*GE*echo-3_part-imag_MEGRE.nii.gz"),
         (r"Monopolar_CLEAR.*part-phase_echo-2.*nii", "*PHILIPS*echo-2_part-phase_MEGRE.nii.gz"),
     ):
-        published = nib.Nifti1Image.from_bytes(gzip.decompress(members[find(members, given)]))
+        published = nib.Nifti1Image.from_bytes(
+            gzip.decompress(members[example.find_member(members, given)])
+        )
         mine = nib.load(next(dest.glob(f"sub-001/*/anat/{laid_out}")))
         np.testing.assert_array_equal(mine.get_fdata(), published.get_fdata())
         np.testing.assert_array_equal(mine.affine, published.affine)
@@ -158,7 +85,9 @@ def test_whatever_folders_are_around_the_tree(fetched, example, siemens, top):
     renamed = {top + name.removeprefix(example.TOP): c for name, c in siemens.items()}
     code, _, said, dest = fetched(renamed)
     assert code == 0, said
-    assert raw(dest) == sorted(n for run in example.RUNS[6:] for n in names_of(run))
+    assert example.raw_names(dest) == sorted(
+        n for run in example.RUNS[6:] for n in example.bids_names(run)
+    )
 
 
 def test_only_maps_that_are_compared_leave_the_derivatives(fetched, siemens):
@@ -198,7 +127,7 @@ def test_missing_members_are_named_and_the_run_is_left_out(
     assert code == 3
     assert missing in last
     assert f"LEFT OUT  sub-001_ses-SIEMENS_acq-Monopolar: {missing[:0]}" in said
-    assert raw(dest) == names_of(example.RUNS[6])  # the other one is whole
+    assert example.raw_names(dest) == example.bids_names(example.RUNS[6])  # the other one is whole
 
 
 def test_ge_needs_no_magnitude(fetched, example):
@@ -222,50 +151,52 @@ def damaged(content: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", ["cut", "header", "no image", "4-D"])
 def test_a_damaged_image_is_named_and_mended_by_a_better_archive(fetched, siemens, example, kind):
-    name = find(siemens, f"converted/{ONE}.*part-mag_echo-2.*nii")
+    name = example.find_member(siemens, f"converted/{ONE}.*part-mag_echo-2.*nii")
     code, last, said, dest = fetched({**siemens, name: damaged(siemens[name])[kind]})
     assert code == 3, said
     assert "acq-Monopolar_part-mag_echo-2_GRE" in last
-    assert raw(dest) == names_of(example.RUNS[6])
+    assert example.raw_names(dest) == example.bids_names(example.RUNS[6])
     code, last, said, dest = fetched(siemens)
     assert code == 0, said
-    assert raw(dest) == sorted(n for run in example.RUNS[6:] for n in names_of(run))
+    assert example.raw_names(dest) == sorted(
+        n for run in example.RUNS[6:] for n in example.bids_names(run)
+    )
     # the sets of two runs of two pipelines are there, one run was written
-    assert f"{len(names_of(example.RUNS[7]))} files written" in last
+    assert f"{len(example.bids_names(example.RUNS[7]))} files written" in last
 
 
 @pytest.mark.parametrize("text", [b'{"EchoTime": 0.0', b"[1, 2]", b"\xff\xfe"])
-def test_a_damaged_sidecar_is_named(fetched, siemens, text):
-    name = find(siemens, f"converted/{ONE}.*part-phase_echo-2.*json")
+def test_a_damaged_sidecar_is_named(fetched, siemens, text, example):
+    name = example.find_member(siemens, f"converted/{ONE}.*part-phase_echo-2.*json")
     code, last, _, _ = fetched({**siemens, name: text})
     assert code == 3
     assert "acq-Monopolar_part-phase_echo-2_GRE.json" in last
 
 
-def test_a_member_that_rotted_in_the_archive(record, example, siemens, command, tmp_path):
-    name = find(siemens, f"converted/{ONE}.*part-mag_echo-2.*nii")
+def test_a_member_that_rotted_in_the_archive(record, example, siemens, zenodo, tmp_path):
+    name = example.find_member(siemens, f"converted/{ONE}.*part-mag_echo-2.*nii")
     content = example.zipped(siemens, zipfile.ZIP_STORED)
     place = content.index(siemens[name]) + 100
     content = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
     url = record.offer({example.RESULTS: content})  # its checksum is that of the rotten archive
-    code, last, _ = command(tmp_path / "data", "--record-url", url)
+    code, last, _ = zenodo(tmp_path / "data", "--record-url", url)
     assert code == 3
     assert "part-mag_echo-2_GRE: is damaged in the archive" in last
-    assert raw(tmp_path / "data") == names_of(example.RUNS[6])
+    assert example.raw_names(tmp_path / "data") == example.bids_names(example.RUNS[6])
 
 
-def test_names_that_contradict_the_sidecars(fetched, siemens):
+def test_names_that_contradict_the_sidecars(fetched, siemens, example):
     """A magnitude under the name of the phase would make a map, and a wrong one."""
-    name = find(siemens, f"converted/{ONE}.*part-mag_echo-2.*json")
+    name = example.find_member(siemens, f"converted/{ONE}.*part-mag_echo-2.*json")
     phase = siemens[name.replace("part-mag", "part-phase")]
     code, last, _, dest = fetched({**siemens, name: phase})
     assert code == 3
     assert "part-mag_echo-2_GRE: is phase, not mag, by its ImageType" in last
-    assert not [n for n in raw(dest) if "acq-Monopolar" in n]
+    assert not [n for n in example.raw_names(dest) if "acq-Monopolar" in n]
 
 
 def test_an_interruption_between_runs(fetched, siemens, example, record, monkeypatch):
-    real, calls = zenodo.__dict__["_say"], []
+    real, calls = module._say, []
 
     def interrupt(text):
         if "files written" in text:
@@ -273,17 +204,19 @@ def test_an_interruption_between_runs(fetched, siemens, example, record, monkeyp
             raise KeyboardInterrupt
         real(text)
 
-    monkeypatch.setattr(zenodo, "_say", interrupt)
+    monkeypatch.setattr(module, "_say", interrupt)
     code, last, _, dest = fetched(siemens)
     assert code == 130
     assert "goes on where it was" in last
-    assert raw(dest) == names_of(example.RUNS[6])
+    assert example.raw_names(dest) == example.bids_names(example.RUNS[6])
     assert not list((dest / "sourcedata" / "zenodo").glob(".unpacked*"))
     monkeypatch.undo()
     asked = record.asked.count(f"/files/{example.RESULTS}")
     code, _, said, _ = fetched(siemens)
     assert code == 0, said
-    assert raw(dest) == sorted(n for run in example.RUNS[6:] for n in names_of(run))
+    assert example.raw_names(dest) == sorted(
+        n for run in example.RUNS[6:] for n in example.bids_names(run)
+    )
     assert record.asked.count(f"/files/{example.RESULTS}") == asked
 
 
@@ -308,14 +241,21 @@ def test_a_lost_file_comes_back_from_the_archive(fetched, siemens, record, examp
 
 
 def test_own_files_are_not_overwritten(fetched, siemens, example, tmp_path):
-    own = tmp_path / "data" / "sub-001" / "ses-SIEMENS" / "anat" / names_of(example.RUNS[7])[1]
+    own = (
+        tmp_path
+        / "data"
+        / "sub-001"
+        / "ses-SIEMENS"
+        / "anat"
+        / example.bids_names(example.RUNS[7])[1]
+    )
     own.parent.mkdir(parents=True)
     own.write_text("mine")
     code, last, _, dest = fetched(siemens)
     assert code == 1
     assert "is another image" in last
     assert own.read_text() == "mine"
-    assert raw(dest) == sorted([*names_of(example.RUNS[6]), own.name])
+    assert example.raw_names(dest) == sorted([*example.bids_names(example.RUNS[6]), own.name])
 
 
 def test_a_left_folder_of_a_killed_call_goes_away(fetched, siemens, tmp_path):
@@ -326,11 +266,11 @@ def test_a_left_folder_of_a_killed_call_goes_away(fetched, siemens, tmp_path):
     assert not left.exists()
 
 
-def test_members_that_would_escape(fetched, siemens):
+def test_members_that_would_escape(fetched, siemens, example):
     code, last, _, dest = fetched({**siemens, "converted/../../../evil": b"evil"})
     assert code == 3
     assert "unsafe name" in last
-    assert not raw(dest)
+    assert not example.raw_names(dest)
 
 
 def test_an_archive_without_such_names(fetched):
@@ -353,108 +293,42 @@ def test_dry_run_writes_nothing(fetched, record, example, siemens):
     assert re.search(rf"{example.RESULTS}  \(not needed\)", said)
 
 
-def test_no_such_record(record, example, command, tmp_path):
+def test_no_such_record(record, example, zenodo, tmp_path):
     url = record.offer({example.RESULTS: b""})
-    code, last, _ = command(tmp_path / "data", "--record-url", url + "x")
+    code, last, _ = zenodo(tmp_path / "data", "--record-url", url + "x")
     assert code == 3
     assert "404" in last
 
 
 @pytest.mark.parametrize(("option", "there"), [((), "DICOM"), (("--dicom",), "RESULTS")])
-def test_a_record_without_the_archive(record, example, command, tmp_path, option, there):
+def test_a_record_without_the_archive(record, example, zenodo, tmp_path, option, there):
     url = record.offer({getattr(example, there): b"x"})
-    code, last, _ = command(tmp_path / "data", *option, "--record-url", url)
+    code, last, _ = zenodo(tmp_path / "data", *option, "--record-url", url)
     assert code == 3
     assert getattr(example, there) in last
 
 
 @pytest.mark.parametrize("option", [(), ("--dicom",)])
-def test_what_is_not_a_zip(record, example, command, tmp_path, option):
+def test_what_is_not_a_zip(record, example, zenodo, tmp_path, option):
     url = record.offer({example.RESULTS: b"no zip", example.DICOM: b"no zip"})
-    code, last, _ = command(tmp_path / "data", *option, "--record-url", url)
+    code, last, _ = zenodo(tmp_path / "data", *option, "--record-url", url)
     assert code == 3
     assert "not a zip archive" in last
 
 
-def test_a_changed_file_on_the_server(record, example, siemens, command, tmp_path):
+def test_a_changed_file_on_the_server(record, example, siemens, zenodo, tmp_path):
     content = example.zipped(siemens)
     url = record.offer({example.RESULTS: content})
     (record.folder / example.RESULTS).write_bytes(content[:-1] + b"?")
-    code, last, _ = command(tmp_path / "data", "--record-url", url)
+    code, last, _ = zenodo(tmp_path / "data", "--record-url", url)
     assert code == 1
     assert "MD5" in last
-    assert listed(tmp_path / "data") == []
+    assert not [p for p in (tmp_path / "data").rglob("*") if p.is_file()]
 
 
-def test_wrong_usage(command, tmp_path):
-    assert command()[0] == 2
-    code, last, _ = command(tmp_path, "--record-url", "file:///etc/passwd")
+def test_wrong_usage(zenodo, tmp_path):
+    assert zenodo()[0] == 2
+    code, last, _ = zenodo(tmp_path, "--record-url", "file:///etc/passwd")
     assert code == 2
     assert "address of the web" in last
-    assert command(tmp_path, "--dicom", "--compare", tmp_path)[0] == 2
-
-
-# the archive with DICOM ------------------------------------------------------------------------
-
-
-def test_dicom_of_all_vendors_gets_the_names_of_the_paper(converted, inner, example, qsmbids):
-    code, _, said, dest = converted(example.with_mac_files(inner))
-    assert code == 0, said
-    runs = [example.RUNS[i] for i in (1, 4, 7)]
-    assert raw(dest) == sorted(n for run in runs for n in names_of(run))
-    assert "sub-001_ses-PHILIPS_acq-BipolarCLEAR: is not in the archive" in said
-    assert sidecar(dest, "*SIEMENS*echo-1_part-phase_MEGRE")["Units"] == "arbitrary"
-    assert sidecar(dest, "*GE*echo-1_part-imag_MEGRE")["Units"] == "arbitrary"
-    text = (dest / "sub-001/ses-GE/anat" / names_of(runs[0])[0]).read_text()
-    assert "Hidden Hospital" not in text
-    assert listed(dest / "sourcedata") == [f"zenodo/{example.DICOM}", "zenodo/record.json"]
-    code, last, said = qsmbids(dest, dest.parent / "out", "participant", "--dry-run")
-    assert code == 0, said
-    assert "3 to process, 0 cannot be" in last
-    code, last, _, _ = converted(example.with_mac_files(inner))
-    assert "all files were there already" in last
-
-
-def test_dicom_without_the_inner_archive(record, example, command, inner, tmp_path):
-    url = record.offer({example.DICOM: example.zipped({"protocols/GE.html": b"<html>"})})
-    code, last, _ = command(tmp_path / "data", "--dicom", "--record-url", url)
-    assert code == 3
-    assert "QSM_CONSENSUS_DATA.zip" in last
-
-
-def test_a_damaged_inner_archive(record, example, command, tmp_path):
-    members = {f"{example.TOP}QSM_CONSENSUS_DATA.zip": b"PK\3\4 cut off"}
-    url = record.offer({example.DICOM: example.zipped(members)})
-    code, last, _ = command(tmp_path / "data", "--dicom", "--record-url", url)
-    assert code == 3
-    assert "QSM_CONSENSUS_DATA.zip: is not a zip archive" in last
-    assert raw(tmp_path / "data") == []
-
-
-def test_missing_and_bad_parts_of_dicom(converted, inner, example):
-    """One folder has no images left, one lacks an echo, one is whole."""
-    folder = "PHILLIPS/CLEAR/MONOPOLAR_5E"
-    bad = {n: (b"noise" * 99 if folder in n else c) for n, c in inner.items()}
-    third = sorted(n for n in inner if "SIEMENS" in n)
-    slices = SMALL[2]
-    lost = [n for n in third if (int(re.search(r"_(\d{5})\.", n)[1]) - 1) // slices == 2]
-    assert len(lost) == 2 * slices
-    code, last, said, dest = converted({n: c for n, c in bad.items() if n not in lost})
-    assert code == 3, said
-    assert f"{folder}/GRE: holds no DICOM image" in last
-    assert "SIEMENS/MONOPOLAR_5E/GRE holds 4 echoes, its name says 5" in last
-    assert raw(dest) == names_of(example.RUNS[1])
-    code, last, said, dest = converted(inner)  # a better archive: what is whole stays
-    assert code == 0, said
-    assert raw(dest) == sorted(n for i in (1, 4, 7) for n in names_of(example.RUNS[i]))
-
-
-def test_both_archives_do_not_mix(converted, fetched, inner, example):
-    some = {n: c for n, c in inner.items() if "SIEMENS" in n}
-    code, _, said, dest = converted(some)
-    assert code == 0, said
-    before = raw(dest)
-    code, last, _, _ = fetched(example.results_archive(example.RUNS[7:]))
-    assert code == 1
-    assert "is another image" in last
-    assert raw(dest) == before
+    assert zenodo(tmp_path, "--dicom", "--compare", tmp_path)[0] == 2
