@@ -67,8 +67,28 @@ def small_dataset(small_dataset_source, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def dicom():
     """Return the module that writes small DICOM series of several vendors."""
-    path = Path(__file__).with_name("dicom_fixtures.py")
-    spec = importlib.util.spec_from_file_location("dicom_fixtures", path)
+    return _beside("dicom_fixtures")
+
+
+@pytest.fixture(scope="session")
+def example():
+    """Return the module that makes stand-ins for the archives of the consensus paper."""
+    return _beside("example_archives")
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """Return a local server of a Zenodo record, which is asked again without waiting."""
+    from qsmbids.io import download
+
+    monkeypatch.setattr(download.time, "sleep", lambda _: None)
+    with _beside("record_server").serve_record(tmp_path / "server") as served:
+        yield served
+
+
+def _beside(name: str):
+    """Return a module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -389,6 +389,8 @@ def _named(run: _Run, label: str, scale: PhaseScale | None, factor: float) -> li
             sidecar["Units"] = "rad" if scale.rule.startswith("radians") else "arbitrary"
             if factor != 1.0:
                 sidecar["UsePhilipsFloatNotDisplayScaling"] = 0
+        elif c.part in ("real", "imag"):
+            sidecar["Units"] = "arbitrary"
         named = NamedImage(c.image, c.part, f"{label}{middle}_part-{c.part}_{suffix}", sidecar)
         out.append(replace(named, factor=factor) if c.part == "phase" else named)
     return out
