@@ -7,7 +7,7 @@ compared with that of the file, so that a corrupt one cannot exhaust the memory.
 import contextlib
 import io
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 from qsmbids.core.head_size import length_scale
 from qsmbids.errors import InputError, SeveralVolumesError
 from qsmbids.io.fetched import raise_if_not_fetched
+from qsmbids.io.orientation import CONVERT, scanner_affine
 from qsmbids.io.write import write_json, write_text, write_volume
 
 __all__ = [
@@ -37,16 +38,12 @@ __all__ = [
 #: No single volume of a head is larger; a header that says so is corrupt.
 MAX_BYTES = 8 * 2**30
 
-#: Angle between sform and qform [degrees] from which the user should know.
-_TURN_TO_MENTION = 0.5
-
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # window bits by which zlib reads and writes the gzip container
 _DEFLATE_MAX_RATIO = 1032  # of the format: a volume larger than this cannot be in the file
 _DAMAGED = "Copy or convert the file again; 'gzip -t FILE' tells whether it is intact."
 #: By how much the square of a rotation's quaternion may be larger than 1, as some tools round it.
 _QUATERNION_SLACK = 1e-5
-_CONVERT = "Convert the scan again, for example with dcm2niix."
 
 
 class Header(NamedTuple):
@@ -225,7 +222,7 @@ def _parse(path: Path, file: BinaryIO) -> Header:
         )
     if offset + n_bytes > file_size * (_DEFLATE_MAX_RATIO if _is_gzip(file) else 1):
         raise InputError("is truncated: its header promises more voxels", str(path), _DAMAGED)
-    affine, source, doubt = _affine(path, header)
+    affine, source, doubt = scanner_affine(path, header)
     beside = None
     if source == "qform" and header["sform_code"] > 0:
         beside = np.asarray(header.get_sform(), dtype=np.float64), int(header["sform_code"])
@@ -274,12 +271,12 @@ def _nifti_header(path: Path, file: BinaryIO) -> Any:
                 raise InputError("is truncated within the header", str(path), _DAMAGED)
             if head[magic_at : magic_at + 3] not in (b"n+1", b"n+2"):
                 raise InputError(
-                    "is no single-file NIfTI (Analyze or a .hdr/.img pair)", str(path), _CONVERT
+                    "is no single-file NIfTI (Analyze or a .hdr/.img pair)", str(path), CONVERT
                 )
             header = kind(head[:size], check=False)
             header.quaternion_threshold = -_QUATERNION_SLACK
             return header
-    raise InputError("is not a NIfTI file", str(path), _CONVERT)
+    raise InputError("is not a NIfTI file", str(path), CONVERT)
 
 
 def _shape(path: Path, header: Any) -> tuple[int, int, int]:
@@ -290,7 +287,7 @@ def _shape(path: Path, header: Any) -> tuple[int, int, int]:
         raise InputError("has a corrupt header (dimensions)", str(path), _DAMAGED)
     if n_dim < 3 or 0 in sizes[:n_dim]:
         raise InputError(
-            f"has the shape {tuple(sizes[:n_dim])}, which is not a volume", str(path), _CONVERT
+            f"has the shape {tuple(sizes[:n_dim])}, which is not a volume", str(path), CONVERT
         )
     if any(n > 1 for n in sizes[3:n_dim]):
         raise SeveralVolumesError(
@@ -307,7 +304,7 @@ def _data_type(path: Path, header: Any) -> np.dtype:
     try:
         dtype = np.dtype(header.get_data_dtype())
     except (HeaderDataError, KeyError) as error:
-        raise InputError("has an unknown data type", str(path), _CONVERT) from error
+        raise InputError("has an unknown data type", str(path), CONVERT) from error
     if dtype.kind not in "iuf":
         raise InputError(
             f"holds {'complex' if dtype.kind == 'c' else 'colour'} values",
@@ -315,61 +312,6 @@ def _data_type(path: Path, header: Any) -> np.dtype:
             "Export magnitude and phase as separate, real-valued images.",
         )
     return dtype
-
-
-def _affine(path: Path, header: Any) -> tuple[npt.NDArray[np.float64], str, str]:
-    """Return the transform to scanner space, its source, and what is doubtful about it.
-
-    Only in scanner space is B0 along z. A transform whose code says that it leads there (1) is
-    believed before one to another image (2), and that before one to a template (3, 4); of two
-    with equal claims the sform is taken, as everywhere.
-    """
-    codes = {"sform": int(header["sform_code"]), "qform": int(header["qform_code"])}
-    usable: dict[str, npt.NDArray[np.float64]] = {}
-    for source in sorted((s for s in codes if codes[s] > 0), key=lambda s: _claim(codes[s])):
-        try:
-            affine = header.get_sform() if source == "sform" else header.get_qform()
-        except (HeaderDataError, ValueError):  # an impossible quaternion
-            continue
-        if np.all(np.isfinite(affine)) and abs(np.linalg.det(affine[:3, :3])) > 1e-9:
-            usable[source] = np.asarray(affine, dtype=np.float64)
-    if usable:
-        source, affine = next(iter(usable.items()))
-        return affine, source, _doubt(usable, codes)
-    if max(codes.values()) > 0:
-        raise InputError("has an orientation that is singular or not finite", str(path), _CONVERT)
-    affine = np.asarray(header.get_base_affine(), dtype=np.float64)
-    if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) <= 1e-9:
-        raise InputError("has no orientation and no voxel size", str(path), _CONVERT)
-    return affine, "none", ""
-
-
-def _claim(code: int) -> int:
-    """Return the rank of a transform by its NIfTI code: 0 leads to the scanner for certain."""
-    return {1: 0, 2: 1}.get(code, 2)
-
-
-def _doubt(usable: Mapping[str, npt.NDArray[np.float64]], codes: Mapping[str, int]) -> str:
-    """Return what a reader should know about the transform, the first of those usable."""
-    taken = next(iter(usable))
-    if _claim(codes[taken]) == 2:
-        return f"the {taken} leads to a template (code {codes[taken]}), not to the scanner"
-    if len(usable) < 2:
-        return ""
-    angle = _turn_degrees(usable["sform"], usable["qform"])
-    if angle < _TURN_TO_MENTION:
-        return ""
-    return (
-        f"sform (code {codes['sform']}) and qform (code {codes['qform']}) differ by"
-        f" {angle:.1f} degrees; the {taken} is taken"
-    )
-
-
-def _turn_degrees(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Return the angle between the directions of B0 (along z) in the voxel axes of two affines."""
-    first, second = (m[2, :3] / np.linalg.norm(m[:3, :3], axis=0) for m in (a, b))
-    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def _voxels(path: Path, file: BinaryIO, header: Header) -> npt.NDArray:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.errors import InputError
-from qsmbids.io.layout import accepts, query_of
+from qsmbids.io.filters import accepts, query_of
 from qsmbids.io.runs import Run
 
 __all__ = ["find_t1w"]
