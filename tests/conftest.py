@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,20 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("the reference data are not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _can_be_interrupted():
+    """Heed SIGINT, and let the processes of the tests heed it, wherever the tests are started.
+
+    A shell that is not interactive makes its background jobs ignore it.
+    """
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @pytest.fixture
