@@ -40,6 +40,8 @@ _PART_WORDS = re.compile(
     r"(?:(?<=[_\W])|^)(?:mag(?:nitude)?|pha(?:se)?|ph|real?|im(?:ag(?:inary)?)?|[mpri])(?=[_\W]|$)",
     re.IGNORECASE,
 )
+_DIFFERENCE = re.compile(r"(?:phase|pha|ph)[\W_]*diff|delta[\W_]*(?:phase|phi)")
+_IS_DIFFERENCE = "the phase difference of two echoes; the phase of each echo is needed"
 _PRIVATE = re.compile(
     r"^Patient(?!Position$)|Physician|Operator|Performer|Institution|Station|Accession|Birth|Sex$"
     r"|Weight|Referring|Comments?$|Study|ProcedureStep|Serial|UID|Date|InstanceID"
@@ -164,7 +166,7 @@ def name_images(
             candidates.append(candidate)
     complete = []
     for run in _runs(candidates, naming.warnings):
-        reason = _incomplete(run)
+        reason = _phase_difference(run) or _incomplete(run)
         scale: PhaseScale | None = None
         factor = 1.0
         if not reason and run.times("phase"):
@@ -236,8 +238,9 @@ def _other_contrast(sidecar: dict[str, Any], part: str) -> str:
     units = str(sidecar.get("Units") or "").lower()
     if part == "map" or units == "hz" or tokens & {"FIELDMAPHZ", "B0", "B0 MAP", "FIELD_MAP"}:
         return "a field map in Hz, not the phase of an echo"
-    if {"EchoTime1", "EchoTime2"} <= set(sidecar):
-        return "the phase difference of two echoes; the phase of each echo is needed"
+    two = {"EchoTime1", "EchoTime2"} <= set(sidecar)
+    if part == "phase" and ((two and "EchoTime" not in sidecar) or _DIFFERENCE.search(text)):
+        return _IS_DIFFERENCE
     if "LOCALIZER" in tokens or re.search(r"\b(localizer|scout|survey|aahead)", text):
         return "a localiser"
     if technique & {"EP"} or re.search(r"ep2d|epfid|epise|^\*?ep_|fepi", name):
@@ -316,6 +319,27 @@ def _number(c: _Candidate) -> int:
 def _numbers(run: _Run) -> str:
     """Return the series numbers of a run, for people."""
     return ", ".join(str(n) for n in sorted({_number(c) for c in run.members}))
+
+
+def _phase_difference(run: _Run) -> str:
+    """Return why the phase is that between two echoes, "" if it is that of its own echoes.
+
+    A Siemens field map has two magnitudes and one phase image, which bears the second echo time.
+    ``EchoTime1`` and ``EchoTime2`` prove nothing by themselves: dcm2niix writes the first two
+    echo times of the protocol beside every phase image of this vendor (dcm2niix#400), also the
+    preset of a second echo that a single-echo scan does not have.
+    """
+    phase = [c for c in run.members if c.part == "phase"]
+    if len(phase) != 1:
+        return ""
+    sidecar = phase[0].image.sidecar
+    if re.match(r"\*?fm\dd", phase[0].text("SequenceName").lower()):
+        return _IS_DIFFERENCE
+    first, second = (sidecar.get(f"EchoTime{n}") for n in (1, 2))
+    if not isinstance(first, int | float) or not isinstance(second, int | float):
+        return ""
+    to_first, to_second = (abs(phase[0].echo_time - te) for te in (first, second))
+    return _IS_DIFFERENCE if to_second < to_first else ""
 
 
 def _incomplete(run: _Run) -> str:

@@ -80,6 +80,45 @@ def test_echoes_are_counted_by_rising_echo_time(scan):
     ]
 
 
+@pytest.mark.parametrize("times", [(0.005, 0.010), (0.0025, 0.0055, 0.0085, 0.0115), (0.005,)])
+def test_the_first_two_echo_times_beside_every_phase_image_are_no_difference(scan, times):
+    """As dcm2niix writes them for Siemens; a single echo has the preset of a second one."""
+    two = {"EchoTime1": times[0], "EchoTime2": (*times, 0.010)[1]}
+    images = [*scan(6, parts=("mag",), times=times), *scan(7, parts=("phase",), times=times, **two)]
+    found, naming = names(images)
+    assert len(found["sub-01"]) == 2 * len(times)
+    assert not naming.skipped
+
+
+FIELD_MAP = {"SequenceName": "*fm2d2r", "SeriesDescription": "gre_field_mapping"}
+TWO_TIMES = {"EchoTime1": 0.00519, "EchoTime2": 0.00765}
+
+
+@pytest.mark.parametrize("magnitudes", [(0.00519, 0.00765), (0.00765,)])
+@pytest.mark.parametrize("known_by", ["times and sequence", "times", "sequence"])
+def test_the_one_phase_image_of_a_field_map_is_a_difference(scan, magnitudes, known_by):
+    """A field map of Siemens: two magnitudes, and one phase with the time of the second echo."""
+    sequence = FIELD_MAP if "sequence" in known_by else {"SequenceName": "fl2d2"}
+    two = TWO_TIMES if "times" in known_by else {}
+    found = reasons(
+        [
+            *scan(2, parts=("mag",), times=magnitudes, **sequence),
+            *scan(3, parts=("phase",), times=(0.00765,), EchoNumber=2, **sequence, **two),
+        ]
+    )
+    assert found == {"the phase difference of two echoes; the phase of each echo is needed"}
+
+
+def test_the_phase_of_both_echoes_of_a_field_map_is_taken(scan):
+    found, _ = names(
+        [
+            *scan(2, parts=("mag",), times=(0.00519, 0.00765), **FIELD_MAP),
+            *scan(3, parts=("phase",), times=(0.00519, 0.00765), **FIELD_MAP, **TWO_TIMES),
+        ]
+    )
+    assert len(found["sub-01"]) == 4
+
+
 def test_one_echo_is_t2starw(scan):
     found, naming = names(scan(5, times=(0.02,)))
     assert found == {"sub-01": ["sub-01_part-mag_T2starw", "sub-01_part-phase_T2starw"]}
@@ -190,7 +229,8 @@ def test_another_position_is_another_scan(scan):
     [
         ({"Units": "Hz"}, "field map in Hz"),
         ({"ImageType": ["DERIVED", "FIELDMAPHZ"]}, "field map in Hz"),
-        ({"EchoTime1": 0.005, "EchoTime2": 0.007}, "phase difference"),
+        ({"te": None, "EchoTime1": 0.005, "EchoTime2": 0.007}, "phase difference"),
+        ({"SeriesDescription": "B0_phase_diff"}, "phase difference"),
         ({"ScanningSequence": "EP"}, "echo planar"),
         ({"SequenceName": "epfid2d1_64"}, "echo planar"),
         ({"ScanningSequence": "SE"}, "spin echo"),
