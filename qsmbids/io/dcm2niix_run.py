@@ -1,8 +1,9 @@
 """Run dcm2niix on the files of one DICOM series.
 
-Two of its habits are dealt with here. Several multi-frame files of one series (a file per echo)
-spoil each other's numbers, so each is converted alone. And several echoes in one multi-frame file
-that is not from Philips are stacked as if they were slices, so these are split before.
+Three of its habits are dealt with here. Several multi-frame files of one series (a file per echo)
+spoil each other's numbers, so each is converted alone. Several echoes in one multi-frame file that
+is not from Philips are stacked as if they were slices, so these are split before. And maps that
+the scanner calculated are taken for further echoes, so they are left out where there are echoes.
 """
 
 import json
@@ -14,23 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.errors import InputError
+from qsmbids.io.dicom_headers import Header
 
-__all__ = ["frame_keys", "run_dcm2niix"]
+__all__ = ["run_dcm2niix"]
 
 
 def run_dcm2niix(
-    files: Sequence[Path], folder: Path, *, multiframe: bool, timeout_s: float = 3600.0
+    headers: Sequence[Header], folder: Path, *, timeout_s: float = 3600.0
 ) -> tuple[list[tuple[Path, dict[str, Any]]], str]:
     """Convert the files of one series.
 
     Parameters
     ----------
-    files : sequence of Path
+    headers : sequence of Header
         All of one series.
     folder : Path
         New folder for what is written.
-    multiframe : bool
-        The files are enhanced DICOM.
     timeout_s : float
         [s].
 
@@ -46,10 +46,18 @@ def run_dcm2niix(
     InputError
         dcm2niix is missing.
     """
-    batches = [[path] for path in files] if multiframe else [list(files)]
-    if multiframe:
-        split = [_split(path, folder / f"split-{n}") for n, path in enumerate(files)]
+    maps_too = len({f.calculated for header in headers for f in header.frames}) > 1
+    if any(header.enhanced for header in headers):
+        split = [
+            _split(header, folder / f"split-{n}", maps_too) for n, header in enumerate(headers)
+        ]
         batches = [[path] for parts in split for path in parts]
+    else:
+        alike: dict[tuple[bool, bool], list[Path]] = defaultdict(list)
+        for header in headers:
+            frame = header.frames[0]
+            alike[frame.calculated, frame.derived].append(header.path)
+        batches = [paths for key, paths in alike.items() if not (maps_too and key[0])]
     images: list[tuple[Path, dict[str, Any]]] = []
     said = ""
     for number, batch in enumerate(batches):
@@ -59,51 +67,37 @@ def run_dcm2niix(
     return images, said
 
 
-def frame_keys(header: Any) -> list[tuple[float, str]]:
-    """Return echo time [ms] and complex component of every frame of an enhanced image."""
-    shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
-    keys = []
-    for frame in header.get("PerFrameFunctionalGroupsSequence") or []:
-        echo = _first(frame, shared, "MREchoSequence")
-        kind = _first(frame, shared, "MRImageFrameTypeSequence")
-        te = 0.0 if echo is None else float(echo.get("EffectiveEchoTime") or 0)
-        keys.append((te, "" if kind is None else str(kind.get("ComplexImageComponent") or "")))
-    return keys
+def _split(header: Header, folder: Path, maps_too: bool) -> list[Path]:
+    """Write a multi-frame file per echo and kind of image, unless dcm2niix tells them apart.
 
-
-def _first(frame: Any, shared: Any, name: str) -> Any:
-    """Return an item of a functional group, of this frame or of all."""
-    for group in (frame, shared):
-        if group is not None and group.get(name):
-            return group.get(name)[0]
-    return None
-
-
-def _split(path: Path, folder: Path) -> list[Path]:
-    """Write one multi-frame file per echo and component, unless dcm2niix can tell them apart."""
+    It does for Philips, except for what was derived from the echoes. Maps are left out where
+    there are echoes beside them.
+    """
     import pydicom
 
-    header = pydicom.dcmread(path, stop_before_pixels=True)
-    keys = frame_keys(header)
-    philips = "philips" in str(header.get("Manufacturer") or "").lower()
-    if philips or len(set(keys)) < 2:
-        return [path]
-    dataset = pydicom.dcmread(path)
+    philips = "philips" in header.manufacturer.lower()
+    frames: dict[Any, list[int]] = defaultdict(list)
+    for number, frame in enumerate(header.frames):
+        if maps_too and frame.calculated:
+            continue
+        own = () if philips else (frame.echo_time, frame.kind)
+        frames[frame.calculated, frame.derived, *own].append(number)
+    if len(frames) == 1 and sum(map(len, frames.values())) == len(header.frames):
+        return [header.path]
+    dataset = pydicom.dcmread(header.path)
     try:
         pixels = dataset.pixel_array
     except Exception:  # noqa: BLE001 - a compression that pydicom lacks: the echo check will tell
-        return [path]
-    frames: dict[tuple[float, str], list[int]] = defaultdict(list)
-    for number, key in enumerate(keys):
-        frames[key].append(number)
+        return [header.path]
     groups = list(dataset.PerFrameFunctionalGroupsSequence)
     folder.mkdir(parents=True)
     out = []
-    for number, (key, members) in enumerate(frames.items()):
+    for number, members in enumerate(frames.values()):
         dataset.PerFrameFunctionalGroupsSequence = pydicom.Sequence([groups[m] for m in members])
         dataset.NumberOfFrames = len(members)
-        if key[1]:
-            dataset.ComplexImageComponent = key[1]
+        components = {header.frames[m].component for m in members} - {""}
+        if len(components) == 1:
+            dataset.ComplexImageComponent = components.pop()
         dataset.PixelData = pixels[members].tobytes()
         dataset["PixelData"].VR = "OW"
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian

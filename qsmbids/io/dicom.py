@@ -6,25 +6,47 @@ patients are compared, for two in one folder are a mistake, but never kept.
 """
 
 import os
-import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+from nibabel.filebasedimages import ImageFileError
+
 from qsmbids.errors import InputError
-from qsmbids.io.archive import is_archive, unpack
+from qsmbids.io.archive import is_archive, is_gzipped_dicom, unpack, unpack_gzipped
 from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
-from qsmbids.io.dcm2niix_run import frame_keys, run_dcm2niix
+from qsmbids.io.dcm2niix_run import run_dcm2niix
+from qsmbids.io.dicom_frames import Frame, missing_slices, n_positions
+from qsmbids.io.dicom_headers import Header, read_header
+from qsmbids.io.slabs import join_slabs
 
 __all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]
 
-_TAGS = (
-    "SOPInstanceUID SeriesInstanceUID StudyInstanceUID PatientID PatientName Modality SeriesNumber"
-    " SeriesDescription ProtocolName Manufacturer NumberOfFrames Rows EchoTime"
-    " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence"
-).split()
 _FIX = "Give the folder with the DICOM files as the scanner or the archive exported them."
+#: What people have in place of DICOM: endings, name, and what to do.
+_OTHERS = (
+    (
+        (".par", ".rec"),
+        "Philips PAR/REC",
+        "Export the scan as DICOM: PAR/REC does not hold the field strength, and its phase has no"
+        " unit of its own.",
+    ),
+    (
+        (".7z", ".rar", ".bz2", ".xz", ".zst"),
+        "an archive that is not read (7z, rar, bz2, xz, zst)",
+        "Unpack it yourself, or pack it as zip or tar.",
+    ),
+    (
+        (".nii", ".gz", ".mgz", ".hdr"),
+        "NIfTI",
+        "Images that are converted already are run as they are, in a BIDS dataset, or from a"
+        " folder of 4-D files: see the README.",
+    ),
+    ((".dat", ".meas"), "raw data (k-space)", "Export the reconstructed images as DICOM."),
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +59,8 @@ class Series:
         0 where there is none.
     description : str
     manufacturer : str
-    files : tuple of Path
-    n_images : int
-        Slices, in as many files (classic) or as frames of fewer (enhanced).
-    n_echoes : int
-        Different echo times.
+    headers : tuple of Header
+        One per file.
     refusal : str
         Why it is not even converted; "" for MR images.
     """
@@ -49,10 +68,40 @@ class Series:
     number: int
     description: str
     manufacturer: str
-    files: tuple[Path, ...]
-    n_images: int
-    n_echoes: int = 1
+    headers: tuple[Header, ...]
     refusal: str = ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of the series."""
+        return tuple(header.path for header in self.headers)
+
+    @property
+    def frames(self) -> list[Frame]:
+        """All images of the series, in as many files (classic) or in fewer (enhanced)."""
+        return [frame for header in self.headers for frame in header.frames]
+
+    @property
+    def n_images(self) -> int:
+        """Number of slices."""
+        return len(self.frames)
+
+    @property
+    def n_echoes(self) -> int:
+        """Number of different echo times; maps that were calculated have none."""
+        return len({frame.echo_time for frame in self.frames if not frame.calculated})
+
+    @property
+    def n_maps(self) -> int:
+        """Number of images that the scanner calculated; without any echo time nobody can tell."""
+        maps = [frame for frame in self.frames if frame.calculated]
+        told = len(maps) < self.n_images or all(frame.derived for frame in maps)
+        return len(maps) if told else 0
+
+    @property
+    def acquired(self) -> str:
+        """When the acquisition began, "" if unknown."""
+        return min((h.acquired for h in self.headers if h.acquired), default="")
 
 
 @dataclass(frozen=True)
@@ -65,7 +114,7 @@ class Conversion:
     naming : Naming
         Runs and what is left out; the files lie in the folder that was given.
     refused : dict
-        Reason by index of the series of which nothing was converted.
+        Reason by index of the series of which nothing, or not everything, was converted.
     warnings : list of str
     """
 
@@ -77,7 +126,7 @@ class Conversion:
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield number, images, description and what becomes of it, for each series."""
         for index, series in enumerate(self.series):
-            fates = [self.refused[index]] if index in self.refused else []
+            fates = []
             for label, images in self.naming.runs.items():
                 own = [i for i in images if i.source.series == index]
                 if own:
@@ -87,6 +136,7 @@ class Conversion:
                     fates.append(f"{label} {suffix}, {parts}, {n_echoes} echo(es)")
             reasons = [why for image, why in self.naming.skipped if image.series == index]
             fates += [f"skipped: {reason}" for reason in dict.fromkeys(reasons)]
+            fates += [self.refused[index]] if index in self.refused else []
             for fate in fates or ["skipped: nothing came out of it"]:
                 yield str(series.number), str(series.n_images), series.description, fate
 
@@ -110,36 +160,28 @@ def scan_dicom(*folders: str | Path) -> tuple[list[Series], list[str]]:
     InputError
         There is no DICOM image, or those of more than one patient.
     """
-    import pydicom
-
-    groups: dict[str, list[tuple[Path, Any]]] = {}
+    groups: dict[str, list[Header]] = {}
     patients, studies, seen = set(), set(), set()
     n_broken = n_copies = 0
     for path in (file for folder in folders for file in _files(Path(folder))):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # odd values in tags that nobody asked for
-                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-                facts = {tag: header.get(tag) for tag in _TAGS[:-2]}
-                facts["echoes"] = {te for te, _ in frame_keys(header)} or {facts["EchoTime"]}
-        except pydicom.errors.InvalidDicomError:
-            continue
-        except Exception:  # noqa: BLE001 - whatever pydicom makes of a damaged file
+            header = read_header(path)
+        except ValueError:
             n_broken += 1
             continue
-        if facts["SeriesInstanceUID"] is None:
-            continue  # a DICOMDIR or the like
-        if facts["SOPInstanceUID"] in seen:
+        if header is None:
+            continue
+        if header.instance in seen:
             n_copies += 1
             continue
-        seen.add(facts["SOPInstanceUID"])
+        seen.add(header.instance)
         # an archive may hold a series as classic and, under the same number, as enhanced files
-        key = f"{facts['SeriesInstanceUID']} {int(facts['NumberOfFrames'] or 1) > 1}"
-        groups.setdefault(key, []).append((path, facts))
-        patients.add((str(facts["PatientID"] or ""), str(facts["PatientName"] or "")))
-        studies.add(str(facts["StudyInstanceUID"]))
+        groups.setdefault(f"{header.series} {header.enhanced}", []).append(header)
+        patients.add(header.patient)
+        studies.add(header.study)
     if not groups:
-        raise InputError("holds no DICOM image", str(folders[0]), _FIX)
+        what, fix = _something_else(folders)
+        raise InputError(f"holds no DICOM image{what}", str(folders[0]), fix)
     if len(patients) > 1:
         raise InputError(
             f"holds images of {len(patients)} patients",
@@ -164,27 +206,24 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (p for name in sorted(names) if (p := Path(root, name)).is_file())
 
 
-def _series(members: Sequence[tuple[Path, Any]]) -> Series:
-    facts = members[0][1]
+def _series(headers: Sequence[Header]) -> Series:
+    first = headers[0]
     refusal = ""
-    if facts["Modality"] != "MR":
-        refusal = f"not MR but {facts['Modality'] or 'of unknown modality'}"
-    elif not facts["Rows"]:
+    if first.modality != "MR":
+        refusal = f"not MR but {first.modality or 'of unknown modality'}"
+    elif not first.rows:
         refusal = "no image (spectra, protocol or raw data)"
-    text = str(facts["SeriesNumber"] or "")
-    return Series(
-        number=int(text) if text.isdigit() else 0,
-        description=_printable(facts["SeriesDescription"] or facts["ProtocolName"]),
-        manufacturer=_printable(facts["Manufacturer"]),
-        files=tuple(path for path, _ in members),
-        n_images=sum(int(f["NumberOfFrames"] or 1) for _, f in members),
-        n_echoes=len(set().union(*(f["echoes"] for _, f in members))),
-        refusal=refusal,
-    )
+    return Series(first.number, first.description, first.manufacturer, tuple(headers), refusal)
 
 
-def _printable(text: Any) -> str:
-    return "".join(c if c.isprintable() else " " for c in str(text or "")).strip()
+def _something_else(folders: Sequence[str | Path]) -> tuple[str, str]:
+    """Say what a folder holds in place of DICOM, and what to do with it."""
+    endings = Counter(path.suffix.lower() for folder in folders for path in _files(Path(folder)))
+    for kinds, name, fix in _OTHERS:
+        count = sum(endings[kind] for kind in kinds)
+        if count:
+            return f", but {count} file(s) of {name}", fix
+    return "", _FIX
 
 
 def convert_dicom(
@@ -220,7 +259,31 @@ def convert_dicom(
     InputError
         The source is no folder of DICOM images of one patient, or dcm2niix is missing.
     """
-    source, folder = Path(source), Path(folder)
+    folder = Path(folder)
+    series, notes = scan_dicom(*_unpacked(Path(source), folder))
+    images: list[ConvertedImage] = []
+    refused: dict[int, str] = {}
+    for index, one in enumerate(series):
+        if one.n_maps:
+            refused[index] = f"skipped: {one.n_maps} images are maps that the scanner calculated"
+        if one.refusal:
+            refused[index] = f"skipped: {one.refusal}"
+        if one.refusal or one.n_maps == one.n_images:
+            continue
+        found, said = run_dcm2niix(one.headers, folder / f"series-{index}", timeout_s=timeout_s)
+        found = join_slabs(found, folder / f"series-{index}" / "joined")
+        if not found:
+            refused[index] = f"skipped: not converted ({said})"
+        elif _n_echoes(found) < one.n_echoes:
+            refused[index] = f"skipped: dcm2niix mixed its {one.n_echoes} echoes"
+        else:
+            images += _converted(index, one, found)
+    naming = name_images(images, participant=participant, session=session, acquisition=acquisition)
+    return Conversion(series, naming, refused, notes + naming.warnings)
+
+
+def _unpacked(source: Path, folder: Path) -> list[Path]:
+    """Return the folders to look into: the source, and what was packed in it."""
     if is_archive(source):
         folders = [unpack(source, folder / "unpacked")]
     elif source.is_dir():
@@ -229,31 +292,34 @@ def convert_dicom(
         folders = [source, *unpacked]
     else:
         raise InputError("is neither a folder nor a zip or tar archive", str(source), _FIX)
-    series, notes = scan_dicom(*folders)
-    images: list[ConvertedImage] = []
-    refused: dict[int, str] = {}
-    for index, one in enumerate(series):
-        if one.refusal:
-            refused[index] = f"skipped: {one.refusal}"
-            continue
-        found, said = run_dcm2niix(
-            one.files,
-            folder / f"series-{index}",
-            multiframe=one.n_images > len(one.files),
-            timeout_s=timeout_s,
-        )
-        n_echoes = len({te for _, s in found for te in _echo_times(s)})
-        if not found:
-            refused[index] = f"skipped: not converted ({said})"
-        elif n_echoes < one.n_echoes:
-            refused[index] = f"skipped: dcm2niix mixed its {one.n_echoes} echoes"
-        else:
-            images += [ConvertedImage(path, sidecar, index) for path, sidecar in found]
-    naming = name_images(images, participant=participant, session=session, acquisition=acquisition)
-    return Conversion(series, naming, refused, notes + naming.warnings)
+    packed = [path for place in folders for path in _files(place) if is_gzipped_dicom(path)]
+    return [*folders, unpack_gzipped(packed, folder / "gunzipped")] if packed else folders
 
 
-def _echo_times(sidecar: dict[str, Any]) -> list[Any]:
-    """Return the echo times an image is of; a field map has two."""
+def _converted(
+    index: int, series: Series, found: Sequence[tuple[Path, dict[str, Any]]]
+) -> list[ConvertedImage]:
+    """Return the images of a series with what is wrong with their slices."""
+    lacking = missing_slices(series.frames)
+    n_slices = n_positions(series.frames)
+    images = []
+    for path, sidecar in found:
+        problem = lacking
+        if not problem and n_slices and (n := _depth(path)) and n != n_slices:
+            problem = f"dcm2niix made a volume of {n} slices of the {n_slices} that there are"
+        started = {"AcquisitionTime": series.acquired} if series.acquired else {}
+        images.append(ConvertedImage(path, {**sidecar, **started}, index, problem))
+    return images
+
+
+def _depth(path: Path) -> int:
+    try:
+        return int(nib.load(path).shape[2])
+    except (OSError, ValueError, IndexError, ImageFileError):
+        return 0
+
+
+def _n_echoes(found: Sequence[tuple[Path, dict[str, Any]]]) -> int:
+    """Return how many echo times images are of; a field map has two."""
     keys = ("EchoTime", "EchoTime1", "EchoTime2")
-    return [sidecar[key] for key in keys if sidecar.get(key) is not None]
+    return len({sidecar[key] for _, sidecar in found for key in keys if sidecar.get(key)})

@@ -84,7 +84,10 @@ def test_echoes_are_counted_by_rising_echo_time(scan):
 def test_the_first_two_echo_times_beside_every_phase_image_are_no_difference(scan, times):
     """As dcm2niix writes them for Siemens; a single echo has the preset of a second one."""
     two = {"EchoTime1": times[0], "EchoTime2": (*times, 0.010)[1]}
-    images = [*scan(6, parts=("mag",), times=times), *scan(7, parts=("phase",), times=times, **two)]
+    images = [
+        *scan(6, parts=("mag",), times=times),
+        *scan(7, parts=("phase",), times=times, **two),
+    ]
     found, naming = names(images)
     assert len(found["sub-01"]) == 2 * len(times)
     assert not naming.skipped

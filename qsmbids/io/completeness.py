@@ -1,0 +1,142 @@
+"""Tell why images are no complete run of magnitude and phase of every echo."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from qsmbids.io.grouping import Run, series_numbers
+from qsmbids.io.recognition import IS_DIFFERENCE, PARTS, Candidate
+
+__all__ = ["incomplete", "superseded"]
+
+_PAIRS = (("mag", "phase"), ("real", "imag"))
+_WORDS = {"mag": "magnitude", "phase": "phase", "real": "real part", "imag": "imaginary part"}
+
+
+def incomplete(run: Run, runs: Sequence[Run]) -> str:
+    """Return why images are no run, "" if they are.
+
+    Parameters
+    ----------
+    run : Run
+    runs : sequence of Run
+        All that there are, for one may be what this one lacks.
+
+    Returns
+    -------
+    str
+    """
+    if _is_phase_difference(run):
+        return IS_DIFFERENCE
+    if _whole(run):
+        return ""
+    for other in runs:
+        if other is not run and not _whole(other) and (reason := _almost(run, other)):
+            return reason
+    times = {part: run.times(part) for part in PARTS}
+    present = [part for part in PARTS if times[part]]
+    if present == ["mag"]:
+        return "magnitude only; QSM needs the phase (or real and imaginary part)"
+    for a, b in _PAIRS:
+        if times[a] and times[b]:
+            te = ", ".join(f"{t / 1000:g}" for t in sorted(times[a] ^ times[b]))
+            return f"the echo at {te} ms is there as {a} or as {b} alone"
+    needed = {"phase": "magnitude", "real": "imaginary part", "imag": "real part"}
+    lacking = next(needed[p] for p in ("phase", "real", "imag") if p in present)
+    return f"{' and '.join(present)} without the {lacking}"
+
+
+def _whole(run: Run) -> bool:
+    """Tell whether every echo is there as magnitude and phase, or real and imaginary part."""
+    return any(run.times(a) and run.times(a) == run.times(b) for a, b in _PAIRS)
+
+
+def _is_phase_difference(run: Run) -> bool:
+    """Tell whether the phase is that between two echoes, not that of its own echo.
+
+    A Siemens field map has two magnitudes and one phase image, which bears the second echo time.
+    ``EchoTime1`` and ``EchoTime2`` prove nothing by themselves: dcm2niix writes the first two
+    echo times of the protocol beside every phase image of this vendor (dcm2niix#400), also the
+    preset of a second echo that a single-echo scan does not have.
+    """
+    phase = [c for c in run.members if c.part == "phase"]
+    if len(phase) != 1:
+        return False
+    if re.match(r"\*?fm\dd", phase[0].text("SequenceName").lower()):
+        return True
+    first, second = (phase[0].number(f"EchoTime{n}") for n in (1, 2))
+    if first is None or second is None:
+        return False
+    return abs(phase[0].echo_time - second) < abs(phase[0].echo_time - first)
+
+
+def _almost(run: Run, other: Run) -> str:
+    """Return what keeps two groups of images from being one run, "" if they have little to do."""
+    a, b = run.members[0], other.members[0]
+    if a.label != b.label or not _complementary(run, other):
+        return ""
+    names = [" and ".join(_WORDS[p] for p in PARTS if r.times(p)) for r in (run, other)]
+    mine, theirs = names[0], f"the {names[1]} (series {series_numbers(other)})"
+    if run.correction and other.correction and run.correction != other.correction:
+        return (
+            f"{mine} with {run.correction}, but {theirs} with {other.correction}: one is corrected"
+            " for the distortion of the gradients; export both alike"
+        )
+    if a.shape[:2] == b.shape[:2] and a.shape[2] != b.shape[2]:
+        return (
+            f"{mine} of {a.shape[2]} slices, but {theirs} has {b.shape[2]}; get the missing files"
+        )
+    if a.shape != b.shape or not np.allclose(a.affine, b.affine, atol=1e-2):
+        return f"{mine} on another grid than {theirs}; they must have one position and size"
+    return ""
+
+
+def _complementary(run: Run, other: Run) -> bool:
+    return any(
+        (run.times(a) and other.times(b) and not run.times(b) and not other.times(a))
+        or (run.times(b) and other.times(a) and not run.times(a) and not other.times(b))
+        for a, b in _PAIRS
+    )
+
+
+def superseded(run: Run, runs: Sequence[Run]) -> str:
+    """Return why a scan was interrupted: another of its name has these slices and more.
+
+    Parameters
+    ----------
+    run : Run
+    runs : sequence of Run
+        All complete ones.
+
+    Returns
+    -------
+    str
+        "" if there is no such other.
+    """
+    for other in runs:
+        if other is not run and other.slots == run.slots and _within(run, other):
+            few, many = run.members[0].shape[2], other.members[0].shape[2]
+            return (
+                f"only {few} of the {many} slices that series {series_numbers(other)} of the same"
+                " name has: a scan that was interrupted"
+            )
+    return ""
+
+
+def _within(run: Run, other: Run) -> bool:
+    """Tell whether the slices of a run are some of those of another."""
+    a, b = _first(run), _first(other)
+    if a.label != b.label or a.shape[:2] != b.shape[:2] or not a.shape[2] < b.shape[2]:
+        return False
+    if not np.allclose(a.affine[:3, :3], b.affine[:3, :3], atol=1e-2):
+        return False
+    place = np.linalg.solve(b.affine[:3, :3], a.affine[:3, 3] - b.affine[:3, 3])
+    begin = round(float(place[2]))
+    if not np.allclose(place, [0, 0, begin], atol=0.02):
+        return False
+    return 0 <= begin <= b.shape[2] - a.shape[2]
+
+
+def _first(run: Run) -> Candidate:
+    return run.members[0]

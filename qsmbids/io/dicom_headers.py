@@ -1,0 +1,138 @@
+"""Read what sorts DICOM files into series.
+
+Headers are written by many hands: whatever is wrong in one file makes that file damaged and
+nothing else. Names of patients are read to be compared, for two in one folder are a mistake.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qsmbids.io.dicom_frames import Frame, frames_of
+
+__all__ = ["Header", "read_header"]
+
+_TAGS: list[str | int] = [
+    *(
+        "SOPInstanceUID SeriesInstanceUID StudyInstanceUID PatientID PatientName Modality"
+        " SeriesNumber SeriesDescription ProtocolName Manufacturer NumberOfFrames Rows Columns"
+        " BitsAllocated SamplesPerPixel EchoTime ImageType AcquisitionDateTime AcquisitionDate"
+        " AcquisitionTime ImagePositionPatient ImageOrientationPatient"
+        " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence SpecificCharacterSet"
+    ).split(),
+    0x0043102F,  # GE: magnitude, phase, real or imaginary
+]
+#: Transfer syntaxes of plain numbers: implicit and explicit little endian, explicit big endian.
+_PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What one DICOM file says.
+
+    Attributes
+    ----------
+    path : Path
+    instance, series, study, patient : str
+        Identifiers, to be compared only.
+    modality, description, manufacturer : str
+    number : int
+        Of the series, 0 where there is none.
+    acquired : str
+        When the acquisition began, "" if unknown.
+    rows : int
+        0 where there is no image.
+    enhanced : bool
+        The file holds more than one frame.
+    frames : tuple of Frame
+    """
+
+    path: Path
+    instance: str
+    series: str
+    study: str
+    patient: str
+    modality: str
+    description: str
+    manufacturer: str
+    number: int
+    acquired: str
+    rows: int
+    enhanced: bool
+    frames: tuple[Frame, ...]
+
+
+def read_header(path: Path) -> Header | None:
+    """Read one file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Header or None
+        None for what is not DICOM, or no member of a series.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged.
+    """
+    import pydicom
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd values in tags that nobody asked for
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+            if dataset.get("SeriesInstanceUID") is None:
+                return None  # a DICOMDIR or the like
+            return _header(path, dataset)
+    except pydicom.errors.InvalidDicomError:
+        return None
+    except Exception as error:  # whatever pydicom, or a number that is none, makes of it
+        raise ValueError(f"damaged ({error})") from error
+
+
+def _header(path: Path, dataset: Any) -> Header:
+    def text(key: str) -> str:
+        return str(dataset.get(key) or "")
+
+    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    rows = int(dataset.get("Rows") or 0)
+    frames = tuple(frames_of(dataset))
+    if n_frames != len(frames) > 1:
+        raise ValueError("some frames have no description")
+    if rows and text("Modality") == "MR":
+        _check_size(path, dataset, rows, n_frames)
+    number = text("SeriesNumber")
+    acquired = text("AcquisitionDateTime") or text("AcquisitionDate") + text("AcquisitionTime")
+    return Header(
+        path,
+        text("SOPInstanceUID"),
+        text("SeriesInstanceUID"),
+        text("StudyInstanceUID"),
+        f"{text('PatientID')} {text('PatientName')}",
+        text("Modality"),
+        _printable(dataset.get("SeriesDescription") or dataset.get("ProtocolName")),
+        _printable(dataset.get("Manufacturer")),
+        int(number) if number.isdigit() else 0,
+        acquired if acquired.strip("0.") else "",
+        rows,
+        n_frames > 1,
+        frames if len(frames) == n_frames else frames * n_frames,
+    )
+
+
+def _check_size(path: Path, dataset: Any, rows: int, n_frames: int) -> None:
+    """Refuse a file that is shorter than its pixels: dcm2niix would fill up with anything."""
+    if str(dataset.file_meta.get("TransferSyntaxUID") or _PLAIN[0]) in _PLAIN:
+        samples = int(dataset.get("SamplesPerPixel") or 1) * int(dataset.get("Columns") or 0)
+        bits = int(dataset.get("BitsAllocated") or 0) * samples * rows * n_frames
+        if path.stat().st_size < bits / 8:
+            raise ValueError("cut off")
+
+
+def _printable(text: Any) -> str:
+    return "".join(c if c.isprintable() else " " for c in str(text or "")).strip()
