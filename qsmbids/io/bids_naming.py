@@ -14,7 +14,7 @@ import numpy as np
 
 from qsmbids.core.phase_scale import PhaseScale, detect_phase_scale, phase_statistics
 from qsmbids.errors import InputError
-from qsmbids.io.completeness import incomplete, superseded
+from qsmbids.io.completeness import continued, incomplete, superseded
 from qsmbids.io.grouping import Run, group, series_numbers
 from qsmbids.io.nifti import read_volume
 from qsmbids.io.recognition import PARTS, ConvertedImage, image_type, recognise
@@ -111,6 +111,8 @@ def name_images(
         else:
             if scale is not None and scale.warning:
                 naming.warnings.append(f"series {series_numbers(run)}: {scale.warning}")
+            if go_on := continued(run, whole):
+                naming.warnings.append(go_on)
             complete.append((run, scale, factor))
     stem = f"sub-{participant}" + (f"_ses-{session}" if session else "")
     labels = _labels([run for run, _, _ in complete], acquisition)

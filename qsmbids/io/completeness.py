@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from qsmbids.io.grouping import Run, series_numbers
-from qsmbids.io.recognition import IS_DIFFERENCE, PARTS, Candidate
+from qsmbids.io.recognition import IS_DIFFERENCE, PARTS
 
-__all__ = ["incomplete", "superseded"]
+__all__ = ["continued", "incomplete", "superseded"]
 
 _PAIRS = (("mag", "phase"), ("real", "imag"))
 _WORDS = {"mag": "magnitude", "phase": "phase", "real": "real part", "imag": "imaginary part"}
@@ -124,19 +124,44 @@ def superseded(run: Run, runs: Sequence[Run]) -> str:
     return ""
 
 
+def continued(run: Run, runs: Sequence[Run]) -> str:
+    """Return a warning where the slices of another run of the same name go on from this one.
+
+    Parameters
+    ----------
+    run : Run
+    runs : sequence of Run
+        All complete ones.
+
+    Returns
+    -------
+    str
+        "" if there is no such other.
+    """
+    for other in runs:
+        place = None if other is run or other.slots != run.slots else _place(other, run)
+        if place is not None and place == run.members[0].shape[2]:
+            return (
+                f"the slices of series {series_numbers(other)} begin where those of"
+                f" {series_numbers(run)} end: if it is one scan in two series, join them"
+            )
+    return ""
+
+
 def _within(run: Run, other: Run) -> bool:
     """Tell whether the slices of a run are some of those of another."""
-    a, b = _first(run), _first(other)
-    if a.label != b.label or a.shape[:2] != b.shape[:2] or not a.shape[2] < b.shape[2]:
-        return False
+    few, many = run.members[0].shape[2], other.members[0].shape[2]
+    place = _place(run, other)
+    return place is not None and few < many and 0 <= place <= many - few
+
+
+def _place(run: Run, other: Run) -> int | None:
+    """Return at which slice of another run of this name a run begins, None if at none."""
+    a, b = run.members[0], other.members[0]
+    if a.label != b.label or a.shape[:2] != b.shape[:2]:
+        return None
     if not np.allclose(a.affine[:3, :3], b.affine[:3, :3], atol=1e-2):
-        return False
+        return None
     place = np.linalg.solve(b.affine[:3, :3], a.affine[:3, 3] - b.affine[:3, 3])
     begin = round(float(place[2]))
-    if not np.allclose(place, [0, 0, begin], atol=0.02):
-        return False
-    return 0 <= begin <= b.shape[2] - a.shape[2]
-
-
-def _first(run: Run) -> Candidate:
-    return run.members[0]
+    return begin if np.allclose(place, [0, 0, begin], atol=0.02) else None

@@ -21,7 +21,7 @@ from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
 from qsmbids.io.dcm2niix_run import run_dcm2niix
 from qsmbids.io.dicom_frames import Frame, missing_slices, n_positions
 from qsmbids.io.dicom_headers import Header, read_header
-from qsmbids.io.slabs import join_slabs
+from qsmbids.io.slabs import join_series, join_slabs
 
 __all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]
 
@@ -207,6 +207,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _series(headers: Sequence[Header]) -> Series:
+    # Philips adds presentation states and the like to a series of images
+    headers = [header for header in headers if header.rows] or headers
     first = headers[0]
     refusal = ""
     if first.modality != "MR":
@@ -273,11 +275,16 @@ def convert_dicom(
         found, said = run_dcm2niix(one.headers, folder / f"series-{index}", timeout_s=timeout_s)
         found = join_slabs(found, folder / f"series-{index}" / "joined")
         if not found:
-            refused[index] = f"skipped: not converted ({said})"
+            reason = missing_slices(one.frames) or f"not converted ({said})"
+            refused[index] = f"skipped: {reason}"
         elif _n_echoes(found) < one.n_echoes:
-            refused[index] = f"skipped: dcm2niix mixed its {one.n_echoes} echoes"
+            mixed = f"dcm2niix mixed its {one.n_echoes} echoes"
+            refused[index] = f"skipped: {missing_slices(one.frames) or mixed}"
         else:
             images += _converted(index, one, found)
+    images, elsewhere = join_series(images, folder / "joined")
+    for index, other in elsewhere.items():
+        refused[index] = f"its slices go with those of series {series[other].number}"
     naming = name_images(images, participant=participant, session=session, acquisition=acquisition)
     return Conversion(series, naming, refused, notes + naming.warnings)
 

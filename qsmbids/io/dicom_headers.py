@@ -85,17 +85,19 @@ def read_header(path: Path) -> Header | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd values in tags that nobody asked for
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+            with path.open("rb") as file:
+                dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+                n_bytes = path.stat().st_size - file.tell()
             if dataset.get("SeriesInstanceUID") is None:
                 return None  # a DICOMDIR or the like
-            return _header(path, dataset)
+            return _header(path, dataset, n_bytes)
     except pydicom.errors.InvalidDicomError:
         return None
     except Exception as error:  # whatever pydicom, or a number that is none, makes of it
         raise ValueError(f"damaged ({error})") from error
 
 
-def _header(path: Path, dataset: Any) -> Header:
+def _header(path: Path, dataset: Any, n_bytes: int) -> Header:
     def text(key: str) -> str:
         return str(dataset.get(key) or "")
 
@@ -105,7 +107,7 @@ def _header(path: Path, dataset: Any) -> Header:
     if n_frames != len(frames) > 1:
         raise ValueError("some frames have no description")
     if rows and text("Modality") == "MR":
-        _check_size(path, dataset, rows, n_frames)
+        _check_size(dataset, rows * n_frames, n_bytes)
     number = text("SeriesNumber")
     acquired = text("AcquisitionDateTime") or text("AcquisitionDate") + text("AcquisitionTime")
     return Header(
@@ -125,12 +127,11 @@ def _header(path: Path, dataset: Any) -> Header:
     )
 
 
-def _check_size(path: Path, dataset: Any, rows: int, n_frames: int) -> None:
-    """Refuse a file that is shorter than its pixels: dcm2niix would fill up with anything."""
+def _check_size(dataset: Any, n_rows: int, n_bytes: int) -> None:
+    """Refuse a file that is shorter than its pixels: dcm2niix would go without the image."""
     if str(dataset.file_meta.get("TransferSyntaxUID") or _PLAIN[0]) in _PLAIN:
         samples = int(dataset.get("SamplesPerPixel") or 1) * int(dataset.get("Columns") or 0)
-        bits = int(dataset.get("BitsAllocated") or 0) * samples * rows * n_frames
-        if path.stat().st_size < bits / 8:
+        if n_bytes < int(dataset.get("BitsAllocated") or 0) * samples * n_rows / 8:
             raise ValueError("cut off")
 
 

@@ -1,4 +1,4 @@
-"""Join the slices of one image that a scanner spread over several files."""
+"""Join the slices of one image that were spread over several files or series."""
 
 import re
 from collections import defaultdict
@@ -10,10 +10,15 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-__all__ = ["join_slabs"]
+from qsmbids.io.recognition import ConvertedImage
+
+__all__ = ["join_series", "join_slabs"]
 
 _SAME_MM = 0.02
 _ENDING = re.compile(r"(?:_(?:ph|real|imaginary|fieldmaphz|c[A-Z0-9]+))*$")
+
+#: What the slabs of one scan have in common; the first must be known.
+_SCAN = ("AcquisitionTime", "SeriesDescription", "ProtocolName", "SequenceName", "FlipAngle")
 
 Converted = tuple[Path, dict[str, Any]]
 
@@ -50,6 +55,59 @@ def join_slabs(images: Sequence[Converted], folder: Path) -> list[Converted]:
         nib.save(joined, target)
         out.append((target, members[0][1]))
     return out
+
+
+def join_series(
+    images: Sequence[ConvertedImage], folder: Path
+) -> tuple[list[ConvertedImage], dict[int, int]]:
+    """Join slabs of one scan that were stored as several series.
+
+    Only what began at the same moment is one scan; slabs that were measured one after the other
+    have a phase of their own.
+
+    Parameters
+    ----------
+    images : sequence of ConvertedImage
+    folder : Path
+        Where joined images are written.
+
+    Returns
+    -------
+    images : list of ConvertedImage
+    joined : dict
+        Series, by index, whose slices are now in an image of another.
+    """
+    scans: dict[Any, list[ConvertedImage]] = defaultdict(list)
+    for image in images:
+        texts = [str(image.sidecar.get(key) or "") for key in _SCAN]
+        own = "" if texts[0] and not image.problem else image.path
+        scans[(*texts, own)].append(image)
+    out: list[ConvertedImage] = []
+    elsewhere: dict[int, int] = {}
+    for number, members in enumerate(scans.values()):
+        if len({image.series for image in members}) < 2:
+            out += members
+            continue
+        by_path = {image.path: image for image in members}
+        kept = join_slabs([(i.path, i.sidecar) for i in members], folder / str(number))
+        for path, sidecar in kept:
+            first = next(image.series for image in members if image.sidecar is sidecar)
+            out.append(by_path.get(path) or ConvertedImage(path, sidecar, first))
+        alive = {image.series for image in out}
+        lost = [image for image in members if image.series not in alive]
+        elsewhere |= {
+            image.series: next(
+                other.series
+                for other in members
+                if other.series in alive and _key(*_pair(other)) == _key(*_pair(image))
+            )
+            for image in lost
+        }
+    return sorted(out, key=lambda image: image.series), elsewhere
+
+
+def _pair(image: ConvertedImage) -> Converted:
+    return image.path, image.sidecar
 
 
 def _key(path: Path, sidecar: dict[str, Any]) -> Any:
