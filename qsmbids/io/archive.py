@@ -125,7 +125,7 @@ def unpack_gzipped(
     *,
     max_files: int = MAX_FILES,
     max_bytes: int = MAX_BYTES,
-) -> Path:
+) -> tuple[Path, int]:
     """Unpack files that were packed one by one; names do not matter and are not kept.
 
     Parameters
@@ -138,8 +138,9 @@ def unpack_gzipped(
 
     Returns
     -------
-    Path
-        The folder. What is damaged in a file is left off, so that it counts as a damaged file.
+    folder : Path
+    n_damaged : int
+        Files that are no whole gzip file; they are left out.
 
     Raises
     ------
@@ -148,21 +149,23 @@ def unpack_gzipped(
     """
     if len(paths) > max_files:
         raise InputError(f"are more than {max_files} files", "the .gz files", _FIX)
-    left = max_bytes
+    left, n_damaged = max_bytes, 0
     try:
         folder.mkdir(parents=True)
         for number, path in enumerate(paths):
-            with (folder / f"{number:06d}.dcm").open("xb") as file:
-                try:
+            target = folder / f"{number:06d}.dcm"
+            try:
+                with target.open("xb") as file:
                     left = _gunzip(path, file, left, max_bytes)
-                except (gzip.BadGzipFile, EOFError, zlib.error):
-                    file.truncate(min(file.tell(), _BLOCK))
+            except (gzip.BadGzipFile, EOFError, zlib.error):
+                target.unlink()
+                n_damaged += 1
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise InputError(
             f"cannot be unpacked ({error.strerror or error})", "the .gz files"
         ) from error
-    return folder
+    return folder, n_damaged
 
 
 def _gunzip(path: Path, file: IO[bytes], left: int, max_bytes: int) -> int:

@@ -1,9 +1,9 @@
 """Run dcm2niix on the files of one DICOM series.
 
 Three of its habits are dealt with here. Several multi-frame files of one series (a file per echo)
-spoil each other's numbers, so each is converted alone. Several echoes in one multi-frame file that
-is not from Philips are stacked as if they were slices, so these are split before. And maps that
-the scanner calculated are taken for further echoes, so they are left out where there are echoes.
+spoil each other's numbers, so each is converted alone. What it cannot tell apart in such a file is
+split before (:mod:`qsmbids.io.multiframe`). And maps that the scanner calculated are taken for
+further echoes, so they are left out where there are echoes.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 
 from qsmbids.errors import InputError
 from qsmbids.io.dicom_headers import Header
+from qsmbids.io.multiframe import split_frames
 
 __all__ = ["run_dcm2niix"]
 
@@ -46,18 +47,10 @@ def run_dcm2niix(
     InputError
         dcm2niix is missing.
     """
-    maps_too = len({f.calculated for header in headers for f in header.frames}) > 1
     if any(header.enhanced for header in headers):
-        split = [
-            _split(header, folder / f"split-{n}", maps_too) for n, header in enumerate(headers)
-        ]
-        batches = [[path] for parts in split for path in parts]
+        batches = [[path] for path in split_frames(headers, folder / "split")]
     else:
-        alike: dict[tuple[bool, bool], list[Path]] = defaultdict(list)
-        for header in headers:
-            frame = header.frames[0]
-            alike[frame.calculated, frame.derived].append(header.path)
-        batches = [paths for key, paths in alike.items() if not (maps_too and key[0])]
+        batches = _batches(headers)
     images: list[tuple[Path, dict[str, Any]]] = []
     said = ""
     for number, batch in enumerate(batches):
@@ -67,43 +60,14 @@ def run_dcm2niix(
     return images, said
 
 
-def _split(header: Header, folder: Path, maps_too: bool) -> list[Path]:
-    """Write a multi-frame file per echo and kind of image, unless dcm2niix tells them apart.
-
-    It does for Philips, except for what was derived from the echoes. Maps are left out where
-    there are echoes beside them.
-    """
-    import pydicom
-
-    philips = "philips" in header.manufacturer.lower()
-    frames: dict[Any, list[int]] = defaultdict(list)
-    for number, frame in enumerate(header.frames):
-        if maps_too and frame.calculated:
-            continue
-        own = () if philips else (frame.echo_time, frame.kind)
-        frames[frame.calculated, frame.derived, *own].append(number)
-    if len(frames) == 1 and sum(map(len, frames.values())) == len(header.frames):
-        return [header.path]
-    dataset = pydicom.dcmread(header.path)
-    try:
-        pixels = dataset.pixel_array
-    except Exception:  # noqa: BLE001 - a compression that pydicom lacks: the echo check will tell
-        return [header.path]
-    groups = list(dataset.PerFrameFunctionalGroupsSequence)
-    folder.mkdir(parents=True)
-    out = []
-    for number, members in enumerate(frames.values()):
-        dataset.PerFrameFunctionalGroupsSequence = pydicom.Sequence([groups[m] for m in members])
-        dataset.NumberOfFrames = len(members)
-        components = {header.frames[m].component for m in members} - {""}
-        if len(components) == 1:
-            dataset.ComplexImageComponent = components.pop()
-        dataset.PixelData = pixels[members].tobytes()
-        dataset["PixelData"].VR = "OW"
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        out.append(folder / f"{number}.dcm")
-        pydicom.dcmwrite(out[-1], dataset, little_endian=True, implicit_vr=False)
-    return out
+def _batches(headers: Sequence[Header]) -> list[list[Path]]:
+    """Return classic files that are converted together: without maps, what is derived apart."""
+    alike: dict[tuple[bool, bool], list[Path]] = defaultdict(list)
+    for header in headers:
+        frame = header.frames[0]
+        alike[frame.calculated, frame.derived].append(header.path)
+    echoes_too = any(not calculated for calculated, _ in alike)
+    return [paths for (calculated, _), paths in alike.items() if not (calculated and echoes_too)]
 
 
 def _run(

@@ -262,7 +262,10 @@ def convert_dicom(
         The source is no folder of DICOM images of one patient, or dcm2niix is missing.
     """
     folder = Path(folder)
-    series, notes = scan_dicom(*_unpacked(Path(source), folder))
+    folders, n_damaged = _unpacked(Path(source), folder)
+    series, notes = scan_dicom(*folders)
+    if n_damaged:
+        notes.append(f"{n_damaged} damaged gzip file(s) were left out")
     images: list[ConvertedImage] = []
     refused: dict[int, str] = {}
     for index, one in enumerate(series):
@@ -289,8 +292,8 @@ def convert_dicom(
     return Conversion(series, naming, refused, notes + naming.warnings)
 
 
-def _unpacked(source: Path, folder: Path) -> list[Path]:
-    """Return the folders to look into: the source, and what was packed in it."""
+def _unpacked(source: Path, folder: Path) -> tuple[list[Path], int]:
+    """Return the folders to look into, and how many packed files are damaged."""
     if is_archive(source):
         folders = [unpack(source, folder / "unpacked")]
     elif source.is_dir():
@@ -300,7 +303,10 @@ def _unpacked(source: Path, folder: Path) -> list[Path]:
     else:
         raise InputError("is neither a folder nor a zip or tar archive", str(source), _FIX)
     packed = [path for place in folders for path in _files(place) if is_gzipped_dicom(path)]
-    return [*folders, unpack_gzipped(packed, folder / "gunzipped")] if packed else folders
+    if not packed:
+        return folders, 0
+    gunzipped, n_damaged = unpack_gzipped(packed, folder / "gunzipped")
+    return [*folders, gunzipped], n_damaged
 
 
 def _converted(

@@ -41,8 +41,9 @@ _DIFFERENCE = re.compile(r"(?:phase|pha|ph)[\W_]*diff|delta[\W_]*(?:phase|phi)")
 _FILTERED = re.compile(r"filter|high[\W_]?pass|(?<![a-z])hpf?(?![a-z])")
 #: "unfiltered", "not filtered", "no filter", "filter off", "nofilt", "raw": the opposite.
 _UNFILTERED = re.compile(
-    r"(?:un|non?|not|without|w/?o)[\W_]*(?:filt\w*|high[\W_]?pass\w*|hpf?)"
-    r"|filt\w*[\W_]*(?:off|none|no)(?![a-z])"
+    r"(?<![a-z])(?:un|non?|not|without|w/?o)[\W_]*(?:(?:swi|phase|pha)[\W_]*)?"
+    r"(?:(?:filt\w*|high[\W_]?pass\w*|hpf?(?![a-z]))[\W_]*)+"
+    r"|filt[a-z]*[\W_]*(?:off|none|no)(?![a-z])"
 )
 _CORRECTIONS = ("ND", "DIS2D", "DIS3D")
 

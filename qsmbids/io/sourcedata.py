@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsmbids.io.archive import ARCHIVE_SUFFIXES, is_archive
+from qsmbids.io.archive import ARCHIVE_SUFFIXES, is_archive, is_gzipped_dicom
 
 __all__ = ["CONVERTED", "Source", "find_sources", "incomplete_mark", "target_dataset"]
 
@@ -163,7 +163,7 @@ def _holds_dicom(path: Path) -> bool:
         return True
     for folder, _, names in os.walk(path):
         for file in (Path(folder, name) for name in sorted(names)):
-            if is_archive(file):
+            if is_archive(file) or is_gzipped_dicom(file):
                 return True
             try:
                 with file.open("rb") as stream:

@@ -200,7 +200,9 @@ def test_two_patients_are_refused(dicom, tmp_path):
 def test_echoes_that_dcm2niix_stacked_are_refused(dicom, tmp_path, monkeypatch):
     """Three echoes in one file of this vendor come out as one volume of 60 slices."""
     write_scan(dicom, tmp_path / "d", "siemens-enhanced-series")
-    monkeypatch.setattr("qsmbids.io.dcm2niix_run._split", lambda header, *_: [header.path])
+    monkeypatch.setattr(
+        "qsmbids.io.dcm2niix_run.split_frames", lambda headers, _: [h.path for h in headers]
+    )
     result = convert_dicom(tmp_path / "d", tmp_path / "w", participant="01")
     assert {fate for *_, fate in result.rows()} == {"skipped: dcm2niix mixed its 3 echoes"}
 
