@@ -7,7 +7,7 @@ patients are compared, for two in one folder are a mistake, but never kept.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,27 +26,25 @@ from qsmbids.io.slabs import join_series, join_slabs
 __all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]
 
 _FIX = "Give the folder with the DICOM files as the scanner or the archive exported them."
-#: What people have in place of DICOM: endings, name, and what to do.
-_OTHERS = (
-    (
+#: What people have in place of DICOM: endings, and what to do.
+_OTHERS = {
+    "Philips PAR/REC": (
         (".par", ".rec"),
-        "Philips PAR/REC",
-        "Export the scan as DICOM: PAR/REC does not hold the field strength, and its phase has no"
-        " unit of its own.",
+        "Export the scan as DICOM, for PAR/REC does not hold the field strength.",
     ),
-    (
+    "an archive that is not read": (
         (".7z", ".rar", ".bz2", ".xz", ".zst"),
-        "an archive that is not read (7z, rar, bz2, xz, zst)",
         "Unpack it yourself, or pack it as zip or tar.",
     ),
-    (
+    "NIfTI": (
         (".nii", ".gz", ".mgz", ".hdr"),
-        "NIfTI",
-        "Images that are converted already are run as they are, in a BIDS dataset, or from a"
-        " folder of 4-D files: see the README.",
+        "Images that are converted already are run as they are, in a BIDS dataset or from 4-D"
+        " files.",
     ),
-    ((".dat", ".meas"), "raw data (k-space)", "Export the reconstructed images as DICOM."),
-)
+    "raw data": ((".dat",), "Export the reconstructed images as DICOM."),
+}
+#: Of these, what may hold a scan that is not among the DICOM files.
+_UNREAD = ("Philips PAR/REC", "an archive that is not read")
 
 
 @dataclass(frozen=True)
@@ -189,6 +187,9 @@ def scan_dicom(*folders: str | Path) -> tuple[list[Series], list[str]]:
             "Sort them into a folder each, and convert one participant at a time.",
         )
     notes = [f"{n_broken} damaged DICOM file(s) were left out"] if n_broken else []
+    count, what = next(_others(folders, _UNREAD), (0, ""))
+    if count:
+        notes.append(f"{count} file(s) of {what} were left out")
     if n_copies:
         notes.append(f"{n_copies} copies of DICOM files were left out")
     if len(studies) > 1:
@@ -220,12 +221,18 @@ def _series(headers: Sequence[Header]) -> Series:
 
 def _something_else(folders: Sequence[str | Path]) -> tuple[str, str]:
     """Say what a folder holds in place of DICOM, and what to do with it."""
-    endings = Counter(path.suffix.lower() for folder in folders for path in _files(Path(folder)))
-    for kinds, name, fix in _OTHERS:
-        count = sum(endings[kind] for kind in kinds)
-        if count:
-            return f", but {count} file(s) of {name}", fix
+    for count, name in _others(folders, _OTHERS):
+        return f", but {count} file(s) of {name}", _OTHERS[name][1]
     return "", _FIX
+
+
+def _others(folders: Sequence[str | Path], names: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield number and name of files of other kinds."""
+    endings = Counter(path.suffix.lower() for folder in folders for path in _files(Path(folder)))
+    for name in names:
+        count = sum(endings[ending] for ending in _OTHERS[name][0])
+        if count:
+            yield count, name
 
 
 def convert_dicom(

@@ -15,7 +15,7 @@ _SAME_MM = 0.05
 #: GE keeps in a number what other vendors write into ImageType.
 _GE_KIND = (0x0043, 0x102F)
 _QUANTITY = r"(?:FIELD|[TR][12](?:[ _]?STAR|[*])?|B[01]|ADC|FAT[ _]FRACTION)"
-_MAP = re.compile(rf"{_QUANTITY}[ _]?MAP|B0|QUANTITY")
+_MAP = re.compile(rf"{_QUANTITY}[ _]?MAP|QUANTITY")
 _DERIVED_MAP = re.compile(rf"{_QUANTITY}(?:[ _]?MAP)?")
 
 

@@ -163,6 +163,8 @@ def _other_contrast(sidecar: dict[str, Any], part: str) -> str:
     name = str(sidecar.get("SequenceName") or "").lower()
     text = f"{sidecar.get('SeriesDescription', '')} {sidecar.get('ProtocolName', '')}".lower()
     units = str(sidecar.get("Units") or "").lower()
+    if technique & {"EP"} or re.search(r"ep2d|epfid|epise|^\*?ep_|fepi", name):
+        return "echo planar, not a spoiled gradient echo"
     if part == "map" or units == "hz" or tokens & {"FIELDMAPHZ", "B0", "B0 MAP", "FIELD_MAP"}:
         return "a field map in Hz, not the phase of an echo"
     if is_map(tokens):
@@ -172,8 +174,6 @@ def _other_contrast(sidecar: dict[str, Any], part: str) -> str:
         return IS_DIFFERENCE
     if "LOCALIZER" in tokens or re.search(r"\b(localizer|scout|survey|aahead)", text):
         return "a localiser"
-    if technique & {"EP"} or re.search(r"ep2d|epfid|epise|^\*?ep_|fepi", name):
-        return "echo planar, not a spoiled gradient echo"
     if technique & {"SE"} and "GR" not in technique:
         return "a spin echo, whose phase holds no field"
     if technique & {"IR"}:

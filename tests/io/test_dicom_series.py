@@ -310,3 +310,11 @@ def test_what_is_there_in_place_of_dicom_is_named(tmp_path, names, words):
     with pytest.raises(InputError) as caught:
         scan_dicom(tmp_path)
     assert words in str(caught.value)
+
+
+def test_par_rec_beside_dicom_is_mentioned(pair, tmp_path):
+    folder = pair(tmp_path / "d")
+    for name in ("head.PAR", "head.REC"):
+        (folder / name).write_bytes(b"x" * 200)
+    _, warnings = scan_dicom(folder)
+    assert warnings == ["2 file(s) of Philips PAR/REC were left out"]
