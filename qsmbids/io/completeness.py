@@ -12,6 +12,7 @@ __all__ = ["continued", "incomplete", "superseded"]
 
 _PAIRS = (("mag", "phase"), ("real", "imag"))
 _WORDS = {"mag": "magnitude", "phase": "phase", "real": "real part", "imag": "imaginary part"}
+_DIFFERENCE = re.compile(r"(?:phase|pha|ph)[\W_]*diff|delta[\W_]*(?:phase|phi)")
 
 
 def incomplete(run: Run, runs: Sequence[Run]) -> str:
@@ -63,7 +64,9 @@ def _is_phase_difference(run: Run) -> bool:
     phase = [c for c in run.members if c.part == "phase"]
     if len(phase) != 1:
         return False
-    if re.match(r"\*?fm\dd", phase[0].text("SequenceName").lower()):
+    names = f"{phase[0].text('SeriesDescription')} {phase[0].text('ProtocolName')}".lower()
+    field_map = re.match(r"\*?fm\dd", phase[0].text("SequenceName").lower())
+    if field_map or _DIFFERENCE.search(names):
         return True
     first, second = (phase[0].number(f"EchoTime{n}") for n in (1, 2))
     if first is None or second is None:

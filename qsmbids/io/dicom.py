@@ -174,7 +174,8 @@ def scan_dicom(*folders: str | Path) -> tuple[list[Series], list[str]]:
             continue
         seen.add(header.instance)
         # an archive may hold a series as classic and, under the same number, as enhanced files
-        groups.setdefault(f"{header.series} {header.enhanced}", []).append(header)
+        key = f"{header.series} {header.number} {header.enhanced}"
+        groups.setdefault(key, []).append(header)
         patients.add(header.patient)
         studies.add(header.study)
     if not groups:
@@ -186,19 +187,27 @@ def scan_dicom(*folders: str | Path) -> tuple[list[Series], list[str]]:
             str(folders[0]),
             "Sort them into a folder each, and convert one participant at a time.",
         )
+    notes = _notes(folders, n_broken, n_copies, len(studies))
+    series = [_series(members) for members in groups.values()]
+    return sorted(series, key=lambda s: (s.number, s.files[0])), notes
+
+
+def _notes(
+    folders: Sequence[str | Path], n_broken: int, n_copies: int, n_studies: int
+) -> list[str]:
+    """Return what a person should know of the files."""
     notes = [f"{n_broken} damaged DICOM file(s) were left out"] if n_broken else []
     count, what = next(_others(folders, _UNREAD), (0, ""))
     if count:
         notes.append(f"{count} file(s) of {what} were left out")
     if n_copies:
         notes.append(f"{n_copies} copies of DICOM files were left out")
-    if len(studies) > 1:
+    if n_studies > 1:
         notes.append(
-            f"the images are of {len(studies)} examinations; convert them one by one if they are"
+            f"the images are of {n_studies} examinations; convert them one by one if they are"
             " different sessions"
         )
-    series = [_series(members) for members in groups.values()]
-    return sorted(series, key=lambda s: (s.number, s.files[0])), notes
+    return notes
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -276,27 +285,32 @@ def convert_dicom(
     images: list[ConvertedImage] = []
     refused: dict[int, str] = {}
     for index, one in enumerate(series):
-        if one.n_maps:
-            refused[index] = f"skipped: {one.n_maps} images are maps that the scanner calculated"
-        if one.refusal:
-            refused[index] = f"skipped: {one.refusal}"
-        if one.refusal or one.n_maps == one.n_images:
-            continue
-        found, said = run_dcm2niix(one.headers, folder / f"series-{index}", timeout_s=timeout_s)
-        found = join_slabs(found, folder / f"series-{index}" / "joined")
-        if not found:
-            reason = missing_slices(one.frames) or f"not converted ({said})"
+        found, reason = _convert_series(index, one, folder / f"series-{index}", timeout_s)
+        images += found
+        if reason:
             refused[index] = f"skipped: {reason}"
-        elif _n_echoes(found) < one.n_echoes:
-            mixed = f"dcm2niix mixed its {one.n_echoes} echoes"
-            refused[index] = f"skipped: {missing_slices(one.frames) or mixed}"
-        else:
-            images += _converted(index, one, found)
     images, elsewhere = join_series(images, folder / "joined")
     for index, other in elsewhere.items():
         refused[index] = f"its slices go with those of series {series[other].number}"
     naming = name_images(images, participant=participant, session=session, acquisition=acquisition)
     return Conversion(series, naming, refused, notes + naming.warnings)
+
+
+def _convert_series(
+    index: int, series: Series, folder: Path, timeout_s: float
+) -> tuple[list[ConvertedImage], str]:
+    """Return the images of a series, and why it has none or not all."""
+    maps = f"{series.n_maps} images are maps that the scanner calculated" if series.n_maps else ""
+    if series.refusal or series.n_maps == series.n_images:
+        return [], series.refusal or maps
+    found, said = run_dcm2niix(series.headers, folder, timeout_s=timeout_s)
+    found = join_slabs(found, folder / "joined")
+    if not found:
+        return [], missing_slices(series.frames) or f"not converted ({said})"
+    if _n_echoes(found) < series.n_echoes:
+        mixed = f"dcm2niix mixed its {series.n_echoes} echoes"
+        return [], missing_slices(series.frames) or mixed
+    return _converted(index, series, found), maps
 
 
 def _unpacked(source: Path, folder: Path) -> tuple[list[Path], int]:

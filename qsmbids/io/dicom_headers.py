@@ -112,7 +112,7 @@ def _header(path: Path, dataset: Any, n_bytes: int) -> Header:
     acquired = text("AcquisitionDateTime") or text("AcquisitionDate") + text("AcquisitionTime")
     return Header(
         path,
-        text("SOPInstanceUID"),
+        text("SOPInstanceUID") or str(path),
         text("SeriesInstanceUID"),
         text("StudyInstanceUID"),
         f"{text('PatientID')} {text('PatientName')}",

@@ -37,7 +37,8 @@ _PART_WORDS = re.compile(
     r"(?:(?<=[_\W])|^)(?:mag(?:nitude)?|pha(?:se)?|ph|real?|im(?:ag(?:inary)?)?|[mpri])(?=[_\W]|$)",
     re.IGNORECASE,
 )
-_DIFFERENCE = re.compile(r"(?:phase|pha|ph)[\W_]*diff|delta[\W_]*(?:phase|phi)")
+#: Names that Siemens and others give to what they made of a gradient echo for reading.
+_FOR_READING = re.compile(r"(?<![a-z])(?:swi_images|m(?:in)?ip)(?![a-z])")
 _FILTERED = re.compile(r"filter|high[\W_]?pass|(?<![a-z])hpf?(?![a-z])")
 #: "unfiltered", "not filtered", "no filter", "filter off", "nofilt", "raw": the opposite.
 _UNFILTERED = re.compile(
@@ -170,7 +171,7 @@ def _other_contrast(sidecar: dict[str, Any], part: str) -> str:
     if is_map(tokens):
         return "a map that the scanner calculated, not an echo"
     two = {"EchoTime1", "EchoTime2"} <= set(sidecar)
-    if part == "phase" and ((two and "EchoTime" not in sidecar) or _DIFFERENCE.search(text)):
+    if part == "phase" and two and "EchoTime" not in sidecar:
         return IS_DIFFERENCE
     if "LOCALIZER" in tokens or re.search(r"\b(localizer|scout|survey|aahead)", text):
         return "a localiser"
@@ -178,7 +179,8 @@ def _other_contrast(sidecar: dict[str, Any], part: str) -> str:
         return "a spin echo, whose phase holds no field"
     if technique & {"IR"}:
         return "inversion prepared, not a spoiled gradient echo"
-    if tokens & {"MNIP", "MINIP", "MIP", "MPR", "SWI", "SWIP", "PROJECTION IMAGE"}:
+    made = {"MNIP", "MINIP", "MIP", "MPR", "SWI", "SWIP", "PROJECTION IMAGE"}
+    if tokens & made or _FOR_READING.search(text):
         return "susceptibility weighted or projected by the scanner"
     if part == "phase" and _is_filtered(text, tokens, name):
         return "phase filtered by the scanner (SWI); the unfiltered phase is needed"

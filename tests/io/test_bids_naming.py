@@ -198,6 +198,8 @@ def test_another_position_is_another_scan(scan):
         ({"SeriesDescription": "Survey_32ch"}, "localiser"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "SWI"]}, "susceptibility weighted"),
         ({"ImageType": ["DERIVED", "PRIMARY", "MNIP"]}, "projected"),
+        ({"SeriesDescription": "SWI_Images"}, "susceptibility weighted"),
+        ({"SeriesDescription": "mIP_Images(SW)"}, "susceptibility weighted"),
         ({"SeriesDescription": "Pha_Images"}, "filtered"),
         ({"SeriesDescription": "QSM_filtered"}, "filtered"),
         ({"SeriesDescription": "not shimmed, high-pass"}, "filtered"),
@@ -241,6 +243,11 @@ def test_phase_that_is_not_filtered_is_taken(image, sidecar):
     magnitude = {key: value for key, value in sidecar.items() if key != "ImageType"}
     found, _ = names([image("mag", **magnitude), image("phase", **sidecar)])
     assert len(found["sub-01"]) == 2
+
+
+def test_the_name_makes_no_difference_of_the_phase_of_every_echo(scan):
+    found, _ = names(scan(5, times=(0.005, 0.01), SeriesDescription="B0_phasediff"))
+    assert len(found["sub-01"]) == 4
 
 
 def test_the_protocol_times_do_not_get_into_the_dataset(scan):

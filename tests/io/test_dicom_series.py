@@ -318,3 +318,11 @@ def test_par_rec_beside_dicom_is_mentioned(pair, tmp_path):
         (folder / name).write_bytes(b"x" * 200)
     _, warnings = scan_dicom(folder)
     assert warnings == ["2 file(s) of Philips PAR/REC were left out"]
+
+
+def test_series_that_share_an_identifier_are_told_apart_by_number(pair, tmp_path, signal):
+    """Some anonymisers give all series the same."""
+    folder = pair(tmp_path / "d", SeriesInstanceUID="1.2.3.4.5")
+    fates, _, images = convert(folder, tmp_path)
+    assert list(fates) == ["5", "6"]
+    assert_is(complex_echoes(images), signal)
