@@ -4,6 +4,7 @@ Headers are written by many hands: whatever is wrong in one file makes that file
 nothing else. Names of patients are read to be compared, for two in one folder are a mistake.
 """
 
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from qsmbids.io.dicom_frames import Frame, frames_of
 
-__all__ = ["Header", "read_header"]
+__all__ = ["Header", "is_bare_dicom", "read_header"]
 
 _TAGS: list[str | int] = [
     *(
@@ -86,7 +87,11 @@ def read_header(path: Path) -> Header | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd values in tags that nobody asked for
             with path.open("rb") as file:
-                dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+                bare = is_bare_dicom(file.read(8))
+                file.seek(0)
+                dataset = pydicom.dcmread(
+                    file, stop_before_pixels=True, specific_tags=_TAGS, force=bare
+                )
                 n_bytes = path.stat().st_size - file.tell()
             if dataset.get("SeriesInstanceUID") is None:
                 return None  # a DICOMDIR or the like
@@ -95,6 +100,16 @@ def read_header(path: Path) -> Header | None:
         return None
     except Exception as error:  # whatever pydicom, or a number that is none, makes of it
         raise ValueError(f"damaged ({error})") from error
+
+
+def is_bare_dicom(head: bytes) -> bool:
+    """Tell whether a file begins with the first elements of DICOM, as old archives export it.
+
+    Those of groups 2 and 8, each with a short number, in little endian.
+    """
+    group, element, length = struct.unpack("<HHI", head) if len(head) == 8 else (0, 0, 0)
+    explicit = head[4:6] in (b"UL", b"CS", b"UI", b"OB", b"DA", b"SH", b"LO")
+    return group in (2, 8) and element < 0x40 and (explicit or length < 128)
 
 
 def _header(path: Path, dataset: Any, n_bytes: int) -> Header:

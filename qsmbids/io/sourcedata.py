@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qsmbids.io.archive import ARCHIVE_SUFFIXES, is_archive, is_gzipped_dicom
+from qsmbids.io.dicom_headers import is_bare_dicom
 
 __all__ = ["CONVERTED", "Source", "find_sources", "incomplete_mark", "target_dataset"]
 
@@ -167,7 +168,8 @@ def _holds_dicom(path: Path) -> bool:
                 return True
             try:
                 with file.open("rb") as stream:
-                    if stream.read(132)[128:] == b"DICM":
+                    head = stream.read(132)
+                    if head[128:] == b"DICM" or is_bare_dicom(head[:8]):
                         return True
             except OSError:  # a broken link, or a file that only others may read
                 continue

@@ -326,3 +326,29 @@ def test_series_that_share_an_identifier_are_told_apart_by_number(pair, tmp_path
     fates, _, images = convert(folder, tmp_path)
     assert list(fates) == ["5", "6"]
     assert_is(complex_echoes(images), signal)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_files_without_preamble_are_read(pair, tmp_path, signal, implicit):
+    """As old archives export them: the dataset alone, without the 128 bytes and DICM."""
+    folder = pair(tmp_path / "d")
+    for path in folder.iterdir():
+        bare = pydicom.Dataset(pydicom.dcmread(path))
+        pydicom.dcmwrite(path, bare, implicit_vr=implicit, little_endian=True)
+        assert b"DICM" not in path.read_bytes()[:200]
+    (folder / "notes.txt").write_text("no DICOM at all")
+    _, result, images = convert(folder, tmp_path)
+    assert result.warnings == []
+    assert_is(complex_echoes(images), signal)
+
+
+def test_some_phase_among_the_magnitude_slices_is_no_volume(pair, tmp_path):
+    """dcm2niix#536: slices of another kind in the series, here by their ImageType."""
+    folder = pair(tmp_path / "d")
+    path = folder / "005_00003.dcm"
+    header = pydicom.dcmread(path)
+    header.ImageType = ["ORIGINAL", "PRIMARY", "P", "ND"]
+    header.save_as(path)
+    fates, result, _ = convert(folder, tmp_path)
+    assert result.naming.runs == {}
+    assert any("is missing" in fate for fate in fates["5"])

@@ -46,8 +46,9 @@ def test_gzipped_dicom_is_pending_and_gzipped_nifti_is_not(tmp_path):
     put(tmp_path / "sourcedata" / "sub-01" / "a" / "IM0001.gz", gzip.compress(dicom))
     put(tmp_path / "sourcedata" / "sub-02" / "a" / "t1.nii.gz", gzip.compress(dicom))
     put(tmp_path / "sourcedata" / "sub-03" / "a" / "log.gz", gzip.compress(b"text"))
+    put(tmp_path / "sourcedata" / "sub-04" / "bare", b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100")
     pending, _ = find_sources(tmp_path)
-    assert labels(pending) == ["sub-01"]
+    assert labels(pending) == ["sub-01", "sub-04"]
 
 
 def test_two_sources_of_one_session_are_told(tmp_path):
