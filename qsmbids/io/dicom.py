@@ -139,12 +139,14 @@ class Conversion:
                 yield str(series.number), str(series.n_images), series.description, fate
 
 
-def scan_dicom(*folders: str | Path) -> tuple[list[Series], list[str]]:
+def scan_dicom(*folders: str | Path, where: str = "") -> tuple[list[Series], list[str]]:
     """Find the DICOM series below folders, whatever the files are called.
 
     Parameters
     ----------
     *folders : path
+    where : str
+        What to call them in messages; default the first.
 
     Returns
     -------
@@ -180,11 +182,11 @@ def scan_dicom(*folders: str | Path) -> tuple[list[Series], list[str]]:
         studies.add(header.study)
     if not groups:
         what, fix = _something_else(folders)
-        raise InputError(f"holds no DICOM image{what}", str(folders[0]), fix)
+        raise InputError(f"holds no DICOM image{what}", where or str(folders[0]), fix)
     if len(patients) > 1:
         raise InputError(
             f"holds images of {len(patients)} patients",
-            str(folders[0]),
+            where or str(folders[0]),
             "Sort them into a folder each, and convert one participant at a time.",
         )
     notes = _notes(folders, n_broken, n_copies, len(studies))
@@ -279,13 +281,18 @@ def convert_dicom(
     """
     folder = Path(folder)
     folders, n_damaged = _unpacked(Path(source), folder)
-    series, notes = scan_dicom(*folders)
+    series, notes = scan_dicom(*folders, where=str(source))
     if n_damaged:
         notes.append(f"{n_damaged} damaged gzip file(s) were left out")
     images: list[ConvertedImage] = []
     refused: dict[int, str] = {}
     for index, one in enumerate(series):
-        found, reason = _convert_series(index, one, folder / f"series-{index}", timeout_s)
+        try:
+            found, reason = _convert_series(index, one, folder / f"series-{index}", timeout_s)
+        except InputError:  # dcm2niix is missing
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad series never ends the conversion
+            found, reason = [], f"not converted ({type(error).__name__}: {error})"
         images += found
         if reason:
             refused[index] = f"skipped: {reason}"

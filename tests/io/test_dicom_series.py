@@ -1,6 +1,7 @@
 """Series as they lie on disk: slices over several files, lost slices, damaged and packed files."""
 
 import gzip
+import zipfile
 
 import numpy as np
 import pydicom
@@ -352,3 +353,43 @@ def test_some_phase_among_the_magnitude_slices_is_no_volume(pair, tmp_path):
     fates, result, _ = convert(folder, tmp_path)
     assert result.naming.runs == {}
     assert any("is missing" in fate for fate in fates["5"])
+
+
+def test_a_series_that_nobody_can_read_leaves_the_others(dicom, pair, tmp_path, signal):
+    """An enhanced file of two echoes whose pixels are not there at all."""
+    folder = pair(tmp_path / "d")
+    dicom.write_enhanced(folder / "e", "siemens", ["mag"], number=9, signal=signal)
+    path = next((folder / "e").iterdir())
+    header = pydicom.dcmread(path)
+    del header.PixelData
+    header.BitsAllocated = 0
+    header.save_as(path)
+    fates, result, _ = convert(folder, tmp_path)
+    assert list(result.naming.runs) == ["sub-01"]
+    assert fates["9"][0].startswith("skipped: not converted")
+
+
+def test_an_unforeseen_failure_leaves_the_others(dicom, pair, tmp_path, signal, monkeypatch):
+    from qsmbids.io import dicom as module
+
+    original = module.missing_slices
+
+    def fail(frames):
+        if len(frames) == 12:
+            raise KeyError("odd")
+        return original(frames)
+
+    folder = pair(tmp_path / "d")
+    dicom.write_series(folder, "siemens", number=9, signal=signal[:1], echo_times=(0.005,))
+    monkeypatch.setattr(module, "missing_slices", fail)
+    fates, result, _ = convert(folder, tmp_path)
+    assert list(result.naming.runs) == ["sub-01"]
+    assert fates["9"] == ["skipped: not converted (KeyError: 'odd')"]
+
+
+def test_an_archive_without_dicom_is_called_by_its_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as packed:
+        packed.writestr("head.PAR", "x")
+    with pytest.raises(InputError) as caught:
+        convert_dicom(tmp_path / "scan.zip", tmp_path / "work", participant="01")
+    assert "scan.zip: holds no DICOM image, but 1 file(s) of Philips PAR/REC" in str(caught.value)
