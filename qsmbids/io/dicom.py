@@ -19,7 +19,7 @@ from qsmbids.errors import InputError
 from qsmbids.io.archive import is_archive, is_gzipped_dicom, unpack, unpack_gzipped
 from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
 from qsmbids.io.dcm2niix_run import run_dcm2niix
-from qsmbids.io.dicom_frames import Frame, missing_slices, n_positions
+from qsmbids.io.dicom_frames import Frame, is_map, missing_slices, n_positions
 from qsmbids.io.dicom_headers import Header, read_header
 from qsmbids.io.slabs import join_series, join_slabs
 
@@ -93,7 +93,7 @@ class Series:
     def n_maps(self) -> int:
         """Number of images that the scanner calculated; without any echo time nobody can tell."""
         maps = [frame for frame in self.frames if frame.calculated]
-        told = len(maps) < self.n_images or all(frame.derived for frame in maps)
+        told = len(maps) < self.n_images or all(is_map(f.kind.split("\\")) for f in maps)
         return len(maps) if told else 0
 
     @property
@@ -182,6 +182,8 @@ def scan_dicom(*folders: str | Path, where: str = "") -> tuple[list[Series], lis
         studies.add(header.study)
     if not groups:
         what, fix = _something_else(folders)
+        if n_broken:
+            what, fix = f": {n_broken} file(s) are damaged", "Export or copy them again."
         raise InputError(f"holds no DICOM image{what}", where or str(folders[0]), fix)
     if len(patients) > 1:
         raise InputError(

@@ -129,10 +129,11 @@ def recognise(image: ConvertedImage) -> Candidate | str:
         return f"the converted image cannot be read ({error})"
     echo_time = sidecar.get("EchoTime")
     if not isinstance(echo_time, int | float) or not 0 < echo_time < 0.5:
-        what = "missing" if not echo_time else repr(echo_time)
+        if echo_time:
+            return f"EchoTime is {echo_time!r} s, which no gradient echo has"
         return (
-            f"EchoTime is {what}, perhaps lost when the headers were made anonymous; export it"
-            " again with its echo times"
+            "EchoTime is missing: lost when the headers were made anonymous (export it again with"
+            " its echo times), or a calculated image"
         )
     shape = tuple(int(n) for n in header.shape)
     if image.problem:

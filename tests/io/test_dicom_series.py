@@ -393,3 +393,12 @@ def test_an_archive_without_dicom_is_called_by_its_name(tmp_path):
     with pytest.raises(InputError) as caught:
         convert_dicom(tmp_path / "scan.zip", tmp_path / "work", participant="01")
     assert "scan.zip: holds no DICOM image, but 1 file(s) of Philips PAR/REC" in str(caught.value)
+
+
+def test_damaged_files_alone_are_told(pair, tmp_path):
+    folder = pair(tmp_path / "d")
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+    spoil(folder / "005_00001.dcm", "frames")
+    with pytest.raises(InputError, match=r"holds no DICOM image: 1 file\(s\) are damaged"):
+        scan_dicom(folder)
