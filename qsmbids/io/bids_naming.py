@@ -147,7 +147,7 @@ def _phase_scale(run: Run) -> tuple[PhaseScale, float]:
 
 def _labels(runs: Sequence[Run], acquisition: str | None) -> list[str]:
     """Return ``_acq-``, ``_rec-`` and ``_run-`` of each run, as far as they are needed."""
-    own = [run.members[0].label for run in runs]
+    own = [run.label for run in runs]
     if acquisition:
         own = [acquisition] * len(runs)
     elif len(set(own)) == 1:

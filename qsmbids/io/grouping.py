@@ -29,6 +29,12 @@ class Run:
         return {te for p, te in self.slots if p == part}
 
     @property
+    def label(self) -> str:
+        """What the series are called, less what tells them apart."""
+        labels = {c.label for c in self.members}
+        return labels.pop() if len(labels) == 1 else self.members[0].scan_name
+
+    @property
     def correction(self) -> str:
         """How the gradient distortion was corrected, "" if unknown."""
         return next((c.correction for c in self.members if c.correction), "")
@@ -155,7 +161,9 @@ def _same_scan(run: Run, new: Run) -> tuple[float, ...] | None:
     """
     a, b = run.members[0], new.members[0]
     parts = {part for part, _ in run.slots}
-    if parts != {part for part, _ in new.slots} or a.label != b.label or not _alike(a, b):
+    if parts != {part for part, _ in new.slots} or a.scan_name != b.scan_name:
+        return None
+    if not _alike(a, b):
         return None
     members = [*run.members, *new.members]
     times = {te for _, te in new.slots}

@@ -39,6 +39,10 @@ _PART_WORDS = re.compile(
 )
 #: Names that Siemens and others give to what they made of a gradient echo for reading.
 _FOR_READING = re.compile(r"(?<![a-z])(?:swi_images|m(?:in)?ip)(?![a-z])")
+#: Words by which the series of one echo each are told apart: "e2", "echo_2", "TE=9.5ms".
+_ECHO_WORDS = re.compile(
+    r"(?:(?<=[_\W])|^)(?:echo|te|e)[_\W]?\d+(?:[.,]\d+)?(?:[_\W]?ms)?(?=[_\W]|$)", re.IGNORECASE
+)
 _FILTERED = re.compile(r"filter|high[\W_]?pass|(?<![a-z])hpf?(?![a-z])")
 #: "unfiltered", "not filtered", "no filter", "filter off", "nofilt", "raw": the opposite.
 _UNFILTERED = re.compile(
@@ -89,14 +93,26 @@ class Candidate:
     @property
     def label(self) -> str:
         """Series description without the words for the part, letters and digits only."""
-        text = self.text("SeriesDescription") or self.text("ProtocolName")
-        return re.sub(r"[^A-Za-z0-9]", "", _PART_WORDS.sub("", text))
+        return _plain(_PART_WORDS.sub("", self._name))
+
+    @property
+    def scan_name(self) -> str:
+        """The label without the words for the echo, for scans whose echoes are a series each."""
+        return _plain(_PART_WORDS.sub("", _ECHO_WORDS.sub("", self._name)))
+
+    @property
+    def _name(self) -> str:
+        return self.text("SeriesDescription") or self.text("ProtocolName")
 
     @property
     def correction(self) -> str:
         """How Siemens corrected the gradient distortion: ND (not), DIS2D, DIS3D; "" if unknown."""
         tokens = image_type(self.image.sidecar)
         return next((word for word in reversed(_CORRECTIONS) if word in tokens), "")
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", text)
 
 
 def image_type(sidecar: dict[str, Any]) -> list[str]:

@@ -44,6 +44,19 @@ def test_echoes_that_are_a_series_each_make_one_run(image, evidence):
     assert naming.warnings == []
 
 
+@pytest.mark.parametrize("word", ["e{}", "echo_{}", "TE {}ms", "Echo{}"])
+def test_echoes_that_are_called_by_their_number_make_one_run(image, scan, word):
+    images = [
+        image(part, te, series=10 * k + n, SeriesDescription=f"gre_{word.format(n)}", EchoNumber=n)
+        for k, part in enumerate(("mag", "phase"), 1)
+        for n, te in enumerate(TIMES, 1)
+    ]
+    images += scan(30, SeriesDescription="other")
+    found, naming = runs(images)
+    assert found == {"sub-01_acq-gre": [11, 12, 13, 21, 22, 23], "sub-01_acq-other": [30, 31]}
+    assert naming.warnings == []
+
+
 def test_the_protocol_of_a_siemens_phase_image_knows_both_echoes(image):
     images = [
         image(part, te, series=number + n, EchoTime1=two[0], EchoTime2=two[1])
