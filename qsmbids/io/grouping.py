@@ -34,6 +34,10 @@ class Run:
         labels = {c.label for c in self.members}
         return labels.pop() if len(labels) == 1 else self.members[0].scan_name
 
+    def text(self, key: str) -> str:
+        """Return a text of the first sidecar, "" where there is none."""
+        return self.members[0].text(key)
+
     @property
     def correction(self) -> str:
         """How the gradient distortion was corrected, "" if unknown."""
@@ -148,9 +152,27 @@ def _join_echoes(runs: Sequence[Run], warnings: list[str]) -> list[Run]:
                     f" joined with series {series_numbers(out[-best[1]])}, check it"
                 )
             out[-best[1]].members += run.members
-        else:
-            out.append(run)
+            continue
+        for other in out:
+            unknown = "" in (run.text("AcquisitionTime"), other.text("AcquisitionTime"))
+            if unknown and len(run.slots) > 1 and _may_be_echoes(other, run):
+                numbers = f"{series_numbers(other)} and {series_numbers(run)}"
+                warnings.append(
+                    f"series {numbers} differ by their echo time alone: they are taken for two"
+                    " scans, check it"
+                )
+        out.append(run)
     return out
+
+
+def _may_be_echoes(run: Run, new: Run) -> bool:
+    """Tell whether a run of one echo differs from another by its echo time alone."""
+    a, b = run.members[0], new.members[0]
+    if {part for part, _ in run.slots} != {part for part, _ in new.slots}:
+        return False
+    times = {te for _, te in new.slots}
+    apart = len(times) == 1 and not times & {te for _, te in run.slots}
+    return apart and a.scan_name == b.scan_name and _alike(a, b)
 
 
 def _same_scan(run: Run, new: Run) -> tuple[float, ...] | None:
@@ -159,32 +181,26 @@ def _same_scan(run: Run, new: Run) -> tuple[float, ...] | None:
     Two scans that differ by their echo time look like two echoes of one, but these bear rising
     numbers, or began at the same moment, or the protocol knows both times.
     """
+    if not _may_be_echoes(run, new):
+        return None
     a, b = run.members[0], new.members[0]
-    parts = {part for part, _ in run.slots}
-    if parts != {part for part, _ in new.slots} or a.scan_name != b.scan_name:
-        return None
-    if not _alike(a, b):
-        return None
-    members = [*run.members, *new.members]
-    times = {te for _, te in new.slots}
-    if len(times) != 1 or times & {te for _, te in run.slots}:
-        return None
-    one_part = sorted((c for c in members if c.part == a.part), key=lambda c: c.echo_time)
-    numbers = [int(c.number("EchoNumber") or 1) for c in one_part]
-    rising = all(x < y for x, y in pairwise(numbers))
-    together = bool(a.text("AcquisitionTime")) and (
-        a.text("AcquisitionTime") == b.text("AcquisitionTime")
-    )
-    every = {te for _, te in run.slots} | times
-    protocol = [
-        {round(1e6 * (c.number(key) or 0)) for key in ("EchoTime1", "EchoTime2")}
-        for c in members
-        if "EchoTime1" in c.image.sidecar
-    ]
-    known = bool(protocol) and all(len(two) == 2 and two <= every for two in protocol)
+    of_part = [c for c in (*run.members, *new.members) if c.part == a.part]
+    ordered = sorted(of_part, key=lambda c: c.echo_time)
+    rising = all(x < y for x, y in pairwise(int(c.number("EchoNumber") or 1) for c in ordered))
+    moment = a.text("AcquisitionTime")
+    together = bool(moment) and moment == b.text("AcquisitionTime")
+    times = {te for _, te in run.slots | new.slots}
+    known = all(_protocol(r) and _protocol(r) <= times for r in (run, new))
     if not (rising or together or known):
         return None
     return together, rising, known, -abs(_order(a) - _order(b))
+
+
+def _protocol(run: Run) -> set[int]:
+    """Return the first two echo times [us] of a Siemens protocol, where its images tell."""
+    keys = ("EchoTime1", "EchoTime2")
+    values = [c.number(key) for c in run.members for key in keys]
+    return {round(1e6 * value) for value in values if value}
 
 
 def _order(c: Candidate) -> float:

@@ -9,7 +9,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.io.bids_naming import ConvertedImage
+from qsmbids.io.dicom import convert_dicom
+from qsmbids.io.raw_dataset import place
 
 SHAPE = (20, 18, 16)
 AFFINE = np.diag([-1.0, 1.0, 2.0, 1.0])
@@ -109,3 +112,60 @@ def scan(image):
         ]
 
     return make
+
+
+@pytest.fixture
+def signal(dicom):
+    """Return three complex echoes of twelve slices."""
+    return dicom.make_signal((16, 18, 12))
+
+
+@pytest.fixture
+def pair(dicom, signal):
+    """Return a function that writes magnitude (5) and phase (6) as Siemens does."""
+
+    def write(folder, **options):
+        for number, part in ((5, "mag"), (6, "phase")):
+            dicom.write_series(folder, "siemens", [part], number=number, signal=signal, **options)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def convert_folder(tmp_path):
+    """Return a function that converts DICOM and returns fates by series, result and images."""
+
+    def convert(folder):
+        """Return the fates by series, the runs and the images that were written."""
+        result = convert_dicom(folder, tmp_path / "work", participant="01")
+        images, _ = place(result, tmp_path / "bids", participant="01")
+        fates = {}
+        for number, _, _, fate in result.rows():
+            fates.setdefault(number, []).append(fate)
+        return fates, result, images
+
+    return convert
+
+
+@pytest.fixture
+def assert_is():
+    """Return a function that compares the images of a run with a complex signal."""
+
+    def compare(images, signal):
+        truth = signal[:, ::-1, ::-1, :]  # left, posterior to right, anterior
+        found = complex_echoes(images)
+        inside = np.abs(truth) > 100
+        assert found.shape == truth.shape
+        assert np.abs(found - truth)[inside].max() < 2.2
+
+    return compare
+
+
+def complex_echoes(images):
+    """Return the complex echoes of a run, axes to the right, anterior, superior."""
+    parts = {p: [nib.load(i) for i in images if f"part-{p}_" in i.name] for p in ("mag", "phase")}
+    arrays = {p: [nib.as_closest_canonical(i).get_fdata() for i in parts[p]] for p in parts}
+    scale = detect_phase_scale(phase_statistics(arrays["phase"]))
+    phases = [to_radians(array, scale) for array in arrays["phase"]]
+    return np.stack([m * np.exp(1j * p) for m, p in zip(arrays["mag"], phases, strict=True)])

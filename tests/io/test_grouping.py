@@ -97,6 +97,20 @@ def test_scans_of_one_echo_that_differ_stay_apart(image, other):
     assert list(runs(images)[0].values()) == [[5, 6], [7, 8]]
 
 
+def test_scans_that_nothing_tells_apart_stay_two_with_a_word(image):
+    images = [
+        image(part, te, series=n + k, EchoNumber=None)
+        for n, te in ((5, 0.004), (7, 0.009))
+        for k, part in enumerate(("mag", "phase"))
+    ]
+    found, naming = runs(images)
+    assert list(found.values()) == [[5, 6], [7, 8]]
+    assert naming.warnings == [
+        "series 5, 6 and 7, 8 differ by their echo time alone: they are taken for two scans,"
+        " check it"
+    ]
+
+
 def test_one_magnitude_series_and_a_phase_series_per_echo(image, scan):
     phases = [image("phase", te, series=n, EchoNumber=None) for n, te in enumerate(TIMES, 2)]
     found, _ = runs([*phases, *scan(9, parts=("mag",), times=TIMES)])
