@@ -12,6 +12,8 @@ __all__ = ["continued", "incomplete", "superseded"]
 
 _PAIRS = (("mag", "phase"), ("real", "imag"))
 _WORDS = {"mag": "magnitude", "phase": "phase", "real": "real part", "imag": "imaginary part"}
+#: Of a voxel: what is nearer is at the same place.
+_SAME = 0.02
 _DIFFERENCE = re.compile(r"(?:phase|pha|ph)[\W_]*diff|delta[\W_]*(?:phase|phi)")
 
 
@@ -142,11 +144,15 @@ def continued(run: Run, runs: Sequence[Run]) -> str:
         "" if there is no such other.
     """
     for other in runs:
-        place = None if other is run or other.slots != run.slots else _place(other, run)
-        if place is not None and place == run.members[0].shape[2]:
+        if other is run or other.slots != run.slots or (place := _place(other, run)) is None:
+            continue
+        between = abs(place % 1 - 0.5) < 0.1 and 0 < place < 1
+        if between or abs(place - run.members[0].shape[2]) < _SAME:
+            how = "lie between" if between else "go on where"
+            end = "" if between else " end"
             return (
-                f"the slices of series {series_numbers(other)} begin where those of"
-                f" {series_numbers(run)} end: if it is one scan in two series, join them"
+                f"the slices of series {series_numbers(other)} {how} those of"
+                f" {series_numbers(run)}{end}: if it is one scan in two series, join them"
             )
     return ""
 
@@ -155,16 +161,17 @@ def _within(run: Run, other: Run) -> bool:
     """Tell whether the slices of a run are some of those of another."""
     few, many = run.members[0].shape[2], other.members[0].shape[2]
     place = _place(run, other)
-    return place is not None and few < many and 0 <= place <= many - few
+    if place is None or abs(place - round(place)) > _SAME:
+        return False
+    return few < many and 0 <= round(place) <= many - few
 
 
-def _place(run: Run, other: Run) -> int | None:
-    """Return at which slice of another run of this name a run begins, None if at none."""
+def _place(run: Run, other: Run) -> float | None:
+    """Return at which slice of another run of this name a run begins, None if aside of it."""
     a, b = run.members[0], other.members[0]
     if a.label != b.label or a.shape[:2] != b.shape[:2]:
         return None
     if not np.allclose(a.affine[:3, :3], b.affine[:3, :3], atol=1e-2):
         return None
     place = np.linalg.solve(b.affine[:3, :3], a.affine[:3, 3] - b.affine[:3, 3])
-    begin = round(float(place[2]))
-    return begin if np.allclose(place, [0, 0, begin], atol=0.02) else None
+    return float(place[2]) if np.allclose(place[:2], 0, atol=_SAME) else None

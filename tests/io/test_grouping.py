@@ -191,12 +191,15 @@ def test_a_scan_that_was_interrupted_gives_way_to_its_repeat(image, scan):
     assert "only 7 of the 12 slices that series 7, 8 of the same name has" in reasons.pop()
 
 
-def test_slabs_of_two_scans_stay_two_with_a_word(image, scan):
-    found, naming = runs([*cut(image, scan, 5, 6), *cut(image, scan, 7, 6, begin=6)])
+@pytest.mark.parametrize(
+    ("begin", "how"),
+    [(6, "go on where those of 5, 6 end"), (0.5, "lie between those of 5, 6")],
+)
+def test_slabs_of_two_scans_stay_two_with_a_word(image, scan, begin, how):
+    found, naming = runs([*cut(image, scan, 5, 6), *cut(image, scan, 7, 6, begin=begin)])
     assert list(found.values()) == [[5, 6], [7, 8]]
     assert naming.warnings == [
-        "the slices of series 7, 8 begin where those of 5, 6 end: if it is one scan in two series,"
-        " join them"
+        f"the slices of series 7, 8 {how}: if it is one scan in two series, join them"
     ]
 
 
