@@ -146,7 +146,9 @@ class NoPhase:
     facts: dict[str, Any]
 
 
-def without_phase(volumes: Sequence[npt.NDArray], numbers: PhaseNumbers) -> NoPhase:
+def without_phase(
+    volumes: Sequence[npt.NDArray], numbers: PhaseNumbers, signal: Mask | None = None
+) -> NoPhase:
     """Find the voxels that hold a fill value, a stray or a dot of zero.
 
     Parameters
@@ -155,6 +157,9 @@ def without_phase(volumes: Sequence[npt.NDArray], numbers: PhaseNumbers) -> NoPh
         Stored numbers of every echo.
     numbers : PhaseNumbers
         Of :func:`read_phase_numbers`.
+    signal : (X, Y, Z) ndarray of bool, optional
+        Where there is signal. Dots elsewhere do no harm and are common: some scanners set the
+        phase of air to the smallest number.
 
     Returns
     -------
@@ -181,7 +186,9 @@ def without_phase(volumes: Sequence[npt.NDArray], numbers: PhaseNumbers) -> NoPh
         )
         facts = {"PhaseFillValues": list(numbers.fills), "OutOfRangeVoxels": count}
     dots = zero_dots(numerical)
-    if dots is not None:
+    if dots is not None and signal is not None:
+        dots &= signal
+    if dots is not None and dots.any():
         count = int(np.count_nonzero(dots))
         notes.append(
             f"{count} voxels within the image hold exactly zero, or the smallest number, which is"

@@ -125,7 +125,7 @@ class PreparePhase(Step):
             )
         except ValueError as error:
             raise InputError(str(error), inputs.phase[0]) from error
-        no_phase = without_phase(phase, numbers)
+        no_phase = without_phase(phase, numbers, _signal(magnitude[0]))
         phase[:, no_phase.any_voxel] = np.nan
         _leave_out(phase, magnitude)
         for volume in phase:
@@ -184,7 +184,7 @@ class PreparePhase(Step):
     def _remove_slice_offsets(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
         """Undo a constant phase of every slice where two echoes show it; in place."""
         inputs = self.inputs
-        head = magnitude[0] > _HEAD * np.quantile(magnitude[0], 0.99)
+        head = _signal(magnitude[0])
         if len(phase) < 2:
             check = detect_slice_jumps(phase[0], head, magnitude=magnitude[0])
             if check.suspicious and check.value > _HOPELESS_JUMP:
@@ -237,6 +237,13 @@ class PreparePhase(Step):
             "Coherence": [round(float(c), 3) for c in found.coherence],
             "text": f"slice alternation: {said}",
         }
+
+
+def _signal(magnitude: np.ndarray) -> np.ndarray:
+    """Return where an image has signal, whatever its unit."""
+    finite = np.nan_to_num(magnitude, nan=0.0, posinf=0.0, neginf=0.0)
+    signal: np.ndarray = finite > _HEAD * np.quantile(finite, 0.99)
+    return signal
 
 
 def _negative_note(below: list[Negatives]) -> str:

@@ -116,3 +116,14 @@ def test_a_masked_background_and_chance_are_no_dots(phase, outside, rule):
     whole = [ENCODINGS[rule](p) for p in phase]
     assert zero_dots(whole) is None
     assert zero_dots([np.where(outside, 0, v) for v in whole]) is None
+
+
+def test_dots_in_air_are_left_alone(phase):
+    """A Philips scan of a head stores the smallest number in air, also within the head."""
+    phase[:, 8:14:2, 9, 7:15:2] = -np.pi
+    signal = np.ones(SHAPE, bool)
+    numbers = read_phase_numbers(phase)
+    assert without_phase(phase, numbers, signal).any_voxel.sum() == 12
+    signal[8:14] = False
+    assert not without_phase(phase, numbers, signal).any_voxel.any()
+    assert not without_phase(phase, numbers, signal).notes
