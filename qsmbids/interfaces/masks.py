@@ -38,6 +38,7 @@ class _ExtractBrainInputs(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="first echo or combined magnitude")
     fractional_intensity = traits.Float(0.5, usedefault=True)
     threshold_gradient = traits.Float(0.0, usedefault=True)
+    image = traits.Str("first-echo", usedefault=True, desc="which magnitude, for the record")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
@@ -68,8 +69,11 @@ class ExtractBrain(Step):
             mask,
             image,
             "built-in BET",
-            fractional_intensity=inputs.fractional_intensity,
-            threshold_gradient=inputs.threshold_gradient,
+            {
+                "fractional_intensity": inputs.fractional_intensity,
+                "threshold_gradient": inputs.threshold_gradient,
+                "image": inputs.image,
+            },
         )
         return runtime
 
@@ -78,6 +82,7 @@ class _ConformMaskInputs(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True, desc="mask or brain image; non-zero is inside")
     like = File(exists=True, mandatory=True, desc="image whose grid the mask must have")
     origin = traits.Str("given by the user", usedefault=True, desc="for the record")
+    parameters = traits.Dict(usedefault=True, desc="of the program that made it, for the record")
 
 
 class ConformMask(Step):
@@ -94,11 +99,13 @@ class ConformMask(Step):
             raise InputError("the mask is empty", self.inputs.mask)
         mask = largest_component(inside)
         self._write(runtime, image.affine, mask=mask)
-        self._results["record"] = _brain_record(mask, image, self.inputs.origin)
+        self._results["record"] = _brain_record(
+            mask, image, self.inputs.origin, dict(self.inputs.parameters)
+        )
         return runtime
 
 
-def _brain_record(mask: np.ndarray, image: Volume, origin: str, **parameters: float) -> dict:
+def _brain_record(mask: np.ndarray, image: Volume, origin: str, parameters: dict) -> dict:
     """Describe Mask 1 and warn when its size is no brain's."""
     volume = _volume_ml(mask, image.voxel_size)
     strange = not 200.0 <= volume <= 2500.0
@@ -133,15 +140,21 @@ class FindReliablePhase(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         brain = read_volume(inputs.mask, np.uint8)
-        if inputs.measure == "romeo-quality":
+        measure, untested = inputs.measure, ""
+        if measure == "relative-residual":
+            residual = read_volume(inputs.residual).array
+            if not residual.any():  # there was nothing to take one of
+                measure = "none"
+                untested = "no relative residual was taken, so all phase counts as reliable"
+        if measure == "romeo-quality":
             threshold = inputs.quality_threshold
             mask = reliable_phase_mask(read_volume(inputs.quality).array, threshold)
-        elif inputs.measure == "inverse-noise":
+        elif measure == "inverse-noise":
             threshold = inputs.inverse_noise_factor
             mask = inverse_noise_mask(read_volume(inputs.noise).array, threshold)
-        elif inputs.measure == "relative-residual":
+        elif measure == "relative-residual":
             threshold = inputs.residual_threshold
-            mask = read_volume(inputs.residual).array < threshold
+            mask = residual < threshold
         else:
             threshold = 0.0
             mask = np.ones(brain.array.shape, dtype=bool)
@@ -149,16 +162,19 @@ class FindReliablePhase(Step):
         lost = 1.0 - float(np.mean(mask[inside]))
         self._write(runtime, brain.affine, mask=mask)
         self._results["record"] = record(
-            f"Mask 2: {inputs.measure}, threshold {threshold:g}; unreliable in"
-            f" {100 * lost:.2f} % of Mask 1",
+            f"Mask 2: {measure}, threshold {threshold:g}; unreliable in"
+            f" {100 * lost:.2f} % of Mask 1"
+            if measure != "none"
+            else "Mask 2: none, all voxels count as reliable",
             warnings=[
+                untested,
                 f"the phase is unreliable in {100 * lost:.0f} % of Mask 1: look at the quality map"
                 if lost > 0.3
-                else ""
+                else "",
             ],
             ReliablePhase={
-                "Measure": inputs.measure,
-                "Threshold": threshold,
+                "Measure": measure,
+                **({} if measure == "none" else {"Threshold": threshold}),
                 "UnreliableFraction": lost,
             },
         )

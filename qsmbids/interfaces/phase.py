@@ -76,8 +76,11 @@ class PreparePhase(Step):
             f"phase sign: {choice.sign:+d} ({choice.reason})",
             warnings=[*scaled["warnings"], choice.warning, nan_note],
             **scaled["metadata"],
-            SliceAlternation={k: v for k, v in alternation.items() if k != "text"},
-            PhaseSign={"Sign": choice.sign, "Reason": choice.reason},
+            SliceAlternation={
+                "Setting": inputs.slice_alternation,
+                **{k: v for k, v in alternation.items() if k != "text"},
+            },
+            PhaseSign={"Setting": inputs.sign, "Sign": choice.sign, "Reason": choice.reason},
         )
         return runtime
 
@@ -232,7 +235,11 @@ class CorrectReadout(Step):
         found = detect_bipolar(
             phase, magnitude, inputs.echo_times, inside, n_threads=inputs.n_threads
         )
-        evidence = {"Bipolar": found.is_bipolar, "StrengthRad": round(found.strength, 4)}
+        evidence = {
+            "Setting": inputs.method,
+            "Bipolar": found.is_bipolar,
+            "StrengthRad": round(found.strength, 4),
+        }
         if not found.is_bipolar:
             self._results["phase"] = list(inputs.phase)
             self._results["record"] = record(

@@ -96,8 +96,9 @@ def add_outputs(
     labels = [s.label for s in plan.segmentations]
     segmented = next(o for o in OUTPUTS if o.name == "segmentation")
     for output in _selected(level, set(nodes)):
-        metadata = _static_metadata(output, plan, uris)
-        steps = [nodes[s] for s in output.steps if s in nodes]
+        behind = [s for s in output.steps if s in nodes]
+        metadata = {**_static_metadata(output, plan, uris), "Steps": behind}
+        steps = [nodes[s] for s in behind]
         for index, part in enumerate(_parts(output, run, labels)):
             out_file = _path(out_dir, run, output, part)
             suffix = ""
@@ -107,7 +108,7 @@ def add_outputs(
             elif output.per_segmentation:
                 suffix = f"_{index + 1}"
                 uris["segmentation"] = [bids_uri(_path(out_dir, run, segmented, part), out_dir)]
-                metadata = _static_metadata(output, plan, uris)
+                metadata = {**_static_metadata(output, plan, uris), "Steps": behind}
             save = pe.Node(
                 SaveDerivative(
                     len(steps),
