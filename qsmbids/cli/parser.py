@@ -164,6 +164,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="dipole inversion (fansi); tkd and l2 are for quick looks",
     )
     group.add_argument(
+        "--adaptive-from",
+        type=Path,
+        metavar="OUTPUT_DIR",
+        help="one strength of the regularisation for the whole study: the median of those that"
+        " finished runs with --preset adaptive found there",
+    )
+    group.add_argument(
         "--holes",
         choices=["fill", "weight", "two-pass"],
         help="voxels of unreliable phase: count as they are weighted (default), have no weight,"
@@ -259,6 +266,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--field-strength must be in tesla, between 0.01 and 30")
     if (args.t1w or args.t1w_transform) and not args.segmentation:
         parser.error("--t1w and --t1w-transform bring the regions of a --segmentation")
+    if args.adaptive_from is not None and args.inversion not in (None, "fansi"):
+        parser.error("--adaptive-from gives the strength of --inversion fansi")
     if args.b0_dir is not None and not any(args.b0_dir):
         parser.error("--b0-dir must not be zero")
     return args
@@ -279,6 +288,10 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         overrides.setdefault("background_field", {})["method"] = args.background
     if args.inversion is not None:
         overrides.setdefault("dipole_inversion", {})["method"] = args.inversion
+    if args.adaptive_from is not None:
+        from qsmbids.cli.study_strength import study_strength
+
+        overrides.setdefault("dipole_inversion", {}).update(study_strength(args.adaptive_from))
     if args.holes is not None:
         overrides.setdefault("dipole_inversion", {})["holes"] = args.holes
     if args.reference is not None:
