@@ -94,6 +94,11 @@ def build_parser() -> argparse.ArgumentParser:
         " into BIDS_DIR, or into OUTPUT_DIR/sourcedata/raw where BIDS_DIR is read-only",
     )
     group.add_argument(
+        "--no-scanner-key",
+        action="store_true",
+        help="of DICOM: no anonymous key that tells scanners of one model apart",
+    )
+    group.add_argument(
         "--dry-run", action="store_true", help="print what was found and would be done"
     )
     group.add_argument(
