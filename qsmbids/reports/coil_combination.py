@@ -53,7 +53,7 @@ _VENDORS = (
         (11,),
         "VE11",
         # VE11 as "syngo MR E11"; the letters before the number are generations, XA after VE
-        r"(?:syngo MR\s+|\b)(?:V|N?X)?([A-EX]A?)(\d+)",
+        r"(NXVA|XA|\bV?[A-E])(\d+)",
         "ASPIRE, or single channels combined offline",
     ),
     Vendor(
@@ -84,8 +84,8 @@ _VENDORS = (
         "raw data offline",
     ),
 )
-#: Siemens' generations in their order: VA to VE, then XA.
-_GENERATIONS = "ABCDEX"
+#: Siemens' generations before XA in their order, VA to VE.
+_GENERATIONS = "ABCDE"
 
 
 def vendor_of(sidecars: Sequence[Mapping[str, Any]]) -> Vendor | None:
@@ -109,7 +109,7 @@ def software_version(vendor: Vendor, software: str) -> tuple[int, ...] | None:
     if match is None:
         return None
     if vendor.names == ("siemens",):
-        generation = _GENERATIONS.index(match[1][0])
+        generation = len(_GENERATIONS) if "X" in match[1] else _GENERATIONS.index(match[1][-1])
         known = _GENERATIONS.index("E")
         number = int(match[2])
         return (number if generation == known else 1000 if generation > known else 0,)
