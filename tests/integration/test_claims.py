@@ -4,6 +4,7 @@ Small heads go through the pipeline in the usual and in odd ways. What the folde
 directory show to have run decides which claims may be made, and which have to be.
 """
 
+import html
 import json
 import re
 from dataclasses import dataclass, field
@@ -101,6 +102,7 @@ class Finished:
     record: dict
     settings: Settings
     n_echoes: int
+    page: str
 
     @property
     def text(self):
@@ -193,8 +195,9 @@ def finished(prepare, tmp_path_factory):
         record = read_run(out, find_results(out)[0])
         found = found_of(record)
         done[name] = Finished(
-            way, nodes, publication_of(record), found, settings_of(record), len(found["EchoTime"])
-        )
+            way, nodes, publication_of(record), found, settings_of(record), len(found["EchoTime"]),
+            html.unescape((out / "sub-demo.html").read_text("utf-8")),
+        )  # fmt: skip
         return done[name]
 
     return go
@@ -378,6 +381,28 @@ def test_table_5_has_a_row_for_what_was_done(run):
         assert (word in run.cell("Algorithms: background field removal")) == used
     referencing = run.cell("Referencing")
     assert ("without a reference" in referencing) == ("reference_chi" not in run.nodes)
+
+
+#: What maps and masks of the page are said to be.
+SHOWN = {
+    "rim lost to background removal": lambda n, r: "remove_background_field" in n,
+    "where the given local field is known": lambda n, r: "given_local_field" in n,
+    ">brain extraction<": lambda n, r: not r.way.mask,
+    "voxels of unreliable phase taken out": lambda n, r: (
+        r.record["ReliablePhase"]["Measure"] != "none"
+    ),
+    "relative to the main reference": lambda n, r: "reference_chi" in n,
+    "susceptibility without a reference": lambda n, r: "reference_chi" not in n,
+    "were asked for; which of them": lambda n, r: False,
+}
+
+
+def test_maps_and_masks_of_the_page_are_what_they_are_said_to_be(run):
+    for words, condition in SHOWN.items():
+        # least writes only Mask 4
+        if "least" in str(run.way.options) or "minimal" in run.way.options:
+            continue
+        assert (words in run.page) == bool(condition(run.nodes, run)), words
 
 
 def test_2_5_mm_are_told_to_need_another_strength(finished):
