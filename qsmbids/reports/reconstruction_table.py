@@ -11,13 +11,21 @@ from qsmbids.reports.settings_in_force import found, in_force, shown
 
 __all__ = ["reconstruction_table"]
 
+#: What a user may give, by the key of its record.
+_GIVEN = {
+    "GivenUnwrappedPhase": "unwrapped phase",
+    "GivenTotalField": "total field",
+    "GivenLocalField": "local field",
+}
+#: Rotation or tilted kernel: it needs no background removal.
+_OBLIQUE = "background_field.oblique"
 #: Steps of Table 5 and the settings that they own, by section and beginning of the name.
 _STEPS = (
     ("phase reconstruction", ("phase.", "total_field.bipolar", "total_field.phase_offset")),
     ("masks", ("masks.",)),
     ("phase unwrapping and echo combination", ("total_field.",)),
     ("background field removal", ("background_field.",)),
-    ("dipole inversion", ("dipole_inversion.",)),
+    ("dipole inversion", ("dipole_inversion.", _OBLIQUE)),
     ("R2* mapping", ("relaxometry.",)),
 )
 
@@ -47,9 +55,16 @@ def reconstruction_table(
     versions = software_versions(record, sidecars) if versions is None else versions
     toolbox = ", ".join(f"{name} {version}" for name, version in versions.items())
     rows: list[tuple[str, str, bool]] = [("Toolbox used", toolbox, True)]
+    if given := _given(record or {}):
+        rows.append(("Given in place of computed", given, True))
     left = in_force(settings, n_echoes, record)
     for step, prefixes in _STEPS:
-        own = [pair for pair in left if pair[0].key.startswith(prefixes)]
+        own = [
+            pair
+            for pair in left
+            if pair[0].key.startswith(prefixes)
+            and (pair[0].key != _OBLIQUE or _OBLIQUE in prefixes)
+        ]
         left = [pair for pair in left if pair not in own]
         said = "; ".join(f"{row.label}: {found(row, value, record or {})}" for row, value in own)
         if own:
@@ -69,6 +84,18 @@ def reconstruction_table(
         " the table of the group level.",
     )
     return item_table("Table 5. Reconstruction and analysis", rows, notes)
+
+
+def _given(record: Mapping[str, Any]) -> str:
+    """Return the images that took the place of steps."""
+    said = []
+    name = str((record.get("BrainExtraction") or {}).get("Name", ""))
+    if name.startswith("given"):
+        said.append(f"Mask 1 ({name.removeprefix('given').lstrip(': ') or 'no name'})")
+    for key, what in _GIVEN.items():
+        if isinstance(entry := record.get(key), Mapping):
+            said.append(f"{what} ({', '.join(map(str, entry.get('Files') or ()))})")
+    return "; ".join(said)
 
 
 def _referencing(settings: Settings, record: Mapping[str, Any] | None) -> str:

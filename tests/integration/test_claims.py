@@ -370,17 +370,20 @@ def _fits(run, row, value):
 
 
 def test_table_5_has_a_row_for_what_was_done(run):
-    assert bool(run.cell("Algorithms: background field removal")) == (
-        "remove_background_field" in run.nodes or "straighten_slab" in run.nodes
-    ) or "oblique" in run.cell("Algorithms: background field removal")
-    for word, method in (("sphere", "vsharp"), ("PDF", "pdf"), ("LBV", "lbv")):
-        used = "remove_background_field" in run.nodes
-        used &= run.settings.background_field.method == method
-        if method == "vsharp":
-            continue
-        assert (word in run.cell("Algorithms: background field removal")) == used
-    referencing = run.cell("Referencing")
-    assert ("without a reference" in referencing) == ("reference_chi" not in run.nodes)
+    removal = run.cell("Algorithms: background field removal")
+    assert bool(removal) == ("remove_background_field" in run.nodes)
+    for word, method in (("PDF", "pdf"), ("LBV", "lbv"), ("RESHARP", "resharp"), ("iSMV", "ismv")):
+        used = bool(removal) and run.settings.background_field.method == method
+        assert (word in removal) == used
+    assert ("without a reference" in run.cell("Referencing")) == ("reference_chi" not in run.nodes)
+    given = run.cell("Given in place of computed")
+    for step, words in (
+        ("given_local_field", "local field"),
+        ("given_field", "total field"),
+        ("given_phase", "unwrapped phase"),
+    ):
+        assert (words in given) == (step in run.nodes)
+    assert ("Mask 1" in given) == run.way.mask
 
 
 #: What maps and masks of the page are said to be.
