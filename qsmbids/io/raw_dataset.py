@@ -29,6 +29,8 @@ _README = """\
 Converted by qsmbids, from DICOM with dcm2niix or from 4-D files. Of DICOM, names, numbers and
 dates of persons and visits were left out of sidecars and image headers; the free text of
 SeriesDescription and ProtocolName was not, and the face was not removed from the images.
+ScannerKey in the sidecars is a salted digest of station and serial number: it tells scanners apart
+and names none.
 """
 
 

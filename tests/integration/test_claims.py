@@ -81,7 +81,7 @@ WAYS = {
     "least": Way(("--output-level", "minimal", "--inversion", "tkd")),
 }  # fmt: skip
 #: What is left to the longer run of the tests.
-SLOW_WAYS = {"rotated", "generalised", "fluid", "sepia-fansi", "thick slices", "unwrapped phase",
+SLOW_WAYS = {"rotated", "generalised", "fluid", "sepia-fansi", "unwrapped phase",
              "vsharp of sepia", "ismv", "lbv"}  # fmt: skip
 DATA = {
     "five": {},
@@ -423,7 +423,6 @@ def test_radii_are_in_the_unit_that_was_used(finished):
     assert "spheres of 4 voxels in radius" in isotropic.text
 
 
-@pytest.mark.slow
 def test_radii_are_in_millimetres_for_thick_slices(finished):
     assert "spheres of 4 mm in radius" in finished("thick slices").text
 
