@@ -35,6 +35,14 @@ class InputError(QSMError):
     exit_code = 3
 
 
+class NotFetchedError(InputError):
+    """The content of a file is not on this machine."""
+
+
+class SeveralVolumesError(InputError):
+    """A file holds more volumes than the one that is wanted."""
+
+
 class MetadataError(InputError):
     """A sidecar lacks or contradicts something that QSM needs."""
 

@@ -1,7 +1,11 @@
 """Fixtures shared by all tests."""
 
+import fcntl
 import importlib.util
+import os
 import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,20 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("the reference data are not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _can_be_interrupted():
+    """Heed SIGINT, and let the processes of the tests heed it, wherever the tests are started.
+
+    A shell that is not interactive makes its background jobs ignore it.
+    """
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @pytest.fixture
@@ -62,9 +80,29 @@ def write_small_dataset():
 
 
 @pytest.fixture(scope="session")
-def small_dataset_source(tmp_path_factory, write_small_dataset) -> Path:
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Make a folder once for all processes of this session; nobody writes to it afterwards."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def make(name: str, build: Callable[[Path], object]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                build(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_dataset_source(made_once, write_small_dataset) -> Path:
     """One small dataset for the session; nobody writes to it."""
-    return write_small_dataset(tmp_path_factory.mktemp("small") / "bids")
+    return made_once("small-bids", write_small_dataset)
 
 
 @pytest.fixture
@@ -74,10 +112,51 @@ def small_dataset(small_dataset_source, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_run(made_once, small_dataset_source) -> Path:
+    """One finished quick run of the small dataset: ``out`` and ``work``; nobody writes to it."""
+    from qsmbids.cli.run import main
+
+    def build(folder: Path) -> None:
+        arguments = [small_dataset_source, folder / "out", "participant", "--nprocs", "1"]
+        options = ["--work-dir", folder / "work", "--sloppy", "--skip-bids-validation"]
+        with pytest.MonkeyPatch.context() as patch:  # they take longer than the run
+            patch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+            assert main([str(a) for a in (*arguments, *options)]) == 0
+
+    return made_once("small-run", build)
+
+
+@pytest.fixture
+def begun_work(small_run, tmp_path) -> Path:
+    """Return a work directory in which a run computes only what differs from the quick run."""
+    return Path(shutil.copytree(small_run / "work", tmp_path / "work"))
+
+
+@pytest.fixture(scope="session")
 def dicom():
     """Return the module that writes small DICOM series of several vendors."""
-    path = Path(__file__).with_name("dicom_fixtures.py")
-    spec = importlib.util.spec_from_file_location("dicom_fixtures", path)
+    return _beside("dicom_fixtures")
+
+
+@pytest.fixture(scope="session")
+def example():
+    """Return the module that makes stand-ins for the archives of the consensus paper."""
+    return _beside("example_archives")
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    """Return a local server of a Zenodo record, which is asked again without waiting."""
+    from qsmbids.io import download
+
+    monkeypatch.setattr(download.time, "sleep", lambda _: None)
+    with _beside("record_server").serve_record(tmp_path / "server") as served:
+        yield served
+
+
+def _beside(name: str):
+    """Return a module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

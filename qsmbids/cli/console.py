@@ -97,15 +97,20 @@ def raise_if_stopped() -> None:
 
 @contextlib.contextmanager
 def _signals_stop() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into exceptions, so that workers and the log end properly."""
+    """Turn SIGINT and SIGTERM into exceptions, so that workers and the log end properly.
+
+    One that this process was told to ignore, as a shell does with the SIGINT of its background
+    jobs, stays ignored.
+    """
 
     def stop(number: int, _: object) -> None:
         _arrived.append(Stopped if number == signal.SIGTERM else KeyboardInterrupt)
         raise _arrived[0]
 
     _arrived.clear()
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
     try:
-        before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: signal.signal(n, stop) for n in heeded}
     except ValueError:  # not in the main thread
         yield
         return

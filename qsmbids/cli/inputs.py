@@ -37,6 +37,14 @@ def collect_all(
     wanted = [f"sub-{label}" for label in args.participant_label or ()]
     known = words.union(*(_labels(root, wanted or None) for root in roots))
     sessions = [f"ses-{label}" for label in args.session_label or ()]
+    overridden = [
+        key
+        for key, value in (
+            ("EchoTime", args.echo_times),
+            ("MagneticFieldStrength", args.field_strength),
+        )
+        if value is not None
+    ]
     runs: list[Run] = []
     problems: list[Problem] = []
     for number, root in enumerate(roots):
@@ -53,6 +61,7 @@ def collect_all(
             filters=read_filters(args.bids_filter_file),
             database_dir=None if number else args.bids_database_dir,
             complex_parts=True,
+            overridden=overridden,
         )
         runs += found
         problems += wrong

@@ -123,7 +123,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--mask",
         type=Path,
         metavar="PATH",
-        help="Mask 1 instead of BET: an image, or a BIDS derivative with one mask per run",
+        help="Mask 1 instead of BET, used as it is (of fractions, what is above 0.5): an image, or"
+        " a BIDS derivative with one mask per run",
     )
     start = group.add_mutually_exclusive_group()
     for option, what, units in (
@@ -223,7 +224,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--field-strength", type=float, metavar="T", help="instead of the sidecar's"
     )
     group.add_argument(
-        "--echo-times", nargs="+", type=float, metavar="S", help="instead of the sidecars' [s]"
+        "--echo-times",
+        nargs="+",
+        type=float,
+        metavar="S",
+        help="one per echo number, instead of the sidecars' [s]",
     )
     group.add_argument("--sloppy", action="store_true", help="quick and rough, to try things out")
     group.add_argument(

@@ -10,22 +10,27 @@ from typing import Any
 from qsmbids.cli.inputs import collect_all
 from qsmbids.cli.parser import REFERENCES
 from qsmbids.cli.segmentations import check_one_run_each, segmentations_of
+from qsmbids.cli.validation import refuse_invalid
 from qsmbids.config import Settings
-from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics
+from qsmbids.core.given_mask import count_parts
+from qsmbids.core.missing_phase import read_phase_numbers
 from qsmbids.core.phase_sign import phase_sign
-from qsmbids.errors import ConfigError, InputError, QSMError
+from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError
 from qsmbids.execution import Execution, available_memory_gb, parse_memory_gb
+from qsmbids.io.echo_order import in_order_of_echo_times
 from qsmbids.io.given import OPTIONS, Given, find_given
-from qsmbids.io.masks import find_mask
+from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
-from qsmbids.io.nifti import read_volume
-from qsmbids.io.preflight import check_run
+from qsmbids.io.near_misses import LABEL_RULE, odd_folders
+from qsmbids.io.nifti import read_header, read_volume
+from qsmbids.io.preflight import check_head_size, check_run
 from qsmbids.io.runs import Run
+from qsmbids.io.validate import ValidationResult
 from qsmbids.workflows.plan import RunPlan
 from qsmbids.workflows.resources import run_memory_gb
 from qsmbids.workflows.run import STEP_TITLES, init_run_wf, use_fsl
 
-__all__ = ["make_plans", "print_dry_run"]
+__all__ = ["make_plans", "parted", "print_dry_run"]
 
 logger = logging.getLogger("qsmbids")
 
@@ -38,8 +43,9 @@ def make_plans(
     roots: Sequence[Path],
     settings: Settings,
     spoken_for: Collection[str] = (),
+    validated: Sequence[ValidationResult] = (),
 ) -> tuple[list[RunPlan], list[dict[str, Any]]]:
-    """Return the runs to process, and a result for each that cannot be.
+    """Return the runs to process, and a result for each that is not.
 
     Parameters
     ----------
@@ -51,6 +57,15 @@ def make_plans(
     spoken_for : collection of str
         Participants and sessions that have a result already; see
         :func:`qsmbids.cli.inputs.collect_all`.
+    validated : sequence of ValidationResult
+        What the BIDS validator said of the datasets: errors in the files of a run are its end.
+
+    Returns
+    -------
+    plans : list of RunPlan
+    others : list of dict
+        With the status "failed" or, for what nobody may have asked for, "left out"; where nothing
+        else was found, that is a failure, too.
 
     Raises
     ------
@@ -77,7 +92,13 @@ def make_plans(
             )
     check_one_run_each(args, runs)
     plans: list[RunPlan] = []
-    failed = [_refused(_label(problem.where), problem.message) for problem in problems]
+    _name_odd_folders(roots)
+    with_run = {f"sub-{run.subject}" for run in runs}
+    named = {f"sub-{label}" for label in args.participant_label or ()}
+    others = [
+        _refused(_label(problem.where), problem.message, left_out=problem.left_out)
+        for problem in problems
+    ]
     for run in runs:
         if any(plan.run.label == run.label for plan in plans):
             logger.warning(
@@ -85,29 +106,62 @@ def make_plans(
             )
             continue
         try:
+            refuse_invalid(run, validated)
             plans.append(_plan(run, args))
         except QSMError as error:
-            failed.append(_refused(run.label, str(error)))
-    return plans, failed
+            absent = isinstance(error, NotFetchedError)
+            others.append(_refused(run.label, str(error), left_out=absent))
+    for result in others:
+        asked_for = result["run"].split("_")[0] in named - with_run
+        if result["status"] == "left out" and (asked_for or not (plans or spoken_for)):
+            result["status"] = "failed"
+    return plans, others
+
+
+def _name_odd_folders(roots: Sequence[Path]) -> None:
+    """Tell which folders are not looked into, for their names are none of BIDS."""
+    odd = [name for root in roots for name in odd_folders(root)]
+    if odd:
+        more = f" and {len(odd) - 10} more" if len(odd) > 10 else ""
+        logger.warning("WARNING: left out: %s%s; %s", ", ".join(odd[:10]), more, LABEL_RULE)
+
+
+def parted(others: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the results that failed, and those that are left out."""
+    left_out = [result for result in others if result["status"] == "left out"]
+    return [result for result in others if result["status"] != "left out"], left_out
 
 
 def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
     """Check one run before anything is computed."""
+    run, echo_times = in_order_of_echo_times(run, args.echo_times)
     acquisition = read_acquisition(
         run,
         field_strength=args.field_strength,
-        echo_times=args.echo_times,
+        echo_times=echo_times,
         b0_direction=args.b0_dir,
     )
     warnings = tuple(check_run(run, acquisition))
     if not args.use_plugin:  # whose machines are others
         _check_memory(run, acquisition, args)
-    mask = find_mask(args.mask.resolve(), run) if args.mask is not None else None
-    region = None
+    mask = region = None
+    if args.mask is not None:
+        mask = find_mask(args.mask.resolve(), run)
+        _check_mask(mask, run)
+    else:
+        check_head_size(run, acquisition)
     if args.reference not in (None, *REFERENCES):
         region = find_mask(Path(args.reference).resolve(), run, "--reference")
+        read_mask(region, read_header(run.images[0]), "mask of the reference region")
     given = _given(run, acquisition, args)
     return RunPlan(run, acquisition, warnings, mask, region, given, **segmentations_of(run, args))
+
+
+def _check_mask(mask: Path, run: Run) -> None:
+    """Say now what is wrong with a given mask."""
+    values = read_mask(mask, read_header(run.images[0]))
+    if run.magnitude:
+        check_brightness(values.inside, read_volume(run.magnitude[0]).array, mask)
 
 
 def _starts(args: argparse.Namespace) -> list[tuple[str, Path | None]]:
@@ -150,10 +204,10 @@ def _label(where: str) -> str:
     return where.removesuffix("_MEGRE").removesuffix("_T2starw")
 
 
-def _refused(run: str, message: str) -> dict[str, Any]:
+def _refused(run: str, message: str, *, left_out: bool = False) -> dict[str, Any]:
     return {
         "run": run,
-        "status": "failed",
+        "status": "left out" if left_out else "failed",
         "step": "pre-flight",
         "message": message,
         "outputs": [],
@@ -162,7 +216,7 @@ def _refused(run: str, message: str) -> dict[str, Any]:
 
 def print_dry_run(
     plans: Sequence[RunPlan],
-    failed: Sequence[dict[str, Any]],
+    others: Sequence[dict[str, Any]],
     settings: Settings,
     bids_dir: Path,
     out_dir: Path,
@@ -173,8 +227,9 @@ def print_dry_run(
     for plan in plans:
         graph = init_run_wf(plan, settings, nowhere, bids_dir, out_dir)
         print("\n".join(_describe(plan, settings, graph.list_node_names())) + "\n")
-    for result in failed:
-        print(f"{result['run']}\n  cannot be processed: {result['message']}\n")
+    for result in others:
+        what = "left out" if result["status"] == "left out" else "cannot be processed"
+        print(f"{result['run']}\n  {what}: {result['message']}\n")
 
 
 def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list[str]:
@@ -211,11 +266,11 @@ def _phase_rule(plan: RunPlan) -> str:
         return "real and imaginary parts"
     try:
         volumes = [read_volume(path).array for path in plan.run.phase]
-        scale = detect_phase_scale(
-            phase_statistics(volumes),
+        scale = read_phase_numbers(
+            volumes,
             units=plan.acquisition.phase_units,
             image_type=plan.acquisition.extra.get("ImageType") or (),
-        )
+        ).scale
     except (QSMError, ValueError) as error:
         return f"cannot be read: {error}"
     return f"{scale.rule} ({scale.description})" + (f"; {scale.warning}" if scale.warning else "")
@@ -246,5 +301,8 @@ def _segmentation_rule(plan: RunPlan) -> str:
 
 def _mask_rule(plan: RunPlan, settings: Settings) -> str:
     if plan.mask is not None:
-        return f"given: {plan.mask}"
+        values = read_mask(plan.mask, read_header(plan.run.images[0]))
+        n_parts, n_holes = count_parts(values.inside)
+        more = f"; {values.warning}" if values.warning else ""
+        return f"given: {plan.mask}, {values.text}, parts: {n_parts}, holes: {n_holes}{more}"
     return "FSL bet" if use_fsl(settings) else "built-in BET"

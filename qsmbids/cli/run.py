@@ -12,17 +12,21 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qsmbids import __version__
 from qsmbids.cli.console import LogFile, end, guarded, log_to_console, raise_if_stopped
 from qsmbids.cli.folders import checked_folders
 from qsmbids.cli.parser import parse_args, settings_overrides
 from qsmbids.cli.sourcedata import Sourcedata
+from qsmbids.cli.validation import say_unread, validate
 from qsmbids.cli.work_dir import clean_work_dir, prepare_work_dir, run_unless_held
 from qsmbids.config import Settings, dump_toml, load_settings
 from qsmbids.errors import ConfigError, InputError, OutputError
 from qsmbids.execution import Execution, available_cpus, available_memory_gb, parse_memory_gb
+
+if TYPE_CHECKING:
+    from qsmbids.io.validate import ValidationResult
 
 __all__ = ["main"]
 
@@ -52,30 +56,34 @@ def _participant(args: argparse.Namespace) -> int:
         return remake_reports(args, out_dir, work_dir, args.nprocs or available_cpus())
     logger.info("qsmbids %s, preset %s", __version__, args.preset)
     sources = Sourcedata.find(args, bids_dir, out_dir)
+    validated: list[ValidationResult] = []
     if not args.skip_bids_validation and not sources.only:
-        _validate(bids_dir, args.participant_label)
+        validated.append(validate(bids_dir, args.participant_label))
+    invalid = sources.refuse_invalid(validated)
     if args.dry_run:
-        return _dry_run(args, settings, sources)
+        return _dry_run(args, settings, sources, validated, invalid)
     if args.boilerplate_only:
         from qsmbids.cli.boilerplate import boilerplate_only
 
         return boilerplate_only(args, settings, sources.datasets(), out_dir)
     # these take seconds to import: only once the arguments are known to be sound
     from qsmbids.cli.boilerplate import keep_acquisitions
-    from qsmbids.cli.plan import make_plans
+    from qsmbids.cli.plan import make_plans, parted
 
     execution: Execution | None = None
-    unconverted: list[dict[str, Any]] = []
+    unconverted = invalid
     if sources.pending:
         execution = _execution(args, bids_dir, out_dir)
         job = _Job.start(out_dir, settings, execution, args)
-        unconverted = _convert(args, sources, execution, job)
+        unconverted = [*invalid, *_convert(args, sources, execution, job, validated)]
         _describe_outputs(out_dir, args)  # again: now there may be a converted dataset in it
         if unconverted and args.stop_on_first_crash:
             return _finish(unconverted, out_dir, execution, args, time.time() - started, True)
     logger.info("looking for runs in %s", bids_dir)
     spoken_for = [result["run"] for result in unconverted]
-    plans, refused = make_plans(args, sources.datasets(), settings, spoken_for)
+    plans, others = make_plans(args, sources.datasets(), settings, spoken_for, validated)
+    refused, left_out = parted(others)
+    say_unread(validated, [plan.run.label for plan in plans], refused)
     if execution is None:
         execution = _execution(args, bids_dir, out_dir)
         job = _Job.start(out_dir, settings, execution, args)
@@ -87,6 +95,8 @@ def _participant(args: argparse.Namespace) -> int:
             logger.info("%s  %s", plan.run.label, text)
         for text in (*plan.acquisition.warnings, *plan.warnings):
             logger.warning("%s  WARNING: %s", plan.run.label, text)
+    for result in left_out:
+        logger.warning("%s  WARNING: left out: %s", result["run"], result["message"])
     results = failed + run_unless_held(
         plans,
         execution.work_dir,
@@ -96,7 +106,8 @@ def _participant(args: argparse.Namespace) -> int:
         result["log"] = str(job.folder.relative_to(out_dir))
     unreported = _report(results, out_dir, execution)
     seconds = time.time() - started
-    return _finish(results, out_dir, execution, args, seconds, bool(plans), unreported)
+    n_left = len(left_out)
+    return _finish(results, out_dir, execution, args, seconds, bool(plans), unreported, n_left)
 
 
 def _report(results: list[dict[str, Any]], out_dir: Path, execution: Execution) -> int:
@@ -108,23 +119,39 @@ def _report(results: list[dict[str, Any]], out_dir: Path, execution: Execution) 
     return make_reports(results, out_dir, execution.work_dir, execution.nprocs)
 
 
-def _dry_run(args: argparse.Namespace, settings: Settings, sources: Sourcedata) -> int:
-    """Print what would be done; nothing is written."""
-    from qsmbids.cli.plan import make_plans, print_dry_run
+def _dry_run(
+    args: argparse.Namespace,
+    settings: Settings,
+    sources: Sourcedata,
+    validated: "Sequence[ValidationResult]",
+    invalid: Sequence[dict[str, Any]],
+) -> int:
+    """Print what would be done; nothing is written. The code is that which the call would have."""
+    from qsmbids.cli.plan import make_plans, parted, print_dry_run
 
     logger.info("looking for runs in %s", sources.bids_dir)
-    failed = sources.preview()
-    spoken_for = sources.pending
-    plans, refused = make_plans(args, sources.datasets(), settings, spoken_for)
-    print_dry_run(plans, [*failed, *refused], settings, sources.bids_dir, sources.out_dir)
-    n_convert = len(sources.pending) - len(failed)
+    unconverted = sources.preview()
+    spoken_for = [*sources.pending, *(result["run"] for result in invalid)]
+    plans, others = make_plans(args, sources.datasets(), settings, spoken_for, validated)
+    others = [*invalid, *unconverted, *others]
+    refused, left_out = parted(others)
+    say_unread(validated, [plan.run.label for plan in plans], refused)
+    print_dry_run(plans, others, settings, sources.bids_dir, sources.out_dir)
+    n_convert = len(sources.pending) - len(unconverted)
     more = f", {n_convert} to convert first" if n_convert else ""
-    text = f"dry run: {len(plans)} to process{more}, {len(failed) + len(refused)} cannot be"
-    return end("qsmbids", text, 0 if plans or n_convert else InputError.exit_code)
+    text = f"dry run: {len(plans)} to process{more}, {len(refused)} cannot be"
+    code = 1 if refused else 0
+    if not plans and not n_convert:
+        code = InputError.exit_code
+    return end("qsmbids", text + _counted_left(len(left_out)), code)
 
 
 def _convert(
-    args: argparse.Namespace, sources: Sourcedata, execution: Execution, job: "_Job"
+    args: argparse.Namespace,
+    sources: Sourcedata,
+    execution: Execution,
+    job: "_Job",
+    validated: "list[ValidationResult]",
 ) -> list[dict[str, Any]]:
     """Make raw BIDS of what is none; return a result for each source that failed."""
     with _no_stray_files(execution.work_dir):
@@ -135,27 +162,8 @@ def _convert(
         index.unlink()
     if not args.skip_bids_validation:
         for root in changed:
-            _validate(root, args.participant_label)
+            validated.append(validate(root, args.participant_label))
     return failed
-
-
-def _validate(bids_dir: Path, participants: list[str] | None) -> None:
-    """Refuse a dataset that the BIDS validator refuses."""
-    from qsmbids.io.validate import validate_dataset
-
-    logger.info("validating the dataset with the BIDS validator")
-    result = validate_dataset(bids_dir, None, participants)
-    if result.errors:
-        shown = [f"  {issue}" for issue in result.errors[:10]]
-        more = len(result.errors) - len(shown)
-        logger.error("the dataset is not valid BIDS:\n%s", "\n".join(shown))
-        raise InputError(
-            f"{len(result.errors)} kinds of BIDS errors"
-            + (f" ({more} not shown)" if more else ""),
-            str(bids_dir),
-            "Correct them, or go on with --skip-bids-validation.",
-        )
-    logger.info("valid BIDS (%s; %d warnings not shown)", result.version, result.n_warnings)
 
 
 def _execution(args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> Execution:
@@ -336,6 +344,7 @@ def _finish(
     seconds: float,
     any_planned: bool,
     unreported: int = 0,
+    n_left_out: int = 0,
 ) -> int:
     """Write the summary, say how it went, and return the exit code."""
     from qsmbids.cli.summary import write_summary
@@ -359,9 +368,15 @@ def _finish(
     took = f"{int(minutes)}:{rest:04.1f} min"
     return end(
         "qsmbids",
-        f"{ok} ok, {len(failed)} failed{pages} in {took}; summary: {summary}",
+        f"{ok} ok, {len(failed)} failed{pages}{_counted_left(n_left_out)} in {took};"
+        f" summary: {summary}",
         code,
     )
+
+
+def _counted_left(number: int) -> str:
+    """Say how many runs were left out."""
+    return f", {number} left out" if number else ""
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from qsmbids.io.sourcedata import CONVERTED, Source, find_sources, target_datase
 
 if TYPE_CHECKING:
     from qsmbids.io.stacks import Stack
+    from qsmbids.io.validate import ValidationResult
 
 __all__ = ["Sourcedata"]
 
@@ -84,6 +85,18 @@ class Sourcedata:
     def only(self) -> bool:
         """Whether the input dataset holds nothing but what is to be converted."""
         return bool(self.sources or self.done) and not _has_raw(self.bids_dir)
+
+    def refuse_invalid(self, validated: "Sequence[ValidationResult]") -> list[dict[str, Any]]:
+        """Take out the 4-D files that the BIDS validator refuses; return a result for each."""
+        refused = []
+        for label in list(self.stacks):
+            issues = [issue for result in validated for issue in result.against(label)]
+            if issues:
+                message = f"is not valid BIDS: {'; '.join(str(issue) for issue in issues[:3])}"
+                error = InputError(message, label, "Use --skip-bids-validation to have it split.")
+                refused.append(_failure(label, "pre-flight", str(error)))
+                del self.stacks[label]
+        return refused
 
     def datasets(self) -> list[Path]:
         """Return the raw datasets that there are now; what the user gave comes first."""

@@ -31,8 +31,9 @@ import numpy.typing as npt
 
 from qsmbids.core.echo_combination import checked_echo_times
 from qsmbids.core.local_linear import phase_factors, smooth_phase
-from qsmbids.core.nonlinear_fit import echo_grid, nonlinear_fit
+from qsmbids.core.nonlinear_fit import nonlinear_fit
 from qsmbids.core.phase_plane import fit_phase_plane
+from qsmbids.core.readout_polarity import Polarity, alternating, echo_combinations
 from qsmbids.core.romeo import unwrap
 from qsmbids.core.romeo_weights import TWO_PI, as_volume, padded_box
 
@@ -107,6 +108,7 @@ def detect_bipolar(
     echo_times: npt.ArrayLike,
     mask: npt.NDArray[np.bool_],
     *,
+    polarity: Polarity | None = None,
     threshold: float = _THRESHOLD,
     n_threads: int = 1,
 ) -> BipolarEvidence:
@@ -122,6 +124,9 @@ def detect_bipolar(
         [s], increasing.
     mask : (X, Y, Z) ndarray of bool
         Tissue with signal.
+    polarity : tuple of int, optional
+        1 or -1 per echo, see :func:`qsmbids.core.readout_polarity.polarity_candidates`. Default:
+        in turn.
     threshold : float
         Least strength [rad] of a bipolar readout.
     n_threads : int
@@ -139,10 +144,13 @@ def detect_bipolar(
         Fewer than three echoes, shapes or echo times that do not fit, an empty mask, or no voxel
         with signal in all echoes.
     """
-    phase, magnitude, mask, times = _checked(phase, magnitude, echo_times, mask)
+    phase, magnitude, mask, times = checked_echoes(phase, magnitude, echo_times, mask)
+    polarity = polarity or alternating(times.size)
     box = padded_box(mask)
     found = []
-    for signal, weight in _doubled_readout_phase(phase, magnitude, times, mask, box, n_threads):
+    for signal, weight in _doubled_readout_phase(
+        phase, magnitude, times, polarity, mask, box, n_threads
+    ):
         plane = fit_phase_plane(signal)
         straight, inside = plane.at(signal.shape), weight > 0
         agreeing = np.sum(signal[inside] * np.exp(-1j * straight[inside]))
@@ -170,6 +178,7 @@ def correct_bipolar(
     voxel_size: npt.ArrayLike,
     mask: npt.NDArray[np.bool_],
     *,
+    polarity: Polarity | None = None,
     method: str = "auto",
     sigma_mm: float = 7.0,
     n_threads: int = 1,
@@ -188,6 +197,9 @@ def correct_bipolar(
         [mm], along the array axes.
     mask : (X, Y, Z) ndarray of bool
         Where to estimate and remove the readout phase.
+    polarity : tuple of int, optional
+        1 or -1 per echo, see :func:`qsmbids.core.readout_polarity.polarity_candidates`. Default:
+        in turn.
     method : str
         ``linear`` (a plane, ref. [2]_), ``mcpc3ds`` (any smooth shape, ref. [1]_) or ``auto``:
         ``mcpc3ds`` for three echoes, ``linear`` for more.
@@ -222,12 +234,13 @@ def correct_bipolar(
     Unequal spacing leaves a part of the field in the products. It is taken out with the field of
     echoes 1 and 3, unwrapped in space, for each number of cycles that may lie between those.
     """
-    phase, magnitude, mask, times = _checked(phase, magnitude, echo_times, mask)
+    phase, magnitude, mask, times = checked_echoes(phase, magnitude, echo_times, mask)
     voxel = np.asarray(voxel_size, dtype=float)
     if method not in ("auto", "mcpc3ds", "linear"):
         raise ValueError(f"unknown method {method!r}, choose from auto, mcpc3ds, linear")
     if voxel.shape != (3,) or not np.all(voxel > 0) or not sigma_mm > 0:
         raise ValueError(f"voxel size {voxel} and sigma {sigma_mm} must be positive")
+    polarity = polarity or alternating(times.size)
     if method == "auto":
         method = "mcpc3ds" if times.size == 3 else "linear"
 
@@ -236,10 +249,12 @@ def correct_bipolar(
     index = index[:: max(1, index.size // _JUDGED_VOXELS) | 1]
     sample = phase.reshape(times.size, -1)[:, index]
     signal_size = magnitude.reshape(times.size, -1)[:, index]
-    halves = np.array([[_polarity(e) / 2] for e in range(times.size)], dtype=np.float32)
+    halves = np.array([[sign / 2] for sign in polarity], dtype=np.float32)
     before, _ = _line_misfit(sample, signal_size, times, n_threads)
     tried = []
-    for signal, weight in _doubled_readout_phase(phase, magnitude, times, mask, box, n_threads):
+    for signal, weight in _doubled_readout_phase(
+        phase, magnitude, times, polarity, mask, box, n_threads
+    ):
         doubled = fit_phase_plane(signal).at(signal.shape)
         if method == "mcpc3ds":
             bent = (signal * np.exp(-1j * doubled)).astype(np.complex64)
@@ -263,15 +278,10 @@ def correct_bipolar(
     return BipolarCorrection(corrected, method, theta, before, after)
 
 
-def _polarity(e: int) -> int:
-    """Return the sign of the half readout phase to add: + for echoes 1, 3, ..."""
-    return 1 - 2 * (e % 2)
-
-
-def _checked(
+def checked_echoes(
     phase: FloatArray, magnitude: FloatArray, echo_times: npt.ArrayLike, mask: npt.NDArray
 ) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Return the arguments in the type they are used in."""
+    """Return three echoes or more, their times and a mask in the types they are used in."""
     phase = as_volume(phase, "phase", ndim=4)
     magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
     mask = as_volume(mask, "mask", phase.shape[1:], np.bool_)
@@ -282,13 +292,15 @@ def _doubled_readout_phase(
     phase: Float32Array,
     magnitude: Float32Array,
     times: npt.NDArray[np.float64],
+    polarity: Polarity,
     mask: npt.NDArray[np.bool_],
     box: Box,
     n_threads: int,
 ) -> list[tuple[npt.NDArray[np.complex64], Float32Array]]:
     """Return candidates of a volume whose angle is twice the readout phase, with its weight.
 
-    With unequal spacing one for each number of cycles between echoes 1 and 3. The weight, a
+    Where the field does not cancel, one for each number of cycles between two echoes of one
+    direction. The weight, a
     squared magnitude, is zero outside the mask and where any echo is not finite.
     """
     inside = (
@@ -297,27 +309,31 @@ def _doubled_readout_phase(
     phi = [np.where(inside, p[box], 0) for p in phase]
     size = [np.where(inside, m[box], 0) for m in magnitude]
 
+    combinations, field_cancels = echo_combinations(times, polarity)
     fields: list[FloatArray | None] = [None]
-    if echo_grid(times)[2].size:
+    if not field_cancels:
+        i, j = next(
+            (a, b) for b in range(1, times.size) for a in range(b) if polarity[a] == polarity[b]
+        )
         psi = unwrap(
-            phi[2] - phi[0],
-            magnitude=np.sqrt(size[0] * size[2]),
+            phi[j] - phi[i],
+            magnitude=np.sqrt(size[i] * size[j]),
             mask=inside,
             weights="romeo4",
             n_threads=n_threads,
         )
-        fields = [(psi + TWO_PI * n) / (TWO_PI * (times[2] - times[0])) for n in (-1, 0, 1)]
+        fields = [(psi + TWO_PI * n) / (TWO_PI * (times[j] - times[i])) for n in (-1, 0, 1)]
 
     candidates = []
     for field in fields:
         signal = np.zeros(inside.shape, dtype=np.complex64)
         weight = np.zeros(inside.shape, dtype=np.float32)
-        for e in range(1, len(phi) - 1):
-            angle = 2 * phi[e] - phi[e - 1] - phi[e + 1]
+        for (a, b, c), (x, y, z), sign in combinations:
+            angle = y * phi[b] + x * phi[a] + z * phi[c]
             if field is not None:
-                angle -= TWO_PI * (2 * times[e] - times[e - 1] - times[e + 1]) * field
-            w = size[e] * np.sqrt(size[e - 1] * size[e + 1])
-            signal += w * np.exp((-1j * _polarity(e)) * angle)
+                angle -= TWO_PI * (y * times[b] + x * times[a] + z * times[c]) * field
+            w = size[b] * np.sqrt(size[a] * size[c])
+            signal += w * np.exp((1j * sign) * angle)
             weight += w
         if not weight.any():
             raise ValueError("no voxel of the mask has a signal in three successive echoes")

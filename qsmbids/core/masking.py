@@ -13,12 +13,18 @@ from qsmbids.core.fft import bounding_box
 __all__ = [
     "background_mask",
     "erode",
+    "erode_rim",
     "fill_holes",
     "inverse_noise_mask",
     "largest_component",
     "mask_with_holes",
     "reliable_phase_mask",
 ]
+
+#: Reach from either side [voxels] that makes a gap between two parts of a mask a narrow one.
+_GAP_VOXELS = 3
+#: Parts that may face each other; the rest are specks.
+_MOST_PARTS = 8
 
 FloatArray = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
@@ -73,7 +79,7 @@ def background_mask(
     voxel_size: npt.ArrayLike = (1.0, 1.0, 1.0),
     closing_mm: float = 2.0,
 ) -> Mask:
-    """Return Mask 3: brain with reliable phase, holes filled, largest piece (5.a and 5.b).
+    """Return Mask 3: brain with reliable phase, holes filled, largest pieces (5.a and 5.b).
 
     Parameters
     ----------
@@ -87,7 +93,8 @@ def background_mask(
     Returns
     -------
     (X, Y, Z) ndarray of bool
-        Inside Mask 1 with its own holes filled.
+        Inside Mask 1, whose own holes stay holes: there is no field in them. Of every part of
+        Mask 1 the largest piece; BET's has one part, one that was drawn may have more.
 
     Raises
     ------
@@ -100,7 +107,7 @@ def background_mask(
     if not both.any():
         raise ValueError("Mask 1 and Mask 2 have no voxel in common")
     filled = fill_holes(both, voxel_size=voxel_size, closing_mm=closing_mm)
-    return largest_component(filled & fill_holes(mask1))
+    return _largest_piece_of_each_part(filled & mask1, mask1)
 
 
 def mask_with_holes(mask4: Mask, mask2: Mask) -> Mask:
@@ -125,6 +132,28 @@ def largest_component(mask: Mask) -> Mask:
     piece = np.zeros_like(mask)
     piece[box] = labels == sizes.argmax()
     return piece
+
+
+def _largest_piece_of_each_part(pieces: Mask, parts: Mask) -> Mask:
+    """Return, of the pieces that lie in each part of a mask, the largest one."""
+    box = bounding_box(parts)
+    part, n_parts = scipy.ndimage.label(parts[box])
+    if n_parts == 1:
+        return largest_component(pieces)
+    piece, n_pieces = scipy.ndimage.label(pieces[box])
+    sizes = np.bincount(piece.reshape(-1), minlength=n_pieces + 1)
+    part_of = np.zeros(n_pieces + 1, dtype=np.intp)
+    part_of[piece] = part  # a piece lies in one part
+    part_of[0] = sizes[0] = 0
+    by_size = np.argsort(sizes, kind="stable")
+    largest = np.zeros(n_parts + 1, dtype=np.intp)
+    largest[part_of[by_size]] = by_size
+    kept = np.zeros(n_pieces + 1, dtype=bool)
+    kept[largest] = True
+    kept[0] = False
+    out = np.zeros_like(pieces)
+    out[box] = kept[piece]
+    return out
 
 
 def erode(mask: Mask, radius: float, voxel_size: npt.ArrayLike = (1.0, 1.0, 1.0)) -> Mask:
@@ -158,6 +187,39 @@ def erode(mask: Mask, radius: float, voxel_size: npt.ArrayLike = (1.0, 1.0, 1.0)
     kept = np.zeros_like(mask)
     kept[box] = ~_near(~inside, radius, voxel)[1:-1, 1:-1, 1:-1]
     return kept
+
+
+def erode_rim(mask: Mask, radius: float) -> Mask:
+    """Erode a mask, but not where one of its parts faces another across a narrow gap.
+
+    The rim is taken off because it holds something of skull and air. Between the parts of a mask
+    that was drawn, hemispheres for example, there is none.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) ndarray of bool
+    radius : float
+        [voxels], as for :func:`erode`.
+
+    Returns
+    -------
+    (X, Y, Z) ndarray of bool
+    """
+    if radius == 0 or not mask.any():
+        return mask.copy()
+    box = bounding_box(mask)
+    inside = mask[box]
+    parts, n_parts = scipy.ndimage.label(inside)
+    if n_parts == 1:
+        return erode(mask, radius)
+    sizes = np.bincount(parts.reshape(-1))
+    largest = 1 + np.argsort(-sizes[1:], kind="stable")[:_MOST_PARTS]
+    n_near = np.zeros(inside.shape, dtype=np.uint8)
+    for part in largest:
+        n_near += _near(parts == part, _GAP_VOXELS, np.ones(3))
+    bridged = mask.copy()
+    bridged[box] |= n_near > 1
+    return erode(bridged, radius) & mask
 
 
 def fill_holes(

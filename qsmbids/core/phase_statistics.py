@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PhaseStatistics", "phase_statistics"]
+__all__ = ["PhaseStatistics", "phase_statistics", "sample_statistics", "sampled_values"]
 
 SAMPLES_PER_VOLUME = 200_000
 END_WIDTH = 0.02  # of the range, the part of the histogram called an end
@@ -99,17 +99,33 @@ def phase_statistics(volumes: Sequence[npt.NDArray]) -> PhaseStatistics:
         minima.append(low)
         maxima.append(high)
         n_finite += count
-        sample = values.reshape(-1)[:: max(1, values.size // SAMPLES_PER_VOLUME) | 1]
-        samples.append(sample[np.isfinite(sample)].astype(np.float64))
+        samples.append(sampled_values(values))
     if not minima:
         raise ValueError("the phase images hold no finite value")
-    minimum, maximum = min(minima), max(maxima)
-    sample = np.concatenate([*samples, [minimum, maximum]])
+    sample = np.concatenate([*samples, [min(minima), max(maxima)]])
+    return replace(sample_statistics(sample), n_finite=n_finite)
+
+
+def sampled_values(volume: npt.NDArray) -> npt.NDArray[np.float64]:
+    """Return about 200 000 finite values of a volume."""
+    values = np.asarray(volume).reshape(-1)
+    sample = values[:: max(1, values.size // SAMPLES_PER_VOLUME) | 1]
+    return sample[np.isfinite(sample)].astype(np.float64)
+
+
+def sample_statistics(sample: npt.NDArray[np.float64]) -> PhaseStatistics:
+    """Summarise a sample of finite values that has the smallest and the largest."""
+    minimum, maximum = float(sample.min()), float(sample.max())
     whole = np.abs(sample - np.rint(sample)) < 1e-3
     integer_valued = bool(whole.all()) and 1 <= maximum - minimum < 2**53
     step = int(np.gcd.reduce(np.rint(sample - minimum).astype(np.int64))) if integer_valued else 0
     return PhaseStatistics(
-        minimum, maximum, integer_valued, step, _end_density(sample, minimum, maximum), n_finite
+        minimum,
+        maximum,
+        integer_valued,
+        step,
+        _end_density(sample, minimum, maximum),
+        sample.size,
     )
 
 

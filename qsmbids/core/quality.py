@@ -55,6 +55,8 @@ class QualityInputs:
         Unwrapped phase of the echoes [rad]; empty where the field was fitted.
     wrapped : ndarray, optional
         Wrapped phase [rad] of the last echo.
+    length_scale : float
+        By which ``voxel_size`` was divided, as if a small head were an adult's.
     records : mapping
         What the steps have recorded: ``PhaseChecks``, ``SignCheck``, ``DipoleInversion``.
     n_threads : int
@@ -79,6 +81,7 @@ class QualityInputs:
     r2star: FloatArray | None = None
     unwrapped: Sequence[FloatArray] = ()
     wrapped: FloatArray | None = None
+    length_scale: float = 1.0
     records: Mapping[str, Any] = field(default_factory=dict)
     n_threads: int = 1
 
@@ -108,7 +111,10 @@ def measure_quality(given: QualityInputs) -> list[Measure]:
     }
     recorded, bad = _of_the_records(given.records)
     values |= recorded
-    return [judge(name, values.get(name), bad.get(name)) for name in CRITERIA]
+    measures = [judge(name, values.get(name), bad.get(name)) for name in CRITERIA]
+    if given.length_scale != 1.0:  # the limits of the volume are those of people
+        return [m._replace(verdict="unknown") if m.name == "BrainVolume" else m for m in measures]
+    return measures
 
 
 def _of_the_map(given: QualityInputs) -> dict[str, float]:
@@ -155,7 +161,7 @@ def _of_the_masks(given: QualityInputs) -> dict[str, float]:
     voxel = given.voxel_size
     dark = _DARK_MAGNITUDE * float(np.median(given.magnitude[given.mask3]))
     values = {
-        "BrainVolume": volume_ml(given.mask1, voxel),
+        "BrainVolume": volume_ml(given.mask1, voxel) * given.length_scale**3,
         "RemovedByReliability": removed_fraction(given.mask1, given.mask3),
         "RemovedByBackgroundRemoval": removed_fraction(given.mask3, given.mask4_filled),
         "RemovedByInversion": removed_fraction(given.mask4_filled, given.support),

@@ -7,7 +7,7 @@ import numpy as np
 from qsmbids.core.background import BackgroundResult
 from qsmbids.core.ismv import ismv
 from qsmbids.core.lbv import lbv
-from qsmbids.core.masking import erode, mask_with_holes
+from qsmbids.core.masking import erode, erode_rim, mask_with_holes
 from qsmbids.core.pdf import pdf
 from qsmbids.core.polynomial import remove_polynomial
 from qsmbids.core.resharp import resharp
@@ -71,7 +71,7 @@ class BackgroundRemoval(Step):
         mask3 = read_volume(inputs.mask3, np.uint8).array > 0
         reliable = read_volume(inputs.mask2, np.uint8).array > 0
         try:
-            removed = self._remove(total, erode(mask3, inputs.erode_before))
+            removed = self._remove(total, erode_rim(mask3, inputs.erode_before))
             local, mask4 = removed.local_field, removed.mask
             if inputs.erode_after:
                 mask4 = erode(mask4, inputs.erode_after)
@@ -134,7 +134,7 @@ class RemoveBackgroundVsharp(BackgroundRemoval):
         local, mask4 = vsharp(
             total.array,
             mask,
-            total.voxel_size,
+            total.adult_voxel_size,
             max_radius=inputs.maximum_radius,
             min_radius=inputs.minimum_radius,
             variant=inputs.variant,
@@ -143,8 +143,12 @@ class RemoveBackgroundVsharp(BackgroundRemoval):
             rim_outlier=inputs.rim_outlier,
             n_threads=inputs.n_threads,
         )
-        radii, _ = vsharp_radii(total.voxel_size, inputs.maximum_radius, inputs.minimum_radius)
+        radii, _ = vsharp_radii(
+            total.adult_voxel_size, inputs.maximum_radius, inputs.minimum_radius
+        )
         unit = _radius_unit(total)
+        if unit == "mm":
+            radii = [radius * total.length_scale for radius in radii]
         in_unit = f"{radii[0]:g} to {radii[-1]:g} " + ("mm" if unit == "mm" else "voxels")
         size = " x ".join(f"{v:.3g}" for v in total.voxel_size)
         parameters = {
@@ -185,7 +189,7 @@ class RemoveBackgroundPdf(BackgroundRemoval):
         result = pdf(
             total.array,
             mask,
-            total.voxel_size,
+            total.adult_voxel_size,
             inputs.b0_direction,
             weights=read_volume(inputs.weights).array,
             padding_mm=inputs.padding_mm,
@@ -215,7 +219,9 @@ class RemoveBackgroundLbv(BackgroundRemoval):
 
     def _remove(self, total: Volume, mask: Any) -> Removed:
         inputs = self.inputs
-        result = lbv(total.array, mask, total.voxel_size, peel=inputs.peel, tol=inputs.tolerance)
+        result = lbv(
+            total.array, mask, total.adult_voxel_size, peel=inputs.peel, tol=inputs.tolerance
+        )
         parameters = {"LbvPeel": inputs.peel, "LbvTolerance": inputs.tolerance}
         return _solved(result, "LBV", parameters, "https://doi.org/10.1002/nbm.3064")
 
@@ -236,7 +242,7 @@ class RemoveBackgroundResharp(BackgroundRemoval):
         result = resharp(
             total.array,
             mask,
-            total.voxel_size,
+            total.adult_voxel_size,
             radius=inputs.radius,
             alpha=inputs.alpha,
             tol=inputs.tolerance,
@@ -266,7 +272,7 @@ class RemoveBackgroundIsmv(BackgroundRemoval):
         result = ismv(
             total.array,
             mask,
-            total.voxel_size,
+            total.adult_voxel_size,
             radius=inputs.radius,
             tol=inputs.tolerance,
             n_threads=inputs.n_threads,

@@ -47,7 +47,7 @@ class CheckPhase(Step):
         }
         if times[-1] >= _LATE_ECHO:
             checks["FilteredPhase"] = detect_filtered_phase(
-                phase[-1], magnitude[-1], mask, image.voxel_size
+                phase[-1], magnitude[-1], mask, image.adult_voxel_size
             )
         if len(times) > 2:
             checks["EchoTimes"] = check_echo_time_consistency(phase, magnitude, times, mask)

@@ -15,12 +15,13 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_volume, write_json, write_text, write_volume
+from qsmbids.io.nifti import Volume, read_header, read_volume, write_json, write_text, write_volume
 
 
 class _SaveDerivativeInputs(RecordsInputSpec):
     in_file = File(exists=True, desc="volume or table of the work directory, if there is one")
     out_file = traits.Str(mandatory=True, desc="path in the output dataset")
+    like = File(exists=True, desc="raw image, whose alignment to other images is kept")
     metadata = traits.Dict(usedefault=True, desc="sidecar known before the run")
     boolean = traits.Bool(False, usedefault=True, desc="write a mask")
     labels = traits.Bool(False, usedefault=True, desc="write integers")
@@ -71,6 +72,16 @@ class SaveDerivative(StepWithRecords):
         else:
             kind = np.uint8 if inputs.boolean else np.int32 if inputs.labels else np.float32
             volume = read_volume(inputs.in_file, kind)
-            write_volume(out_file, volume.array, volume.affine)
+            write_volume(out_file, volume.array, volume.affine, aligned=self._aligned(volume))
         self._results["out_file"] = str(out_file)
         return runtime
+
+    def _aligned(self, volume: Volume) -> tuple[np.ndarray, int] | None:
+        """Return the sform of the raw image for a map on its grid, if it is not the scanner's."""
+        if not isinstance(self.inputs.like, str):
+            return None
+        source = read_header(self.inputs.like)
+        same = volume.array.shape == source.shape and np.allclose(
+            volume.affine, source.affine, atol=1e-3
+        )
+        return source.aligned if same else None

@@ -46,7 +46,7 @@ class InvertFansi(Inversion):
                 field.array,
                 support,
                 weights,
-                field.voxel_size,
+                field.adult_voxel_size,
                 inputs.b0_direction,
                 centre_frequency_hz=inputs.centre_frequency,
                 echo_time=inputs.echo_time,
@@ -68,7 +68,7 @@ class InvertFansi(Inversion):
             "nonlinear": inputs.solver == "nonlinear",
             "n_threads": inputs.n_threads,
         }
-        volumes = (field.array, support, weights, field.voxel_size, inputs.b0_direction)
+        volumes = (field.array, support, weights, field.adult_voxel_size, inputs.b0_direction)
         if inputs.constraint == "tgv":
             result = tgv(
                 *volumes,

@@ -14,6 +14,7 @@ from qsmbids.core.relaxometry import r2star_map
 from qsmbids.core.romeo import unwrap_echoes
 from qsmbids.core.romeo_weights import quality_map
 from qsmbids.core.weights import sepia_weights
+from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     EchoesInputSpec,
@@ -26,6 +27,10 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.io.nifti import read_echoes, read_volume
+
+#: Share of Mask 1 with too large a residual from which the user should know, and from which no
+#: map is made; a signal-to-noise ratio of 10 leaves 0.2.
+_DOUBTFUL_FRACTION, _USELESS_FRACTION = 0.2, 0.5
 
 Echoes = npt.NDArray[np.float32]
 Volume = npt.NDArray[np.float32]
@@ -219,7 +224,17 @@ class WeightData(Step):
             residual[~mask] = 0.0
             factor = residual_weight(residual, inputs.threshold)
             lost = float(np.mean(residual[mask] >= inputs.threshold))
-            if lost > 0.2:
+            if lost > _USELESS_FRACTION:
+                raise InputError(
+                    f"{100 * lost:.0f} % of Mask 1 has a relative residual above"
+                    f" {inputs.threshold}: the echoes do not fit one field, and no map of them"
+                    " would mean anything",
+                    "phase of the echoes",
+                    "Look at the phase images: wrong echo times or order of the echoes, echoes of"
+                    " different scans, motion, a mask of mostly air (--mask). A BIDS filter file"
+                    " leaves single echoes out.",
+                )
+            if lost > _DOUBTFUL_FRACTION:
                 warning = (
                     f"{100 * lost:.0f} % of Mask 1 has a relative residual above"
                     f" {inputs.threshold}: check echo times, readout polarity and motion"

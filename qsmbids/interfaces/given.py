@@ -1,5 +1,6 @@
 """What a user supplies in place of a step: unwrapped phase, total field or local field."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from qsmbids.interfaces.base import (
 )
 from qsmbids.interfaces.field import averaged_noise, phase_quality
 from qsmbids.io.given import read_given
-from qsmbids.io.masks import conform
+from qsmbids.io.masks import read_mask
 from qsmbids.io.nifti import read_echoes, read_volume
 
 
@@ -147,8 +148,8 @@ class GivenLocalField(Step):
         local = read_given(inputs.given, inputs.scale, inputs.like, "local field")
         mask, origin = local.array != 0, "where the field is not zero"
         if isinstance(inputs.support, str):
-            known = read_volume(inputs.support)
-            mask, origin = conform(known, local, inputs.support) > 0, "given with the field"
+            known = read_mask(Path(inputs.support), local, "mask of the local field")
+            mask, origin = known.inside, f"given with the field, {known.text}"
         if not local.array[mask].any():
             raise InputError("the local field is zero everywhere", inputs.given)
         reliable = read_volume(inputs.mask2, np.uint8).array > 0

@@ -99,7 +99,7 @@ class SetAsideStrongSources(Step):
             chi.array,
             holes,
             filled,
-            field.voxel_size,
+            field.adult_voxel_size,
             inputs.b0_direction,
             centre_frequency_hz=inputs.centre_frequency,
             n_threads=inputs.n_threads,

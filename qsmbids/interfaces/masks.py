@@ -1,11 +1,14 @@
 """Masks 1 to 3 of the paper's Figure 5."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from qsmbids.core.bet import bet
 from qsmbids.core.dipole import b0_direction_from_affine
+from qsmbids.core.given_mask import count_parts
 from qsmbids.core.masking import (
     background_mask,
     inverse_noise_mask,
@@ -21,8 +24,11 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.masks import conform
+from qsmbids.io.masks import check_brightness, read_mask
 from qsmbids.io.nifti import Volume, read_volume
+
+#: A rat's brain has 2 to 3 ml; what BET leaves of a head it does not know is a random piece.
+_SMALLEST_BRAIN_ML = 4.0
 
 
 class _MaskOutputs(RecordSpec):
@@ -64,12 +70,19 @@ class ExtractBrain(Step):
             raise InputError(
                 f"no brain was found ({error})", inputs.magnitude, "Give a mask with --mask."
             ) from error
+        volume = _volume_ml(mask, image.voxel_size)
+        if volume < _SMALLEST_BRAIN_ML:
+            raise InputError(
+                f"the brain extraction has left {volume:.2g} ml, which is no human brain",
+                inputs.magnitude,
+                "Give a mask with --mask.",
+            )
         self._write(runtime, image.affine, mask=mask)
         self._results["record"] = _brain_record(
             mask,
             image,
             "built-in BET",
-            {
+            parameters={
                 "fractional_intensity": inputs.fractional_intensity,
                 "threshold_gradient": inputs.threshold_gradient,
                 "image": inputs.image,
@@ -79,10 +92,11 @@ class ExtractBrain(Step):
 
 
 class _ConformMaskInputs(BaseInterfaceInputSpec):
-    mask = File(exists=True, mandatory=True, desc="mask or brain image; non-zero is inside")
+    mask = File(exists=True, mandatory=True, desc="mask; see core.given_mask for its values")
     like = File(exists=True, mandatory=True, desc="image whose grid the mask must have")
     origin = traits.Str("given by the user", usedefault=True, desc="for the record")
     parameters = traits.Dict(usedefault=True, desc="of the program that made it, for the record")
+    drawn = traits.Bool(True, usedefault=True, desc="by a person: all of its parts are wanted")
 
 
 class ConformMask(Step):
@@ -92,29 +106,73 @@ class ConformMask(Step):
     output_spec = _MaskOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
-        image = read_volume(self.inputs.like)
-        given = read_volume(self.inputs.mask)
-        inside = conform(given, image, self.inputs.mask) > 0
-        if not inside.any():
-            raise InputError("the mask is empty", self.inputs.mask)
-        mask = largest_component(inside)
-        self._write(runtime, image.affine, mask=mask)
+        inputs = self.inputs
+        image = read_volume(inputs.like)
+        given = read_mask(Path(inputs.mask), image)
+        if not inputs.drawn:
+            mask = largest_component(given.inside)
+            self._write(runtime, image.affine, mask=mask)
+            self._results["record"] = _brain_record(
+                mask, image, inputs.origin, parameters=dict(inputs.parameters)
+            )
+            return runtime
+        brightness = check_brightness(given.inside, image.array, inputs.mask)
+        self._write(runtime, image.affine, mask=given.inside)
+        n_parts, n_holes = count_parts(given.inside)
         self._results["record"] = _brain_record(
-            mask, image, self.inputs.origin, dict(self.inputs.parameters)
+            given.inside,
+            image,
+            inputs.origin,
+            f"mask values: {given.text}",
+            f"the given mask has {_counted(n_parts, 'part')} and {_counted(n_holes, 'hole')};"
+            " it is used as it is",
+            warnings=[given.warning, brightness],
+            GivenMask={
+                "Values": given.kind,
+                "Threshold": given.threshold,
+                "Parts": n_parts,
+                "Holes": n_holes,
+            },
         )
         return runtime
 
 
-def _brain_record(mask: np.ndarray, image: Volume, origin: str, parameters: dict) -> dict:
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _brain_record(
+    mask: np.ndarray,
+    image: Volume,
+    origin: str,
+    *decisions: str,
+    parameters: dict[str, Any] | None = None,
+    warnings: Sequence[str] = (),
+    **metadata: Any,
+) -> dict:
     """Describe Mask 1 and warn when its size is no brain's."""
     volume = _volume_ml(mask, image.voxel_size)
-    strange = not 200.0 <= volume <= 2500.0
+    said = f"{volume:.0f}" if volume >= 10 else f"{volume:.2g}"
+    small_head = image.length_scale != 1.0
+    strange = not 200.0 <= volume <= 2500.0 and not small_head
+    if small_head:
+        decisions += (
+            f"small head: the lengths of the settings count {image.length_scale:.3g} times",
+        )
+        metadata["LengthScale"] = image.length_scale
     return record(
-        f"Mask 1: {origin}, {volume:.0f} ml",
+        f"Mask 1: {origin}, {said} ml",
+        *decisions,
         warnings=[
-            f"Mask 1 has {volume:.0f} ml, unusual for a brain: look at it" if strange else ""
+            *warnings,
+            f"Mask 1 has {said} ml, unusual for a brain: look at it" if strange else "",
         ],
-        BrainExtraction={"Name": origin, "Parameters": parameters, "VolumeMl": round(volume, 2)},
+        BrainExtraction={
+            "Name": origin,
+            "Parameters": parameters or {},
+            "VolumeMl": round(volume, 2 if volume >= 10 else 5),
+        },
+        **metadata,
     )
 
 
@@ -205,13 +263,13 @@ class FillBackgroundMask(Step):
                 "Check the phase images, or lower [masks] quality_threshold.",
             )
         mask3 = background_mask(
-            mask1, reliable, closing_mm=inputs.closing_mm, voxel_size=brain.voxel_size
+            mask1, reliable, closing_mm=inputs.closing_mm, voxel_size=brain.adult_voxel_size
         )
         filled = int(np.count_nonzero(mask3 & ~reliable))
         cut = int(np.count_nonzero(mask1 & ~mask3))
         self._write(runtime, brain.affine, mask=mask3)
         self._results["record"] = record(
-            f"Mask 3: {_volume_ml(mask3, brain.voxel_size):.0f} ml; {filled} unreliable voxels"
+            f"Mask 3: {_volume_ml(mask3, brain.voxel_size):.4g} ml; {filled} unreliable voxels"
             f" inside were filled, {cut} at the rim were cut",
             FilledVoxels=filled,
             ClosingMm=inputs.closing_mm,

@@ -50,7 +50,7 @@ class InvertMedi(Inversion):
             support,
             weights,
             read_volume(inputs.magnitude).array,
-            field.voxel_size,
+            field.adult_voxel_size,
             inputs.b0_direction,
             centre_frequency_hz=inputs.centre_frequency,
             echo_spacing=inputs.echo_spacing,

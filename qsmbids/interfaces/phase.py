@@ -1,19 +1,25 @@
 """Preparation: numbers in the files to radians and clean magnitudes (S2 step 1)."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qsmbids.core.bipolar import correct_bipolar, detect_bipolar
 from qsmbids.core.complex_signal import (
     detect_slice_alternation,
     polar,
     remove_slice_alternation,
 )
-from qsmbids.core.magnitude import root_sum_of_squares
+from qsmbids.core.echo_time_check import check_echo_time_consistency
+from qsmbids.core.magnitude import Negatives, computable_scale, root_sum_of_squares
+from qsmbids.core.missing_phase import read_phase_numbers, without_phase
 from qsmbids.core.offset import mcpc3ds
-from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
+from qsmbids.core.phase_checks import detect_slice_jumps
+from qsmbids.core.phase_scale import to_radians
 from qsmbids.core.phase_sign import phase_sign
+from qsmbids.core.readout import ReadoutCorrection, correct_readout
+from qsmbids.core.repeated_echoes import repeated_magnitude, repeated_phase
+from qsmbids.core.slice_offsets import find_slice_offsets, remove_slice_offsets, slice_roughness
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -28,6 +34,16 @@ from qsmbids.interfaces.base import (
 )
 from qsmbids.io.nifti import read_echoes, read_volume
 from qsmbids.io.preflight import check_magnitude, check_phase
+
+#: Magnitude of the head, relative to the strongest percent.
+_HEAD = 0.1
+#: Error of an echo spacing, relative to their mean, that no unlucky field explains.
+_WRONG_SPACING = 0.5
+#: Jumps of the phase from slice to slice [rad] that leave no field; random phases have 1.5.
+_HOPELESS_JUMP = 0.8
+#: Change of the step between slices from one echo to the next [rad] that leaves no field; whole
+#: heads have 0.1.
+_HOPELESS_CHANGE = 1.0
 
 
 class _PreparePhaseInputs(BaseInterfaceInputSpec):
@@ -62,25 +78,34 @@ class PreparePhase(Step):
             magnitude, phase, affine, scaled = self._from_complex()
         else:
             magnitude, phase, affine, scaled = self._from_phase()
-        n_broken = scaled["metadata"]["NonFiniteVoxels"]
+        scale = computable_scale(magnitude)
+        if scale != 1:
+            magnitude *= np.float32(scale)
+        copied = self._refuse_copies(phase, magnitude)
+        slices = self._remove_slice_offsets(phase, magnitude)
         alternation = self._remove_alternation(phase, magnitude)
         choice = phase_sign(inputs.sign, inputs.manufacturer)
         if choice.sign < 0:
             np.negative(phase, out=phase)
         combined = root_sum_of_squares(magnitude)
         self._write(runtime, affine, phase=phase, magnitude=magnitude, combined_magnitude=combined)
-        nan_note = f"{n_broken} voxels are NaN or infinite and were left out" if n_broken else ""
         self._results["record"] = record(
             *scaled["decisions"],
+            *slices["decisions"],
             alternation["text"],
             f"phase sign: {choice.sign:+d} ({choice.reason})",
-            warnings=[*scaled["warnings"], choice.warning, nan_note],
+            f"magnitudes were multiplied by {scale:.4g} to compute with them"
+            if scale != 1
+            else "",
+            warnings=[*scaled["warnings"], copied, *slices["warnings"], choice.warning],
             **scaled["metadata"],
+            **slices["metadata"],
             SliceAlternation={
                 "Setting": inputs.slice_alternation,
                 **{k: v for k, v in alternation.items() if k != "text"},
             },
             PhaseSign={"Setting": inputs.sign, "Sign": choice.sign, "Reason": choice.reason},
+            MagnitudeScale=scale,
         )
         return runtime
 
@@ -89,31 +114,38 @@ class PreparePhase(Step):
         inputs = self.inputs
         phase, affine = read_echoes(inputs.phase)
         magnitude, _ = read_echoes(inputs.magnitude)
-        for volume, path in zip(magnitude, inputs.magnitude, strict=True):
+        below = [
             check_magnitude(volume, path)
+            for volume, path in zip(magnitude, inputs.magnitude, strict=True)
+        ]
         for volume, path in zip(phase, inputs.phase, strict=True):
             check_phase(volume, path)
-        np.abs(magnitude, out=magnitude)
-        n_broken = _leave_out(phase, magnitude)
+        np.maximum(magnitude, 0.0, out=magnitude)
+        n_broken = _count_not_finite(phase, magnitude)
         try:
-            scale = detect_phase_scale(
-                phase_statistics(phase),
-                units=inputs.phase_units or None,
-                image_type=inputs.image_type,
+            numbers = read_phase_numbers(
+                phase, units=inputs.phase_units or None, image_type=inputs.image_type
             )
         except ValueError as error:
             raise InputError(str(error), inputs.phase[0]) from error
+        no_phase = without_phase(phase, numbers)
+        phase[:, no_phase.any_voxel] = np.nan
+        _leave_out(phase, magnitude)
         for volume in phase:
-            volume[:] = to_radians(volume, scale, n_threads=inputs.n_threads)
+            volume[:] = to_radians(volume, numbers.scale, n_threads=inputs.n_threads)
+        scale = numbers.scale
         said = record(
             f"phase scale: {scale.rule} ({scale.description})",
-            warnings=[scale.warning],
+            _negative_note(below),
+            warnings=[scale.warning, _not_finite_note(n_broken), *no_phase.notes],
             PhaseScale={
                 "Rule": scale.rule,
                 "Slope": float(scale.slope),
                 "Intercept": float(scale.intercept),
             },
             NonFiniteVoxels=n_broken,
+            **no_phase.facts,
+            NegativeMagnitudeVoxels=sum(found.n_voxels for found in below),
         )
         return magnitude, phase, affine, said
 
@@ -121,17 +153,70 @@ class PreparePhase(Step):
         """Read real and imaginary parts as magnitude and phase."""
         real, affine = read_echoes(self.inputs.real)
         imaginary, _ = read_echoes(self.inputs.imag)
-        n_broken = _leave_out(real, imaginary)
+        n_broken = _count_not_finite(real, imaginary)
+        _leave_out(real, imaginary)
         magnitude, phase = np.empty_like(real), np.empty_like(real)
         for e, path in enumerate(self.inputs.real):
             magnitude[e], phase[e] = polar(real[e], imaginary[e])
             check_magnitude(magnitude[e], path)
         said = record(
             "phase from real and imaginary parts",
+            warnings=[_not_finite_note(n_broken)],
             PhaseScale={"Rule": "complex", "Slope": 1.0, "Intercept": 0.0},
             NonFiniteVoxels=n_broken,
         )
         return magnitude, phase, affine, said
+
+    def _refuse_copies(self, phase: np.ndarray, magnitude: np.ndarray) -> str:
+        """Refuse echoes of the same phase; return a warning of echoes of the same magnitude."""
+        files = self.inputs.phase or self.inputs.real
+        pair = repeated_phase(phase)
+        if pair is not None:
+            raise InputError(
+                f"holds the same phase as {Path(files[pair[0]]).name}, though the echo times"
+                " differ: one of the two is a copy, and there is no field in them",
+                files[pair[1]],
+                "Export or convert the echoes again, each under a name of its own.",
+            )
+        pair = repeated_magnitude(magnitude)
+        if pair is None:
+            return ""
+        first, second = (Path((self.inputs.magnitude or files)[i]).name for i in pair)
+        return f"{second} is a copy of {first}: R2* and the weights of the echoes are wrong"
+
+    def _remove_slice_offsets(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
+        """Undo a constant phase of every slice where two echoes show it; in place."""
+        inputs = self.inputs
+        head = magnitude[0] > _HEAD * np.quantile(magnitude[0], 0.99)
+        if len(phase) < 2:
+            check = detect_slice_jumps(phase[0], head, magnitude=magnitude[0])
+            if check.suspicious and check.value > _HOPELESS_JUMP:
+                raise InputError(
+                    f"{check.text}; with a single echo that cannot be told from the field",
+                    (inputs.phase or inputs.real)[0],
+                    "Acquire two echoes or more, or a 3-D scan.",
+                )
+            return record()
+        found = find_slice_offsets(phase, magnitude, inputs.echo_times)
+        if found is not None:
+            phase[:] = remove_slice_offsets(phase, found)
+        between = phase[1] - phase[0]
+        change, axis = slice_roughness(between, magnitude[1])
+        if change > _HOPELESS_CHANGE and detect_slice_jumps(between, head).value > _HOPELESS_JUMP:
+            raise InputError(
+                f"the phase jumps from slice to slice along axis {axis}, in every echo by another"
+                f" angle (steps between the first two echoes change by up to {change:.1f} rad):"
+                " no field can be found",
+                (inputs.phase or inputs.real)[0],
+                "Reconstruct the phase again, or acquire a 3-D scan.",
+            )
+        if found is None:
+            return record()
+        return record(
+            f"every slice along axis {found.axis} had a phase of its own (steps change by up to"
+            f" {found.change:.2f} rad), found from two echoes and removed",
+            SliceOffsets={"Axis": found.axis, "LargestChangeRad": round(found.change, 3)},
+        )
 
     def _remove_alternation(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
         """Undo the sign of every second slice where the data show it; in place."""
@@ -157,15 +242,32 @@ class PreparePhase(Step):
         }
 
 
-def _leave_out(first: np.ndarray, second: np.ndarray) -> int:
-    """Zero voxels that are not finite in any echo of either part; return their number.
+def _negative_note(below: list[Negatives]) -> str:
+    """Say what was done with magnitudes below zero, if there are any."""
+    count = sum(found.n_voxels for found in below)
+    if not count:
+        return ""
+    depth = max(found.depth for found in below)
+    return (
+        f"magnitude: {count} negative values, down to {100 * depth:.2g} % of the largest, were set"
+        " to zero"
+    )
 
-    The first part keeps NaN there, which the rules for the phase scale leave out.
-    """
+
+def _count_not_finite(first: np.ndarray, second: np.ndarray) -> int:
+    """Return the number of voxels that are not finite in any echo of either part."""
+    return int(np.count_nonzero(~(np.isfinite(first) & np.isfinite(second)).all(axis=0)))
+
+
+def _not_finite_note(count: int) -> str:
+    return f"{count} voxels are NaN or infinite and were left out" if count else ""
+
+
+def _leave_out(first: np.ndarray, second: np.ndarray) -> None:
+    """Zero the second part of voxels that are not finite in any echo of either; NaN the first."""
     broken = ~(np.isfinite(first) & np.isfinite(second)).all(axis=0)
     first[:, broken] = np.nan
     second[:, broken] = 0.0
-    return int(np.count_nonzero(broken))
 
 
 class _RemovePhaseOffsetInputs(EchoesInputSpec):
@@ -193,7 +295,7 @@ class RemovePhaseOffset(Step):
             phase,
             magnitude,
             inputs.echo_times,
-            mask.voxel_size,
+            mask.adult_voxel_size,
             mask.array > 0,
             sigma_mm=inputs.sigma_mm,
             refinements=inputs.refinements,
@@ -214,14 +316,15 @@ class RemovePhaseOffset(Step):
 
 class _CorrectReadoutInputs(EchoesInputSpec):
     method = traits.Enum("auto", "linear", "mcpc-3d-s", usedefault=True)
+    echo_numbers = traits.List(traits.Int, desc="of the file names; default: without gaps")
 
 
 class _CorrectReadoutOutputs(RecordSpec):
-    phase = EchoFilesOut("as of a monopolar readout [rad]")
+    phase = EchoFilesOut("as of a monopolar readout, on a line through the echo times [rad]")
 
 
 class CorrectReadout(Step):
-    """Remove the phase between readout directions, if there is one (S2 step 1)."""
+    """Remove the phase between readout directions, and constants of echoes (S2 step 1)."""
 
     input_spec = _CorrectReadoutInputs
     output_spec = _CorrectReadoutOutputs
@@ -231,42 +334,66 @@ class CorrectReadout(Step):
         phase, affine = read_echoes(inputs.phase)
         magnitude, _ = read_echoes(inputs.magnitude)
         mask = read_volume(inputs.mask, np.uint8)
-        inside = mask.array > 0
-        found = detect_bipolar(
-            phase, magnitude, inputs.echo_times, inside, n_threads=inputs.n_threads
-        )
-        evidence = {
-            "Setting": inputs.method,
-            "Bipolar": found.is_bipolar,
-            "StrengthRad": round(found.strength, 4),
-        }
-        if not found.is_bipolar:
-            self._results["phase"] = list(inputs.phase)
-            self._results["record"] = record(
-                f"readout: monopolar (alternating phase {found.strength:.3f} rad)",
-                ReadoutCorrection=evidence,
+        numbers = inputs.echo_numbers or list(range(1, len(phase) + 1))
+        check = check_echo_time_consistency(phase, magnitude, inputs.echo_times, mask.array > 0)
+        if check.suspicious and check.value > _WRONG_SPACING:
+            raise InputError(
+                check.text,
+                "echo times",
+                "Correct EchoTime in the sidecars, or the order of the images; --echo-times gives"
+                " one time per echo number.",
             )
-            return runtime
-        corrected = correct_bipolar(
+        result = correct_readout(
             phase,
             magnitude,
             inputs.echo_times,
-            mask.voxel_size,
-            inside,
+            mask.adult_voxel_size,
+            mask.array > 0,
+            echo_numbers=numbers,
             method=inputs.method.replace("-", ""),
             n_threads=inputs.n_threads,
         )
-        self._write(runtime, affine, phase=corrected.phase)
-        before, after = corrected.residual_before, corrected.residual_after
+        self._results["phase"] = list(inputs.phase)
+        if result.changed:
+            self._write(runtime, affine, phase=result.phase)
         self._results["record"] = record(
-            f"readout: bipolar (alternating phase {found.strength:.2f} rad), corrected by the"
-            f" {corrected.method} model; residual of the echoes {before:.2g} before, {after:.2g}"
-            " after",
-            ReadoutCorrection={
-                **evidence,
-                "Method": corrected.method,
-                "ResidualBefore": float(before),
-                "ResidualAfter": float(after),
-            },
+            *_readout_notes(result), **_readout_facts(result, inputs.method)
         )
         return runtime
+
+
+def _readout_notes(result: ReadoutCorrection) -> list[str]:
+    """Say what was found and done, for the log."""
+    evidence, bipolar = result.evidence, result.bipolar
+    notes = [f"readout: monopolar (alternating phase {evidence.strength:.3f} rad)"]
+    if bipolar is not None:
+        signs = " ".join("+" if sign > 0 else "-" for sign in result.polarity)
+        notes = [
+            f"readout: bipolar (alternating phase {evidence.strength:.2f} rad, directions"
+            f" {signs}), corrected by the {bipolar.method} model; residual of the echoes"
+            f" {bipolar.residual_before:.2g} before, {bipolar.residual_after:.2g} after"
+        ]
+    if result.constants is not None:
+        listed = ", ".join(f"{c:.2f}" for c in result.constants)
+        notes.append(f"every echo had a constant phase of its own, removed: {listed} rad")
+    return notes
+
+
+def _readout_facts(result: ReadoutCorrection, setting: str) -> dict[str, Any]:
+    """Return the same for the sidecar."""
+    evidence, bipolar = result.evidence, result.bipolar
+    facts: dict[str, Any] = {
+        "Setting": setting,
+        "Bipolar": bipolar is not None,
+        "StrengthRad": round(evidence.strength, 4),
+    }
+    if bipolar is not None:
+        facts |= {
+            "Method": bipolar.method,
+            "Polarity": list(result.polarity),
+            "ResidualBefore": float(bipolar.residual_before),
+            "ResidualAfter": float(bipolar.residual_after),
+        }
+    if result.constants is not None:
+        facts["EchoConstantsRad"] = [round(float(c), 4) for c in result.constants]
+    return {"ReadoutCorrection": facts}

@@ -87,7 +87,8 @@ class MeasureQuality(StepWithRecords):
         measures = measure_quality(
             QualityInputs(
                 **volumes,
-                voxel_size=like.voxel_size,
+                voxel_size=like.adult_voxel_size,
+                length_scale=like.length_scale,
                 b0_direction=inputs.b0_direction,
                 echo_times=inputs.echo_times,
                 centre_frequency_hz=inputs.centre_frequency_hz,

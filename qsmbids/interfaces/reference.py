@@ -1,5 +1,6 @@
 """Reference regions and referencing of the susceptibility map (section 8)."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.masks import conform
+from qsmbids.io.masks import read_mask
 from qsmbids.io.nifti import read_volume, write_text
 
 #: Columns of the table of reference regions.
@@ -64,7 +65,7 @@ class FindCsf(Step):
             read_volume(inputs.r2star).array,
             read_volume(inputs.magnitude).array,
             mask.array > 0,
-            mask.voxel_size,
+            mask.adult_voxel_size,
             chi,
             r2star_threshold=inputs.r2star_threshold,
             centre_radius_mm=inputs.centre_radius_mm,
@@ -73,12 +74,15 @@ class FindCsf(Step):
         )
         if found.found:
             self._write(runtime, mask.affine, region=found.region)
+        volume, text = found.volume_ml * mask.length_scale**3, found.text
+        if mask.length_scale != 1.0 and volume > 0:
+            text += f", if the head were an adult's; here {volume:.2g} ml"
         self._results["record"] = record(
-            f"CSF reference: {found.text}" if found.found else "",
-            warnings=["" if found.found else f"no CSF reference: {found.text}"],
+            f"CSF reference: {text}" if found.found else "",
+            warnings=["" if found.found else f"no CSF reference: {text}"],
             CsfRegion={
                 "Found": found.found,
-                "VolumeMl": round(found.volume_ml, 3),
+                "VolumeMl": float(f"{volume:.4g}"),
                 "R2StarThreshold": inputs.r2star_threshold,
                 "CentreRadiusMm": inputs.centre_radius_mm,
                 "SmallestVolumeMl": inputs.smallest_volume_ml,
@@ -101,7 +105,8 @@ class GivenRegion(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         support = read_volume(self.inputs.mask, np.uint8)
-        given = conform(read_volume(self.inputs.region), support, self.inputs.region) > 0
+        read = read_mask(Path(self.inputs.region), support, "mask of the reference region")
+        given = read.inside
         region = given & (support.array > 0)
         if not region.any():
             raise InputError(
@@ -112,7 +117,8 @@ class GivenRegion(Step):
         self._write(runtime, support.affine, region=region)
         kept = np.count_nonzero(region) / np.count_nonzero(given)
         self._results["record"] = record(
-            f"reference region: given, {100 * kept:.1f} % of it where chi is known"
+            f"reference region: given, {read.text}; {100 * kept:.1f} % of it where chi is known",
+            warnings=[read.warning],
         )
         return runtime
 

@@ -53,7 +53,7 @@ class _Weighted(Step):
             image = even_magnitude(
                 magnitude.array,
                 mask,
-                magnitude.voxel_size,
+                magnitude.adult_voxel_size,
                 sigma_mm=inputs.bias_mm,
                 n_threads=inputs.n_threads,
             )
@@ -64,12 +64,12 @@ class _Weighted(Step):
         lowest = minimum_projection(
             image,
             mask,
-            magnitude.voxel_size,
+            magnitude.adult_voxel_size,
             thickness_mm=inputs.projection_mm,
             slice_axis=inputs.slice_axis,
         )
         self._write(runtime, magnitude.affine, image=image, projection=lowest)
-        spacing = float(magnitude.voxel_size[inputs.slice_axis])
+        spacing = float(magnitude.adult_voxel_size[inputs.slice_axis])
         n_slices = slab_slices(spacing, inputs.projection_mm)
         self._results["record"] = record(
             f"{name}: minimum over {n_slices} slices ({n_slices * spacing:.3g} mm) along the"
@@ -111,7 +111,7 @@ class WeightByPhase(_Weighted):
         local = high_pass(
             read_volume(inputs.field).array,
             mask,
-            magnitude.voxel_size,
+            magnitude.adult_voxel_size,
             sigma_mm=inputs.high_pass_mm,
             slice_axis=inputs.slice_axis,
         )

@@ -3,6 +3,7 @@
 The sizes that an archive states are not believed; what is written is counted.
 """
 
+import gzip
 import lzma
 import os
 import shutil
@@ -10,14 +11,21 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from qsmbids.errors import InputError
 
-__all__ = ["ARCHIVE_SUFFIXES", "is_archive", "safe_members", "unpack"]
+__all__ = [
+    "ARCHIVE_SUFFIXES",
+    "is_archive",
+    "is_gzipped_dicom",
+    "safe_members",
+    "unpack",
+    "unpack_gzipped",
+]
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_FILES = 500_000
@@ -95,6 +103,81 @@ def unpack(
             raise InputError(f"cannot be unpacked ({error.strerror or error})", where) from error
         raise
     return folder
+
+
+def is_gzipped_dicom(path: str | Path) -> bool:
+    """Tell by its name and its first bytes whether a file is one DICOM file, packed by gzip."""
+    name = Path(path).name.lower()
+    if not name.endswith(".gz") or name.endswith((".nii.gz", *ARCHIVE_SUFFIXES)):
+        return False
+    if name.endswith((".dcm.gz", ".ima.gz")):
+        return Path(path).is_file()
+    try:
+        with gzip.open(path) as packed:
+            return packed.read(132)[128:] == b"DICM"
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def unpack_gzipped(
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    max_files: int = MAX_FILES,
+    max_bytes: int = MAX_BYTES,
+) -> tuple[Path, int]:
+    """Unpack files that were packed one by one; names do not matter and are not kept.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    folder : path
+        Made; must not exist.
+    max_files, max_bytes : int
+        Most files, and most bytes after unpacking all of them.
+
+    Returns
+    -------
+    folder : Path
+    n_damaged : int
+        Files that are no whole gzip file; they are left out.
+
+    Raises
+    ------
+    InputError
+        There are too many files, they are too large, or cannot be written.
+    """
+    if len(paths) > max_files:
+        raise InputError(f"are more than {max_files} files", "the .gz files", _FIX)
+    left, n_damaged = max_bytes, 0
+    try:
+        folder.mkdir(parents=True)
+        for number, path in enumerate(paths):
+            target = folder / f"{number:06d}.dcm"
+            try:
+                with target.open("xb") as file:
+                    left = _gunzip(path, file, left, max_bytes)
+            except (gzip.BadGzipFile, EOFError, zlib.error):
+                target.unlink()
+                n_damaged += 1
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise InputError(
+            f"cannot be unpacked ({error.strerror or error})", "the .gz files"
+        ) from error
+    return folder, n_damaged
+
+
+def _gunzip(path: Path, file: IO[bytes], left: int, max_bytes: int) -> int:
+    """Unpack one file and return how many bytes may follow."""
+    with gzip.open(path) as packed:
+        while block := packed.read(_BLOCK):
+            left -= len(block)
+            if left < 0:
+                size = f"{max_bytes / 2**30:.3g} GiB"
+                raise InputError(f"unpack to more than {size}", "the .gz files", _FIX)
+            file.write(block)
+    return left
 
 
 def _write_members(archive: Path, folder: Path, max_files: int, max_bytes: int) -> None:

@@ -1,8 +1,9 @@
 """Run dcm2niix on the files of one DICOM series.
 
-Two of its habits are dealt with here. Several multi-frame files of one series (a file per echo)
-spoil each other's numbers, so each is converted alone. And several echoes in one multi-frame file
-that is not from Philips are stacked as if they were slices, so these are split before.
+Three of its habits are dealt with here. Several multi-frame files of one series (a file per echo)
+spoil each other's numbers, so each is converted alone. What it cannot tell apart in such a file is
+split before (:mod:`qsmbids.io.multiframe`). And maps that the scanner calculated are taken for
+further echoes, so they are left out where there are echoes.
 """
 
 import json
@@ -14,23 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.errors import InputError
+from qsmbids.io.dicom_headers import Header
+from qsmbids.io.multiframe import split_frames
 
-__all__ = ["frame_keys", "run_dcm2niix"]
+__all__ = ["run_dcm2niix"]
 
 
 def run_dcm2niix(
-    files: Sequence[Path], folder: Path, *, multiframe: bool, timeout_s: float = 3600.0
+    headers: Sequence[Header], folder: Path, *, timeout_s: float = 3600.0
 ) -> tuple[list[tuple[Path, dict[str, Any]]], str]:
     """Convert the files of one series.
 
     Parameters
     ----------
-    files : sequence of Path
+    headers : sequence of Header
         All of one series.
     folder : Path
         New folder for what is written.
-    multiframe : bool
-        The files are enhanced DICOM.
     timeout_s : float
         [s].
 
@@ -46,10 +47,10 @@ def run_dcm2niix(
     InputError
         dcm2niix is missing.
     """
-    batches = [[path] for path in files] if multiframe else [list(files)]
-    if multiframe:
-        split = [_split(path, folder / f"split-{n}") for n, path in enumerate(files)]
-        batches = [[path] for parts in split for path in parts]
+    if any(header.enhanced for header in headers):
+        batches = [[path] for path in split_frames(headers, folder / "split")]
+    else:
+        batches = _batches(headers)
     images: list[tuple[Path, dict[str, Any]]] = []
     said = ""
     for number, batch in enumerate(batches):
@@ -59,57 +60,14 @@ def run_dcm2niix(
     return images, said
 
 
-def frame_keys(header: Any) -> list[tuple[float, str]]:
-    """Return echo time [ms] and complex component of every frame of an enhanced image."""
-    shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
-    keys = []
-    for frame in header.get("PerFrameFunctionalGroupsSequence") or []:
-        echo = _first(frame, shared, "MREchoSequence")
-        kind = _first(frame, shared, "MRImageFrameTypeSequence")
-        te = 0.0 if echo is None else float(echo.get("EffectiveEchoTime") or 0)
-        keys.append((te, "" if kind is None else str(kind.get("ComplexImageComponent") or "")))
-    return keys
-
-
-def _first(frame: Any, shared: Any, name: str) -> Any:
-    """Return an item of a functional group, of this frame or of all."""
-    for group in (frame, shared):
-        if group is not None and group.get(name):
-            return group.get(name)[0]
-    return None
-
-
-def _split(path: Path, folder: Path) -> list[Path]:
-    """Write one multi-frame file per echo and component, unless dcm2niix can tell them apart."""
-    import pydicom
-
-    header = pydicom.dcmread(path, stop_before_pixels=True)
-    keys = frame_keys(header)
-    philips = "philips" in str(header.get("Manufacturer") or "").lower()
-    if philips or len(set(keys)) < 2:
-        return [path]
-    dataset = pydicom.dcmread(path)
-    try:
-        pixels = dataset.pixel_array
-    except Exception:  # noqa: BLE001 - a compression that pydicom lacks: the echo check will tell
-        return [path]
-    frames: dict[tuple[float, str], list[int]] = defaultdict(list)
-    for number, key in enumerate(keys):
-        frames[key].append(number)
-    groups = list(dataset.PerFrameFunctionalGroupsSequence)
-    folder.mkdir(parents=True)
-    out = []
-    for number, (key, members) in enumerate(frames.items()):
-        dataset.PerFrameFunctionalGroupsSequence = pydicom.Sequence([groups[m] for m in members])
-        dataset.NumberOfFrames = len(members)
-        if key[1]:
-            dataset.ComplexImageComponent = key[1]
-        dataset.PixelData = pixels[members].tobytes()
-        dataset["PixelData"].VR = "OW"
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        out.append(folder / f"{number}.dcm")
-        pydicom.dcmwrite(out[-1], dataset, little_endian=True, implicit_vr=False)
-    return out
+def _batches(headers: Sequence[Header]) -> list[list[Path]]:
+    """Return classic files that are converted together: without maps, what is derived apart."""
+    alike: dict[tuple[bool, bool], list[Path]] = defaultdict(list)
+    for header in headers:
+        frame = header.frames[0]
+        alike[frame.calculated, frame.derived].append(header.path)
+    echoes_too = any(not calculated for calculated, _ in alike)
+    return [paths for (calculated, _), paths in alike.items() if not (calculated and echoes_too)]
 
 
 def _run(

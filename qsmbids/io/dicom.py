@@ -6,25 +6,45 @@ patients are compared, for two in one folder are a mistake, but never kept.
 """
 
 import os
-import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+from nibabel.filebasedimages import ImageFileError
+
 from qsmbids.errors import InputError
-from qsmbids.io.archive import is_archive, unpack
+from qsmbids.io.archive import is_archive, is_gzipped_dicom, unpack, unpack_gzipped
 from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
-from qsmbids.io.dcm2niix_run import frame_keys, run_dcm2niix
+from qsmbids.io.dcm2niix_run import run_dcm2niix
+from qsmbids.io.dicom_frames import Frame, is_map, missing_slices, n_positions
+from qsmbids.io.dicom_headers import Header, read_header
+from qsmbids.io.slabs import join_series, join_slabs
 
 __all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]
 
-_TAGS = (
-    "SOPInstanceUID SeriesInstanceUID StudyInstanceUID PatientID PatientName Modality SeriesNumber"
-    " SeriesDescription ProtocolName Manufacturer NumberOfFrames Rows EchoTime"
-    " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence"
-).split()
 _FIX = "Give the folder with the DICOM files as the scanner or the archive exported them."
+#: What people have in place of DICOM: endings, and what to do.
+_OTHERS = {
+    "Philips PAR/REC": (
+        (".par", ".rec"),
+        "Export the scan as DICOM, for PAR/REC does not hold the field strength.",
+    ),
+    "an archive that is not read": (
+        (".7z", ".rar", ".bz2", ".xz", ".zst"),
+        "Unpack it yourself, or pack it as zip or tar.",
+    ),
+    "NIfTI": (
+        (".nii", ".gz", ".mgz", ".hdr"),
+        "Images that are converted already are run as they are, in a BIDS dataset or from 4-D"
+        " files.",
+    ),
+    "raw data": ((".dat",), "Export the reconstructed images as DICOM."),
+}
+#: Of these, what may hold a scan that is not among the DICOM files.
+_UNREAD = ("Philips PAR/REC", "an archive that is not read")
 
 
 @dataclass(frozen=True)
@@ -37,11 +57,8 @@ class Series:
         0 where there is none.
     description : str
     manufacturer : str
-    files : tuple of Path
-    n_images : int
-        Slices, in as many files (classic) or as frames of fewer (enhanced).
-    n_echoes : int
-        Different echo times.
+    headers : tuple of Header
+        One per file.
     refusal : str
         Why it is not even converted; "" for MR images.
     """
@@ -49,10 +66,40 @@ class Series:
     number: int
     description: str
     manufacturer: str
-    files: tuple[Path, ...]
-    n_images: int
-    n_echoes: int = 1
+    headers: tuple[Header, ...]
     refusal: str = ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of the series."""
+        return tuple(header.path for header in self.headers)
+
+    @property
+    def frames(self) -> list[Frame]:
+        """All images of the series, in as many files (classic) or in fewer (enhanced)."""
+        return [frame for header in self.headers for frame in header.frames]
+
+    @property
+    def n_images(self) -> int:
+        """Number of slices."""
+        return len(self.frames)
+
+    @property
+    def n_echoes(self) -> int:
+        """Number of different echo times; maps that were calculated have none."""
+        return len({frame.echo_time for frame in self.frames if not frame.calculated})
+
+    @property
+    def n_maps(self) -> int:
+        """Number of images that the scanner calculated; without any echo time nobody can tell."""
+        maps = [frame for frame in self.frames if frame.calculated]
+        told = len(maps) < self.n_images or all(is_map(f.kind.split("\\")) for f in maps)
+        return len(maps) if told else 0
+
+    @property
+    def acquired(self) -> str:
+        """When the acquisition began, "" if unknown."""
+        return min((h.acquired for h in self.headers if h.acquired), default="")
 
 
 @dataclass(frozen=True)
@@ -65,7 +112,7 @@ class Conversion:
     naming : Naming
         Runs and what is left out; the files lie in the folder that was given.
     refused : dict
-        Reason by index of the series of which nothing was converted.
+        Reason by index of the series of which nothing, or not everything, was converted.
     warnings : list of str
     """
 
@@ -77,7 +124,7 @@ class Conversion:
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield number, images, description and what becomes of it, for each series."""
         for index, series in enumerate(self.series):
-            fates = [self.refused[index]] if index in self.refused else []
+            fates = []
             for label, images in self.naming.runs.items():
                 own = [i for i in images if i.source.series == index]
                 if own:
@@ -87,16 +134,19 @@ class Conversion:
                     fates.append(f"{label} {suffix}, {parts}, {n_echoes} echo(es)")
             reasons = [why for image, why in self.naming.skipped if image.series == index]
             fates += [f"skipped: {reason}" for reason in dict.fromkeys(reasons)]
+            fates += [self.refused[index]] if index in self.refused else []
             for fate in fates or ["skipped: nothing came out of it"]:
                 yield str(series.number), str(series.n_images), series.description, fate
 
 
-def scan_dicom(*folders: str | Path) -> tuple[list[Series], list[str]]:
+def scan_dicom(*folders: str | Path, where: str = "") -> tuple[list[Series], list[str]]:
     """Find the DICOM series below folders, whatever the files are called.
 
     Parameters
     ----------
     *folders : path
+    where : str
+        What to call them in messages; default the first.
 
     Returns
     -------
@@ -110,52 +160,58 @@ def scan_dicom(*folders: str | Path) -> tuple[list[Series], list[str]]:
     InputError
         There is no DICOM image, or those of more than one patient.
     """
-    import pydicom
-
-    groups: dict[str, list[tuple[Path, Any]]] = {}
+    groups: dict[str, list[Header]] = {}
     patients, studies, seen = set(), set(), set()
     n_broken = n_copies = 0
     for path in (file for folder in folders for file in _files(Path(folder))):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # odd values in tags that nobody asked for
-                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-                facts = {tag: header.get(tag) for tag in _TAGS[:-2]}
-                facts["echoes"] = {te for te, _ in frame_keys(header)} or {facts["EchoTime"]}
-        except pydicom.errors.InvalidDicomError:
-            continue
-        except Exception:  # noqa: BLE001 - whatever pydicom makes of a damaged file
+            header = read_header(path)
+        except ValueError:
             n_broken += 1
             continue
-        if facts["SeriesInstanceUID"] is None:
-            continue  # a DICOMDIR or the like
-        if facts["SOPInstanceUID"] in seen:
+        if header is None:
+            continue
+        if header.instance in seen:
             n_copies += 1
             continue
-        seen.add(facts["SOPInstanceUID"])
+        seen.add(header.instance)
         # an archive may hold a series as classic and, under the same number, as enhanced files
-        key = f"{facts['SeriesInstanceUID']} {int(facts['NumberOfFrames'] or 1) > 1}"
-        groups.setdefault(key, []).append((path, facts))
-        patients.add((str(facts["PatientID"] or ""), str(facts["PatientName"] or "")))
-        studies.add(str(facts["StudyInstanceUID"]))
+        key = f"{header.series} {header.number} {header.enhanced}"
+        groups.setdefault(key, []).append(header)
+        patients.add(header.patient)
+        studies.add(header.study)
     if not groups:
-        raise InputError("holds no DICOM image", str(folders[0]), _FIX)
+        what, fix = _something_else(folders)
+        if n_broken:
+            what, fix = f": {n_broken} file(s) are damaged", "Export or copy them again."
+        raise InputError(f"holds no DICOM image{what}", where or str(folders[0]), fix)
     if len(patients) > 1:
         raise InputError(
             f"holds images of {len(patients)} patients",
-            str(folders[0]),
+            where or str(folders[0]),
             "Sort them into a folder each, and convert one participant at a time.",
         )
-    notes = [f"{n_broken} damaged DICOM file(s) were left out"] if n_broken else []
-    if n_copies:
-        notes.append(f"{n_copies} copies of DICOM files were left out")
-    if len(studies) > 1:
-        notes.append(
-            f"the images are of {len(studies)} examinations; convert them one by one if they are"
-            " different sessions"
-        )
+    notes = _notes(folders, n_broken, n_copies, len(studies))
     series = [_series(members) for members in groups.values()]
     return sorted(series, key=lambda s: (s.number, s.files[0])), notes
+
+
+def _notes(
+    folders: Sequence[str | Path], n_broken: int, n_copies: int, n_studies: int
+) -> list[str]:
+    """Return what a person should know of the files."""
+    notes = [f"{n_broken} damaged DICOM file(s) were left out"] if n_broken else []
+    count, what = next(_others(folders, _UNREAD), (0, ""))
+    if count:
+        notes.append(f"{count} file(s) of {what} were left out")
+    if n_copies:
+        notes.append(f"{n_copies} copies of DICOM files were left out")
+    if n_studies > 1:
+        notes.append(
+            f"the images are of {n_studies} examinations; convert them one by one if they are"
+            " different sessions"
+        )
+    return notes
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -164,27 +220,32 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (p for name in sorted(names) if (p := Path(root, name)).is_file())
 
 
-def _series(members: Sequence[tuple[Path, Any]]) -> Series:
-    facts = members[0][1]
+def _series(headers: Sequence[Header]) -> Series:
+    # Philips adds presentation states and the like to a series of images
+    headers = [header for header in headers if header.rows] or headers
+    first = headers[0]
     refusal = ""
-    if facts["Modality"] != "MR":
-        refusal = f"not MR but {facts['Modality'] or 'of unknown modality'}"
-    elif not facts["Rows"]:
+    if first.modality != "MR":
+        refusal = f"not MR but {first.modality or 'of unknown modality'}"
+    elif not first.rows:
         refusal = "no image (spectra, protocol or raw data)"
-    text = str(facts["SeriesNumber"] or "")
-    return Series(
-        number=int(text) if text.isdigit() else 0,
-        description=_printable(facts["SeriesDescription"] or facts["ProtocolName"]),
-        manufacturer=_printable(facts["Manufacturer"]),
-        files=tuple(path for path, _ in members),
-        n_images=sum(int(f["NumberOfFrames"] or 1) for _, f in members),
-        n_echoes=len(set().union(*(f["echoes"] for _, f in members))),
-        refusal=refusal,
-    )
+    return Series(first.number, first.description, first.manufacturer, tuple(headers), refusal)
 
 
-def _printable(text: Any) -> str:
-    return "".join(c if c.isprintable() else " " for c in str(text or "")).strip()
+def _something_else(folders: Sequence[str | Path]) -> tuple[str, str]:
+    """Say what a folder holds in place of DICOM, and what to do with it."""
+    for count, name in _others(folders, _OTHERS):
+        return f", but {count} file(s) of {name}", _OTHERS[name][1]
+    return "", _FIX
+
+
+def _others(folders: Sequence[str | Path], names: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Yield number and name of files of other kinds."""
+    endings = Counter(path.suffix.lower() for folder in folders for path in _files(Path(folder)))
+    for name in names:
+        count = sum(endings[ending] for ending in _OTHERS[name][0])
+        if count:
+            yield count, name
 
 
 def convert_dicom(
@@ -220,7 +281,49 @@ def convert_dicom(
     InputError
         The source is no folder of DICOM images of one patient, or dcm2niix is missing.
     """
-    source, folder = Path(source), Path(folder)
+    folder = Path(folder)
+    folders, n_damaged = _unpacked(Path(source), folder)
+    series, notes = scan_dicom(*folders, where=str(source))
+    if n_damaged:
+        notes.append(f"{n_damaged} damaged gzip file(s) were left out")
+    images: list[ConvertedImage] = []
+    refused: dict[int, str] = {}
+    for index, one in enumerate(series):
+        try:
+            found, reason = _convert_series(index, one, folder / f"series-{index}", timeout_s)
+        except InputError:  # dcm2niix is missing
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad series never ends the conversion
+            found, reason = [], f"not converted ({type(error).__name__}: {error})"
+        images += found
+        if reason:
+            refused[index] = f"skipped: {reason}"
+    images, elsewhere = join_series(images, folder / "joined")
+    for index, other in elsewhere.items():
+        refused[index] = f"its slices go with those of series {series[other].number}"
+    naming = name_images(images, participant=participant, session=session, acquisition=acquisition)
+    return Conversion(series, naming, refused, notes + naming.warnings)
+
+
+def _convert_series(
+    index: int, series: Series, folder: Path, timeout_s: float
+) -> tuple[list[ConvertedImage], str]:
+    """Return the images of a series, and why it has none or not all."""
+    maps = f"{series.n_maps} images are maps that the scanner calculated" if series.n_maps else ""
+    if series.refusal or series.n_maps == series.n_images:
+        return [], series.refusal or maps
+    found, said = run_dcm2niix(series.headers, folder, timeout_s=timeout_s)
+    found = join_slabs(found, folder / "joined")
+    if not found:
+        return [], missing_slices(series.frames) or f"not converted ({said})"
+    if _n_echoes(found) < series.n_echoes:
+        mixed = f"dcm2niix mixed its {series.n_echoes} echoes"
+        return [], missing_slices(series.frames) or mixed
+    return _converted(index, series, found), maps
+
+
+def _unpacked(source: Path, folder: Path) -> tuple[list[Path], int]:
+    """Return the folders to look into, and how many packed files are damaged."""
     if is_archive(source):
         folders = [unpack(source, folder / "unpacked")]
     elif source.is_dir():
@@ -229,31 +332,37 @@ def convert_dicom(
         folders = [source, *unpacked]
     else:
         raise InputError("is neither a folder nor a zip or tar archive", str(source), _FIX)
-    series, notes = scan_dicom(*folders)
-    images: list[ConvertedImage] = []
-    refused: dict[int, str] = {}
-    for index, one in enumerate(series):
-        if one.refusal:
-            refused[index] = f"skipped: {one.refusal}"
-            continue
-        found, said = run_dcm2niix(
-            one.files,
-            folder / f"series-{index}",
-            multiframe=one.n_images > len(one.files),
-            timeout_s=timeout_s,
-        )
-        n_echoes = len({te for _, s in found for te in _echo_times(s)})
-        if not found:
-            refused[index] = f"skipped: not converted ({said})"
-        elif n_echoes < one.n_echoes:
-            refused[index] = f"skipped: dcm2niix mixed its {one.n_echoes} echoes"
-        else:
-            images += [ConvertedImage(path, sidecar, index) for path, sidecar in found]
-    naming = name_images(images, participant=participant, session=session, acquisition=acquisition)
-    return Conversion(series, naming, refused, notes + naming.warnings)
+    packed = [path for place in folders for path in _files(place) if is_gzipped_dicom(path)]
+    if not packed:
+        return folders, 0
+    gunzipped, n_damaged = unpack_gzipped(packed, folder / "gunzipped")
+    return [*folders, gunzipped], n_damaged
 
 
-def _echo_times(sidecar: dict[str, Any]) -> list[Any]:
-    """Return the echo times an image is of; a field map has two."""
+def _converted(
+    index: int, series: Series, found: Sequence[tuple[Path, dict[str, Any]]]
+) -> list[ConvertedImage]:
+    """Return the images of a series with what is wrong with their slices."""
+    lacking = missing_slices(series.frames)
+    n_slices = n_positions(series.frames)
+    images = []
+    for path, sidecar in found:
+        problem = lacking
+        if not problem and n_slices and (n := _depth(path)) and n != n_slices:
+            problem = f"dcm2niix made a volume of {n} slices of the {n_slices} that there are"
+        started = {"AcquisitionTime": series.acquired} if series.acquired else {}
+        images.append(ConvertedImage(path, {**sidecar, **started}, index, problem))
+    return images
+
+
+def _depth(path: Path) -> int:
+    try:
+        return int(nib.load(path).shape[2])
+    except (OSError, ValueError, IndexError, ImageFileError):
+        return 0
+
+
+def _n_echoes(found: Sequence[tuple[Path, dict[str, Any]]]) -> int:
+    """Return how many echo times images are of; a field map has two."""
     keys = ("EchoTime", "EchoTime1", "EchoTime2")
-    return [sidecar[key] for key in keys if sidecar.get(key) is not None]
+    return len({sidecar[key] for _, sidecar in found for key in keys if sidecar.get(key)})

@@ -207,11 +207,8 @@ def _beside(source: Path, run: Run, datatype: str, suffix: str, **entities: str)
 def _check_grid(path: Path, run: Run, what: str) -> None:
     """Refuse an image of another grid, from the headers alone."""
     image, given = (read_header(p) for p in (run.images[0], path))
-    theirs, ours = (
-        Volume(np.broadcast_to(np.uint8(0), h.shape), h.affine, h.voxel_size)
-        for h in (given, image)
-    )
-    conform(theirs, ours, str(path), what)
+    empty = Volume(np.broadcast_to(np.uint8(0), given.shape), given.affine, given.voxel_size)
+    conform(empty, image, str(path), what)
 
 
 def _meaning(

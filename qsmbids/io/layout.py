@@ -8,7 +8,6 @@ pybids itself searches the absolute path and takes ``/scratch/sub-99/bids/sub-01
 :mod:`qsmbids.io.runs`, so that one malformed file is the problem of its own run alone.
 """
 
-import difflib
 import os
 import re
 import shutil
@@ -18,11 +17,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from qsmbids.errors import ConfigError, InputError
+from qsmbids.errors import InputError, NotFetchedError
+from qsmbids.io.fetched import raise_if_not_fetched
+from qsmbids.io.filters import accepts, query_of
+from qsmbids.io.near_misses import LABEL_RULE, odd_names, without_run
 from qsmbids.io.runs import (
-    RUN_ENTITIES,
     SUFFIXES,
     BidsFile,
+    NoPhaseError,
     NoRunError,
     Problem,
     Run,
@@ -34,15 +36,12 @@ from qsmbids.io.runs import (
 __all__ = [
     "Problem",
     "Run",
-    "accepts",
     "collect_runs",
     "index_files",
     "list_participants",
     "list_sessions",
-    "query_of",
 ]
 
-_FILTER_NAMES = (*list(RUN_ENTITIES)[1:], "echo", "suffix", "datatype", "extension")
 _EXTENSIONS = (".nii", ".nii.gz", ".json")
 _MOUNT_HINT = "In a container, check that the dataset is bind-mounted (docker -v, apptainer -B)."
 
@@ -65,6 +64,7 @@ def collect_runs(
     filters: Mapping[str, Any] | None = None,
     database_dir: str | Path | None = None,
     complex_parts: bool = False,
+    overridden: Collection[str] = (),
 ) -> tuple[list[Run], list[Problem]]:
     """Return the runs of a dataset that QSM can use.
 
@@ -81,6 +81,9 @@ def collect_runs(
         Folder of a pybids index of the whole dataset: used when it exists, else made.
     complex_parts : bool
         Also form runs of real and imaginary images; otherwise these are a problem.
+    overridden : collection of str
+        Keys of the sidecars that the user gives in another way, so that these may contradict
+        each other.
 
     Returns
     -------
@@ -116,18 +119,34 @@ def collect_runs(
     runs: list[Run] = []
     problems: list[Problem] = []
     inherited = Sidecars(sidecars)
+    magnitude_alone: list[tuple[str, str]] = []
     for images in groups.values():
+        where = f"{run_label(images[0].naming)}_{images[0].suffix}"
         try:
-            run = form_run(images, inherited, complex_parts)
-        except NoRunError as reason:
-            where = f"{run_label(images[0].naming)}_{images[0].suffix}"
-            problems.append(Problem(where, str(reason)))
+            run = form_run(images, inherited, complex_parts, overridden)
+        except NoPhaseError as reason:
+            magnitude_alone.append((where, str(reason)))
+        except (NoRunError, NotFetchedError) as reason:
+            problems.append(_problem(where, images, reason))
         else:
             if run is not None:
                 runs.append(run)
+    with_run = {run.subject for run in runs}
+    for where, message in magnitude_alone:  # as T2starw, it asks for no QSM beside a pair
+        subject = where.split("_")[0].removeprefix("sub-")
+        problems.append(Problem(where, message, left_out=subject in with_run))
     scope = " in the sessions and filters given" if chosen is not None or accepted else ""
-    problems += _without_run(wanted, groups, runs, scope)
+    problems += _without_run(root, wanted, groups, runs, scope)
     return sorted(runs, key=lambda run: (run.label, run.suffix)), sorted(problems)
+
+
+def _problem(where: str, images: Sequence[BidsFile], reason: Exception) -> Problem:
+    """Say why images make no run; that they are not here comes before anything else."""
+    try:
+        raise_if_not_fetched(image.path for image in images)
+    except NotFetchedError as absent:
+        return Problem(where, str(absent), left_out=True)
+    return Problem(where, str(reason), isinstance(reason, NotFetchedError))
 
 
 def _folders(parent: Path, prefix: str) -> list[str]:
@@ -149,17 +168,23 @@ def _folders(parent: Path, prefix: str) -> list[str]:
 
 def _known_participants(root: Path, participants: Iterable[str] | None) -> set[str]:
     found = list_participants(root)
+    odd = odd_names(root, "sub")
     if not found:
         fix = f"Name the root of a BIDS dataset. {_MOUNT_HINT}"
+        if odd:
+            fix = f"There is {_shorten(odd)}; {LABEL_RULE}."
         raise InputError("holds no sub-<label> folder", str(root), fix)
     if participants is None:
         return set(found)
     wanted = {str(label).removeprefix("sub-") for label in participants}
     if unknown := sorted(wanted - set(found)):
+        named = [name for name in odd if name.removeprefix("sub-") in unknown]
         raise InputError(
             f"there is no participant {', '.join(unknown)}",
             str(root),
-            f"Found {_shorten(found)}. {_MOUNT_HINT}",
+            f"There is {_shorten(named)}, but {LABEL_RULE}."
+            if named
+            else f"Found {_shorten(found)}. {_MOUNT_HINT}",
         )
     return wanted
 
@@ -186,6 +211,7 @@ def _shorten(names: Sequence[str], limit: int = 10) -> str:
 
 
 def _without_run(
+    root: Path,
     wanted: Collection[str],
     groups: Mapping[tuple[str, ...], list[BidsFile]],
     runs: Iterable[Run],
@@ -196,8 +222,7 @@ def _without_run(
     for images in groups.values():
         if any("part" in image.naming or image.suffix == "MEGRE" for image in images):
             seen.add(images[0].naming["subject"])
-    message = f"no {' or '.join(SUFFIXES)} images with part-phase were found{scope}"
-    return [Problem(f"sub-{label}", message) for label in wanted if label not in seen]
+    return [without_run(root, label, scope) for label in sorted(wanted) if label not in seen]
 
 
 def index_files(
@@ -242,7 +267,8 @@ def _names(folder: str | Path, extension: str = "") -> list[str]:
         return [
             os.path.join(folder, name)
             for name in sorted(os.listdir(folder))
-            if name.endswith(extension)
+            # a Mac leaves ._ files of its own beside those on a foreign disk
+            if name.endswith(extension) and not name.startswith(".")
         ]
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -313,61 +339,3 @@ def _load(layout_class: Any, root: Path, database: Path) -> Any:
     except Exception as error:  # whatever sqlalchemy makes of a damaged or foreign file
         raise InputError("is no usable index of a dataset", str(database), fix) from error
     return layout
-
-
-def query_of(filters: Mapping[str, Any] | None, name: str = "megre") -> dict[str, list[Any]]:
-    """Check a filter file and return the accepted values of each entity.
-
-    Parameters
-    ----------
-    filters : mapping, optional
-        ``{"megre": {entity: value}, "t1w": {entity: value}}``.
-    name : str
-        Which of these.
-
-    Raises
-    ------
-    ConfigError
-        The filters are not understood.
-    """
-    if filters is None:
-        return {}
-    where = "BIDS filter file"
-    if not isinstance(filters, Mapping):
-        raise ConfigError("must be a JSON object", where, 'For example {"megre": {"run": "01"}}.')
-    _reject_unknown(filters, ("megre", "t1w"), where)
-    query = filters.get(name) or {}
-    if not isinstance(query, Mapping):
-        raise ConfigError(f"'{name}' must be a JSON object", where, "Map entities to labels.")
-    _reject_unknown(query, _FILTER_NAMES, f"{where}, {name}")
-    return {k: list(v) if isinstance(v, list | tuple) else [v] for k, v in query.items()}
-
-
-def _reject_unknown(given: Iterable[str], known: Sequence[str], where: str) -> None:
-    long_names = {short: name for name, short in RUN_ENTITIES.items()}
-    for name in given:
-        if name not in known:
-            close = [long_names.get(name, ""), *difflib.get_close_matches(name, known, n=1)]
-            guess = next((c for c in close if c in known), None)
-            hint = f"Did you mean '{guess}'? " if guess else ""
-            raise ConfigError(f"unknown key '{name}'", where, f"{hint}Known: {', '.join(known)}.")
-
-
-def accepts(accepted: Mapping[str, list[Any]], entities: Mapping[str, str]) -> bool:
-    """Tell whether an image passes the filters; numbers match whatever their zeros."""
-    for name, values in accepted.items():
-        actual = entities.get(name)
-        if actual is None:
-            if None not in values:
-                return False
-            continue
-        prefix = f"{RUN_ENTITIES.get(name, name)}-"
-        labels = {str(value).removeprefix(prefix) for value in values if value is not None}
-        numbers = {int(label) for label in labels if label.isdigit()}
-        if not (
-            actual in labels
-            or "*" in labels
-            or (actual.isdigit() and name in ("run", "echo", "chunk") and int(actual) in numbers)
-        ):
-            return False
-    return True

@@ -7,14 +7,25 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.errors import InputError
+from qsmbids.core.given_mask import GivenMask, read_mask_values
+from qsmbids.errors import InputError, SeveralVolumesError
+from qsmbids.io.grids import (
+    ROUNDING_MM,
+    corner_distance,
+    difference,
+    is_same_place,
+    reoriented,
+)
 from qsmbids.io.matching import best_matches, fits
-from qsmbids.io.nifti import Volume
+from qsmbids.io.nifti import Header, Volume, read_volume
 from qsmbids.io.runs import Run
 
-__all__ = ["conform", "find_mask"]
+__all__ = ["check_brightness", "conform", "find_mask", "read_mask"]
 
 _IMAGE = (".nii", ".nii.gz")
+
+#: Mean signal in a mask over that beside it, where the mask is useless; a brain has 3 and more.
+LEAST_BRIGHTNESS = 0.4
 
 
 def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
@@ -42,6 +53,7 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
         raise InputError("does not exist", str(source), f"Check {option}.")
     folder = source / f"sub-{run.subject}"
     found = [p for p in sorted(folder.rglob("*_mask.nii*")) if fits(p.name, run)]
+    found = [p for p in found if not p.name.startswith(".")]
     brain = [p for p in found if re.search(r"_(?:label|desc)-brain(?:_|$)", p.name)]
     chosen = [p for p in brain if "_desc-mask1_" in p.name] or brain or found
     chosen = best_matches(chosen, run)
@@ -59,7 +71,76 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
     )
 
 
-def conform(given: Volume, image: Volume, path: str, what: str = "mask") -> npt.NDArray:
+def read_mask(path: Path, image: Header | Volume, what: str = "mask") -> GivenMask:
+    """Read a mask that was made elsewhere, in the voxel order of an image.
+
+    Parameters
+    ----------
+    path : Path
+    image : Header or Volume
+        Whose grid the mask must have.
+    what : str
+        Named in errors.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or holds several volumes, its grid is another one, or its values
+        do not tell inside from outside.
+    """
+    try:
+        given = read_volume(path)
+    except SeveralVolumesError as error:
+        raise InputError(
+            f"the {what} {error.problem}", str(path), "Give a mask of one 3-D volume."
+        ) from error
+    array = conform(given, image, str(path), what)
+    _, shape, affine = reoriented(given.array.shape, given.affine, image.affine)
+    apart = corner_distance(shape, affine, image.affine)
+    try:
+        found = read_mask_values(array)
+    except ValueError as error:
+        raise InputError(
+            f"the {what} {error}", str(path), "Make it again with 1 inside and 0 outside."
+        ) from error
+    if ROUNDING_MM <= apart < np.linalg.norm(image.affine[:3, :3]):
+        note = f"{found.text}; {apart:.2g} mm beside the run by its affine, less than counts"
+        return found._replace(text=note)
+    return found
+
+
+def check_brightness(inside: npt.NDArray, magnitude: npt.NDArray, path: str | Path) -> str:
+    """Compare the signal in a mask with that beside it: an inverted or flipped one holds air.
+
+    Returns
+    -------
+    str
+        A warning, "" where all is well.
+
+    Raises
+    ------
+    InputError
+        The mask lies in air.
+    """
+    finite = np.isfinite(magnitude)
+    within, beside = magnitude[inside & finite], magnitude[~inside & finite]
+    if not within.any():
+        raise InputError(
+            "the mask lies where there is no signal", str(path), "Check its orientation."
+        )
+    if not beside.any():
+        return ""
+    ratio = float(within.mean(dtype=np.float64) / beside.mean(dtype=np.float64))
+    if ratio < LEAST_BRIGHTNESS:
+        raise InputError(
+            f"there is {1 / ratio:.1f} times less signal in the mask than beside it",
+            str(path),
+            "Check that it is not inverted or flipped, and that it belongs to this run.",
+        )
+    return "there is less signal in the given mask than beside it: look at it" if ratio < 1 else ""
+
+
+def conform(given: Volume, image: Header | Volume, path: str, what: str = "mask") -> npt.NDArray:
     """Flip and permute a mask or field to an image's voxel order; never interpolate.
 
     Raises
@@ -67,17 +148,16 @@ def conform(given: Volume, image: Volume, path: str, what: str = "mask") -> npt.
     InputError
         Its grid is another one; ``path`` is named, and ``what`` it is.
     """
-    ornt = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(given.affine),
-        nib.orientations.io_orientation(image.affine),
-    )
-    array = nib.orientations.apply_orientation(given.array, ornt)
-    affine = given.affine @ nib.orientations.inv_ornt_aff(ornt, given.array.shape)
-    if array.shape != image.array.shape or not np.allclose(affine, image.affine, atol=1e-2):
+    shape = image.shape if isinstance(image, Header) else image.array.shape
+    problem = difference(given.array.shape, given.affine, shape, image.affine)
+    if problem:
         raise InputError(
-            f"the {what}'s grid {given.array.shape} does not match the run's {image.array.shape}",
+            f"the {what}'s grid does not match the run's: it {problem}",
             path,
             "Resample it to the first echo's magnitude"
-            + (" (nearest neighbour)." if what == "mask" else "."),
+            + (" (nearest neighbour)." if "mask" in what else "."),
         )
-    return np.ascontiguousarray(array)
+    if given.array.shape == shape and is_same_place(shape, given.affine, image.affine):
+        return np.ascontiguousarray(given.array)
+    ornt, _, _ = reoriented(given.array.shape, given.affine, image.affine)
+    return np.ascontiguousarray(nib.orientations.apply_orientation(given.array, ornt))

@@ -29,6 +29,6 @@ def n_shared(name: str) -> int:
 
 def best_matches(paths: Iterable[Path], run: Run) -> list[Path]:
     """Return the files whose names fit a run and have most of its entities, sorted."""
-    fitting = [p for p in sorted(paths) if fits(p.name, run)]
+    fitting = [p for p in sorted(paths) if fits(p.name, run) and not p.name.startswith(".")]
     closest = max((n_shared(p.name) for p in fitting), default=0)
     return [p for p in fitting if n_shared(p.name) == closest]

@@ -5,10 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from qsmbids.core.dipole import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
-from qsmbids.io.nifti import read_header
+from qsmbids.io.nifti import Header, read_header
 from qsmbids.io.runs import Run
+from qsmbids.io.stated import as_number
 from qsmbids.units import GAMMA_BAR_HZ_PER_T, centre_frequency_hz
 
 __all__ = ["Acquisition", "read_acquisition"]
@@ -25,6 +29,9 @@ ECHO_TIME_RANGE = (5e-5, 0.5)
 
 #: Tilt of the slab [degrees] from which the user should know.
 TILT_TO_MENTION = 15.0
+
+#: Angle [degrees] between two statements of the direction of B0 from which the user should know.
+TURN_TO_MENTION = 2.0
 
 _EXTRA = (
     "RepetitionTimeExcitation",
@@ -169,6 +176,7 @@ def read_acquisition(
         notes.warnings.append(
             f"{run.images[0].name} has no orientation; B0 is taken along its third axis"
         )
+    notes.warnings += _orientation_doubts(run, header)
     scanner = (0.0, 0.0, 1.0) if b0_direction is None else b0_direction
     try:
         b = b0_direction_from_affine(header.affine, scanner)
@@ -209,19 +217,43 @@ def read_acquisition(
     )
 
 
+def _orientation_doubts(run: Run, header: Header) -> list[str]:
+    """Return what speaks against the direction of B0 that the header gives."""
+    name, doubts = run.images[0].name, []
+    if header.affine_doubt:
+        doubts.append(
+            f"{name}: {header.affine_doubt} for the direction of B0; correct the codes of the"
+            " header, or give the direction with --b0-dir, if that is wrong"
+        )
+    told = _told_b0(run.sidecars[0].get("ImageOrientationPatientDICOM"))
+    if told is None:
+        return doubts
+    # flips and permutations of the axes apart, for converters differ in them
+    seen = np.sort(np.abs(b0_direction_from_affine(header.affine)))
+    angle = float(np.degrees(np.arccos(np.clip(seen @ np.sort(np.abs(told)), -1, 1))))
+    if angle > TURN_TO_MENTION:
+        doubts.append(
+            f"{name}: the header turns the slab by {angle:.1f} degrees against the scanner's"
+            " ImageOrientationPatientDICOM; was it aligned to another image? B0 is taken from"
+            " the header"
+        )
+    return doubts
+
+
+def _told_b0(orientation: Any) -> npt.NDArray[np.float64] | None:
+    """Return B0 along row, column and slice of the scanner's own record; None if it has none."""
+    if not isinstance(orientation, list) or len(orientation) != 6:
+        return None
+    numbers = [as_number(v) for v in orientation]
+    if any(v is None for v in numbers):
+        return None
+    row, column = np.array(numbers[:3], float), np.array(numbers[3:], float)
+    told = np.array([row[2], column[2], np.cross(row, column)[2]])
+    return told if abs(np.linalg.norm(told) - 1) < 0.05 else None
+
+
 def _first_phase(run: Run) -> str:
     return (run.phase or run.imag)[0].name
-
-
-def _number(value: Any) -> float | None:
-    """Return a finite number, or None for anything else."""
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):  # JSON knows integers of any length
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _echo_times(run: Run, override: Sequence[float] | None, notes: _Notes) -> tuple[float, ...]:
@@ -237,11 +269,14 @@ def _echo_times(run: Run, override: Sequence[float] | None, notes: _Notes) -> tu
         raw = [sidecar.get("EchoTime") for sidecar in run.sidecars]
     times: list[float] = []
     for echo, value, file in zip(run.echoes, raw, run.phase or run.imag, strict=True):
-        number = _number(value)
+        number = as_number(value)
         if number is None:
             problem = "EchoTime is missing" if value is None else f"EchoTime is {value!r}"
             raise MetadataError(f"{problem} (echo {echo})", file.name, fix)
         times.append(number)
+    if list(run.echoes) != sorted(run.echoes):
+        numbers = ", ".join(str(echo) for echo in run.echoes)
+        notes.decisions.append(f"echoes sorted by their echo times: echo {numbers} of the names")
     if max(times) > 1:
         notes.warnings.append(
             f"the echo times {_listed(times)} can only be milliseconds; they were divided by 1000"
@@ -263,7 +298,7 @@ def _agreed(
     run: Run, key: str, convert: Callable[[float], float], tolerance: float, fix: str
 ) -> float | None:
     """Return the number of the first echo that states it, if the others agree."""
-    values = [convert(v) for s in run.sidecars if (v := _number(s.get(key))) is not None]
+    values = [convert(v) for s in run.sidecars if (v := as_number(s.get(key))) is not None]
     if not values:
         stated = [s[key] for s in run.sidecars if s.get(key) is not None]
         if stated:

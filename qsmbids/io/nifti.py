@@ -17,7 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
 
-from qsmbids.errors import InputError
+from qsmbids.core.head_size import length_scale
+from qsmbids.errors import InputError, SeveralVolumesError
+from qsmbids.io.fetched import raise_if_not_fetched
+from qsmbids.io.orientation import CONVERT, scanner_affine
 from qsmbids.io.write import write_json, write_text, write_volume
 
 __all__ = [
@@ -39,7 +42,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # window bits by which zlib reads and writes the gzip container
 _DEFLATE_MAX_RATIO = 1032  # of the format: a volume larger than this cannot be in the file
 _DAMAGED = "Copy or convert the file again; 'gzip -t FILE' tells whether it is intact."
-_CONVERT = "Convert the scan again, for example with dcm2niix."
+#: By how much the square of a rotation's quaternion may be larger than 1, as some tools round it.
+_QUATERNION_SLACK = 1e-5
 
 
 class Header(NamedTuple):
@@ -50,6 +54,9 @@ class Header(NamedTuple):
     voxel_size: tuple[float, float, float]  #: [mm], of the affine
     dtype: np.dtype
     affine_source: str  #: "sform", "qform", or "none" when the orientation is not known
+    affine_doubt: str  #: what speaks against the affine; "" where nothing does
+    #: sform that leads elsewhere than to the scanner, and its code; viewers show the image there
+    aligned: tuple[npt.NDArray[np.float64], int] | None
     zooms: tuple[float, float, float]  #: pixdim, which may contradict the affine
     slope: float
     inter: float
@@ -63,6 +70,19 @@ class Volume(NamedTuple):
     array: npt.NDArray
     affine: npt.NDArray[np.float64]
     voxel_size: tuple[float, float, float]
+
+    @property
+    def length_scale(self) -> float:
+        """Factor for the lengths [mm] of the settings, 1 but for small heads."""
+        return length_scale(np.multiply(self.array.shape, self.voxel_size))
+
+    @property
+    def adult_voxel_size(self) -> tuple[float, float, float]:
+        """The voxel size [mm] if the head were an adult's, for methods that have lengths.
+
+        The field of dipoles knows no length, so that nothing else changes.
+        """
+        return _triple(np.divide(self.voxel_size, self.length_scale))
 
 
 class Echoes(NamedTuple):
@@ -168,6 +188,7 @@ def read_echoes(
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading; say what to do when that, or reading, fails."""
+    raise_if_not_fetched(path)
     try:
         with path.open("rb") as file:
             yield file
@@ -176,13 +197,6 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:
-    if path.is_symlink() and not path.exists():
-        return InputError(
-            "is a link to a file that is not there",
-            str(path),
-            "Fetch it with 'datalad get' in a DataLad dataset; in a container, bind-mount the "
-            "folder that the link points to.",
-        )
     if isinstance(error, FileNotFoundError):
         return InputError("does not exist", str(path), "Check the path and the bind mounts.")
     if isinstance(error, IsADirectoryError):
@@ -208,7 +222,10 @@ def _parse(path: Path, file: BinaryIO) -> Header:
         )
     if offset + n_bytes > file_size * (_DEFLATE_MAX_RATIO if _is_gzip(file) else 1):
         raise InputError("is truncated: its header promises more voxels", str(path), _DAMAGED)
-    affine, source = _affine(path, header)
+    affine, source, doubt = scanner_affine(path, header)
+    beside = None
+    if source == "qform" and header["sform_code"] > 0:
+        beside = np.asarray(header.get_sform(), dtype=np.float64), int(header["sform_code"])
     zooms = np.abs(header["pixdim"][1:4].astype(float))
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     # float32 columns give 0.9999999; the pixdim is the rounder number where both agree
@@ -222,6 +239,8 @@ def _parse(path: Path, file: BinaryIO) -> Header:
         voxel_size=_triple(lengths),
         dtype=dtype,
         affine_source=source,
+        affine_doubt=doubt,
+        aligned=beside,
         zooms=_triple(zooms),
         slope=slope,
         inter=inter if np.isfinite(inter) else 0.0,
@@ -252,10 +271,12 @@ def _nifti_header(path: Path, file: BinaryIO) -> Any:
                 raise InputError("is truncated within the header", str(path), _DAMAGED)
             if head[magic_at : magic_at + 3] not in (b"n+1", b"n+2"):
                 raise InputError(
-                    "is no single-file NIfTI (Analyze or a .hdr/.img pair)", str(path), _CONVERT
+                    "is no single-file NIfTI (Analyze or a .hdr/.img pair)", str(path), CONVERT
                 )
-            return kind(head[:size], check=False)
-    raise InputError("is not a NIfTI file", str(path), _CONVERT)
+            header = kind(head[:size], check=False)
+            header.quaternion_threshold = -_QUATERNION_SLACK
+            return header
+    raise InputError("is not a NIfTI file", str(path), CONVERT)
 
 
 def _shape(path: Path, header: Any) -> tuple[int, int, int]:
@@ -266,10 +287,10 @@ def _shape(path: Path, header: Any) -> tuple[int, int, int]:
         raise InputError("has a corrupt header (dimensions)", str(path), _DAMAGED)
     if n_dim < 3 or 0 in sizes[:n_dim]:
         raise InputError(
-            f"has the shape {tuple(sizes[:n_dim])}, which is not a volume", str(path), _CONVERT
+            f"has the shape {tuple(sizes[:n_dim])}, which is not a volume", str(path), CONVERT
         )
     if any(n > 1 for n in sizes[3:n_dim]):
-        raise InputError(
+        raise SeveralVolumesError(
             f"holds several volumes, its shape is {tuple(sizes[:n_dim])}",
             str(path),
             "If these are receive coils, combine them first, with their phase: by the scanner, "
@@ -283,7 +304,7 @@ def _data_type(path: Path, header: Any) -> np.dtype:
     try:
         dtype = np.dtype(header.get_data_dtype())
     except (HeaderDataError, KeyError) as error:
-        raise InputError("has an unknown data type", str(path), _CONVERT) from error
+        raise InputError("has an unknown data type", str(path), CONVERT) from error
     if dtype.kind not in "iuf":
         raise InputError(
             f"holds {'complex' if dtype.kind == 'c' else 'colour'} values",
@@ -291,33 +312,6 @@ def _data_type(path: Path, header: Any) -> np.dtype:
             "Export magnitude and phase as separate, real-valued images.",
         )
     return dtype
-
-
-def _affine(path: Path, header: Any) -> tuple[npt.NDArray[np.float64], str]:
-    """Return the transform to scanner space and its source.
-
-    The sform is preferred, as everywhere, unless it leads to a template (codes 3 and 4) while the
-    qform still leads to the scanner: only there is B0 along z.
-    """
-    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
-    order = ["sform", "qform"]
-    if sform_code in (3, 4) and qform_code in (1, 2):
-        order.reverse()
-    codes = {"sform": sform_code, "qform": qform_code}
-    for source in order:
-        if codes[source] > 0:
-            try:
-                affine = header.get_sform() if source == "sform" else header.get_qform()
-            except (HeaderDataError, ValueError):  # an impossible quaternion
-                continue
-            if np.all(np.isfinite(affine)) and abs(np.linalg.det(affine[:3, :3])) > 1e-9:
-                return np.asarray(affine, dtype=np.float64), source
-    if sform_code > 0 or qform_code > 0:
-        raise InputError("has an orientation that is singular or not finite", str(path), _CONVERT)
-    affine = np.asarray(header.get_base_affine(), dtype=np.float64)
-    if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) <= 1e-9:
-        raise InputError("has no orientation and no voxel size", str(path), _CONVERT)
-    return affine, "none"
 
 
 def _voxels(path: Path, file: BinaryIO, header: Header) -> npt.NDArray:

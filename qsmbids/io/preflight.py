@@ -4,24 +4,29 @@ The BIDS validator passes datasets that QSM cannot use: it neither compares the 
 echoes nor asks for rising echo times.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.head_size import is_small_head
+from qsmbids.core.magnitude import Negatives, negatives
 from qsmbids.errors import InputError, MetadataError
+from qsmbids.io.grids import ROUNDING_MM, corner_distance, is_same_place
 from qsmbids.io.metadata import Acquisition
 from qsmbids.io.nifti import Header, read_header
 from qsmbids.io.runs import Run
 
-__all__ = ["check_magnitude", "check_phase", "check_run"]
+__all__ = ["check_head_size", "check_magnitude", "check_phase", "check_run"]
 
-#: Largest difference of the affines of a run [mm per voxel, and mm].
-AFFINE_TOLERANCE = 1e-3
+#: Share of all signal that may be below zero in a magnitude image; the second where values below
+#: zero are as large as those above.
+NEGATIVE_SHARE = (0.1, 0.01)
 
 #: Voxels [mm] outside are in the wrong unit.
-VOXEL_RANGE = (0.05, 20.0)
+VOXEL_RANGE = (0.005, 20.0)
 
 _EXPORT = "Export all echoes and parts of the scan again, in the same way."
 #: Words of ImageType that mark a field map, in any of the vendors' spellings.
@@ -47,15 +52,14 @@ def check_run(run: Run, acquisition: Acquisition) -> list[str]:
     InputError
         The images do not belong together, are no volumes or no phase.
     MetadataError
-        The echo times do not rise.
+        The echo times do not rise: two are equal, or the run was not sorted.
     """
     _check_counts(run)
     warnings = _check_is_phase(run, acquisition)
     _check_rising(run, acquisition.echo_times)
     headers = {path: read_header(path) for path in run.images}
     first, reference = next(iter(headers.items()))
-    for path, header in headers.items():
-        _check_same_grid(path, header, first, reference)
+    apart = {p: _check_same_grid(p, header, first, reference) for p, header in headers.items()}
     low, high = VOXEL_RANGE
     if not all(low <= size <= high for size in reference.voxel_size):
         raise InputError(
@@ -63,11 +67,37 @@ def check_run(run: Run, acquisition: Acquisition) -> list[str]:
             str(first),
             "Convert the scan again; the unit of the header must be mm.",
         )
-    return warnings + _quality_warnings(first, reference, acquisition)
+    return warnings + _affine_note(apart, first) + _quality_warnings(first, reference, acquisition)
 
 
-def check_magnitude(array: npt.NDArray[np.floating], path: str | Path) -> None:
-    """Refuse a magnitude image without signal, or with negative values.
+def check_head_size(run: Run, acquisition: Acquisition) -> None:
+    """Refuse a head too small for brain extraction, for which a mask must be given.
+
+    Raises
+    ------
+    InputError
+        With the size of the field of view.
+    """
+    extents = np.multiply(acquisition.matrix, acquisition.voxel_size)
+    if is_small_head(extents):
+        raise InputError(
+            f"a head in {_millimetres(tuple(extents))} is too small for BET, give a mask of the"
+            " brain with --mask",
+            run.images[0].name,
+            "BET knows human heads; everything else works with a mask.",
+        )
+
+
+def check_magnitude(array: npt.NDArray[np.floating], path: str | Path) -> Negatives:
+    """Refuse a magnitude image without signal, or whose negative values make it none.
+
+    Interpolation, Gibbs correction and noise correction leave shallow negative values at edges
+    and in air. A phase image has about as much below zero as above.
+
+    Returns
+    -------
+    Negatives
+        What is below zero, to be set to zero.
 
     Raises
     ------
@@ -77,9 +107,17 @@ def check_magnitude(array: npt.NDArray[np.floating], path: str | Path) -> None:
     fix = "Check that the file is the magnitude of the right echo, and convert the scan again."
     largest, smallest = _range(array, path, fix)
     if largest <= 0:
-        raise InputError("the magnitude is zero everywhere", str(path), fix)
-    if smallest < -0.01 * largest:
-        raise InputError("the magnitude has negative values; is it a phase image?", str(path), fix)
+        what = "zero everywhere" if smallest == 0 else "nowhere above zero"
+        raise InputError(f"the magnitude is {what}", str(path), fix)
+    found = negatives(array)
+    if found.share > NEGATIVE_SHARE[0] or (found.depth > 0.5 and found.share > NEGATIVE_SHARE[1]):
+        raise InputError(
+            f"the magnitude has negative values ({found.n_voxels} voxels down to {smallest:g}, the"
+            f" largest is {largest:g}), as a phase image or numbers that have overflowed",
+            str(path),
+            fix,
+        )
+    return found
 
 
 def check_phase(array: npt.NDArray[np.floating], path: str | Path) -> None:
@@ -142,27 +180,39 @@ def _check_rising(run: Run, echo_times: tuple[float, ...]) -> None:
     if any(b <= a for a, b in pairwise(echo_times)):
         listed = ", ".join(f"{1000 * te:g}" for te in echo_times)
         raise MetadataError(
-            f"the echo times do not rise with the echo number ({listed} ms)",
+            f"the echo times do not rise ({listed} ms)",
             (run.phase or run.imag)[0].name,
-            "Correct EchoTime in the sidecars or the echo numbers of the files, or use "
-            "--echo-times.",
+            "Correct EchoTime in the sidecars, or use --echo-times with one time per echo number.",
         )
 
 
-def _check_same_grid(path: Path, header: Header, first: Path, reference: Header) -> None:
+def _check_same_grid(path: Path, header: Header, first: Path, reference: Header) -> float:
+    """Return how far apart [mm] the like voxels of two images lie, which is next to nothing."""
     if header.shape != reference.shape:
         raise InputError(
             f"has the shape {header.shape}, but {first.name} has {reference.shape}",
             str(path),
             f"Is one of them interpolated? {_EXPORT}",
         )
-    if not np.allclose(header.affine, reference.affine, rtol=0, atol=AFFINE_TOLERANCE):
-        largest = float(np.abs(header.affine - reference.affine).max())
+    apart = corner_distance(header.shape, header.affine, reference.affine)
+    if not is_same_place(header.shape, header.affine, reference.affine):
         raise InputError(
-            f"lies elsewhere than {first.name} (their affines differ by up to {largest:.3g})",
+            f"lies elsewhere than {first.name} (by their affines, up to {apart:.3g} mm apart)",
             str(path),
             _EXPORT,
         )
+    return apart
+
+
+def _affine_note(apart: Mapping[Path, float], first: Path) -> list[str]:
+    """Say that images of a run do not lie exactly on each other, as rounded affines have it."""
+    farthest = max(apart, key=lambda path: apart[path])
+    if apart[farthest] < ROUNDING_MM:
+        return []
+    return [
+        f"{farthest.name} lies {apart[farthest]:.2g} mm beside {first.name} by its affine, less"
+        " than counts; that of the latter is used"
+    ]
 
 
 def _quality_warnings(first: Path, header: Header, acquisition: Acquisition) -> list[str]:

@@ -3,11 +3,14 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+
+from qsmbids.io.fetched import raise_if_not_fetched
+from qsmbids.io.stated import contradiction, is_stated
 
 __all__ = ["RUN_ENTITIES", "SUFFIXES", "Problem", "Run"]
 
@@ -26,24 +29,35 @@ RUN_ENTITIES = {
 SUFFIXES = ("MEGRE", "T2starw")
 
 _PARTS = {"mag": "magnitude", "phase": "phase", "real": "real part", "imag": "imaginary part"}
+#: Options that give what a sidecar may say.
+_OVERRIDES = {"EchoTime": "--echo-times", "MagneticFieldStrength": "--field-strength"}
 #: Keys of a magnitude sidecar that say nothing about the phase image.
 _OF_THE_IMAGE = {"Units", "ImageType", "SeriesDescription", "SeriesNumber", "ImageComments"}
 
 
 class Problem(NamedTuple):
-    """A run that cannot be formed, and why."""
+    """A run that cannot be formed, and why.
+
+    ``left_out`` marks what nobody may have asked for: its content is not here, or it is no scan
+    for QSM.
+    """
 
     where: str
     message: str
+    left_out: bool = False
 
 
 class NoRunError(Exception):
     """Some images do not make a run; the message says why and what to do."""
 
 
+class NoPhaseError(NoRunError):
+    """There are magnitude images alone."""
+
+
 @dataclass(frozen=True)
 class Run:
-    """The images of one multi-echo acquisition, by rising echo number.
+    """The images of one multi-echo acquisition, by rising echo number or echo time.
 
     Attributes
     ----------
@@ -147,7 +161,12 @@ class Sidecars:
         return self._read[path]
 
 
-def form_run(images: Iterable[BidsFile], sidecars: Sidecars, complex_parts: bool) -> Run | None:
+def form_run(
+    images: Iterable[BidsFile],
+    sidecars: Sidecars,
+    complex_parts: bool,
+    overridden: Collection[str] = (),
+) -> Run | None:
     """Form one run from images that differ in echo and part alone.
 
     Parameters
@@ -157,6 +176,8 @@ def form_run(images: Iterable[BidsFile], sidecars: Sidecars, complex_parts: bool
         All sidecars of the dataset.
     complex_parts : bool
         Accept real and imaginary images.
+    overridden : collection of str
+        Keys of the sidecars that the user gives in another way.
 
     Returns
     -------
@@ -167,12 +188,17 @@ def form_run(images: Iterable[BidsFile], sidecars: Sidecars, complex_parts: bool
     ------
     NoRunError
         The images are not a complete run.
+    NotFetchedError
+        The content of a sidecar is not here.
     """
     images = list(images)
     first = images[0]
     foreign = sorted(set(first.naming) - set(RUN_ENTITIES) - {"echo", "part"})
     if foreign:
-        raise NoRunError(f"images with the entity {', '.join(foreign)} are not supported")
+        raise NoRunError(
+            f"images with the entity {', '.join(foreign)} are not supported; say it with acq- "
+            "instead (acq-flip2, for example), so that each series is a run"
+        )
     parts = _by_part(images)
     if first.suffix == "T2starw" and set(parts) == {""}:
         return None
@@ -184,9 +210,10 @@ def form_run(images: Iterable[BidsFile], sidecars: Sidecars, complex_parts: bool
     for echo in echoes:
         phase_like = sidecars.of(parts[pair[1]][echo])
         other = sidecars.of(parts[pair[0]][echo])
-        _check_echo_time(echo, phase_like.get("EchoTime"), other.get("EchoTime"))
+        _check_parts(echo, phase_like, other, overridden)
         kept = {k: v for k, v in other.items() if k not in _OF_THE_IMAGE and "Philips" not in k}
-        merged.append({**kept, **phase_like})
+        said = {k: v for k, v in phase_like.items() if k not in kept or is_stated(v)}
+        merged.append({**kept, **said})
     files = {part: tuple(parts[part][echo].path for echo in echoes) for part in pair}
     return Run(
         entities={k: first.naming[k] for k in RUN_ENTITIES if k in first.naming},
@@ -241,7 +268,7 @@ def _pair(parts: Mapping[str, dict[int, BidsFile]], complex_parts: bool) -> tupl
     if "phase" in parts:
         raise NoRunError("the phase images have no magnitude; add the part-mag images")
     if "mag" in parts:
-        raise NoRunError("the magnitude images have no phase; QSM needs the part-phase images")
+        raise NoPhaseError("the magnitude images have no phase; QSM needs the part-phase images")
     here = next(_PARTS[p] for p in ("real", "imag") if p in parts)
     raise NoRunError(f"only the {here} was found; add the other part")
 
@@ -266,13 +293,20 @@ def _common_echoes(
     return tuple(sorted(a))
 
 
-def _check_echo_time(echo: int, ours: Any, other: Any) -> None:
-    """Refuse two parts of one echo that were acquired at different times."""
-    numbers = all(isinstance(te, int | float) for te in (ours, other))
-    if numbers and abs(ours - other) > 1e-3 * abs(other):
+def _check_parts(
+    echo: int,
+    ours: Mapping[str, Any],
+    other: Mapping[str, Any],
+    overridden: Collection[str],
+) -> None:
+    """Refuse two parts of one echo that were not acquired together."""
+    found = contradiction(ours, other, overridden)
+    if found is not None:
+        key, one, two = found
+        option = _OVERRIDES.get(key)
         raise NoRunError(
-            f"the two parts of echo {echo} have the EchoTime {other} and {ours}; correct the "
-            "sidecars, or the echo numbers of the files"
+            f"the two parts of echo {echo} have the {key} {two} and {one}; correct the sidecars, "
+            "or the echo numbers of the files" + (f", or give it with {option}" if option else "")
         )
 
 
@@ -287,6 +321,7 @@ def _whole_number(text: str) -> int | float:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    raise_if_not_fetched(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), parse_int=_whole_number)
     except json.JSONDecodeError as error:

@@ -5,11 +5,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
 from qsmbids.errors import InputError
+from qsmbids.io.grids import difference
 from qsmbids.io.matching import entities_of, fits, n_shared
 from qsmbids.io.nifti import Header, read_header
 from qsmbids.io.runs import Run
@@ -89,18 +89,14 @@ def find_segmentations(source: Path, run: Run, t1w_way: bool = False) -> list[Se
 
 def same_grid(one: Header, other: Header) -> bool:
     """Return whether two images have the same voxels, in whatever order of the axes."""
-    ornt = nib.orientations.ornt_transform(
-        nib.orientations.io_orientation(one.affine), nib.orientations.io_orientation(other.affine)
-    )
-    shape = tuple(one.shape[int(axis)] for axis in np.argsort(ornt[:, 0]))
-    affine = one.affine @ nib.orientations.inv_ornt_aff(ornt, one.shape)
-    return shape == other.shape and bool(np.allclose(affine, other.affine, atol=1e-2))
+    return not difference(one.shape, one.affine, other.shape, other.affine)
 
 
 def _in_dataset(root: Path, run: Run, grid: Header, t1w_way: bool) -> list[Segmentation]:
     """Return the best image of every segmentation of a dataset."""
     folder = root / f"sub-{run.subject}"
     found = [p for p in sorted(folder.rglob("*_dseg.nii*")) if p.name.endswith(_IMAGE)]
+    found = [p for p in found if not p.name.startswith(".")]
     fitting: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     out_of_reach: list[Path] = []
     for path in found:

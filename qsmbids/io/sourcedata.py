@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsmbids.io.archive import ARCHIVE_SUFFIXES, is_archive
+from qsmbids.io.archive import ARCHIVE_SUFFIXES, is_archive, is_gzipped_dicom
+from qsmbids.io.dicom_headers import is_bare_dicom
 
 __all__ = ["CONVERTED", "Source", "find_sources", "incomplete_mark", "target_dataset"]
 
@@ -163,11 +164,12 @@ def _holds_dicom(path: Path) -> bool:
         return True
     for folder, _, names in os.walk(path):
         for file in (Path(folder, name) for name in sorted(names)):
-            if is_archive(file):
+            if is_archive(file) or is_gzipped_dicom(file):
                 return True
             try:
                 with file.open("rb") as stream:
-                    if stream.read(132)[128:] == b"DICM":
+                    head = stream.read(132)
+                    if head[128:] == b"DICM" or is_bare_dicom(head[:8]):
                         return True
             except OSError:  # a broken link, or a file that only others may read
                 continue

@@ -17,10 +17,12 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from qsmbids.errors import InputError, MetadataError, OutputError
+from qsmbids.errors import InputError, MetadataError, NotFetchedError, OutputError
+from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.layout import index_files, list_participants
 from qsmbids.io.raw_dataset import ALREADY_THERE, describe, move_run
 from qsmbids.io.runs import RUN_ENTITIES, BidsFile, NoRunError, Sidecars, run_label
+from qsmbids.io.stated import as_number, contradiction
 from qsmbids.io.write import write_json
 
 __all__ = ["Stack", "echo_names", "find_stacks", "split_stack"]
@@ -90,8 +92,9 @@ def find_stacks(
             continue  # the search for runs says what is missing
         files = [parts[part] for part in pair]
         try:
+            raise_if_not_fetched(file.path for file in files)
             metadata = tuple(inherited.of(file) for file in files)
-        except NoRunError:
+        except (NoRunError, NotFetchedError):  # the search for runs says so
             continue
         entities = {k: files[0].naming[k] for k in RUN_ENTITIES if k in files[0].naming}
         stacks.append(Stack(entities, pair, tuple(file.path for file in files), metadata))
@@ -213,6 +216,7 @@ def _check(stack: Stack, given: Sequence[float] | None) -> None:
 
 def _shape(path: Path) -> tuple[int, ...]:
     """Return the shape without further dimensions of one."""
+    raise_if_not_fetched(path)
     try:
         shape = [int(n) for n in nib.load(path).shape]
     except (OSError, ValueError, ImageFileError) as error:
@@ -225,9 +229,17 @@ def _shape(path: Path) -> tuple[int, ...]:
 def _echo_times(stack: Stack, given: Sequence[float] | None) -> list[float]:
     """Return the echo times [s], of the command line or of the first sidecar that lists them."""
     listed = [given, *(sidecar.get("EchoTime") for sidecar in reversed(stack.sidecars))]
+    if given is None and (found := contradiction(*reversed(stack.sidecars))) is not None:
+        key, one, two = found
+        raise MetadataError(
+            f"the two parts have the {key} {two} and {one}",
+            str(stack.images[-1]),
+            "Correct the sidecars, or give the echo times with --echo-times.",
+        )
     for times in listed:
-        if isinstance(times, list | tuple) and all(isinstance(t, int | float) for t in times):
-            return [float(t) for t in times]
+        numbers = [as_number(t) for t in times] if isinstance(times, list | tuple) else [None]
+        if None not in numbers:
+            return [float(t) for t in numbers if t is not None]
     raise MetadataError(
         "is one file for all echoes, without a list of their times",
         str(stack.images[-1]),

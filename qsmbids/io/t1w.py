@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.errors import InputError
-from qsmbids.io.layout import accepts, query_of
+from qsmbids.io.filters import accepts, query_of
 from qsmbids.io.runs import Run
 
 __all__ = ["find_t1w"]
@@ -34,7 +34,7 @@ def find_t1w(bids_dir: Path, run: Run, filters: Mapping[str, Any] | None = None)
     query = query_of(filters, "t1w")
     folder = bids_dir / f"sub-{run.subject}"
     found: dict[Path, dict[str, str]] = {}
-    for path in sorted(folder.rglob("anat/*_T1w.nii*")):
+    for path in sorted(folder.rglob("anat/sub-*_T1w.nii*")):
         parts = [w.partition("-") for w in path.name.split("_")[:-1]]
         entities = {_NAMES.get(k, k): v for k, _, v in parts}
         if entities.get("part", "mag") == "mag" and accepts(query, entities):

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ _SKIP = "Use --skip-bids-validation to continue without it."
 _OTHER = re.compile(
     r"/sub-[^/]+/(?:ses-[^/]+/)?(?:beh|dwi|eeg|emg|fmap|func|ieeg|meg|micr|motion|mrs|nirs|perf|pet)/"
 )
+#: Images that a run is made of, and their sidecars.
+_READ = re.compile(r".*?(MEGRE|T2starw)\.(?:nii|nii\.gz|json)")
+_UNREADABLE = {"nifti_header_unreadable", "symlink_broken", "empty_file", "file_read"}
+_DESCRIPTION = "dataset_description"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -68,6 +72,47 @@ class ValidationResult:
     errors: list[Issue]
     n_warnings: int
     version: str
+
+    @property
+    def of_dataset(self) -> list[Issue]:
+        """Errors without which there is no dataset."""
+        return self._chosen(lambda code, path: "/" not in path[1:] and _DESCRIPTION in code + path)
+
+    def against(self, run: str) -> list[Issue]:
+        """Errors in the images and sidecars that are read for a run, ``sub-01_acq-x``.
+
+        Images that cannot be read at all are none of them: whoever reads them says what is wrong,
+        and what to do.
+        """
+        return self._chosen(lambda code, path: _is_read(code, path, [run]))
+
+    def unread(self, runs: Collection[str]) -> list[Issue]:
+        """Errors that concern neither the dataset nor any of these runs."""
+        return self._chosen(
+            lambda code, path: _DESCRIPTION not in code + path and not _is_read(code, path, runs)
+        )
+
+    def _chosen(self, wanted: Callable[[str, str], bool]) -> list[Issue]:
+        """Return the issues with those of their locations that are wanted."""
+        chosen = []
+        for issue in self.errors:
+            kept = tuple(path for path in issue.locations if wanted(issue.code.lower(), path))
+            if kept:
+                chosen.append(replace(issue, locations=kept))
+        return chosen
+
+
+def _is_read(code: str, path: str, runs: Collection[str]) -> bool:
+    """Tell whether a file that can be read at all is of one of these runs."""
+    name = path.rsplit("/", 1)[-1]
+    found = _READ.fullmatch(name)
+    if found is None or code in _UNREADABLE:
+        return False
+    words = set(re.findall(r"(?:^|_)([a-z]+-[a-zA-Z0-9+]+)", name))
+    if found[1] == "T2starw" and not any(word.startswith("part-") for word in words):
+        return False
+    words = {word for word in words if not word.startswith(("echo-", "part-"))}
+    return any(words <= set(run.split("_")) for run in runs)
 
 
 def default_config() -> Path:

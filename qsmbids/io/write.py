@@ -34,6 +34,7 @@ def write_volume(
     dtype: npt.DTypeLike | None = None,
     compress_level: int = 1,
     code: int = 1,
+    aligned: tuple[npt.NDArray[np.float64], int] | None = None,
 ) -> Path:
     """Write one volume; the same content gives the same bytes.
 
@@ -50,6 +51,9 @@ def write_volume(
         1 (fast) to 9; maps of noise hardly gain from more than 1.
     code : int
         NIfTI code of both transforms; 1 is scanner space.
+    aligned : tuple of ndarray and int, optional
+        Affine and code of an sform that leads elsewhere, as of a source that was aligned to
+        another image.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def write_volume(
     header.set_data_dtype(stored.dtype)
     header.set_data_shape(stored.shape)
     header.set_qform(np.asarray(affine, dtype=float), code=code)
-    header.set_sform(np.asarray(affine, dtype=float), code=code)
+    header.set_sform(*((np.asarray(affine, dtype=float), code) if aligned is None else aligned))
     header.set_xyzt_units("mm", "sec")
     header["magic"] = b"n+1"
     header["vox_offset"] = 352  # the header and four zero bytes: no extensions

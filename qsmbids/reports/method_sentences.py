@@ -119,6 +119,17 @@ _READOUT = (
 
 _UNWRAPPED = {"step.unwrap_phase": True}
 
+_HEAD = (
+    _C(
+        "A constant phase that each echo had of its own was removed.",
+        {"run.echo_constants": True},
+    ),
+    _C(
+        "Lengths of the settings were counted {run.length_scale} times, for the head is small.",
+        {"run.small_head": True},
+    ),
+)
+
 _TOTAL_FIELD = (
     _C(
         "The phase at echo time zero was estimated by MCPC-3D-S [@eckstein2018] (Gaussian"
@@ -380,7 +391,7 @@ _SWI = (
 PARAGRAPHS = (
     Paragraph(
         ("phase", "total_field"),
-        (*_PHASE, *_MASK1, *_READOUT, *_TOTAL_FIELD, *_GIVEN_FIELD, *_WEIGHTS),
+        (*_PHASE, *_MASK1, *_READOUT, *_HEAD, *_TOTAL_FIELD, *_GIVEN_FIELD, *_WEIGHTS),
     ),
     Paragraph(("masks",), _MASKS),
     Paragraph(("background_field",), _BACKGROUND),

@@ -40,23 +40,34 @@ def discard_damaged(workflow: pe.Workflow, base: Path) -> list[str]:
     for name in workflow.list_node_names():
         folder = base.joinpath(workflow.name, *name.split("."))
         result = folder / f"result_{folder.name}.pklz"
-        if result.exists() and not _whole(result, folder):
+        if not result.exists():
+            continue
+        state = _state(result, folder)
+        if state != "whole":
             shutil.rmtree(folder, ignore_errors=True)
+        if state == "failed":
+            logger.info("step %s failed before; it is tried again", name)
+        elif state == "damaged":
             damaged.append(name)
     return damaged
 
 
-def _whole(result: Path, folder: Path) -> bool:
-    """Tell whether a result can be loaded, and its images are there as the step wrote them."""
+def _state(result: Path, folder: Path) -> str:
+    """Tell whether a result can be loaded, and its images are there as the step wrote them.
+
+    A step that failed leaves a result without outputs.
+    """
     try:
         outputs = load_resultfile(result).outputs
+        if outputs is None:
+            return "failed"
         written = result.stat().st_mtime_ns
         # an image that was written after the result was not written by the step
         if any(path.stat().st_mtime_ns > written for path in folder.glob("*.nii*")):
-            return False
+            return "damaged"
     except Exception:  # noqa: BLE001 - whatever gzip, pickle and traits make of a damaged file
-        return False
-    return outputs is not None
+        return "damaged"
+    return "whole"
 
 
 @contextlib.contextmanager

@@ -115,6 +115,7 @@ def add_outputs(
                 SaveDerivative(
                     len(steps),
                     out_file=str(out_file),
+                    like=str(run.images[0]),
                     metadata=metadata,
                     boolean=output.boolean,
                     labels=output.labels,

@@ -141,7 +141,10 @@ def init_run_wf(
     if n_echoes > 2 and total.bipolar_correction != "off" and all_echoes:
         measured = node(
             CorrectReadout(
-                echo_times=echo_times, method=total.bipolar_correction, n_threads=threads
+                echo_times=echo_times,
+                echo_numbers=list(run.echoes),
+                method=total.bipolar_correction,
+                n_threads=threads,
             ),
             "correct_readout",
             threads,
@@ -226,7 +229,7 @@ def _add_mask1(workflow, prepare, plan, settings, threads, node):  # type: ignor
             "threshold_gradient": masks.threshold_gradient,
             "image": masks.brain_extraction_image,
         }
-        mask1 = node(ConformMask(origin="FSL BET", parameters=parameters), "mask1")
+        mask1 = node(ConformMask(origin="FSL BET", drawn=False, parameters=parameters), "mask1")
         workflow.connect(bet, "mask_file", mask1, "mask")
         workflow.connect(prepare, "combined_magnitude", mask1, "like")
         target = bet, "in_file"

@@ -6,6 +6,7 @@ import pytest
 from qsmbids.core.bipolar import correct_bipolar, detect_bipolar
 from qsmbids.core.echo_combination import weighted_echo_average
 from qsmbids.core.offset import mcpc3ds
+from qsmbids.core.readout import correct_readout
 from qsmbids.core.romeo import unwrap_echoes
 
 SHAPE = (40, 36, 32)
@@ -199,3 +200,40 @@ def test_magnitude_of_zero_is_an_error():
     mask = np.ones((3, 3, 3), bool)
     with pytest.raises(ValueError, match="signal"):
         detect_bipolar(echoes, echoes, UNIFORM[:3], mask)
+
+
+@pytest.mark.parametrize(
+    "numbers", [(1, 2, 4, 5), (1, 3, 4, 5), (2, 3, 4, 6), (1, 2, 3, 6, 7), (2, 3, 4), (1, 2, 4)]
+)
+@pytest.mark.parametrize("renumbered", [False, True])
+def test_echoes_that_were_left_out(numbers, renumbered):
+    """Readout directions go by the echo as acquired; names may have been numbered anew."""
+    ramp = 1.5 * X + 0.4
+    index = np.array(numbers) - 1
+    times = 3e-3 + 4e-3 * index
+    te = times[:, None, None, None]
+    angle = 0.5 + 0.4 * Y + 2 * np.pi * te * bowl() + (index % 2)[:, None, None, None] * ramp
+    magnitude = np.exp(-te / 0.03) * (1.2 + 0.5 * X)
+    phase = wrap(angle).astype(np.float32)
+    result = correct_readout(
+        phase,
+        magnitude.astype(np.float32),
+        times,
+        VOXEL,
+        MASK,
+        echo_numbers=range(1, 1 + len(numbers)) if renumbered else numbers,
+    )
+    assert result.bipolar is not None
+    signs = 1 - 2 * (index % 2)
+    assert result.polarity == tuple(signs * signs[0])
+    assert rms((field_of(result.phase, magnitude, times) - bowl())[MASK]) < 0.1
+
+
+@pytest.mark.parametrize("numbers", [(1, 3, 5), (1, 3, 5, 7), (2, 4, 6)])
+def test_echoes_of_one_direction_need_no_correction(numbers):
+    index = np.array(numbers) - 1
+    te = (3e-3 + 2e-3 * index)[:, None, None, None]
+    angle = 2 * np.pi * te * bowl() + (index % 2)[:, None, None, None] * (1.5 * X)
+    magnitude = np.exp(-te / 0.03) * np.ones(SHAPE)
+    result = correct_readout(wrap(angle), magnitude, te.ravel(), VOXEL, MASK, echo_numbers=numbers)
+    assert not result.changed

@@ -7,6 +7,7 @@ import scipy.ndimage
 from qsmbids.core.masking import (
     background_mask,
     erode,
+    erode_rim,
     fill_holes,
     inverse_noise_mask,
     largest_component,
@@ -199,3 +200,51 @@ def test_bad_arguments() -> None:
         fill_holes(mask, closing_mm=np.nan)
     with pytest.raises(ValueError, match="voxel size"):
         erode(mask, 1, (1, 0, 1))
+
+
+def _hemispheres() -> np.ndarray:
+    mask = _ball((40, 40, 40), (20, 20, 20), 15)
+    mask[19:21] = False
+    return mask
+
+
+def test_every_part_of_a_drawn_mask_keeps_its_largest_piece() -> None:
+    drawn = _hemispheres()
+    drawn[2, 2, 2] = True
+    reliable = np.ones_like(drawn)
+    reliable[:, 20, :] = False  # halves each part
+    reliable[:, 20, 15:25] = True
+    np.testing.assert_array_equal(background_mask(drawn, np.ones_like(drawn), closing_mm=0), drawn)
+    reliable[:, 20, :] = False
+    reliable[:, 21:23, :] = False
+    kept = background_mask(drawn, reliable, closing_mm=0)
+    assert kept[2, 2, 2]
+    for side in (slice(0, 19), slice(21, 40)):
+        assert kept[side, :20].sum() > 0.9 * drawn[side, :20].sum()
+        assert not kept[side, 23:].any()
+
+
+def test_a_hole_that_was_drawn_stays_and_one_of_unreliable_phase_is_filled() -> None:
+    drawn = _ball((30, 30, 30), (15, 15, 15), 12)
+    drawn[15, 15, 15] = False
+    reliable = np.ones_like(drawn)
+    reliable[15, 15, 20] = False
+    mask3 = background_mask(drawn, reliable)
+    assert not mask3[15, 15, 15]
+    assert mask3[15, 15, 20]
+    np.testing.assert_array_equal(mask3, drawn)
+
+
+def test_the_rim_between_parts_is_not_taken_off() -> None:
+    mask = _hemispheres()
+    whole = mask.copy()
+    whole[19:21] = _ball(mask.shape, (20, 20, 20), 15)[19:21]
+    eroded = erode_rim(mask, 1)
+    inner = _ball(mask.shape, (20, 20, 20), 11)
+    np.testing.assert_array_equal(eroded[inner], mask[inner])
+    assert not (eroded & ~erode(whole, 1)).any()
+    np.testing.assert_array_equal(erode_rim(whole, 2), erode(whole, 2))
+    apart = mask.copy()
+    apart[14:26] = False  # no narrow gap: every rim counts
+    np.testing.assert_array_equal(erode_rim(apart, 1), erode(apart, 1))
+    assert not erode_rim(np.zeros_like(mask), 1).any()

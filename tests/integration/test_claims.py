@@ -70,7 +70,8 @@ WAYS = {
     "thick slices": Way(("--background", "resharp", "--inversion", "tkd"), data="thick"),
     "nonlinear fit": Way(("--echo-combination", "nonlinear", "--inversion", "tkd", "--swi")),
     "offset left": Way(("--inversion", "l2"), {"total_field": {
-        "phase_offset_correction": "none", "bipolar_correction": "off"}}),
+        "phase_offset_correction": "none", "bipolar_correction": "off",
+        "relative_residual_threshold": 5.0}}),
     "rotated": Way(("--oblique", "rotate", "--inversion", "tkd"), data="tilted"),
     "two-pass": Way(("--holes", "two-pass"), given="local-field"),
     "adaptive": Way(given="local-field", preset="adaptive"),

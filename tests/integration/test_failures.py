@@ -105,8 +105,14 @@ def _broken_json(bids):
     _image(bids, 2, "phase").with_name("sub-demo_echo-2_part-phase_MEGRE.json").write_text("{,}")
 
 
-def _falling(bids):
-    _edit_sidecars(bids, lambda m: m | {"EchoTime": 0.001}, echo="5")
+def _equal(bids):
+    _edit_sidecars(bids, lambda m: m | {"EchoTime": _echo_time(bids, 4)}, echo="5")
+
+
+def _echo_time(bids, echo):
+    path = _image(bids, echo, "phase")
+    sidecar = path.with_name(path.name.replace(".nii.gz", ".json"))
+    return json.loads(sidecar.read_text())["EchoTime"]
 
 
 def _huge_header(bids):
@@ -129,7 +135,7 @@ REFUSED = {
         "MEGRE",
     ),
     "no echo time": (lambda b: _edit_sidecars(b, _without("EchoTime")), "--echo-times", "MEGRE"),
-    "falling echo times": (_falling, "do not rise", "MEGRE"),
+    "two equal echo times": (_equal, "do not rise", "MEGRE"),
     "another shape": (_cut_slice, "shape", "echo-3_part-mag"),
     "another place": (_move, "affine", "echo-3_part-phase"),
     "field map in Hz": (_hertz, "Hz", "part-phase"),
@@ -254,6 +260,35 @@ def test_one_bad_run_stops_no_other(qsmbids, write_small_dataset, tmp_path):
     assert status["sub-03"]["step"] == "pre-flight"
 
 
+def test_what_nobody_asked_for_is_left_out_and_the_codes_agree(attempt):
+    """A participant that was not fetched, a reconstruction of the magnitude alone, odd folders."""
+    anat = attempt.bids / ANAT
+    shutil.copytree(attempt.bids / "sub-demo", attempt.bids / "sub-absent")
+    for path in sorted((attempt.bids / "sub-absent/anat").iterdir()):
+        path = path.rename(path.with_name(path.name.replace("sub-demo", "sub-absent")))
+        if path.suffix == ".gz":
+            path.write_text("/annex/objects/MD5E-s1--0123.nii.gz\n")
+    (attempt.bids / "sub-demo_2").mkdir()
+    for path in sorted(anat.glob("*part-mag*")):
+        shutil.copy(path, path.with_name(path.name.replace("demo_", "demo_rec-sos_")))
+    for options in (("--dry-run",), ()):
+        code, last, said = attempt(*options)
+        assert code == 0, said
+        assert "2 left out" in last
+        assert "datalad get" in said
+        assert "sub-demo_rec-sos" in said
+        assert "sub-demo_2" in said
+    _drop(("phase", 2))(attempt.bids)
+    assert attempt("--dry-run")[0] == attempt()[0] == 3
+    for named in (
+        ("--participant-label", "absent"),
+        ("--participant-label", "absent", "--dry-run"),
+    ):
+        code, _, said = attempt(*named)
+        assert code == 3, said
+        assert "datalad get" in said
+
+
 @pytest.fixture
 def mask_file(small_dataset, tmp_path):
     truth = small_dataset / "derivatives/truth/sub-demo/anat"
@@ -302,7 +337,7 @@ def test_masks_are_found_in_a_derivative(attempt):
 def test_a_wrong_mask_is_refused(attempt, mask_file, change, says):
     _edit_image(mask_file, change)
     code, _, said = attempt("--mask", mask_file)
-    assert code == 1, said
+    assert code == 3, said
     assert says in said
     assert "mask.nii.gz" in said
 
@@ -333,12 +368,21 @@ def test_results_never_go_among_the_raw_data(qsmbids, small_dataset):
     assert code == 2
 
 
-def test_invalid_bids_is_refused_unless_told_otherwise(attempt, qsmbids, tmp_path):
-    (attempt.bids / "sub-demo" / "anat" / "sub-demo_nonsense.nii.gz").write_bytes(b"")
-    code, last, said = qsmbids(attempt.bids, tmp_path / "out", "participant", "--dry-run")
-    assert code == 3
-    assert "--skip-bids-validation" in last
+def test_invalid_bids_is_refused_where_it_is_read(attempt, qsmbids, tmp_path):
+    command = (attempt.bids, tmp_path / "out", "participant", "--dry-run")
+    (attempt.bids / ANAT / "sub-demo_nonsense.nii.gz").write_bytes(b"")
+    (attempt.bids / "README.md").write_text("")
+    (attempt.bids / ANAT / "sub-demo_T1w.nii.gz").symlink_to("nowhere.nii.gz")
+    code, _, said = qsmbids(*command)
+    assert code == 0, said
     assert "nonsense" in said
+    assert "README.md" in said
+    assert "datalad get" in said
+    _edit_sidecars(attempt.bids, _without("Units"), "phase", "2")
+    code, _, said = qsmbids(*command)
+    assert code == 3
+    assert "--skip-bids-validation" in said
+    assert "SIDECAR_KEY_REQUIRED (Units)" in said
 
 
 def test_an_output_that_cannot_be_written_is_named(qsmbids, small_dataset, tmp_path):

@@ -26,6 +26,24 @@ def attempt(qsmbids, small_dataset, tmp_path):
     return call
 
 
+@pytest.fixture
+def go_on(attempt, begun_work):
+    """Attempt what differs from the quick run, which computes only that."""
+
+    def steps():
+        results = begun_work.rglob("result_*.pklz")
+        return {p: p.stat().st_mtime_ns for p in results if not p.parent.name.startswith("save_")}
+
+    def call(*options):
+        before = steps()
+        code, last, said = attempt("--nprocs", "1", *options)
+        assert code or steps() != before, "the options changed nothing"
+        return code, last, said
+
+    call.bids, call.out = attempt.bids, attempt.out
+    return call
+
+
 FAKE_BET = """#!{python}
 import sys, nibabel as nib, numpy as np
 source, target = sys.argv[1:3]
@@ -43,21 +61,21 @@ nib.Nifti1Image(np.asarray(image.dataobj), image.affine).to_filename(
 """
 
 
-def test_fsl_makes_mask_1_where_it_is_installed(attempt, tmp_path, monkeypatch):
-    truth = attempt.bids / "derivatives/truth/sub-demo/anat"
+def test_fsl_makes_mask_1_where_it_is_installed(go_on, tmp_path, monkeypatch):
+    truth = go_on.bids / "derivatives/truth/sub-demo/anat"
     mask = truth / "sub-demo_label-brain_desc-truth_mask.nii.gz"
     folder = tmp_path / "fsl"
     folder.mkdir()
     (folder / "bet").write_text(FAKE_BET.format(python=sys.executable, mask=str(mask)))
     (folder / "bet").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    code, _, said = attempt("--nprocs", "1")
+    code, _, said = go_on()
     assert code == 0, said
     assert "Mask 1: FSL BET" in said
-    found = nib.load(attempt.out / ANAT / "sub-demo_label-brain_desc-mask1_mask.nii.gz")
+    found = nib.load(go_on.out / ANAT / "sub-demo_label-brain_desc-mask1_mask.nii.gz")
     np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(nib.load(mask).dataobj))
     sidecar = json.loads(
-        (attempt.out / ANAT / "sub-demo_label-brain_desc-mask1_mask.json").read_text()
+        (go_on.out / ANAT / "sub-demo_label-brain_desc-mask1_mask.json").read_text()
     )
     assert sidecar["BrainExtraction"]["Name"] == "FSL BET"
 
@@ -88,14 +106,14 @@ def test_a_wrong_plugin_file_is_a_usage_error(attempt, tmp_path, text, says):
     assert says in last
 
 
-def test_settings_of_the_file_are_used_and_kept(attempt, tmp_path):
+def test_settings_of_the_file_are_used_and_kept(go_on, tmp_path):
     config = tmp_path / "my.toml"
     config.write_text("[background_field]\nmaximum_radius = 6\n")
-    code, _, said = attempt("--nprocs", "1", "--config-file", config, "--output-level", "minimal")
+    code, _, said = go_on("--config-file", config, "--output-level", "minimal")
     assert code == 0, said
-    chi = json.loads((attempt.out / ANAT / "sub-demo_desc-wholebrain_Chimap.json").read_text())
+    chi = json.loads((go_on.out / ANAT / "sub-demo_desc-wholebrain_Chimap.json").read_text())
     assert chi["BackgroundRemoval"]["Parameters"]["MaximumRadius"] == 6
-    kept = next((attempt.out / "logs").glob("*/qsmbids.toml"))
+    kept = next((go_on.out / "logs").glob("*/qsmbids.toml"))
     assert "maximum_radius = 6" in kept.read_text()
 
 
@@ -132,43 +150,41 @@ def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_p
         "[total_field]\nromeo_weights = 'romeo6'\necho_weighting = 'phase_var'\n",
     ],
 )
-def test_every_choice_of_the_settings_runs(attempt, tmp_path, table):
+def test_every_choice_of_the_settings_runs(go_on, tmp_path, table):
     config = tmp_path / "my.toml"
     config.write_text(table)
-    code, _, said = attempt("--nprocs", "1", "--config-file", config)
+    code, _, said = go_on("--config-file", config)
     assert code == 0, said
-    chi = np.asarray(
-        nib.load(attempt.out / ANAT / "sub-demo_desc-wholebrain_Chimap.nii.gz").dataobj
-    )
+    chi = np.asarray(nib.load(go_on.out / ANAT / "sub-demo_desc-wholebrain_Chimap.nii.gz").dataobj)
     assert np.isfinite(chi).all()
     assert 0.005 < chi[chi != 0].std() < 0.3
 
 
-def test_without_a_reference(attempt):
-    code, _, said = attempt("--nprocs", "1", "--reference", "none")
+def test_without_a_reference(go_on):
+    code, _, said = go_on("--reference", "none")
     assert code == 0, said
-    assert not list((attempt.out / ANAT).glob("*wholebrain_Chimap*"))
-    assert list((attempt.out / ANAT).glob("*desc-unreferenced_Chimap.nii.gz"))
-    page = (attempt.out / "sub-demo.html").read_text()
+    assert not list((go_on.out / ANAT).glob("*wholebrain_Chimap*"))
+    assert list((go_on.out / ANAT).glob("*desc-unreferenced_Chimap.nii.gz"))
+    page = (go_on.out / "sub-demo.html").read_text()
     assert "There is no susceptibility map" not in page
 
 
-def test_a_region_of_the_user_is_a_reference(attempt, small_dataset_source, tmp_path):
+def test_a_region_of_the_user_is_a_reference(go_on, small_dataset_source, tmp_path):
     raw = nib.load(next(small_dataset_source.rglob("*echo-1_part-mag_MEGRE.nii.gz")))
     region = np.zeros(raw.shape, np.uint8)
     region[22:26, 26:30, 20:23] = 1
     path = tmp_path / "region.nii.gz"
     nib.save(nib.Nifti1Image(region, raw.affine), path)
-    code, _, said = attempt("--nprocs", "1", "--reference", path)
+    code, _, said = go_on("--reference", path)
     assert code == 0, said
-    chi = nib.load(attempt.out / ANAT / "sub-demo_desc-region_Chimap.nii.gz")
+    chi = nib.load(go_on.out / ANAT / "sub-demo_desc-region_Chimap.nii.gz")
     values = np.asarray(chi.dataobj)[region > 0]
     assert values.mean() == pytest.approx(0, abs=1e-6)
-    sidecar = json.loads((attempt.out / ANAT / "sub-demo_desc-region_Chimap.json").read_text())
+    sidecar = json.loads((go_on.out / ANAT / "sub-demo_desc-region_Chimap.json").read_text())
     assert sidecar["ReferenceRegion"] == "given: region.nii.gz"
     # one that lies elsewhere is refused in plain words
     nib.save(nib.Nifti1Image(np.roll(region, 24, axis=0), raw.affine), path)
-    code, _, said = attempt("--nprocs", "1", "--reference", path)
+    code, _, said = go_on("--reference", path)
     assert code == 1
     assert "no voxel where chi is known" in said
 

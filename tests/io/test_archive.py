@@ -1,5 +1,6 @@
 """Archives of strangers: what is good is unpacked, everything else is refused and removed."""
 
+import gzip
 import io
 import stat
 import tarfile
@@ -8,7 +9,7 @@ import zipfile
 import pytest
 
 from qsmbids.errors import InputError
-from qsmbids.io.archive import is_archive, unpack
+from qsmbids.io.archive import is_archive, unpack, unpack_gzipped
 
 CONTENT = {"a/1.dcm": b"one", "a/b/2.dcm": b"two" * 1000}
 
@@ -115,3 +116,27 @@ def test_a_folder_and_other_files_are_no_archives(tmp_path):
     (tmp_path / "x.dcm").write_bytes(b"")
     assert not is_archive(tmp_path / "x.zip")
     assert not is_archive(tmp_path / "x.dcm")
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [({"max_files": 1}, "more than 1 files"), ({"max_bytes": 2**20}, "unpack to more than")],
+)
+def test_gzipped_files_are_counted_together(tmp_path, limits, words):
+    paths = []
+    for name in ("a.dcm.gz", "b.dcm.gz"):  # each small, and under the limit by itself
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(gzip.compress(bytes(700_000)))
+    with pytest.raises(InputError, match=words):
+        unpack_gzipped(paths, tmp_path / "out", **limits)
+
+
+def test_a_gzipped_file_that_is_cut_leaves_the_others(tmp_path):
+    whole = gzip.compress(bytes(128) + b"DICM")
+    (tmp_path / "a.dcm.gz").write_bytes(whole)
+    (tmp_path / "b.dcm.gz").write_bytes(whole[:-9])
+    (tmp_path / "c.dcm.gz").write_bytes(b"no gzip")
+    paths = [tmp_path / f"{name}.dcm.gz" for name in "abc"]
+    folder, n_damaged = unpack_gzipped(paths, tmp_path / "out")
+    assert n_damaged == 2
+    assert [p.read_bytes() for p in folder.iterdir()] == [bytes(128) + b"DICM"]

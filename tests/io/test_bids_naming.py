@@ -2,57 +2,13 @@
 
 import json
 
-import nibabel as nib
 import numpy as np
 import pytest
 
-from qsmbids.io.bids_naming import ConvertedImage, clean_sidecar, name_images
+from qsmbids.io.bids_naming import clean_sidecar, name_images
 
 SHAPE = (16, 18, 12)
 PHASE = np.random.default_rng(0).integers(0, 4096, SHAPE).astype(np.int16)
-
-
-@pytest.fixture
-def image(tmp_path):
-    """Return a function that writes one image as dcm2niix does."""
-    count = iter(range(1000))
-
-    def make(part="mag", te=0.005, *, series=0, data=None, shift=0.0, name="v", **sidecar):
-        if data is None:
-            data = PHASE if part == "phase" else np.ones(SHAPE, np.int16)
-        ending = {"phase": "_ph", "real": "_real", "imag": "_imaginary"}.get(part, "")
-        path = tmp_path / str(next(count)) / f"{name}{ending}.nii"
-        path.parent.mkdir()
-        affine = np.eye(4)
-        affine[0, 3] = shift
-        nib.save(nib.Nifti1Image(data, affine), path)
-        letter = {"mag": "M", "phase": "P", "real": "R", "imag": "I"}[part]
-        content = {
-            "EchoTime": te,
-            "SeriesNumber": series,
-            "SeriesDescription": "qsm",
-            "ProtocolName": "qsm",
-            "ScanningSequence": "GR",
-            "ImageType": ["ORIGINAL", "PRIMARY", letter, "ND"],
-            **sidecar,
-        }
-        return ConvertedImage(path, {k: v for k, v in content.items() if v is not None}, series)
-
-    return make
-
-
-@pytest.fixture
-def scan(image):
-    """Return a function that writes all echoes of some parts as one series each."""
-
-    def make(number, parts=("mag", "phase"), times=(0.005, 0.010, 0.015), **options):
-        return [
-            image(part, te, series=number + k, **options)
-            for k, part in enumerate(parts)
-            for te in times
-        ]
-
-    return make
 
 
 def names(images, **options):
@@ -78,6 +34,48 @@ def test_echoes_are_counted_by_rising_echo_time(scan):
         for echo, te in ((1, 0.004), (2, 0.012), (3, 0.02))
         for part in ("mag", "phase")
     ]
+
+
+@pytest.mark.parametrize("times", [(0.005, 0.010), (0.0025, 0.0055, 0.0085, 0.0115), (0.005,)])
+def test_the_first_two_echo_times_beside_every_phase_image_are_no_difference(scan, times):
+    """As dcm2niix writes them for Siemens; a single echo has the preset of a second one."""
+    two = {"EchoTime1": times[0], "EchoTime2": (*times, 0.010)[1]}
+    images = [
+        *scan(6, parts=("mag",), times=times),
+        *scan(7, parts=("phase",), times=times, **two),
+    ]
+    found, naming = names(images)
+    assert len(found["sub-01"]) == 2 * len(times)
+    assert not naming.skipped
+
+
+FIELD_MAP = {"SequenceName": "*fm2d2r", "SeriesDescription": "gre_field_mapping"}
+TWO_TIMES = {"EchoTime1": 0.00519, "EchoTime2": 0.00765}
+
+
+@pytest.mark.parametrize("magnitudes", [(0.00519, 0.00765), (0.00765,)])
+@pytest.mark.parametrize("known_by", ["times and sequence", "times", "sequence"])
+def test_the_one_phase_image_of_a_field_map_is_a_difference(scan, magnitudes, known_by):
+    """A field map of Siemens: two magnitudes, and one phase with the time of the second echo."""
+    sequence = FIELD_MAP if "sequence" in known_by else {"SequenceName": "fl2d2"}
+    two = TWO_TIMES if "times" in known_by else {}
+    found = reasons(
+        [
+            *scan(2, parts=("mag",), times=magnitudes, **sequence),
+            *scan(3, parts=("phase",), times=(0.00765,), EchoNumber=2, **sequence, **two),
+        ]
+    )
+    assert found == {"the phase difference of two echoes; the phase of each echo is needed"}
+
+
+def test_the_phase_of_both_echoes_of_a_field_map_is_taken(scan):
+    found, _ = names(
+        [
+            *scan(2, parts=("mag",), times=(0.00519, 0.00765), **FIELD_MAP),
+            *scan(3, parts=("phase",), times=(0.00519, 0.00765), **FIELD_MAP, **TWO_TIMES),
+        ]
+    )
+    assert len(found["sub-01"]) == 4
 
 
 def test_one_echo_is_t2starw(scan):
@@ -190,7 +188,8 @@ def test_another_position_is_another_scan(scan):
     [
         ({"Units": "Hz"}, "field map in Hz"),
         ({"ImageType": ["DERIVED", "FIELDMAPHZ"]}, "field map in Hz"),
-        ({"EchoTime1": 0.005, "EchoTime2": 0.007}, "phase difference"),
+        ({"te": None, "EchoTime1": 0.005, "EchoTime2": 0.007}, "phase difference"),
+        ({"SeriesDescription": "B0_phase_diff"}, "phase difference"),
         ({"ScanningSequence": "EP"}, "echo planar"),
         ({"SequenceName": "epfid2d1_64"}, "echo planar"),
         ({"ScanningSequence": "SE"}, "spin echo"),
@@ -199,7 +198,16 @@ def test_another_position_is_another_scan(scan):
         ({"SeriesDescription": "Survey_32ch"}, "localiser"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "SWI"]}, "susceptibility weighted"),
         ({"ImageType": ["DERIVED", "PRIMARY", "MNIP"]}, "projected"),
+        ({"SeriesDescription": "SWI_Images"}, "susceptibility weighted"),
+        ({"SeriesDescription": "mIP_Images(SW)"}, "susceptibility weighted"),
         ({"SeriesDescription": "Pha_Images"}, "filtered"),
+        ({"SeriesDescription": "QSM_filtered"}, "filtered"),
+        ({"SeriesDescription": "not shimmed, high-pass"}, "filtered"),
+        ({"ProtocolName": "gre_HPF"}, "filtered"),
+        ({"ProtocolName": "nano_filtered"}, "filtered"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "T2 STAR", "T2 STAR"]}, "map that the scanner"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "T2_STAR MAP", "ND"]}, "map that the scanner"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "T2 MAP", "T2", "UNSPECIFIED"]}, "map that the"),
         ({"SequenceName": "*swi3d1r"}, "filtered"),
         ({"EchoTime": None}, "EchoTime is missing"),
         ({"data": np.ones((*SHAPE, 3), np.int16)}, "3 volumes"),
@@ -212,6 +220,40 @@ def test_what_is_no_echo_of_a_gradient_echo_is_left_out(image, sidecar, why):
     found = reasons([image("phase", **options)])
     assert len(found) == 1
     assert why in found.pop()
+
+
+@pytest.mark.parametrize(
+    "sidecar",
+    [
+        {"SeriesDescription": "QSM_unfiltered"},
+        {"SeriesDescription": "phase not filtered"},
+        {"SeriesDescription": "gre no_filter"},
+        {"SeriesDescription": "gre_nofilt"},
+        {"SeriesDescription": "gre filter off"},
+        {"SeriesDescription": "raw phase"},
+        {"ProtocolName": "t2star_UNFILT_1mm"},
+        {"SeriesDescription": "hpfoo"},
+        {"SeriesDescription": "no high-pass filter"},
+        {"SeriesDescription": "unfiltered", "SequenceName": "*swi3d1r"},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE"]},  # Philips
+        {"ImageType": ["ORIGINAL", "PRIMARY", "T2_STAR", "NONE", "PHASE"]},  # a weighting
+    ],
+)
+def test_phase_that_is_not_filtered_is_taken(image, sidecar):
+    magnitude = {key: value for key, value in sidecar.items() if key != "ImageType"}
+    found, _ = names([image("mag", **magnitude), image("phase", **sidecar)])
+    assert len(found["sub-01"]) == 2
+
+
+def test_the_name_makes_no_difference_of_the_phase_of_every_echo(scan):
+    found, _ = names(scan(5, times=(0.005, 0.01), SeriesDescription="B0_phasediff"))
+    assert len(found["sub-01"]) == 4
+
+
+def test_the_protocol_times_do_not_get_into_the_dataset(scan):
+    _, naming = names(scan(5, times=(0.005, 0.01), EchoTime1=0.005, EchoTime2=0.01))
+    for one in naming.runs["sub-01"]:
+        assert not {"EchoTime1", "EchoTime2"} & set(one.sidecar)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import json
 import os
 import stat
 
+import nibabel as nib
 import numpy as np
 import pytest
 from bids.layout import parse_file_entities
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qsmbids.errors import OutputError
+from qsmbids.interfaces.derivatives import SaveDerivative
 from qsmbids.io.derivatives import (
     bids_uri,
     derivative_path,
@@ -386,3 +388,23 @@ def test_folder_that_may_not_be_written(tmp_path, make_run, monkeypatch):
     with pytest.raises(OutputError):
         init_dataset(tmp_path / "new", version="1.1", raw_dir=raw)
     assert stat.S_ISDIR(out.stat().st_mode)
+
+
+def test_a_map_keeps_the_alignment_of_its_source(tmp_path):
+    """SPM aligns an image to another by its sform; maps of it lie where it lies."""
+    scanner, aligned = np.diag([1.0, 1.0, 2.0, 1.0]), np.diag([1.0, 1.0, 2.0, 1.0])
+    aligned[:3, 3] = 4, -7, 9
+    image = nib.Nifti1Image(np.ones((4, 5, 6), np.float32), scanner)
+    image.set_sform(aligned, 2)
+    image.set_qform(scanner, 1)
+    image.to_filename(tmp_path / "raw.nii")
+    write_volume(tmp_path / "map.nii", np.ones((4, 5, 6), np.float32), scanner)
+    out = tmp_path / "sub-1_Chimap.nii.gz"
+    step = SaveDerivative(
+        in_file=tmp_path / "map.nii", out_file=str(out), like=tmp_path / "raw.nii"
+    )
+    step.run(cwd=tmp_path)
+    header = nib.load(out).header
+    np.testing.assert_allclose(header.get_sform(), aligned)
+    np.testing.assert_allclose(header.get_qform(), scanner)
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (2, 1)

@@ -200,7 +200,9 @@ def test_two_patients_are_refused(dicom, tmp_path):
 def test_echoes_that_dcm2niix_stacked_are_refused(dicom, tmp_path, monkeypatch):
     """Three echoes in one file of this vendor come out as one volume of 60 slices."""
     write_scan(dicom, tmp_path / "d", "siemens-enhanced-series")
-    monkeypatch.setattr("qsmbids.io.dcm2niix_run._split", lambda path, _: [path])
+    monkeypatch.setattr(
+        "qsmbids.io.dcm2niix_run.split_frames", lambda headers, _: [h.path for h in headers]
+    )
     result = convert_dicom(tmp_path / "d", tmp_path / "w", participant="01")
     assert {fate for *_, fate in result.rows()} == {"skipped: dcm2niix mixed its 3 echoes"}
 
@@ -311,3 +313,18 @@ def test_a_real_field_map_in_hz_is_refused(shared_dir, tmp_path):
     result = convert_dicom(folder, tmp_path / "w", participant="01")
     assert result.naming.runs == {}
     assert any("field map in Hz" in fate for *_, fate in result.rows())
+
+
+def test_a_real_siemens_scan_of_six_echoes_is_taken(shared_dir, tmp_path):
+    """Each phase sidecar of dcm2niix holds the first two echo times beside its own."""
+    folder = shared_dir / "data" / "siemens_gre_6echo" / "dicom"
+    if not folder.is_dir():
+        pytest.skip("the scan is absent")
+    _, images, _ = converted(folder, tmp_path)
+    times = []
+    for path in sorted(p for p in images if "part-phase" in p.name):
+        content = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+        assert content["Units"] == "arbitrary"
+        times.append(content["EchoTime"])
+    assert times == pytest.approx([0.0025, 0.0055, 0.0085, 0.0115, 0.0145, 0.0175])
+    assert len(images) == 12

@@ -206,6 +206,10 @@ def test_missing_echo_number_twins_and_echo_times(make_run):
     flat.unlink()
     (anat / "sub-01_echo-2_part-mag_MEGRE.json").write_text('{"EchoTime": 0.03}')
     assert "0.03 and 0.01" in _only_problem(root).message
+    (anat / "sub-01_echo-2_part-mag_MEGRE.json").write_text('{"EchoTime": "0.03"}')
+    assert "0.03 and 0.01" in _only_problem(root).message
+    assert "--echo-times" in _only_problem(root).message
+    assert collect_runs(root, overridden=["EchoTime"])[1] == []
     other = make_run("sub-02", echoes=1)
     only = other / "sub-02" / "anat"
     for part in ("mag", "phase"):

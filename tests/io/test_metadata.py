@@ -1,5 +1,6 @@
 import math
 
+import nibabel as nib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -174,3 +175,48 @@ def test_units_absent_or_unknown(acquire):
 def test_unknown_manufacturer_is_empty(acquire):
     # the sign of the phase then comes with a warning, see core.phase_sign
     assert acquire(Manufacturer=None).manufacturer == ""
+
+
+def _with_transforms(make_run, sform, s_code, qform, q_code, **metadata):
+    root = make_run(echoes=1, **metadata)
+    for path in (root / "sub-01" / "anat").glob("*.nii.gz"):
+        image = nib.load(path)
+        image.set_sform(sform, s_code)
+        image.set_qform(qform, q_code)
+        image.to_filename(path)
+    return collect_runs(root)[0][0]
+
+
+@pytest.mark.parametrize(
+    ("s_code", "q_code", "tilt", "doubts"),
+    [
+        (2, 1, 0.0, 1),  # SPM: the sform leads to another image
+        (1, 2, 25.0, 1),
+        (1, 1, 25.0, 1),  # two that contradict each other
+        (4, 1, 0.0, 1),
+        (2, 0, 25.0, 0),  # what nibabel writes
+        (4, 0, 25.0, 1),
+    ],
+)
+def test_b0_is_along_z_of_the_scanner_alone(make_run, s_code, q_code, tilt, doubts):
+    scanner, turned = np.diag([1.0, 1.0, 2.0, 1.0]), np.eye(4)
+    turned[:3, :3] = Rotation.from_euler("x", 25, degrees=True).as_matrix() @ scanner[:3, :3]
+    a = read_acquisition(_with_transforms(make_run, turned, s_code, scanner, q_code))
+    assert_allclose(a.tilt_degrees, tilt, atol=1e-3)
+    told = [w for w in a.warnings if "sform" in w or "qform" in w]
+    assert len(told) == doubts
+    assert all("--b0-dir" in w for w in told)
+
+
+def test_header_that_contradicts_the_orientation_of_the_scanner(make_run):
+    """ImageOrientationPatientDICOM as dcm2niix writes it: row and column of an axial slice."""
+    axial = [1, 0, 0, 0, 1, 0]
+    coronal = np.array([[1, 0, 0, 0], [0, 0, 2.0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+    turned = np.eye(4)
+    turned[:3, :3] = Rotation.from_euler("x", 12, degrees=True).as_matrix()
+    for affine, told in ((turned, True), (np.eye(4), False), (coronal, False)):
+        run = _with_transforms(make_run, affine, 1, affine, 1, ImageOrientationPatientDICOM=axial)
+        warnings = read_acquisition(run).warnings
+        assert any("turns the slab by 12.0 degrees" in w for w in warnings) == told
+    run = _with_transforms(make_run, turned, 1, turned, 1, ImageOrientationPatientDICOM="axial")
+    assert read_acquisition(run).warnings == ()

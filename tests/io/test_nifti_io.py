@@ -102,14 +102,18 @@ def test_trailing_axis_of_one_is_dropped_and_more_is_refused(tmp_path):
         read_header(path)
 
 
-def test_qform_is_used_where_the_sform_leads_to_a_template(tmp_path):
+def test_the_transform_whose_code_says_scanner_is_used(tmp_path):
     image = nib.Nifti1Image(np.ones((3, 4, 5), np.int16), AFFINE)
     scanner = np.diag([1.0, 2.0, 3.0, 1.0])
     for s_code, q_code, wanted in [
         (1, 1, AFFINE),
         (4, 1, scanner),
         (3, 2, scanner),
-        (2, 1, AFFINE),
+        (2, 1, scanner),
+        (1, 2, AFFINE),
+        (2, 2, AFFINE),
+        (4, 4, AFFINE),
+        (2, 0, AFFINE),
         (4, 0, AFFINE),
         (0, 1, scanner),
     ]:

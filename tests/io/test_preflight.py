@@ -6,7 +6,7 @@ import pytest
 from qsmbids.errors import InputError, MetadataError
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
-from qsmbids.io.preflight import check_magnitude, check_phase, check_run
+from qsmbids.io.preflight import check_head_size, check_magnitude, check_phase, check_run
 from qsmbids.io.write import write_volume
 
 SHAPE = (20, 18, 16)
@@ -138,3 +138,32 @@ def test_constant_phase_is_refused():
     for bad in (np.zeros((2, 2, 2)), np.full((2, 2, 2), np.nan)):
         with pytest.raises(InputError, match=r"a\.nii"):
             check_phase(bad.astype(np.float32), "a.nii")
+
+
+def test_affines_that_were_rounded_are_noted(make_run):
+    root = make_run()
+    affine = np.diag([-1.0, 1.0, 2.0, 1.0])
+    affine[0, 3] = 0.002
+    path = _replace(root, 2, "phase", affine=affine)
+    (note,) = _check(root)
+    assert path.name in note
+    assert "0.002 mm" in note
+    affine[0, 3] = 0.2  # a fifth of a voxel
+    _replace(root, 2, "phase", affine=affine)
+    with pytest.raises(InputError, match=r"up to 0\.2 mm apart"):
+        _check(root)
+
+
+def test_a_small_head_needs_a_mask(make_run):
+    root = make_run(echoes=1)
+    for part in ("mag", "phase"):
+        _replace(root, 1, part, affine=np.diag([0.1, 0.1, 0.1, 1]))
+    run = _run(root)
+    acquisition = read_acquisition(run)
+    check_run(run, acquisition)
+    with pytest.raises(InputError, match=r"2 x 1\.8 x 1\.6 mm is too small for BET.*--mask"):
+        check_head_size(run, acquisition)
+    for part in ("mag", "phase"):
+        _replace(root, 1, part, affine=np.diag([10.0, 10.0, 1.0, 1]))
+    run = _run(root)
+    check_head_size(run, read_acquisition(run))

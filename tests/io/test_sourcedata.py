@@ -1,5 +1,6 @@
 """Which DICOM has no raw images yet, and where these go."""
 
+import gzip
 import os
 import zipfile
 from pathlib import Path
@@ -38,6 +39,16 @@ def test_folders_and_archives_of_participants_and_sessions(tmp_path):
     assert pending[1].paths == (source / "sub-02" / "ses-a",)
     only, _ = find_sources(tmp_path, participants=["02"], sessions=["b"])
     assert labels(only) == ["sub-02_ses-b"]
+
+
+def test_gzipped_dicom_is_pending_and_gzipped_nifti_is_not(tmp_path):
+    dicom = bytes(128) + b"DICM" + bytes(8)
+    put(tmp_path / "sourcedata" / "sub-01" / "a" / "IM0001.gz", gzip.compress(dicom))
+    put(tmp_path / "sourcedata" / "sub-02" / "a" / "t1.nii.gz", gzip.compress(dicom))
+    put(tmp_path / "sourcedata" / "sub-03" / "a" / "log.gz", gzip.compress(b"text"))
+    put(tmp_path / "sourcedata" / "sub-04" / "bare", b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100")
+    pending, _ = find_sources(tmp_path)
+    assert labels(pending) == ["sub-01", "sub-04"]
 
 
 def test_two_sources_of_one_session_are_told(tmp_path):
