@@ -72,8 +72,10 @@ def place(
     kept: dict[str, str] = {}
     # a call that is killed between two runs leaves the mark, so that the next one goes on
     mark = incomplete_mark(root, participant, session)
-    first = [series.files[0] for series in conversion.series]
-    keys = scanner_keys(first, root) if with_scanner_key else [""] * len(first)
+    # images that were converted elsewhere come without their DICOM
+    first = {n: s.files[0] for n, s in enumerate(conversion.series) if s.files}
+    found = scanner_keys(first.values(), root) if with_scanner_key else []
+    keys = dict(zip(first, found, strict=False))
     try:
         root.mkdir(parents=True, exist_ok=True)
         mark.touch()
@@ -85,7 +87,7 @@ def place(
                     for path in _stage(
                         image,
                         Path(staging),
-                        key_of(anat / f"{image.name}.json", keys[image.source.series]),
+                        key_of(anat / f"{image.name}.json", keys.get(image.source.series, "")),
                     )
                 ]
                 kept_why = move_run(staged, anat)
