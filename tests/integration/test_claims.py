@@ -79,6 +79,7 @@ WAYS = {
     "fluid": Way(("--reference", "csf", "--inversion", "medi"),
                  {"dipole_inversion": {"medi_zero_reference": True}}),
     "sepia-fansi": Way(preset="sepia-fansi", given="total-field"),
+    "sepia-medi": Way(preset="sepia-medi", given="total-field"),
     "least": Way(("--output-level", "minimal", "--inversion", "tkd")),
 }  # fmt: skip
 #: What is left to the longer run of the tests.
