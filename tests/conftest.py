@@ -12,6 +12,15 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_state_of_the_user(tmp_path_factory):
+    """Keep what a conversion notes for the user out of the folder of whoever runs the tests."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("QSMBIDS_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Folder with real scans and reference results beside the checkout; absent for most people."""

@@ -56,7 +56,7 @@ def write_methods(results: Sequence[dict[str, Any]], out_dir: Path) -> None:
         return
     if n_other:
         logger.warning(
-            "%d run(s) were made with other settings, which logs/CITATION.md does not tell",
+            "%d run(s) were made in other ways, which logs/CITATION.md does not tell",
             n_other,
         )
     write_citations(out_dir / "logs", methods_of_runs(settings, runs))

@@ -67,6 +67,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="for all runs; default: made of the series descriptions where these differ",
     )
     add(
+        "--no-scanner-key",
+        action="store_true",
+        help="no ScannerKey in the sidecars; it is a digest of station and serial number, with a"
+        " salt that is kept in your own state folder, by which two scanners of one model stay two",
+    )
+    add(
         "--dry-run", action="store_true", help="print what each series would become, write nothing"
     )
     add("-v", "--verbose", action="count", default=0, help="say more; twice for debugging")
@@ -117,7 +123,9 @@ def _convert(args: argparse.Namespace) -> int:
                 "error: no series is a gradient echo scan with phase; nothing was written",
                 InputError.exit_code,
             )
-        images, kept = place(converted, bids_dir, **labels)
+        images, kept = place(
+            converted, bids_dir, with_scanner_key=not args.no_scanner_key, **labels
+        )
     for label, why in kept.items():
         logger.warning("%s was left out: %s", label, why)
     for path in images:

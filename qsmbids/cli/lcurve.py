@@ -18,13 +18,17 @@ __all__ = ["build_parser", "main"]
 logger = logging.getLogger("qsmbids")
 
 PRESET = "lcurve.toml"
+#: Weakest and strongest of each method: three decades about the value of the paper.
+_RANGES = {"fansi": (3e-5, 3e-2), "medi": (6e4, 6e1)}
+_NAMES = {"fansi": "alpha1", "medi": "lambda"}
 #: mu1 over alpha1 in Table S2.3.
 MU1_RATIO = 100.0
 
 _EPILOG = """\
-The local field is inverted with FANSI at every strength, each from the result before, with the
-other settings of the run. OUTPUT_DIR/logs/lcurve/ takes the table and the picture of each run, and
-lcurve.toml with the strength at the corner (of several runs the geometric mean) for --config-file.
+The local field is inverted at every strength with the other settings of the run: with FANSI, each
+from the result before, or with MEDI, whose lambda is large where the regularisation is weak.
+OUTPUT_DIR/logs/lcurve/ takes the table and the picture of each run, and lcurve.toml with the
+strength at the corner (of several runs the geometric mean) for --config-file.
 exit codes: 0 a corner was found; 1 none was, or the folder cannot be written; 2 wrong usage;
 3 no finished run, or one without weights (output level standard); 70 internal error.
 """
@@ -34,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``qsmbids-lcurve``."""
     parser = argparse.ArgumentParser(
         prog="qsmbids-lcurve",
-        description="Find the regularisation strength of FANSI at the corner of the L-curve of"
+        description="Find the regularisation strength at the corner of the L-curve of"
         " runs that qsmbids has finished (recommendation 7.b: once per protocol, then fixed).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -50,9 +54,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="LABEL",
         help="with or without sub- (all)",
     )
+    add(
+        "--inversion",
+        choices=sorted(_RANGES),
+        help="whose strength: alpha1 of fansi or lambda of medi (that of the runs, or fansi)",
+    )
     add("--strengths", type=int, default=13, metavar="N", help="how many (%(default)s)")
-    add("--weakest", type=float, default=3e-5, metavar="ALPHA", help="least (%(default)s)")
-    add("--strongest", type=float, default=3e-2, metavar="ALPHA", help="largest (%(default)s)")
+    add("--weakest", type=float, metavar="VALUE", help="alpha1 (3e-5) or lambda (6e4)")
+    add("--strongest", type=float, metavar="VALUE", help="alpha1 (3e-2) or lambda (60)")
     add("--nprocs", type=int, help="processors (all that are granted)")
     add("--version", action="version", version=f"qsmbids {__version__}")
     return parser
@@ -67,11 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(args: argparse.Namespace) -> int:
     """Find the corner of every run and write it down."""
-    if args.strengths < 5 or not 0 < args.weakest < args.strongest:
-        raise ConfigError(
-            "an L-curve needs at least five strengths, from a small to a large one > 0",
-            "--strengths, --weakest, --strongest",
-        )
+    if args.strengths < 5:
+        raise ConfigError("an L-curve needs at least five strengths", "--strengths")
+    _strengths(args, args.inversion or "fansi")  # refused before anything is read
     if args.nprocs is not None and args.nprocs < 1:
         raise ConfigError("must be at least 1", "--nprocs")
     from qsmbids.io.write import write_bytes, write_text
@@ -87,41 +94,68 @@ def _main(args: argparse.Namespace) -> int:
             str(args.output_dir),
             "Run qsmbids ... participant first.",
         )
-    alphas = np.geomspace(args.weakest, args.strongest, args.strengths)
+    method = args.inversion or _method_of(records)
+    strengths = _strengths(args, method)
     folder = out_dir / "logs" / "lcurve"
     folder.mkdir(parents=True, exist_ok=True)
     corners = {}
     for record in records:
-        curve = _curve(record, alphas, args.nprocs or available_cpus())
-        table = curve_table(curve)
+        curve = _curve(record, method, strengths, args.nprocs or available_cpus())
+        table = curve_table(curve, method)
         print(f"\n{record.label}\n{table.expandtabs(18)}", flush=True)
         write_text(folder / f"{record.label}.tsv", table)
         for form in ("svg", "png"):
-            write_bytes(folder / f"{record.label}.{form}", draw_l_curve(curve, record.label, form))
+            picture = draw_l_curve(curve, record.label, form, method)
+            write_bytes(folder / f"{record.label}.{form}", picture)
         if curve.at_the_edge:
             logger.warning("WARNING: %s: no corner between these strengths", record.label)
         else:
-            corners[record.label] = curve.corner_alpha
+            corner = curve.corner_alpha
+            corners[record.label] = corner if method == "fansi" else 1.0 / corner
+    name = _NAMES[method]
     if not corners:
-        return end(
-            "qsmbids-lcurve",
-            f"no corner between {alphas[0]:.2g} and {alphas[-1]:.2g}; see {folder}",
-            1,
-        )
-    alpha = float(np.exp(np.mean(np.log(list(corners.values())))))
-    write_text(folder / PRESET, _preset(alpha, corners))
+        first, last = min(strengths), max(strengths)
+        text = f"no corner between {name} = {first:.2g} and {last:.2g}; see {folder}"
+        return end("qsmbids-lcurve", text, 1)
+    strength = float(np.exp(np.mean(np.log(list(corners.values())))))
+    write_text(folder / PRESET, _preset(strength, corners, method))
     return end(
         "qsmbids-lcurve",
-        f"corner at alpha1 = {alpha:.2e}, {len(corners)} of {len(records)} run(s);"
+        f"corner at {name} = {strength:.2e}, {len(corners)} of {len(records)} run(s);"
         f" use --config-file {folder / PRESET}",
         0,
     )
 
 
-def _curve(record: Any, alphas: Any, n_threads: int) -> Any:
+def _method_of(records: Sequence[Any]) -> str:
+    """Return the inversion of most runs if it has a strength to tune, else FANSI."""
+    names = [r.settings.get("dipole_inversion", {}).get("method") for r in records]
+    most = max(set(names), key=names.count)
+    return most if most in _RANGES else "fansi"
+
+
+def _strengths(args: argparse.Namespace, method: str) -> Any:
+    """Return the strengths, from weak to strong.
+
+    Raises
+    ------
+    ConfigError
+        They are not > 0, or the weakest is not the weaker one.
+    """
+    weakest, strongest = (
+        given if given is not None else usual
+        for given, usual in zip((args.weakest, args.strongest), _RANGES[method], strict=True)
+    )
+    ordered = weakest < strongest if method == "fansi" else strongest < weakest
+    if not (ordered and min(weakest, strongest) > 0):
+        large = "a small to a large alpha1" if method == "fansi" else "a large to a small lambda"
+        raise ConfigError(f"give strengths from {large} > 0", "--weakest, --strongest")
+    return np.geomspace(weakest, strongest, args.strengths)
+
+
+def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
     """Return the L-curve of a run from its derivatives."""
     from qsmbids.config.settings import Settings
-    from qsmbids.core.l_curve import fansi_l_curve
     from qsmbids.io.derivatives import derivative_path
     from qsmbids.io.nifti import read_volume
 
@@ -150,18 +184,26 @@ def _curve(record: Any, alphas: Any, n_threads: int) -> Any:
             f"{error} is missing in the sidecar", str(record.images["local_field"])
         ) from error
 
-    def progress(number: int, alpha: float) -> None:
-        logger.info("%s  %d of %d: alpha1 = %.2e", record.label, number, len(alphas), alpha)
+    def progress(number: int, strength: float) -> None:
+        shown = strength if method == "fansi" else 1.0 / strength
+        logger.info(
+            "%s  %d of %d: %s = %.2e", record.label, number, len(strengths), _NAMES[method], shown
+        )
+
+    volumes = (field.array, mask, weights)
+    common = {
+        "centre_frequency_hz": frequency, "n_threads": n_threads, "progress": progress,
+    }  # fmt: skip
+    if method == "medi":
+        return _medi_curve(record, chosen, volumes, field.voxel_size, b0, times, strengths, common)
+    from qsmbids.core.l_curve import fansi_l_curve
 
     return fansi_l_curve(
-        field.array,
-        mask,
-        weights,
+        *volumes,
         field.voxel_size,
         b0,
-        alphas=alphas,
+        alphas=strengths,
         mu1_ratio=MU1_RATIO,
-        centre_frequency_hz=frequency,
         echo_time=float(times[-1]),
         mu2=chosen.fidelity_consistency,
         tol=chosen.tolerance_percent,
@@ -173,27 +215,74 @@ def _curve(record: Any, alphas: Any, n_threads: int) -> Any:
         start=chosen.start,
         iterations=chosen.iterations,
         regularisation_weight=chosen.regularisation_weight,
-        n_threads=n_threads,
-        progress=progress,
+        **common,
     )
 
 
-def _preset(alpha: float, corners: dict[str, float]) -> str:
+def _medi_curve(
+    record: Any,
+    chosen: Any,
+    volumes: tuple[Any, Any, Any],
+    voxel_size: Any,
+    b0: Any,
+    times: Any,
+    strengths: Any,
+    common: dict[str, Any],
+) -> Any:
+    """Return the L-curve of MEDI; the fluid of MEDI+0 has no part in it."""
+    from qsmbids.core.medi_l_curve import medi_l_curve
+    from qsmbids.io.nifti import read_volume
+
+    if "magnitude" not in record.images:
+        raise InputError("the magnitude of the run is missing", str(record.out_dir))
+    field, mask, weights = volumes
+    if chosen.medi_data_weighting == "none":
+        weights = np.where(weights > 0, np.float32(1), np.float32(0))
+    spacing = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0]
+    return medi_l_curve(
+        field,
+        mask,
+        weights,
+        read_volume(record.images["magnitude"]).array,
+        voxel_size,
+        b0,
+        lambdas=strengths,
+        echo_spacing=float(spacing),
+        edge_percentage=chosen.medi_edge_percentage,
+        smv_radius_mm=chosen.medi_smv_radius_mm,
+        merit=chosen.medi_merit,
+        max_outer=chosen.medi_maximum_steps,
+        outer_tol=chosen.medi_tolerance,
+        preconditioned=chosen.medi_preconditioner,
+        margin=None if chosen.medi_padding == "none" else "auto",
+        **common,
+    )
+
+
+def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -> str:
     """Return what differs from a preset, with what it was derived from."""
     from qsmbids.config import dump_toml
     from qsmbids.core.adaptive_weight import MU1_LIMIT
 
+    what = "Gradient penalty" if method == "fansi" else "Lambda of MEDI"
+    runs = f"{len(corners)} run{'s' if len(corners) != 1 else ''}"
     lines = [
-        f"# Gradient penalty at the corner of the L-curve (7.b), qsmbids {__version__}.",
+        f"# {what} at the corner of the L-curve (7.b), qsmbids {__version__}.",
         "# For all data of this protocol: qsmbids ... --config-file " + PRESET,
         *(f"# {label}: {corner:.3e}" for label, corner in corners.items()),
     ]
-    table = {
-        "method": "fansi",
-        "regularisation": "fixed",
-        "gradient_l1_penalty": float(f"{alpha:.3g}"),
-        "gradient_consistency": float(f"{min(MU1_RATIO * alpha, MU1_LIMIT):.3g}"),
+    table: dict[str, Any] = {
+        "method": method,
+        "regularisation_from": f"corner of the L-curve of {runs}",
     }
+    if method == "medi":
+        table["medi_lambda"] = float(f"{strength:.3g}")
+    else:
+        table |= {
+            "regularisation": "fixed",
+            "gradient_l1_penalty": float(f"{strength:.3g}"),
+            "gradient_consistency": float(f"{min(MU1_RATIO * strength, MU1_LIMIT):.3g}"),
+        }
     return "\n".join(lines) + "\n\n" + dump_toml({"dipole_inversion": table})
 
 

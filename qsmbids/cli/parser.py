@@ -94,6 +94,11 @@ def build_parser() -> argparse.ArgumentParser:
         " into BIDS_DIR, or into OUTPUT_DIR/sourcedata/raw where BIDS_DIR is read-only",
     )
     group.add_argument(
+        "--no-scanner-key",
+        action="store_true",
+        help="of DICOM: no anonymous key that tells scanners of one model apart",
+    )
+    group.add_argument(
         "--dry-run", action="store_true", help="print what was found and would be done"
     )
     group.add_argument(
@@ -163,6 +168,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--inversion",
         choices=["fansi", "medi", "tkd", "l2"],
         help="dipole inversion (fansi); tkd and l2 are for quick looks",
+    )
+    group.add_argument(
+        "--adaptive-from",
+        type=Path,
+        metavar="OUTPUT_DIR",
+        help="one strength of the regularisation for the whole study: the median of those that"
+        " finished runs with --preset adaptive found there",
     )
     group.add_argument(
         "--holes",
@@ -264,6 +276,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--field-strength must be in tesla, between 0.01 and 30")
     if (args.t1w or args.t1w_transform) and not args.segmentation:
         parser.error("--t1w and --t1w-transform bring the regions of a --segmentation")
+    if args.adaptive_from is not None and args.inversion not in (None, "fansi"):
+        parser.error("--adaptive-from gives the strength of --inversion fansi")
     if args.b0_dir is not None and not any(args.b0_dir):
         parser.error("--b0-dir must not be zero")
     return args
@@ -284,6 +298,10 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         overrides.setdefault("background_field", {})["method"] = args.background
     if args.inversion is not None:
         overrides.setdefault("dipole_inversion", {})["method"] = args.inversion
+    if args.adaptive_from is not None:
+        from qsmbids.cli.study_strength import study_strength
+
+        overrides.setdefault("dipole_inversion", {}).update(study_strength(args.adaptive_from))
     if args.holes is not None:
         overrides.setdefault("dipole_inversion", {})["holes"] = args.holes
     if args.reference is not None:

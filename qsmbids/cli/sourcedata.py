@@ -39,6 +39,8 @@ class Sourcedata:
         Labels of the DICOM that has.
     echo_times : list of float, optional
         Of the 4-D files, instead of their sidecars' [s].
+    scanner_key : bool
+        Keep an anonymous key of the scanner of DICOM.
     """
 
     bids_dir: Path
@@ -47,6 +49,7 @@ class Sourcedata:
     stacks: "dict[str, Stack]"
     done: list[str]
     echo_times: list[float] | None = None
+    scanner_key: bool = True
 
     @classmethod
     def find(cls, args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> "Sourcedata":
@@ -66,6 +69,7 @@ class Sourcedata:
             stacks,
             [source.label for source in done],
             args.echo_times,
+            not args.no_scanner_key,
         )
         for label in list(stacks):
             if not (found.is_pending(label) or found._is_newer(stacks[label])):
@@ -154,7 +158,13 @@ class Sourcedata:
         names = {conversion_name(label): label for label in targets}
         error: Exception | None = None
         if targets:
-            workflow = init_convert_wf(targets, execution, crash_dir, echo_times=self.echo_times)
+            workflow = init_convert_wf(
+                targets,
+                execution,
+                crash_dir,
+                echo_times=self.echo_times,
+                scanner_key=self.scanner_key,
+            )
             with Progress(names, check=raise_if_stopped) as progress:
                 error = execute(workflow, execution, progress)
         crashes = {crash.workflow: crash for crash in reversed(read_crashes(crash_dir, {}))}

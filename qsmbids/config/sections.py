@@ -204,6 +204,11 @@ class DipoleInversion:
         " and the gradient consistency with it.",
         choices=("fixed", "adaptive"),
     )
+    regularisation_from: str = _opt(
+        "",
+        "Where the strength below comes from, for the record; --adaptive-from and qsmbids-lcurve"
+        " fill it in.",
+    )
     gradient_l1_penalty: float = _opt(
         5e-4, "alpha1, in units of radians at the last echo.", minimum=0.0
     )
@@ -266,6 +271,17 @@ class DipoleInversion:
     medi_maximum_steps: int = _opt(10, "Gauss-Newton steps.", minimum=1, maximum=1000)
     medi_tolerance: float = _opt(
         0.1, "Relative change at which they stop.", minimum=0.0, maximum=1.0
+    )
+    medi_padding: str = _opt(
+        "auto",
+        "auto works on the brain with room for the dipole around it; none on the image as it is,"
+        " as in Table S2.4, so that what leaves it on one side comes in on the other.",
+        choices=("auto", "none"),
+    )
+    medi_preconditioner: bool = _opt(
+        True,
+        "Scale the steps that solve each Gauss-Newton step; off takes those of the paper's"
+        " software, which stop further from the solution.",
     )
     tkd_threshold: float = _opt(
         0.2, "Smallest dipole kernel value that is inverted.", minimum=1e-3, maximum=0.66

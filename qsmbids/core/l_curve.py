@@ -21,7 +21,13 @@ from qsmbids.core.fansi import FansiResult, fansi
 from qsmbids.core.fft import bounding_box, crop, irfft, rfft
 from qsmbids.core.gradient import difference
 
-__all__ = ["LCurve", "fansi_l_curve", "find_corner", "l_curve"]
+__all__ = [
+    "LCurve",
+    "fansi_l_curve",
+    "find_corner",
+    "l_curve",
+    "total_variation",
+]
 
 FloatArray = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
@@ -226,7 +232,7 @@ def fansi_l_curve(
         misfit = hz_per_ppm * irfft(rfft(chi, n_threads) * kernel, grid, n_threads) - target
         if result.harmonic_field is not None:
             misfit += crop(result.harmonic_field, box, pad)
-        return _norm(weight * misfit), _total_variation(chi, inside)
+        return _norm(weight * misfit), total_variation(chi, inside)
 
     return l_curve(invert, alphas, progress=progress)
 
@@ -235,7 +241,7 @@ def _norm(volume: FloatArray) -> float:
     return float(np.sqrt(np.square(volume, dtype=np.float64).sum()))
 
 
-def _total_variation(chi: FloatArray, inside: Mask) -> float:
+def total_variation(chi: FloatArray, inside: Mask) -> float:
     """Sum the absolute differences between neighbours that are both in the mask."""
     total = 0.0
     for axis in range(3):

@@ -11,6 +11,7 @@ from qsmbids.core.masking import erode, erode_rim, mask_with_holes
 from qsmbids.core.pdf import pdf
 from qsmbids.core.polynomial import remove_polynomial
 from qsmbids.core.resharp import resharp
+from qsmbids.core.smv import sphere_unit
 from qsmbids.core.vsharp import vsharp, vsharp_radii
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
@@ -142,16 +143,16 @@ class RemoveBackgroundVsharp(BackgroundRemoval):
             rim_outlier=inputs.rim_outlier,
             n_threads=inputs.n_threads,
         )
-        radii, unit = vsharp_radii(
+        radii, _ = vsharp_radii(
             total.adult_voxel_size, inputs.maximum_radius, inputs.minimum_radius
         )
-        in_mm = bool(np.any(unit != 1.0))
-        if in_mm:
+        unit = _radius_unit(total)
+        if unit == "mm":
             radii = [radius * total.length_scale for radius in radii]
-        in_unit = f"{radii[0]:g} to {radii[-1]:g} " + ("mm" if in_mm else "voxels")
+        in_unit = f"{radii[0]:g} to {radii[-1]:g} " + ("mm" if unit == "mm" else "voxels")
         size = " x ".join(f"{v:.3g}" for v in total.voxel_size)
         parameters = {
-            "RadiusUnit": "mm" if in_mm else "voxel",
+            "RadiusUnit": unit,
             "Radii": [float(r) for r in radii],
             "Variant": inputs.variant,
             "MaximumRadius": inputs.maximum_radius,
@@ -248,6 +249,7 @@ class RemoveBackgroundResharp(BackgroundRemoval):
             n_threads=inputs.n_threads,
         )
         parameters = {
+            "RadiusUnit": _radius_unit(total),
             "ResharpRadius": inputs.radius,
             "ResharpAlpha": inputs.alpha,
             "ResharpTolerance": inputs.tolerance,
@@ -275,8 +277,17 @@ class RemoveBackgroundIsmv(BackgroundRemoval):
             tol=inputs.tolerance,
             n_threads=inputs.n_threads,
         )
-        parameters = {"IsmvRadius": inputs.radius, "IsmvTolerance": inputs.tolerance}
+        parameters = {
+            "RadiusUnit": _radius_unit(total),
+            "IsmvRadius": inputs.radius,
+            "IsmvTolerance": inputs.tolerance,
+        }
         return _solved(result, "iSMV", parameters, "https://doi.org/10.1002/mrm.24998")
+
+
+def _radius_unit(total: Volume) -> str:
+    """Return what radii of spheres are counted in: mm where the voxels are clearly anisotropic."""
+    return "mm" if np.any(sphere_unit(total.voxel_size) != 1.0) else "voxel"
 
 
 def _solved(

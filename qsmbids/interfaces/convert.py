@@ -26,6 +26,7 @@ class _ConvertDicomInputs(BaseInterfaceInputSpec):
     session = traits.Str(desc="label without ses-")
     acquisition = traits.Str(desc="acq- label of all runs; made of the descriptions if absent")
     bids_dir = traits.Str(desc="dataset to add to; default bids/ in the folder of the node")
+    scanner_key = traits.Bool(True, usedefault=True, desc="keep an anonymous key of the scanner")
 
 
 class _ConvertDicomOutputs(RecordSpec):
@@ -91,7 +92,7 @@ class ConvertDicom(Step):
                 raise InputError(
                     "no series is a gradient echo scan with phase", inputs.source, "; ".join(fates)
                 )
-            images, kept = place(converted, root, **labels)
+            images, kept = place(converted, root, with_scanner_key=inputs.scanner_key, **labels)
         others = [f"{label}: {why}" for label, why in kept.items() if why != ALREADY_THERE]
         if others and not images:
             raise InputError("no run was converted", inputs.source, "; ".join(others))

@@ -89,6 +89,7 @@ class InvertFansi(Inversion):
             )
         parameters = {
             "Regularisation": inputs.regularisation,
+            "RegularisationFrom": inputs.regularisation_from,
             "GradientL1Penalty": alpha1,
             "GradientConsistency": mu1,
             "FidelityConsistency": inputs.fidelity_consistency,

@@ -75,8 +75,15 @@ class UnwrapPhase(Step):
         )
         self._write(runtime, affine, phase=unwrapped, quality=quality)
         self._results["record"] = record(
-            f"unwrapped with ROMEO ({inputs.weights}, template echo 1)",
-            Unwrapping={"Name": "ROMEO", "Weights": inputs.weights, "TemplateEcho": 1},
+            f"unwrapped with ROMEO ({inputs.weights}, template echo 1)"
+            if len(phase) > 1
+            else f"unwrapped with ROMEO ({inputs.weights})",
+            Unwrapping={
+                "Name": "ROMEO",
+                "Weights": inputs.weights,
+                **({"TemplateEcho": 1} if len(phase) > 1 else {}),
+            },
+            PhaseQuality={"Name": "ROMEO", "Weights": inputs.weights},
         )
         return runtime
 
@@ -113,10 +120,15 @@ class CombineEchoes(Step):
         self._write(runtime, affine, field=field, noise=noise)
         median = float(np.median(noise[mask]))
         snr = float(np.median(magnitude[0][mask]) / sigma) if sigma > 0 else 0.0
+        several = len(phase) > 1
         self._results["record"] = record(
-            f"echoes averaged with weights {inputs.weighting}",
+            f"echoes averaged with weights {inputs.weighting}"
+            if several
+            else "phase of the single echo divided by its echo time",
             f"noise: magnitude SNR {snr:.0f} at echo 1, field {median:.3f} Hz (median in Mask 1)",
-            EchoCombination={"Name": "weighted echo averaging", "Weighting": inputs.weighting},
+            EchoCombination={"Name": "weighted echo averaging", "Weighting": inputs.weighting}
+            if several
+            else {"Name": "single echo"},
             FieldNoiseMedianHz=median,
             MagnitudeSNR=snr,
         )
@@ -124,7 +136,8 @@ class CombineEchoes(Step):
 
 
 class _FitFieldInputs(EchoesInputSpec):
-    weights = traits.Str("romeo4", usedefault=True, desc="ROMEO edge weights")
+    weights = traits.Str("romeo4", usedefault=True, desc="ROMEO edge weights of the field")
+    quality_weights = traits.Str("romeo3", usedefault=True, desc="those of the quality")
 
 
 class _FitFieldOutputs(RecordSpec):
@@ -154,14 +167,17 @@ class FitField(Step):
         )
         sigma = noise_std(magnitude, mask)
         noise = noise_hz(fit, sigma)
-        quality = phase_quality(phase, magnitude, inputs.echo_times, "romeo3", inputs.n_threads)
+        quality = phase_quality(
+            phase, magnitude, inputs.echo_times, inputs.quality_weights, inputs.n_threads
+        )
         self._write(runtime, affine, field=field, noise=noise, quality=quality)
         median = float(np.median(noise[mask]))
         self._results["record"] = record(
             f"nonlinear complex fit over echoes {1e3 * fit.spacing:.2f} ms apart, then ROMEO",
             f"noise of the field {median:.3f} Hz (median in Mask 1)",
             EchoCombination={"Name": "nonlinear complex fit", "EchoSpacing": float(fit.spacing)},
-            Unwrapping={"Name": "ROMEO", "Weights": inputs.weights},
+            Unwrapping={"Name": "ROMEO", "FitWeights": inputs.weights},
+            PhaseQuality={"Name": "ROMEO", "Weights": inputs.quality_weights},
             FieldNoiseMedianHz=median,
         )
         return runtime
@@ -235,8 +251,11 @@ class WeightData(Step):
             DataWeights={
                 "Name": "inverse field noise",
                 "RelativeResidual": used,
-                "RelativeResidualThreshold": inputs.threshold,
-                "ExcludedFraction": lost,
+                **(
+                    {"RelativeResidualThreshold": inputs.threshold, "ExcludedFraction": lost}
+                    if used
+                    else {}
+                ),
             },
         )
         return runtime
@@ -271,7 +290,9 @@ class MapR2Star(Step):
         )
         self._write(runtime, affine, r2star=maps.r2star, t2star=maps.t2star, s0=maps.s0)
         self._results["record"] = record(
-            f"R2* by {maps.method}", EstimationAlgorithm=maps.method.upper()
+            f"R2* by {maps.method}",
+            EstimationAlgorithm=maps.method.upper(),
+            R2StarFit={"Setting": inputs.method, "Name": maps.method},
         )
         return runtime
 

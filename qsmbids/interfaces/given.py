@@ -53,6 +53,8 @@ class RatePhase(Step):
         median = float(np.median(noise[mask]))
         self._results["record"] = record(
             f"noise of the raw images: field {median:.3f} Hz (median in Mask 1)",
+            PhaseQuality={"Name": "ROMEO", "Weights": inputs.weights},
+            FieldNoiseWeighting=inputs.weighting,
             FieldNoiseMedianHz=median,
         )
         return runtime

@@ -32,6 +32,7 @@ class InversionInputSpec(BaseInterfaceInputSpec):
     )
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     centre_frequency = traits.Float(mandatory=True, desc="[Hz]")
+    regularisation_from = traits.Str("", usedefault=True, desc="of its strength, for the record")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 

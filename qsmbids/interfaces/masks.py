@@ -44,6 +44,7 @@ class _ExtractBrainInputs(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="first echo or combined magnitude")
     fractional_intensity = traits.Float(0.5, usedefault=True)
     threshold_gradient = traits.Float(0.0, usedefault=True)
+    image = traits.Str("first-echo", usedefault=True, desc="which magnitude, for the record")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
@@ -84,6 +85,7 @@ class ExtractBrain(Step):
             parameters={
                 "fractional_intensity": inputs.fractional_intensity,
                 "threshold_gradient": inputs.threshold_gradient,
+                "image": inputs.image,
             },
         )
         return runtime
@@ -93,6 +95,7 @@ class _ConformMaskInputs(BaseInterfaceInputSpec):
     mask = File(exists=True, mandatory=True, desc="mask; see core.given_mask for its values")
     like = File(exists=True, mandatory=True, desc="image whose grid the mask must have")
     origin = traits.Str("given by the user", usedefault=True, desc="for the record")
+    parameters = traits.Dict(usedefault=True, desc="of the program that made it, for the record")
     drawn = traits.Bool(True, usedefault=True, desc="by a person: all of its parts are wanted")
 
 
@@ -109,7 +112,9 @@ class ConformMask(Step):
         if not inputs.drawn:
             mask = largest_component(given.inside)
             self._write(runtime, image.affine, mask=mask)
-            self._results["record"] = _brain_record(mask, image, inputs.origin)
+            self._results["record"] = _brain_record(
+                mask, image, inputs.origin, parameters=dict(inputs.parameters)
+            )
             return runtime
         brightness = check_brightness(given.inside, image.array, inputs.mask)
         self._write(runtime, image.affine, mask=given.inside)
@@ -141,7 +146,7 @@ def _brain_record(
     image: Volume,
     origin: str,
     *decisions: str,
-    parameters: dict[str, float] | None = None,
+    parameters: dict[str, Any] | None = None,
     warnings: Sequence[str] = (),
     **metadata: Any,
 ) -> dict:
@@ -193,15 +198,21 @@ class FindReliablePhase(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         brain = read_volume(inputs.mask, np.uint8)
-        if inputs.measure == "romeo-quality":
+        measure, untested = inputs.measure, ""
+        if measure == "relative-residual":
+            residual = read_volume(inputs.residual).array
+            if not residual.any():  # there was nothing to take one of
+                measure = "none"
+                untested = "no relative residual was taken, so all phase counts as reliable"
+        if measure == "romeo-quality":
             threshold = inputs.quality_threshold
             mask = reliable_phase_mask(read_volume(inputs.quality).array, threshold)
-        elif inputs.measure == "inverse-noise":
+        elif measure == "inverse-noise":
             threshold = inputs.inverse_noise_factor
             mask = inverse_noise_mask(read_volume(inputs.noise).array, threshold)
-        elif inputs.measure == "relative-residual":
+        elif measure == "relative-residual":
             threshold = inputs.residual_threshold
-            mask = read_volume(inputs.residual).array < threshold
+            mask = residual < threshold
         else:
             threshold = 0.0
             mask = np.ones(brain.array.shape, dtype=bool)
@@ -209,16 +220,19 @@ class FindReliablePhase(Step):
         lost = 1.0 - float(np.mean(mask[inside]))
         self._write(runtime, brain.affine, mask=mask)
         self._results["record"] = record(
-            f"Mask 2: {inputs.measure}, threshold {threshold:g}; unreliable in"
-            f" {100 * lost:.2f} % of Mask 1",
+            f"Mask 2: {measure}, threshold {threshold:g}; unreliable in"
+            f" {100 * lost:.2f} % of Mask 1"
+            if measure != "none"
+            else "Mask 2: none, all voxels count as reliable",
             warnings=[
+                untested,
                 f"the phase is unreliable in {100 * lost:.0f} % of Mask 1: look at the quality map"
                 if lost > 0.3
-                else ""
+                else "",
             ],
             ReliablePhase={
-                "Measure": inputs.measure,
-                "Threshold": threshold,
+                "Measure": measure,
+                **({} if measure == "none" else {"Threshold": threshold}),
                 "UnreliableFraction": lost,
             },
         )

@@ -24,6 +24,8 @@ class _InvertMediInputs(InversionInputSpec):
     fluid_lambda = traits.Float(100.0, usedefault=True)
     maximum_steps = traits.Int(10, usedefault=True)
     tolerance = traits.Float(0.1, usedefault=True)
+    padding = traits.Enum("auto", "none", usedefault=True)
+    preconditioner = traits.Bool(True, usedefault=True)
 
 
 class InvertMedi(Inversion):
@@ -60,19 +62,24 @@ class InvertMedi(Inversion):
             lambda_csf=inputs.fluid_lambda,
             max_outer=inputs.maximum_steps,
             outer_tol=inputs.tolerance,
+            margin=None if inputs.padding == "none" else "auto",
+            preconditioned=inputs.preconditioner,
             n_threads=inputs.n_threads,
         )
         name = "MEDI+0" if fluid is not None else "MEDI"
         parameters = {
+            "RegularisationFrom": inputs.regularisation_from,
             "MediLambda": inputs.lambda_,
             "MediDataWeighting": inputs.data_weighting,
             "MediEdgePercentage": inputs.edge_percentage,
             "MediSmvRadiusMm": inputs.smv_radius_mm,
             "MediMerit": inputs.merit,
-            "MediZeroReference": inputs.zero_reference,
+            "MediZeroReference": fluid is not None,
             "MediFluidLambda": inputs.fluid_lambda,
             "MediMaximumSteps": inputs.maximum_steps,
             "MediTolerance": inputs.tolerance,
+            "MediPadding": inputs.padding,
+            "MediPreconditioner": inputs.preconditioner,
             "EchoSpacing": inputs.echo_spacing,
             "Holes": inputs.holes,
         }

@@ -100,8 +100,11 @@ class PreparePhase(Step):
             warnings=[*scaled["warnings"], copied, *slices["warnings"], choice.warning],
             **scaled["metadata"],
             **slices["metadata"],
-            SliceAlternation={k: v for k, v in alternation.items() if k != "text"},
-            PhaseSign={"Sign": choice.sign, "Reason": choice.reason},
+            SliceAlternation={
+                "Setting": inputs.slice_alternation,
+                **{k: v for k, v in alternation.items() if k != "text"},
+            },
+            PhaseSign={"Setting": inputs.sign, "Sign": choice.sign, "Reason": choice.reason},
             MagnitudeScale=scale,
         )
         return runtime
@@ -360,7 +363,9 @@ class CorrectReadout(Step):
         self._results["phase"] = list(inputs.phase)
         if result.changed:
             self._write(runtime, affine, phase=result.phase)
-        self._results["record"] = record(*_readout_notes(result), **_readout_facts(result))
+        self._results["record"] = record(
+            *_readout_notes(result), **_readout_facts(result, inputs.method)
+        )
         return runtime
 
 
@@ -381,10 +386,11 @@ def _readout_notes(result: ReadoutCorrection) -> list[str]:
     return notes
 
 
-def _readout_facts(result: ReadoutCorrection) -> dict[str, Any]:
+def _readout_facts(result: ReadoutCorrection, setting: str) -> dict[str, Any]:
     """Return the same for the sidecar."""
     evidence, bipolar = result.evidence, result.bipolar
     facts: dict[str, Any] = {
+        "Setting": setting,
         "Bipolar": bipolar is not None,
         "StrengthRad": round(evidence.strength, 4),
     }

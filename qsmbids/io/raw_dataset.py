@@ -13,6 +13,7 @@ from qsmbids import __version__
 from qsmbids.errors import OutputError
 from qsmbids.io.bids_naming import NamedImage
 from qsmbids.io.dicom import Conversion
+from qsmbids.io.scanner_key import SCANNER_KEY, key_of, scanner_keys
 from qsmbids.io.sourcedata import incomplete_mark
 from qsmbids.io.write import write_json, write_text
 
@@ -28,11 +29,18 @@ _README = """\
 Converted by qsmbids, from DICOM with dcm2niix or from 4-D files. Of DICOM, names, numbers and
 dates of persons and visits were left out of sidecars and image headers; the free text of
 SeriesDescription and ProtocolName was not, and the face was not removed from the images.
+ScannerKey in the sidecars is a salted digest of station and serial number: it tells scanners apart
+and names none.
 """
 
 
 def place(
-    conversion: Conversion, bids_dir: str | Path, *, participant: str, session: str | None = None
+    conversion: Conversion,
+    bids_dir: str | Path,
+    *,
+    participant: str,
+    session: str | None = None,
+    with_scanner_key: bool = True,
 ) -> tuple[list[Path], dict[str, str]]:
     """Move the runs into a dataset, which is made if it does not exist.
 
@@ -43,6 +51,8 @@ def place(
         Root of the raw dataset.
     participant, session : str
         As they were given to :func:`qsmbids.io.dicom.convert_dicom`.
+    with_scanner_key : bool
+        Keep an anonymous key of the scanner; see :mod:`qsmbids.io.scanner_key`.
 
     Returns
     -------
@@ -62,12 +72,24 @@ def place(
     kept: dict[str, str] = {}
     # a call that is killed between two runs leaves the mark, so that the next one goes on
     mark = incomplete_mark(root, participant, session)
+    # images that were converted elsewhere come without their DICOM
+    first = {n: s.files[0] for n, s in enumerate(conversion.series) if s.files}
+    found = scanner_keys(first.values(), root) if with_scanner_key else []
+    keys = dict(zip(first, found, strict=False))
     try:
         root.mkdir(parents=True, exist_ok=True)
         mark.touch()
         for label, members in conversion.naming.runs.items():
             with tempfile.TemporaryDirectory(prefix=".qsmbids-convert-", dir=root) as staging:
-                staged = [path for image in members for path in _stage(image, Path(staging))]
+                staged = [
+                    path
+                    for image in members
+                    for path in _stage(
+                        image,
+                        Path(staging),
+                        key_of(anat / f"{image.name}.json", keys.get(image.source.series, "")),
+                    )
+                ]
                 kept_why = move_run(staged, anat)
             if kept_why:
                 kept[label] = kept_why
@@ -96,9 +118,10 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _stage(image: NamedImage, folder: Path) -> list[Path]:
+def _stage(image: NamedImage, folder: Path, key: str = "") -> list[Path]:
     """Write the final files of an image; sidecar first."""
-    sidecar = write_json(folder / f"{image.name}.json", image.sidecar)
+    content_of_sidecar = {**image.sidecar, **({SCANNER_KEY: key} if key else {})}
+    sidecar = write_json(folder / f"{image.name}.json", content_of_sidecar)
     content = bytearray(image.source.path.read_bytes())
     order = "<" if struct.unpack_from("<i", content, 0)[0] == 348 else ">"
     for offset, size in ((14, 18), (148, 80), (228, 24), (328, 16)):

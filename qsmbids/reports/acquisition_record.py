@@ -19,7 +19,8 @@ __all__ = ["acquisition_path", "describing", "load_acquisition", "save_acquisiti
 
 #: Keys of raw sidecars that describe scanner, sequence and conversion.
 KEPT = frozenset({
-    "AcquisitionDuration", "AcquisitionMatrixPE", "AsymmetricEcho", "Bandwidth", "CoilString",
+    "AcquisitionDuration", "AcquisitionMatrixPE", "AsymmetricEcho", "Bandwidth",
+    "CoilCombinationMethod", "CoilString",
     "CompressedSensingFactor", "ConversionSoftware", "ConversionSoftwareVersion", "EchoTime",
     "EllipticalKSpaceShutter", "FlipAngle", "GradientSetType", "GradientSystem",
     "ImagingFrequency", "Interpolation2D", "Interpolation3D", "KSpaceTrajectory",

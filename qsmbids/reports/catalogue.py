@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from qsmbids.io.derivatives import derivative_path
 
-__all__ = ["MAPS", "MASKS", "MapKind", "image_paths", "main_map"]
+__all__ = ["MAPS", "MASKS", "MapKind", "explained", "image_paths", "main_map"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,34 @@ MASKS: dict[str, tuple[str, str]] = {
     "mask4": ("Mask 4, after background removal", "#fe4f8a"),
     "mask4noholes": ("Mask 4 without holes", "#e6e600"),
 }
+
+
+def explained(key: str, said: Mapping[str, Any]) -> str:
+    """Return what an image of a run is, by what its steps have recorded.
+
+    Parameters
+    ----------
+    key : str
+        Of :data:`MAPS`.
+    said : mapping
+        Sidecars of the run.
+    """
+    steps, usual = said.get("Steps") or (), MAPS[key].explanation
+    if key == "chi" and said.get("MainReference") == "none":
+        return "Magnetic susceptibility without a reference. Iron and veins are bright."
+    if key == "total_field" and "given_field" in steps:
+        return f"{usual} It was given."
+    if key == "local_field" and "given_local_field" in steps:
+        return f"{usual} It was given."
+    if key == "unwrapped" and "given_phase" in steps:
+        return "The same echo as it was given."
+    if key == "unwrapped" and "unwrap_phase" in steps and "remove_phase_offset" not in steps:
+        return "The same echo with the phase at TE = 0: smooth, with no jumps left."
+    measure = said.get("ReliablePhase")
+    other = isinstance(measure, Mapping) and measure.get("Measure") != "romeo-quality"
+    if key == "quality" and other:
+        return "Reliability of the phase, 0 (noise) to 1; it has no part in Mask 2."
+    return usual
 
 
 def main_map(out_dir: Path, entities: Mapping[str, str]) -> Path:

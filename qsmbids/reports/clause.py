@@ -17,7 +17,10 @@ class Clause:
         With ``{section.name}`` for a setting, ``{run.name}`` for a fact, ``[@key]`` to cite.
     when : dict
         Setting or fact and the value, or tuple of values, that it must have.
+    speaks_of : tuple of str
+        Further settings that need no other sentence.
     """
 
     text: str
     when: Mapping[str, Any] = field(default_factory=dict)
+    speaks_of: tuple[str, ...] = ()

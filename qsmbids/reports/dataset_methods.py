@@ -3,7 +3,7 @@
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from qsmbids.config import Settings
@@ -28,17 +28,17 @@ class DescribedRun:
     acquisition : Acquisition
     sidecars : sequence of mapping
         Merged raw metadata, one per echo.
-    record : mapping
-        Sidecar of the finished map; empty before the run.
+    record : mapping, optional
+        Sidecars of the run; None before it.
     """
 
     acquisition: Acquisition
     sidecars: Sequence[Mapping[str, Any]]
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] | None = None
 
 
 def described_runs(records: Sequence[RunRecord]) -> tuple[Settings, list[DescribedRun], int]:
-    """Return the settings of most runs, those runs, and how many had other settings.
+    """Return the settings of most runs, those runs, and how many had others or other steps.
 
     Runs whose settings or acquisition are not known are left out.
     """
@@ -47,8 +47,10 @@ def described_runs(records: Sequence[RunRecord]) -> tuple[Settings, list[Describ
         settings, acquired = settings_of(record), acquisition_of(record)
         if settings is None or acquired is None:
             continue
-        _, runs = groups.setdefault(repr(settings), (settings, []))
-        runs.append(DescribedRun(*acquired, found_of(record)))
+        found = found_of(record)
+        way = f"{settings!r} {sorted(found.get('Steps') or ())}"
+        _, runs = groups.setdefault(way, (settings, []))
+        runs.append(DescribedRun(*acquired, found))
     if not groups:
         return Settings(), [], 0
     settings, runs = max(groups.values(), key=lambda group: len(group[1]))
@@ -76,13 +78,19 @@ def methods_of_runs(settings: Settings, runs: Sequence[DescribedRun]) -> str:
     """
     if not runs:
         return methods_markdown(settings)
-    record = shared([run.record for run in runs])
-    # how many echoes decides what was done
+    made = [run.record for run in runs if run.record is not None]
+    record = shared(made) if made else None
+    # of runs that are planned, how many echoes decides what will be done
     longest = max(runs, key=lambda run: len(run.acquisition.echo_times))
-    record["EchoTime"] = list(longest.acquisition.echo_times)
-    record["TiltDegrees"] = max(run.acquisition.tilt_degrees for run in runs)
+    tilt = max(run.acquisition.tilt_degrees for run in runs)
     if len({_protocol(run.acquisition) for run in runs}) > 1:
-        return methods_markdown(settings, record, acquisitions_differ=True)
+        return methods_markdown(
+            settings,
+            record,
+            n_echoes=len(longest.acquisition.echo_times),
+            tilt_degrees=tilt,
+            acquisitions_differ=True,
+        )
     echoes = range(len(longest.acquisition.echo_times))
     sidecars = [shared([_of_echo(run.sidecars, echo) for run in runs]) for echo in echoes]
     frequencies = [run.acquisition.centre_frequency_hz / 1e6 for run in runs]
@@ -90,9 +98,7 @@ def methods_of_runs(settings: Settings, runs: Sequence[DescribedRun]) -> str:
     if len(set(frequencies)) > 1:
         mean, spread = statistics.fmean(frequencies), statistics.stdev(frequencies)
         said = f"{mean:.6g} ± {spread:.2g} MHz (mean and SD)"
-    acquisition = dataclasses.replace(
-        longest.acquisition, tilt_degrees=float(record["TiltDegrees"])
-    )
+    acquisition = dataclasses.replace(longest.acquisition, tilt_degrees=tilt)
     return methods_markdown(
         settings, record, acquisition=acquisition, sidecars=sidecars, centre_frequency=said
     )

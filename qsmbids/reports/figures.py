@@ -10,7 +10,7 @@ import numpy as np
 
 from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.write import write_bytes
-from qsmbids.reports.catalogue import MAPS, MASKS
+from qsmbids.reports.catalogue import MAPS, MASKS, explained
 from qsmbids.reports.images import Images
 from qsmbids.reports.planes import WIDTH_INCHES, draw_planes
 from qsmbids.reports.record import RunRecord
@@ -69,7 +69,7 @@ def make_figures(record: RunRecord, images: Images) -> list[Figure]:
     with mpl.rc_context(_STYLE):
         for name, keys, entities, suffix in groups:
             if keys:
-                caption = " ".join(f"{windows[k]}. {MAPS[k].explanation}" for k in keys)
+                caption = " ".join(f"{windows[k]}. {explained(k, record.metadata)}" for k in keys)
                 drawn = draw_planes(images, keys)
                 figures.append(_saved(record, name, caption, drawn, entities, suffix))
         background = next(iter(shown("magnitude", "chi")), None)

@@ -7,9 +7,10 @@ from typing import Literal, get_args
 
 __all__ = ["VERDICTS", "Finding", "Table", "Verdict", "findings_table", "item_table"]
 
-Verdict = Literal["pass", "advice", "unknown", "changed"]
+Verdict = Literal["pass", "advice", "unknown", "changed", "absent"]
 
-#: Every verdict: as recommended; something to do; not stated in the data; another choice.
+#: Every verdict: as recommended; something to do; not stated in the data; another choice; not
+#: done in this run.
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 
 #: What stands in a cell that the author has to fill in.

@@ -13,6 +13,7 @@ from qsmbids.io.expected_runs import expected_runs, read_participants
 from qsmbids.io.tables import read_cells
 from qsmbids.reports import facts
 from qsmbids.reports.group_runs import Group, GroupRun, RoiRow
+from qsmbids.reports.group_strata import set_strata
 
 __all__ = ["gather"]
 
@@ -22,6 +23,8 @@ _REFERENCES = "_desc-references_stats.tsv"
 _MEASURES = "_desc-iqms_stats.json"
 _ACQUISITION = "_desc-acquisition_stats.json"
 _ROIS = re.compile(r"^(.*)_seg-([a-zA-Z0-9+]+)_desc-([a-zA-Z0-9+]+)_stats\.tsv$")
+#: What differs from echo to echo.
+_OF_AN_ECHO = ("EchoTime", "EchoNumber")
 #: What the sidecar of a map tells about the acquisition.
 _OF_THE_MAP = ("MagneticFieldStrength", "ImagingFrequency", "EchoTime", "TiltDegrees")
 
@@ -74,7 +77,26 @@ def gather(
             _expect(runs, folder.name, "has source data that were not converted yet")
     kept = [run for run in runs.values() if _wanted(run.label, participants, sessions)]
     kept.sort(key=lambda run: _natural(run.label))
+    set_strata(kept)
     return Group(tuple(kept), listed, tuple(sorted(reader.unreadable)))
+
+
+def _of_the_scan(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the raw sidecars of all echoes say, and the array, as one level of keys."""
+    sidecars = said.get("Sidecars")
+    if not isinstance(sidecars, list):
+        return dict(said)
+    found = {
+        key: value
+        for key, value in (
+            sidecars[0] if sidecars and isinstance(sidecars[0], dict) else {}
+        ).items()
+        if key not in _OF_AN_ECHO
+    }
+    array = said.get("Acquisition")
+    if isinstance(array, dict) and isinstance(array.get("voxel_size"), list):
+        found["VoxelSize"] = array["voxel_size"]
+    return found
 
 
 def _expect(runs: dict[str, GroupRun], label: str, message: str) -> None:
@@ -150,7 +172,7 @@ class _Reader:
             self._measures(path, of(name.removesuffix(_MEASURES)))
         elif name.endswith(_ACQUISITION):
             run, said_raw = of(name.removesuffix(_ACQUISITION)), self._json(path)
-            run.acquisition = {**run.acquisition, **said_raw}
+            run.acquisition = {**run.acquisition, **_of_the_scan(said_raw)}
         elif matched := _ROIS.match(name):
             rows = self._table(path)
             label, segmentation, reference = matched.groups()

@@ -49,6 +49,8 @@ class GroupRun:
         Their units, where they have one.
     unusual : tuple of str
         Measures that the run itself was told to be looked at for.
+    compared_with : str
+        Scanner and protocol, where the group has several.
     """
 
     label: str
@@ -67,12 +69,13 @@ class GroupRun:
     measures: dict[str, float] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     unusual: tuple[str, ...] = ()
+    compared_with: str = ""
 
     @property
     def stratum(self) -> str:
-        """Runs of the same acquisition and reconstruction label are compared with each other."""
-        words = self.label.split("_")
-        return "_".join(w for w in words if w.startswith(("acq-", "rec-")))
+        """Runs of the same labels, scanner and protocol are compared with each other."""
+        words = [w for w in self.label.split("_") if w.startswith(("acq-", "rec-"))]
+        return "_".join([*words, *([self.compared_with] if self.compared_with else [])])
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,8 @@ class Images:
         Voxel that is looked at first: the middle of the brain.
     problems : list of str
         Images that could not be shown, and why.
+    said : mapping
+        Sidecars of the run.
     """
 
     grid: DisplayGrid
@@ -47,6 +50,7 @@ class Images:
     windows: dict[str, Window]
     start: tuple[int, int, int]
     problems: list[str] = field(default_factory=list)
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def brain_box(self) -> tuple[slice, slice, slice]:
@@ -114,7 +118,8 @@ def read_images(record: RunRecord, n_threads: int = 2) -> Images | None:
         for key, image in maps.items()
     }
     shape = next(iter([*maps.values(), *masks.values()])).shape
-    return Images(grid, maps, masks, windows, _middle(brain, shape), problems)
+    middle = _middle(brain, shape)
+    return Images(grid, maps, masks, windows, middle, problems, record.metadata)
 
 
 def _read(paths: Mapping[str, Path], n_threads: int) -> Iterator[tuple[str, Volume | str]]:

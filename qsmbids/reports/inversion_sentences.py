@@ -11,6 +11,9 @@ _HARMONIC = {**_FANSI, "dipole_inversion.weak_harmonic": True}
 _NONLINEAR = {**_FANSI, "dipole_inversion.solver": "nonlinear"}
 _TV, _TGV = {"dipole_inversion.constraint": "tv"}, {"dipole_inversion.constraint": "tgv"}
 _MEDI = {"dipole_inversion.method": "medi"}
+_ITERATIVE = {"dipole_inversion.method": ("fansi", "medi")}
+_CLOSED = {"dipole_inversion.method": ("tkd", "l2")}
+_MASK2 = {"masks.reliable_phase": ("romeo-quality", "inverse-noise", "relative-residual")}
 
 INVERSION = (
     _C(
@@ -26,6 +29,7 @@ INVERSION = (
         " consistency weight {dipole_inversion.gradient_consistency}.",
         {**_FANSI, "dipole_inversion.regularisation": "fixed"},
     ),
+    _C("This strength is the {dipole_inversion.regularisation_from}."),
     _C(
         "The gradient L1 penalty of each run was derived from the noise of its field, measured"
         " where the dipole kernel vanishes, and from the mean gradient of a short first inversion;"
@@ -36,7 +40,10 @@ INVERSION = (
         "The penalty came to {run.penalty} and the consistency weight to {run.consistency}.",
         {"dipole_inversion.regularisation": "adaptive", "run.penalty_known": True},
     ),
-    _C("The penalty had spatial weights ({dipole_inversion.regularisation_weight}).", _FANSI),
+    _C(
+        "The penalty had spatial weights ({dipole_inversion.regularisation_weight}).",
+        {**_FANSI, **_TV},
+    ),
     _C(
         "Second differences had {dipole_inversion.tgv_ratio} times the weight of first ones, and"
         " weak harmonic fields were not fitted.",
@@ -89,6 +96,22 @@ INVERSION = (
         {**_MEDI, "run.medi_filter": False},
     ),
     _C(
+        "The dipole was convolved on the array of the image, without zeros around it.",
+        {**_MEDI, "dipole_inversion.medi_padding": "none"},
+    ),
+    _C(
+        "The dipole was convolved on the brain with room around it.",
+        {**_MEDI, "dipole_inversion.medi_padding": "auto"},
+    ),
+    _C(
+        "Its conjugate gradients were preconditioned.",
+        {**_MEDI, "dipole_inversion.medi_preconditioner": True},
+    ),
+    _C(
+        "Its conjugate gradients were not preconditioned.",
+        {**_MEDI, "dipole_inversion.medi_preconditioner": False},
+    ),
+    _C(
         "Data weights were reduced where the model did not fit (modal error reduction through"
         " iterative tuning, MERIT).",
         {**_MEDI, "dipole_inversion.medi_merit": True},
@@ -118,13 +141,51 @@ INVERSION = (
     ),
     _C(
         "Data in holes of unreliable phase kept the weight of their noise.",
-        {"dipole_inversion.holes": "fill"},
+        {**_ITERATIVE, **_MASK2, "dipole_inversion.holes": "fill"},
     ),
-    _C("Data in holes of unreliable phase had no weight.", {"dipole_inversion.holes": "weight"}),
+    _C(
+        "Data in holes of unreliable phase had no weight.",
+        {**_ITERATIVE, **_MASK2, "dipole_inversion.holes": "weight"},
+    ),
+    _C(
+        "Data in holes of unreliable phase were inverted as all others.",
+        {**_CLOSED, **_MASK2, "dipole_inversion.holes": "fill"},
+    ),
+    _C(
+        "Data in holes of unreliable phase counted as zero.",
+        {**_CLOSED, **_MASK2, "dipole_inversion.holes": "weight"},
+    ),
+    _C("Of the weights, only those of zero counted, as data of zero.", _CLOSED),
+    _C("", {"dipole_inversion.holes": ("fill", "weight"), "masks.reliable_phase": "none"}),
     _C(
         "Strong sources and holes of unreliable phase were taken from an inversion of all voxels,"
         " and the tissue from a second one without their data and their field [@stewart2022].",
         {"dipole_inversion.holes": "two-pass"},
     ),
-    _C("The map is zero outside the mask of the background field removal without holes."),
+    _C(
+        "The map is zero outside the mask of the background field removal without holes.",
+        {
+            "step.remove_background_field": True,
+            "step.invert_dipole_field": True,
+            "run.medi_filter": False,
+        },
+    ),
+    _C(
+        "The map is zero outside the mask of the background field removal without holes, less the"
+        " radius of the filter.",
+        {**_MEDI, "step.remove_background_field": True, "run.medi_filter": True},
+    ),
+    _C(
+        "The map is zero outside the region of the local field that was given.",
+        {
+            "step.given_local_field": True,
+            "step.invert_dipole_field": True,
+            "run.medi_filter": False,
+        },
+    ),
+    _C(
+        "The map is zero outside the region of the local field that was given, less the radius of"
+        " the filter.",
+        {**_MEDI, "step.given_local_field": True, "run.medi_filter": True},
+    ),
 )

@@ -1,5 +1,8 @@
 """Volumes of Masks 1 to 4 and what each step took away."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from markupsafe import Markup
 
 from qsmbids.reports.catalogue import MASKS
@@ -16,6 +19,23 @@ _STEPS = (
     ("mask4noholes", "mask3", "rim lost to background removal; support of the map"),
     ("mask4", "mask4noholes", "holes of unreliable phase; data of the inversion"),
 )
+
+
+def _otherwise(key: str, said: Mapping[str, Any]) -> str:
+    """Return what happened in a run that went another way, "" in the usual one."""
+    steps = said.get("Steps") or ()
+    measure = said.get("ReliablePhase")
+    if key == "mask1" and str((said.get("BrainExtraction") or {}).get("Name", "")).startswith(
+        "given"
+    ):
+        return "given"
+    if isinstance(measure, Mapping) and measure.get("Measure") == "none":
+        words = {"mask2": "no phase was taken for unreliable", "mask3": "Mask 1, holes filled"}
+        if key in words:
+            return words[key]
+    if key == "mask4noholes" and "given_local_field" in steps:
+        return "where the given local field is known; support of the map"
+    return ""
 
 
 def masks_section(images: Images) -> Section:
@@ -38,6 +58,7 @@ def masks_section(images: Images) -> Section:
         if before in volume and volume[before] > 0:
             removed = f"{100 * (1 - volume[key] / volume[before]):.1f} %"
             of = MASKS[before][0].partition(",")[0]
+        happened = _otherwise(key, images.said) or happened
         swatch = Markup('<span class="swatch" data-mask="{}"></span>{}').format(key, MASKS[key][0])
         rows.append((swatch, f"{volume[key]:.0f}", removed, of, happened))
     head = ("Mask", "Volume [ml]", "Removed", "of", "By")

@@ -28,6 +28,9 @@ WORDS = {
 SPEAKS_OF = {
     "run.sign_given": "phase.sign",
     "run.mask1": "masks.brain_extraction",
+    "step.correct_readout": "total_field.bipolar_correction",
+    "step.remove_phase_offset": "total_field.phase_offset_correction",
+    "step.unwrap_phase": "total_field.echo_phase_combination",
     "run.alternating": "phase.slice_alternation",
     "run.readout": "total_field.bipolar_correction",
     "run.r2star": "relaxometry.method",
@@ -49,7 +52,7 @@ _PHASE = (
     _C(
         "The phase was brought to radians and given the sign with which it grows with the field,"
         " after the manufacturer's convention (sign {run.phase_sign}).",
-        {"phase.sign": "auto", "run.sign_known": True},
+        {"phase.sign": "auto", "run.sign_known": True},  # on record
     ),
     _C(
         "The phase was brought to radians and given the sign with which it grows with the field,"
@@ -106,15 +109,26 @@ _READOUT = (
     _C(
         "The echoes were tested for the phase difference of a bipolar readout, which was removed"
         " where it was found (correction: {total_field.bipolar_correction}) [@li2015].",
-        {"run.readout": "", "total_field.bipolar_correction": ("auto", "linear", "mcpc-3d-s")},
+        {"run.readout": None, "step.correct_readout": True},
     ),
     _C(
         "A phase difference of a bipolar readout was not looked for.",
-        {"run.readout": "", "total_field.bipolar_correction": "off"},
+        {"step.prepare_phase": True, "step.correct_readout": False, "run.several": True},
     ),
 )
 
-_WEIGHTED = {"total_field.echo_phase_combination": "romeo-weighted-average"}
+_UNWRAPPED = {"step.unwrap_phase": True}
+
+_HEAD = (
+    _C(
+        "A constant phase that each echo had of its own was removed.",
+        {"run.echo_constants": True},
+    ),
+    _C(
+        "Lengths of the settings were counted {run.length_scale} times, for the head is small.",
+        {"run.small_head": True},
+    ),
+)
 
 _TOTAL_FIELD = (
     _C(
@@ -122,33 +136,71 @@ _TOTAL_FIELD = (
         " smoothing with a sigma of {total_field.phase_offset_smoothing_mm},"
         " {total_field.phase_offset_refinements} refinements by local linear regression) and"
         " subtracted.",
-        {**_WEIGHTED, "total_field.phase_offset_correction": "mcpc-3d-s"},
+        {"step.remove_phase_offset": True},
     ),
     _C(
         "The phase at echo time zero was not removed.",
-        {**_WEIGHTED, "total_field.phase_offset_correction": "none"},
+        {**_UNWRAPPED, "step.remove_phase_offset": False},
     ),
     _C(
         "The phase was unwrapped by template unwrapping with ROMEO [@dymerska2021] (weights"
         " {total_field.romeo_weights}), and the echoes were averaged to the total field (weights"
         " {total_field.echo_weighting}).",
-        _WEIGHTED,
+        {**_UNWRAPPED, "run.several": True},
     ),
+    _C("The template was echo {total_field.template_echo}.", _UNWRAPPED),
     _C(
         "The phase of the single echo was unwrapped by ROMEO [@dymerska2021] (weights"
         " {total_field.romeo_weights}) and divided by its echo time to give the total field.",
-        {"run.echoes": 1},
+        {**_UNWRAPPED, "run.several": False},
     ),
     _C(
         "The total field and the phase at echo time zero were fitted to the complex signal of all"
         " echoes [@liu2013], and the field was then unwrapped by ROMEO [@dymerska2021].",
         {"total_field.echo_phase_combination": "nonlinear-fit"},
     ),
+    _C("The weights of the unwrapping were {total_field.fit_romeo_weights}."),
+)
+
+_GIVEN_FIELD = (
     _C(
-        "Voxels with a relative residual of the signal model of"
-        " {total_field.relative_residual_threshold} or more [@chan2021] had no weight in the"
-        " inversion; the others had the inverse of the noise of the field.",
+        "Unwrapped phase that the investigators gave was used, and its echoes were averaged to"
+        " the total field (weights {total_field.echo_weighting}).",
+        {"step.given_phase": True, "step.given_local_field": False},
+    ),
+    _C(
+        "A total field that the investigators gave was used.",
+        {"step.given_field": True, "step.given_local_field": False},
+    ),
+    _C(
+        "A local field that the investigators gave was used, so that no background field was"
+        " removed; the total field that came with it had a part in the weights only.",
+        {"run.given_total_with_local": True},
+    ),
+    _C(
+        "A local field that the investigators gave was used, so that no background field was"
+        " removed.",
+        {"step.given_local_field": True, "run.given_total_with_local": False},
+    ),
+)
+
+_WEIGHTS = (
+    _C(
+        "The weights of the data were the inverse of the noise of the field, shifted and scaled to"
+        " a median of one, with outliers softened, and multiplied by a factor that falls linearly"
+        " with the relative residual of the signal model, to zero at"
+        " {total_field.relative_residual_threshold} [@chan2021].",
         {"run.residual": True},
+    ),
+    _C(
+        "The weights of the data were the inverse of the noise of the field, shifted and scaled to"
+        " a median of one, with outliers softened [@chan2021].",
+        {"step.weight_data": True, "run.residual": False},
+    ),
+    _C(
+        "That noise was taken from the magnitude, for echoes averaged with the weights"
+        " {total_field.noise_weighting}.",
+        {"step.weight_data": True},
     ),
 )
 
@@ -159,6 +211,15 @@ _MASKS = (
         {"masks.reliable_phase": "romeo-quality"},
     ),
     _C(
+        "The phase quality had the weights {total_field.quality_romeo_weights}.",
+        {"masks.reliable_phase": "romeo-quality"},
+    ),
+    _C(
+        "",
+        {"masks.reliable_phase": ("inverse-noise", "relative-residual", "none")},
+        ("total_field.quality_romeo_weights",),
+    ),
+    _C(
         "Voxels with an inverse noise of at least {masks.inverse_noise_factor} times its mean over"
         " the image were taken for reliable (Mask 2).",
         {"masks.reliable_phase": "inverse-noise"},
@@ -167,10 +228,19 @@ _MASKS = (
         "Voxels below the threshold of the relative residual were taken for reliable (Mask 2).",
         {"masks.reliable_phase": "relative-residual"},
     ),
-    _C("All voxels were taken for reliable.", {"masks.reliable_phase": "none"}),
+    _C(
+        "All voxels were taken for reliable: there was no Mask 2.",
+        {"masks.reliable_phase": "none"},
+    ),
     _C(
         "Mask 1 without the unreliable voxels was closed with a radius of {masks.closing_mm}, and"
-        " its holes were filled (Mask 3)."
+        " its holes were filled (Mask 3).",
+        {"masks.reliable_phase": ("romeo-quality", "inverse-noise", "relative-residual")},
+    ),
+    _C(
+        "Mask 1 was closed with a radius of {masks.closing_mm}, and its holes were filled"
+        " (Mask 3).",
+        {"masks.reliable_phase": "none"},
     ),
 )
 
@@ -227,6 +297,10 @@ _BACKGROUND = (
         " {background_field.ismv_tolerance}.",
         {"background_field.method": "ismv"},
     ),
+    _C(
+        "The smallest filter had a radius of {run.smallest_sphere}, the longest side of a voxel.",
+        {**_VSHARP, "run.smallest_sphere_larger": True},
+    ),
     _C("Mask 4 was not eroded further.", {"background_field.erode_after": 0}),
     _C("Mask 4 was then eroded by {background_field.erode_after}.", {"run.eroded": True}),
     _C(
@@ -248,7 +322,7 @@ _BACKGROUND = (
     ),
     _C(
         "The dipole kernel had the direction of the main field relative to the slab.",
-        {"background_field.oblique": "tilt-kernel"},
+        {"background_field.oblique": "tilt-kernel", "step.invert_dipole_field": True},
     ),
 )
 
@@ -274,8 +348,9 @@ _REFERENCE = (
         " {reference.csf_centre_radius_mm} around the centre of the brain [@liu2018],"
         " provided that their volume lay between {reference.csf_smallest_volume_ml} and"
         " {reference.csf_largest_volume_ml}.",
-        {"reference.region": ("brain-mask", "csf", "region")},
+        {"step.find_csf": True},
     ),
+    _C("No such fluid was found.", {"step.find_csf": True, "run.csf_found": False}),
     _C(
         "Susceptibility values are in parts per million (ppm), as the inversion gave them, without"
         " a reference.",
@@ -284,10 +359,18 @@ _REFERENCE = (
     _C(
         "R2* was mapped by ARLO [@pei2015] for three or more evenly spaced echoes, else by a"
         " log-linear fit.",
-        {"run.r2star": "auto"},
+        {"relaxometry.method": "auto", "run.planned": True},
     ),
     _C("R2* was mapped by ARLO [@pei2015].", {"run.r2star": "arlo"}),
     _C("R2* was mapped by a log-linear fit.", {"run.r2star": "loglinear"}),
+    _C(
+        "R2* was mapped by ARLO [@pei2015].",
+        {"relaxometry.method": "arlo", "run.planned": True},
+    ),
+    _C(
+        "R2* was mapped by a log-linear fit.",
+        {"relaxometry.method": "loglinear", "run.planned": True},
+    ),
 )
 
 _SWI = (
@@ -304,29 +387,11 @@ _SWI = (
     _C("", {"swi.enabled": False}),  # nobody publishes what was not made
 )
 
-_GIVEN_FIELD = (
-    _C(
-        "Unwrapped phase that the investigators gave was used, and its echoes were averaged to"
-        " the total field (weights {total_field.echo_weighting}).",
-        {"run.given": "unwrapped"},
-    ),
-    _C("A total field that the investigators gave was used.", {"run.given": "total"}),
-    _C(
-        "A local field that the investigators gave was used, so that no background field was"
-        " removed; the total field that came with it had a part in the weights only.",
-        {"run.given": "local and total"},
-    ),
-    _C(
-        "A local field that the investigators gave was used, so that no background field was"
-        " removed.",
-        {"run.given": "local"},
-    ),
-)
-
 #: The text from the phase to the maps.
 PARAGRAPHS = (
     Paragraph(
-        ("phase", "total_field"), (*_PHASE, *_MASK1, *_READOUT, *_TOTAL_FIELD, *_GIVEN_FIELD)
+        ("phase", "total_field"),
+        (*_PHASE, *_MASK1, *_READOUT, *_HEAD, *_TOTAL_FIELD, *_GIVEN_FIELD, *_WEIGHTS),
     ),
     Paragraph(("masks",), _MASKS),
     Paragraph(("background_field",), _BACKGROUND),

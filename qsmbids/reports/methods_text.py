@@ -13,16 +13,10 @@ from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
 from qsmbids.reports import facts
 from qsmbids.reports.clause import Clause
+from qsmbids.reports.interpretation import interpretation
 from qsmbids.reports.method_sentences import PARAGRAPHS, SPEAKS_OF, WORDS
-from qsmbids.reports.settings_in_force import (
-    brain_extraction,
-    effective_settings,
-    given_start,
-    in_force,
-    looked_up,
-    rounded,
-    shown,
-)
+from qsmbids.reports.run_facts import run_facts
+from qsmbids.reports.settings_in_force import brain_extraction, in_force, shown
 
 __all__ = ["acquisition_text", "methods_markdown", "processing_text", "software_versions"]
 
@@ -38,9 +32,6 @@ _SOFTWARE = (
 
 _FIELD = re.compile(r"\{(\w+\.\w+)\}")
 
-#: Tilt of the slab from which the maps are rotated [degrees].
-_TILT = 0.1
-
 
 def methods_markdown(
     settings: Settings,
@@ -51,15 +42,17 @@ def methods_markdown(
     versions: Mapping[str, str] | None = None,
     centre_frequency: str = "",
     acquisitions_differ: bool = False,
+    n_echoes: int | None = None,
+    tilt_degrees: float | None = None,
 ) -> str:
     """Return the methods paragraphs as Markdown with ``[@key]`` citations.
 
     Parameters
     ----------
     settings : Settings
-        In force; the only source of the parameters in the text.
+        In force; of a run that is planned, the source of the parameters in the text.
     record : mapping, optional
-        Sidecar of a finished map, for what was found in the data.
+        Sidecars of a run, of which the text is; None for one that is planned.
     acquisition : Acquisition, optional
         Without it the text begins with the processing.
     sidecars : sequence of mapping
@@ -70,10 +63,12 @@ def methods_markdown(
         In words, where it stands for several runs.
     acquisitions_differ : bool
         The text is about runs that no single acquisition describes.
+    n_echoes, tilt_degrees : int, float, optional
+        Where ``acquisition`` does not tell; else as the record has them.
     """
-    record = record or {}
     versions = software_versions(record, sidecars) if versions is None else versions
-    n_echoes = len(acquisition.echo_times) if acquisition else _recorded_echoes(record)
+    if n_echoes is None:
+        n_echoes = len(acquisition.echo_times) if acquisition else _recorded_echoes(record or {})
     parts = ["# Methods"]
     if acquisition is not None:
         said = acquisition_text(acquisition, sidecars, record, centre_frequency)
@@ -81,8 +76,14 @@ def methods_markdown(
     elif acquisitions_differ:
         parts += ["## Data acquisition", _please("acquisitions differ; each report has its own")]
     parts += ["## Susceptibility mapping", _software_text(versions)]
-    tilt = acquisition.tilt_degrees if acquisition else float(record.get("TiltDegrees", 0.0))
-    parts += processing_text(settings, record, n_echoes=n_echoes, tilt_degrees=tilt)
+    if tilt_degrees is None:
+        told = float((record or {}).get("TiltDegrees", 0.0))
+        tilt_degrees = acquisition.tilt_degrees if acquisition else told
+    done = processing_text(settings, record, n_echoes=n_echoes, tilt_degrees=tilt_degrees)
+    parts += done or ["No step of the processing has left a record."]
+    b0 = acquisition.b0_tesla if acquisition else (record or {}).get("MagneticFieldStrength")
+    if caveats := interpretation(record, b0):
+        parts += ["## Interpretation", " ".join(caveat.text for caveat in caveats)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -99,16 +100,16 @@ def processing_text(
     ----------
     settings : Settings
     record : mapping, optional
-        Sidecar of a finished map.
+        Sidecars of a run, which tell what was done. Without them the text is about a run that is
+        planned; empty ones are of a run that did nothing.
     n_echoes : int
     tilt_degrees : float
         Of the slab against the main field.
     """
-    record = record or {}
     rows = in_force(settings, n_echoes, record)
     values = {row.key: value for row, value in rows}
     shown_values = {row.key: shown(value, row.unit) for row, value in rows}
-    run = _run_facts(effective_settings(settings, n_echoes), record, n_echoes, tilt_degrees)
+    run = run_facts(settings, values, record, n_echoes, tilt_degrees)
     shown_values |= {
         key: words[values[key]] for key, words in WORDS.items() if values.get(key) in words
     }
@@ -132,40 +133,6 @@ def processing_text(
     return [*texts, f"Further settings: {', '.join(other)}."] if other else texts
 
 
-def _run_facts(
-    settings: Settings, record: Mapping[str, Any], n_echoes: int, tilt: float
-) -> dict[str, Any]:
-    """Return what the sentences ask of the run; "" and None where it is not on record."""
-    wanted = settings.masks.brain_extraction
-    bipolar = looked_up(record, "ReadoutCorrection.Bipolar")
-    sign = looked_up(record, "PhaseSign.Sign")
-    axes = looked_up(record, "SliceAlternation.Axes")
-    residual = looked_up(record, "DataWeights.RelativeResidual")
-    r2star = looked_up(record, "R2StarMethod") or settings.relaxometry.method
-    penalty = looked_up(record, "DipoleInversion.Parameters.GradientL1Penalty")
-    consistency = looked_up(record, "DipoleInversion.Parameters.GradientConsistency")
-    return {
-        "run.phase_sign": "not on record" if sign is None else f"{sign:+d}",
-        "run.sign_known": sign is not None,
-        "run.sign_given": settings.phase.sign != "auto",
-        "run.alternating": None if axes is None else bool(axes),
-        "run.mask1": brain_extraction(record) or ("" if wanted == "auto" else wanted),
-        "run.given": given_start(record),
-        "run.readout": "" if bipolar is None else ("bipolar" if bipolar else "monopolar"),
-        "run.readout_model": looked_up(record, "ReadoutCorrection.Method") or "",
-        "run.residual": n_echoes > 2 if residual is None else bool(residual),
-        "run.eroded": settings.background_field.erode_after > 0,
-        "run.tilted": tilt > _TILT,
-        "run.pdf_tissue": settings.background_field.pdf_tissue > 0,
-        "run.medi_filter": settings.dipole_inversion.medi_smv_radius_mm > 0,
-        "run.penalty": rounded(penalty),
-        "run.consistency": rounded(consistency),
-        "run.penalty_known": None not in (penalty, consistency),
-        "run.echoes": n_echoes,
-        "run.r2star": r2star if n_echoes > 1 else "",
-    }
-
-
 def _holds(clause: Clause, context: Mapping[str, Any]) -> bool:
     """Tell whether a sentence is true: its conditions hold and its settings are in force."""
     return all(
@@ -174,7 +141,7 @@ def _holds(clause: Clause, context: Mapping[str, Any]) -> bool:
 
 
 def _speaks_of(clause: Clause) -> set[str]:
-    keys = {*clause.when, *_FIELD.findall(clause.text)}
+    keys = {*clause.when, *clause.speaks_of, *_FIELD.findall(clause.text)}
     return keys | {SPEAKS_OF[key] for key in keys if key in SPEAKS_OF}
 
 

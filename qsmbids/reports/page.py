@@ -126,7 +126,7 @@ def _sections(
     yield acquisition_section(record, images)
     if publication is not None:
         yield from paper_sections(publication, tables)
-    yield settings_section(record)
+    yield settings_section(record, publication.settings if publication is not None else None)
     drawn = [f.svg_file for f in figures] + [f.png_file for f in figures]
     yield files_section(record, drawn, tables)
     yield software_section(record)

@@ -19,13 +19,14 @@ _WORDS = {
     "advice": "advice",
     "changed": "another choice",
     "unknown": "not known",
+    "absent": "not done in this run",
 }
 _STUDY = "for the study"
 _PAPER = "https://doi.org/10.1002/mrm.30006"
 
 
 def paper_sections(publication: Publication, tables: Sequence[Path] = ()) -> list[Section]:
-    """Return the acquisition check, the pipeline check, Tables 3 to 5 and the methods.
+    """Return the checks, Tables 3 to 5, the methods, and what to bear in mind of the map.
 
     Parameters
     ----------
@@ -38,6 +39,11 @@ def paper_sections(publication: Publication, tables: Sequence[Path] = ()) -> lis
         Section("pipeline", "Pipeline check", _pipeline(publication)),
         Section("tables", "Tables 3-5", _tables(publication, tables)),
         Section("methods", "Methods", _methods(publication)),
+        *(
+            [Section("interpretation", "Interpretation", _interpretation(publication))]
+            if publication.caveats
+            else []
+        ),
     ]
 
 
@@ -69,7 +75,7 @@ def _acquisition(publication: Publication) -> Markup:
 def _pipeline(publication: Publication) -> Markup:
     """Return the findings with those first that are not simply as recommended."""
     found = publication.pipeline
-    html = paragraph(f"Against recommendations 3.a to 8.f: {_counts(found)}.", "note")
+    html = paragraph(f"Against recommendations 3.a to 8.g: {_counts(found)}.", "note")
     special = [f for f in found if f.verdict in ("advice", "changed")]
     usual = [f for f in found if f not in special]
     if special:
@@ -135,6 +141,14 @@ def _methods(publication: Publication) -> Markup:
         ".bib and .html.",
         "note",
     )
+
+
+def _interpretation(publication: Publication) -> Markup:
+    lines = [Markup("<b>{}</b>: {}").format(c.topic, c.text) for c in publication.caveats]
+    note = paragraph(
+        "What section 9.1.6 asks to be borne in mind, as far as it holds here.", "note"
+    )
+    return note + bullets(lines)
 
 
 def _markup(html: str) -> Markup:

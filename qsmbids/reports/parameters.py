@@ -2,63 +2,15 @@
 
 A setting without a row here is reported under its own name, whenever its section is; a new
 method needs a row only where its parameters are not for every choice of the section.
+
+Of a run that was made, the sidecars say which settings had a part in it and what they were: a row
+whose key no step has recorded is no part of its report.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from qsmbids.reports.inversion_parameters import INVERSION_PARAMETERS
+from qsmbids.reports.parameter import Parameter, fixed, parameter
 
 __all__ = ["PARAMETERS", "Parameter", "parameter"]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One setting.
-
-    Attributes
-    ----------
-    section, name : str
-        As in :class:`qsmbids.config.Settings`.
-    label, unit : str
-        In words.
-    when : dict
-        Name of another setting of the section, and the values with which this one is used.
-    echoes : int
-        Fewest echoes with which the setting has a part.
-    paper : str, bool, int, float or None
-        Value of Tables S2.1 to S2.4 and of step 1; None where they have none.
-    record : str
-        Dotted path in the sidecar of a map; "" where it has none.
-    """
-
-    section: str
-    name: str
-    label: str
-    unit: str = ""
-    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    echoes: int = 1
-    paper: Any = None
-    record: str = ""
-
-    @property
-    def key(self) -> str:
-        """Section and name with a dot between them."""
-        return f"{self.section}.{self.name}"
-
-
-def parameter(key: str, label: str, unit: str = "", **kwargs: Any) -> Parameter:
-    """Return the row of ``section.name``; its sidecar key follows from the name if not given."""
-    section, name = key.split(".")
-    kwargs.setdefault("record", _record_path(section, name))
-    return Parameter(section, name, label, unit, **kwargs)
-
-
-def _record_path(section: str, name: str) -> str:
-    """Return where the sidecar has a setting by the rule: CamelCase below the step's name."""
-    step = {"background_field": "BackgroundRemoval", "dipole_inversion": "DipoleInversion"}
-    camel = "".join(word.capitalize() for word in name.split("_"))
-    return f"{step[section]}.Parameters.{camel}" if section in step else ""
-
 
 _WEIGHTED = {"echo_phase_combination": ("romeo-weighted-average",)}
 _OFFSET = {**_WEIGHTED, "phase_offset_correction": ("mcpc-3d-s",)}
@@ -66,20 +18,29 @@ _VSHARP = {"method": ("vsharp",)}
 _DECONVOLUTION = {**_VSHARP, "vsharp_variant": ("deconvolution",)}
 _PDF, _LBV = {"method": ("pdf",)}, {"method": ("lbv",)}
 _RESHARP, _ISMV = {"method": ("resharp",)}, {"method": ("ismv",)}
-_FANSI, _MEDI = {"method": ("fansi",)}, {"method": ("medi",)}
-_FIXED = {**_FANSI, "regularisation": ("fixed",)}
-_TV, _TGV = {**_FANSI, "constraint": ("tv",)}, {**_FANSI, "constraint": ("tgv",)}
-_HARMONIC = {**_TV, "weak_harmonic": (True,)}
 _REFERENCED = {"region": ("brain-mask", "csf", "region")}
 _BET = {"brain_extraction": ("auto", "fsl", "builtin")}
 
 #: Rows in the order of the pipeline.
 PARAMETERS = (
-    parameter("phase.sign", "sign of the phase"),
-    parameter("phase.slice_alternation", "search for slices of opposite sign"),
-    parameter("masks.brain_extraction", "brain extraction for Mask 1"),
+    parameter("phase.sign", "sign of the phase", record="PhaseSign.Setting"),
     parameter(
-        "masks.brain_extraction_image", "magnitude for Mask 1", when=_BET, paper="first-echo"
+        "phase.slice_alternation",
+        "search for slices of opposite sign",
+        record="SliceAlternation.Setting",
+    ),
+    parameter(
+        "masks.brain_extraction",
+        "brain extraction for Mask 1",
+        record="BrainExtraction.Name",
+        names={"FSL BET": "fsl", "built-in BET": "builtin"},
+    ),
+    parameter(
+        "masks.brain_extraction_image",
+        "magnitude for Mask 1",
+        when=_BET,
+        paper="first-echo",
+        record="BrainExtraction.Parameters.image",
     ),
     parameter(
         "masks.fractional_intensity",
@@ -95,15 +56,32 @@ PARAMETERS = (
         paper=0.0,
         record="BrainExtraction.Parameters.threshold_gradient",
     ),
-    parameter("total_field.bipolar_correction", "correction of a bipolar readout", echoes=3),
     parameter(
-        "total_field.echo_phase_combination", "echo combination", paper="romeo-weighted-average"
+        "total_field.bipolar_correction",
+        "correction of a bipolar readout",
+        echoes=3,
+        record="ReadoutCorrection.Setting",
+    ),
+    parameter(
+        "total_field.echo_phase_combination",
+        "echo combination",
+        echoes=2,
+        paper="romeo-weighted-average",
+        record="EchoCombination.Name",
+        names={
+            "weighted echo averaging": "romeo-weighted-average",
+            "nonlinear complex fit": "nonlinear-fit",
+        },
+        unless="given_phase",
     ),
     parameter(
         "total_field.phase_offset_correction",
         "phase offset correction",
         when=_WEIGHTED,
         paper="mcpc-3d-s",
+        record="PhaseOffsetCorrection.Name",
+        names={"MCPC-3D-S": "mcpc-3d-s"},
+        otherwise=("none", "unwrap_phase", "!remove_phase_offset"),
     ),
     parameter(
         "total_field.phase_offset_smoothing_mm",
@@ -116,7 +94,7 @@ PARAMETERS = (
         "total_field.phase_offset_refinements",
         "refinements of the smoothed phase offset",
         when=_OFFSET,
-        paper=0,
+        software=0,
         record="PhaseOffsetCorrection.Refinements",
     ),
     parameter(
@@ -124,6 +102,20 @@ PARAMETERS = (
         "ROMEO edge weights",
         when=_WEIGHTED,
         record="Unwrapping.Weights",
+    ),
+    fixed("total_field.template_echo", "ROMEO template echo", "Unwrapping.TemplateEcho"),
+    fixed(
+        "total_field.fit_romeo_weights", "ROMEO edge weights, of the fit", "Unwrapping.FitWeights"
+    ),
+    fixed(
+        "total_field.quality_romeo_weights",
+        "ROMEO edge weights, of the phase quality",
+        "PhaseQuality.Weights",
+    ),
+    fixed(
+        "total_field.noise_weighting",
+        "weights of the echoes in the noise of the field",
+        "FieldNoiseWeighting",
     ),
     parameter(
         "total_field.echo_weighting",
@@ -139,7 +131,13 @@ PARAMETERS = (
         paper=0.3,
         record="DataWeights.RelativeResidualThreshold",
     ),
-    parameter("masks.reliable_phase", "measure for Mask 2", record="ReliablePhase.Measure"),
+    parameter(
+        "masks.reliable_phase",
+        "measure for Mask 2",
+        paper="none",
+        table="S2.1",
+        record="ReliablePhase.Measure",
+    ),
     parameter(
         "masks.quality_threshold",
         "lowest phase quality in Mask 2",
@@ -150,6 +148,7 @@ PARAMETERS = (
         "masks.inverse_noise_factor",
         "lowest inverse noise in Mask 2, in means over the image",
         when={"reliable_phase": ("inverse-noise",)},
+        record="ReliablePhase.Threshold",
     ),
     parameter(
         "masks.closing_mm",
@@ -157,9 +156,26 @@ PARAMETERS = (
         "mm",
         record="ClosingMm",
     ),
-    parameter("background_field.oblique", "treatment of an oblique slab", record=""),
+    parameter(
+        "background_field.oblique",
+        "treatment of an oblique slab",
+        record="Oblique.Method",
+        otherwise=("tilt-kernel", "invert_dipole_field", "!straighten_slab"),
+    ),
     parameter("background_field.erode_before", "erosion of Mask 3 before", "voxels", paper=1),
-    parameter("background_field.method", "background field removal", paper="vsharp", record=""),
+    parameter(
+        "background_field.method",
+        "background field removal",
+        paper="vsharp",
+        record="BackgroundRemoval.Name",
+        names={
+            "V-SHARP": "vsharp",
+            "PDF": "pdf",
+            "LBV": "lbv",
+            "RESHARP": "resharp",
+            "iSMV": "ismv",
+        },
+    ),
     parameter(
         "background_field.vsharp_variant",
         "V-SHARP variant",
@@ -209,109 +225,15 @@ PARAMETERS = (
         paper=False,
         record="BackgroundRemoval.Parameters.RemoveResidualB1Field",
     ),
-    parameter("dipole_inversion.method", "dipole inversion", paper="fansi", record=""),
-    parameter("dipole_inversion.solver", "data term", when=_FANSI, paper="nonlinear"),
-    parameter("dipole_inversion.constraint", "constraint", when=_FANSI, paper="tv"),
-    parameter("dipole_inversion.tgv_ratio", "weight of second over first differences", when=_TGV),
+    *INVERSION_PARAMETERS,
     parameter(
-        "dipole_inversion.regularisation",
-        "choice of the gradient L1 penalty",
-        when=_FANSI,
-        paper="fixed",
+        "reference.region",
+        "reference region",
+        paper="brain-mask",
+        table="S2.3, S2.4",
+        record="MainReference",
+        names={"wholebrain": "brain-mask", "csf": "csf", "region": "region", "none": "none"},
     ),
-    parameter(
-        "dipole_inversion.gradient_l1_penalty", "gradient L1 penalty", when=_FIXED, paper=5e-4
-    ),
-    parameter(
-        "dipole_inversion.gradient_consistency",
-        "gradient consistency weight",
-        when=_FIXED,
-        paper=0.05,
-    ),
-    parameter(
-        "dipole_inversion.fidelity_consistency",
-        "fidelity consistency weight",
-        when=_FANSI,
-        paper=1.0,
-    ),
-    parameter(
-        "dipole_inversion.regularisation_weight",
-        "spatial weights of the penalty",
-        when=_TV,
-        paper="vector-signed",
-    ),
-    parameter("dipole_inversion.weak_harmonic", "weak harmonic field", when=_TV, paper=True),
-    parameter(
-        "dipole_inversion.harmonic_constraint",
-        "harmonic constraint weight",
-        when=_HARMONIC,
-        paper=150.0,
-    ),
-    parameter(
-        "dipole_inversion.harmonic_consistency",
-        "harmonic consistency weight",
-        when=_HARMONIC,
-        paper=3.0,
-    ),
-    parameter(
-        "dipole_inversion.iterations",
-        "iterations for susceptibility and weak harmonic field",
-        when=_HARMONIC,
-        paper="alternating",
-    ),
-    parameter(
-        "dipole_inversion.start",
-        "start of the iterations",
-        when={**_FANSI, "solver": ("nonlinear",)},
-        paper="zero",
-    ),
-    parameter("dipole_inversion.tolerance_percent", "tolerance", "%", when=_FANSI, paper=0.1),
-    parameter("dipole_inversion.maximum_iterations", "maximum iterations", when=_FANSI, paper=400),
-    parameter(
-        "dipole_inversion.medi_lambda", "regularisation parameter lambda", when=_MEDI, paper=2000.0
-    ),
-    parameter("dipole_inversion.medi_data_weighting", "data weighting", when=_MEDI, paper="snr"),
-    parameter(
-        "dipole_inversion.medi_edge_percentage",
-        "differences of the magnitude taken for edges",
-        "%",
-        when=_MEDI,
-        paper=90.0,
-    ),
-    parameter(
-        "dipole_inversion.medi_smv_radius_mm",
-        "spherical mean value filter of the data, radius",
-        "mm",
-        when=_MEDI,
-        paper=5.0,
-    ),
-    parameter(
-        "dipole_inversion.medi_merit",
-        "modal error reduction through iterative tuning (MERIT)",
-        when=_MEDI,
-        paper=True,
-    ),
-    parameter(
-        "dipole_inversion.medi_zero_reference",
-        "automatic zero reference (MEDI+0)",
-        when=_MEDI,
-        paper=False,
-    ),
-    parameter(
-        "dipole_inversion.medi_fluid_lambda",
-        "weight of the homogeneity of the fluid",
-        when={**_MEDI, "medi_zero_reference": (True,)},
-    ),
-    parameter("dipole_inversion.medi_maximum_steps", "maximum Gauss-Newton steps", when=_MEDI),
-    parameter("dipole_inversion.medi_tolerance", "relative change at the end", when=_MEDI),
-    parameter(
-        "dipole_inversion.tkd_threshold",
-        "smallest dipole kernel value inverted",
-        when={"method": ("tkd",)},
-    ),
-    parameter("dipole_inversion.l2_lambda", "weight of the gradient", when={"method": ("l2",)}),
-    parameter("dipole_inversion.holes", "holes of Mask 2 inside Mask 4"),
-    parameter("reference.region", "reference region", paper="brain-mask"),
     *(
         parameter(f"reference.{name}", label, unit, when=_REFERENCED, echoes=3, record=record)
         for name, label, unit, record in (
@@ -336,8 +258,13 @@ PARAMETERS = (
             ),
         )
     ),
-    parameter("relaxometry.method", "R2* fit", echoes=2),
-    parameter("swi.enabled", "susceptibility-weighted images"),
+    parameter("relaxometry.method", "R2* fit", echoes=2, record="R2StarFit.Setting"),
+    parameter(
+        "swi.enabled",
+        "susceptibility-weighted images",
+        record="SusceptibilityWeighting.DarkFor",
+        names={"paramagnetic sources": True},
+    ),
     *(
         parameter(f"swi.{name}", label, unit, when={"enabled": (True,)})
         for name, label, unit in (

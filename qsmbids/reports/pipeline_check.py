@@ -1,35 +1,53 @@
-"""The processing of a run against recommendations 3.a to 8.f and Tables S2.1 to S2.4."""
+"""The processing of a run against recommendations 3.a to 8.g and Tables S2.1 to S2.4."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qsmbids.config import Settings
+from qsmbids.io.metadata import Acquisition
 from qsmbids.reports import facts
+from qsmbids.reports.coil_combination import check_coil_combination
 from qsmbids.reports.findings import Finding
 from qsmbids.reports.parameters import Parameter
-from qsmbids.reports.recommendations import ALWAYS, CHOICES, Choice
-from qsmbids.reports.settings_in_force import brain_extraction, in_force, looked_up, shown
+from qsmbids.reports.recommendations import CHOICES, Choice
+from qsmbids.reports.regularisation_check import check_regularisation
+from qsmbids.reports.settings_in_force import (
+    follows,
+    in_force,
+    looked_up,
+    paper_value,
+    ran,
+    shown,
+)
+from qsmbids.reports.step_checks import STEP_CHECKS, missing_because
 
 __all__ = ["check_pipeline"]
 
-#: Tables of the paper: number, topic, section, and the method that they are about.
+#: Tables of the paper: number, topic, section, and the setting and value that they are about.
 _TABLES = (
-    ("S2.1", "parameters of the total field", "total_field", ""),
-    ("S2.2", "parameters of the background field", "background_field", "vsharp"),
-    ("S2.3", "parameters of the inversion", "dipole_inversion", "fansi"),
-    ("S2.4", "parameters of the inversion", "dipole_inversion", "medi"),
+    ("S2.1", "parameters of the total field", "total_field", "", ""),
+    ("S2.2", "parameters of the background field", "background_field", "method", "vsharp"),
+    ("S2.3", "parameters of the inversion", "dipole_inversion", "method", "fansi"),
+    ("S2.4", "parameters of the inversion", "dipole_inversion", "method", "medi"),
 )
-
-#: Who makes phase images that need no further combination of coils (3.a), and by what.
-_VENDORS = {
-    "siemens": "Adaptive Combine with Prescan Normalize (VE11 and later)",
-    "philips": "SENSE (release 5 and later)",
-    "ge": "ASSET (MR30 and later)",
-    "canon": "SPEEDER (MPower 2.3 and later)",
-    "toshiba": "SPEEDER (MPower 2.3 and later)",
-    "united imaging": "inter-coil referencing (v9 and later)",
-    "uih": "inter-coil referencing (v9 and later)",
+#: Recommendations about a choice, and what to call them where none was made.
+_ABSENT = {
+    "total_field.echo_phase_combination": ("4.c", "unwrapping and echo combination"),
+    "masks.reliable_phase": ("5.a", "Mask 2"),
+    "background_field.method": ("6.a", "background field removal"),
+    "dipole_inversion.method": ("7.a", "dipole inversion"),
+    "reference.region": ("8.c", "reference"),
 }
+#: Parameters of an inversion that 7.b is not about, or that have a line of their own.
+_OWN_LINE = (
+    "method",
+    "holes",
+    "regularisation",
+    "regularisation_from",
+    "gradient_l1_penalty",
+    "gradient_consistency",
+    "medi_lambda",
+)
 
 
 def check_pipeline(
@@ -37,20 +55,20 @@ def check_pipeline(
     record: Mapping[str, Any] | None = None,
     *,
     sidecars: Sequence[Mapping[str, Any]] = (),
-    n_echoes: int | None = None,
+    acquisition: Acquisition | None = None,
 ) -> tuple[Finding, ...]:
     """Tell what was followed of the recommendations and what was changed, in words.
 
     Parameters
     ----------
     settings : Settings
-        In force.
+        Of the log; the record says which of them had a part.
     record : mapping, optional
-        Sidecar of a finished map.
+        Sidecars of the run. A step without a record was not done.
     sidecars : sequence of mapping
         Merged raw metadata, one per echo.
-    n_echoes : int, optional
-        Default: as recorded, else three.
+    acquisition : Acquisition, optional
+        For the protocol that the regularisation is for.
 
     Returns
     -------
@@ -58,53 +76,16 @@ def check_pipeline(
         By rising number.
     """
     record = record or {}
-    if n_echoes is None:
-        times = record.get("EchoTime")
-        n_echoes = len(times) if isinstance(times, list | tuple) else 3
-    rows = in_force(settings, n_echoes, record)
+    rows = in_force(settings, record=record)
     found = [
-        _coil_combination(sidecars, record),
+        check_coil_combination(sidecars, record),
         *_conversion(sidecars),
-        *_choices(rows, n_echoes),
-        *(Finding(*line) for line in ALWAYS),
-        _erosion(settings, record),
-        _defaults(settings, n_echoes, record),
-        *_tables(settings, rows),
+        *_choices(rows, record),
+        *(check(record) for check in STEP_CHECKS),
+        *_inversion(rows, record, acquisition),
+        *_tables(rows, record, acquisition),
     ]
-    if brain_extraction(record) == "given":
-        name = str(looked_up(record, "BrainExtraction.Name"))
-        text = "The brain mask was given instead of made by brain extraction."
-        found.append(Finding("5.a", "Mask 1", "changed", text, name))
-    if n_echoes == 1:
-        found = [f for f in found if f.recommendation != "4.b"]
     return tuple(sorted(found, key=lambda f: f.recommendation))
-
-
-def _coil_combination(sidecars: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> Finding:
-    """Judge the phase as it came from the scanner."""
-    topic = "phase images of array coils"
-    for check in ("OpenFringeLines", "FilteredPhase", "SliceJumps", "InterpolatedWraps"):
-        if looked_up(record, f"PhaseChecks.{check}.Suspicious"):
-            text = (
-                "The phase looks damaged: save it unfiltered and with the manufacturer's"
-                " recommended coil combination"
-            )
-            vendor = _vendor(sidecars)
-            text += f", {_VENDORS[vendor]}." if vendor else "."
-            return Finding("3.a", topic, "advice", text, check)
-    vendor = _vendor(sidecars)
-    if not looked_up(record, "PhaseChecks"):
-        text = "The phase was not tested, and the sidecars do not tell how coils were combined."
-        return Finding("3.a", topic, "unknown", text)
-    text = "Open fringe lines, filtering and slice jumps were looked for and not found."
-    if vendor:
-        text += f" Recommended for this manufacturer: {_VENDORS[vendor]}."
-    return Finding("3.a", topic, "pass", text)
-
-
-def _vendor(sidecars: Sequence[Mapping[str, Any]]) -> str:
-    name = str(facts.first_of(sidecars, "Manufacturer") or "").lower()
-    return next((v for v in _VENDORS if name.startswith(v)), "")
 
 
 def _conversion(sidecars: Sequence[Mapping[str, Any]]) -> list[Finding]:
@@ -130,15 +111,15 @@ def _conversion(sidecars: Sequence[Mapping[str, Any]]) -> list[Finding]:
     ]
 
 
-def _choices(rows: Sequence[tuple[Parameter, Any]], n_echoes: int) -> list[Finding]:
-    """Return what the table says of each setting in force."""
-    found = []
-    for row, value in rows:
-        if n_echoes == 1 and row.key == "total_field.phase_offset_correction":
-            text = "With one echo it cannot be told from the field: acquire more echoes."
-            found.append(Finding("4.c", "phase offset", "advice", text))
-        elif row.key in CHOICES:
-            found.append(_choice(CHOICES[row.key], value))
+def _choices(rows: Sequence[tuple[Parameter, Any]], record: Mapping[str, Any]) -> list[Finding]:
+    """Return what the table says of each choice that was made, and which were not."""
+    found = [_choice(CHOICES[row.key], value) for row, value in rows if row.key in CHOICES]
+    made = {row.key for row, _ in rows}
+    found += [
+        Finding(*about, "absent", missing_because(record))
+        for key, about in _ABSENT.items()
+        if key not in made
+    ]
     return found
 
 
@@ -152,56 +133,81 @@ def _choice(known: Mapping[object, Choice], value: Any) -> Finding:
     return Finding(number, topic, "changed", text, shown(value))
 
 
-def _erosion(settings: Settings, record: Mapping[str, Any]) -> Finding:
-    """Say what was given up of the brain for the quality of the field."""
-    before = settings.background_field.erode_before
-    after = settings.background_field.erode_after
-    text = "Eroded at the surface of the brain, for there the field is least reliable."
-    if not before and not after:
-        text = "No erosion beyond that of the method: look for artifacts at the surface."
-    value = f"{shown(before, 'voxels')} before, {shown(after, 'voxels')} after"
-    return Finding("6.c", "erosion against field quality", "pass", text, value)
-
-
-def _defaults(settings: Settings, n_echoes: int, record: Mapping[str, Any]) -> Finding:
-    """Judge the parameters of the inversion against the defaults of this software."""
+def _inversion(
+    rows: Sequence[tuple[Parameter, Any]],
+    record: Mapping[str, Any],
+    acquisition: Acquisition | None,
+) -> list[Finding]:
+    """Judge strength and other parameters of the inversion (7.b)."""
+    topic = "parameters of the inversion"
+    if not ran(record, "invert_dipole_field"):
+        return [Finding("7.b", topic, "absent", missing_because(record))]
+    strength = check_regularisation(rows, record, acquisition)
     default = Settings().dipole_inversion
     changed = [
         f"{row.label} {shown(value, row.unit)}"
         f" (default {shown(getattr(default, row.name), row.unit)})"
-        for row, value in in_force(settings, n_echoes, record)
+        for row, value in rows
         if row.section == "dipole_inversion"
-        and row.name not in ("method", "holes", "regularisation")
+        and row.is_setting
+        and row.name not in _OWN_LINE
         and value != getattr(default, row.name)
     ]
     if not changed:
-        text = (
-            "The default parameters. Where the protocol differs much from S1.5, tune the"
-            " regularisation on a typical case and then keep it."
-        )
-        return Finding("7.b", "parameters of the inversion", "pass", text)
+        return [strength, Finding("7.b", topic, "pass", "The others are the defaults.")]
     text = f"Not the defaults: {', '.join(changed)}. Keep them the same for the whole study."
-    return Finding("7.b", "parameters of the inversion", "changed", text)
+    return [strength, Finding("7.b", topic, "changed", text)]
 
 
-def _tables(settings: Settings, rows: Sequence[tuple[Parameter, Any]]) -> list[Finding]:
-    """Compare the values in force with those of the paper's tables."""
+def _tables(
+    rows: Sequence[tuple[Parameter, Any]],
+    record: Mapping[str, Any],
+    acquisition: Acquisition | None,
+) -> list[Finding]:
+    """Compare the values of the run with those of the paper's tables."""
+    values = {row.key: value for row, value in rows}
+    voxel_size = acquisition.voxel_size if acquisition else ()
     found = []
-    for number, topic, section, method in _TABLES:
-        if method != getattr(getattr(settings, section), "method", ""):
+    for number, topic, section, setting, method in _TABLES:
+        known = values.get(f"{section}.{setting}") if setting else ""
+        if known is None:
+            if number != "S2.4":
+                found.append(Finding(number, topic, "absent", missing_because(record)))
+            continue
+        if known != method:
             continue
         listed = [
-            (row, value)
+            (row, value, follows(row, value, voxel_size))
             for row, value in rows
-            if row.section == section and row.paper is not None and row.name != "method"
+            if number in (row.table or _table_of(row)) and row.paper is not None
         ]
         other = [
-            f"{row.label} {shown(value, row.unit)} (paper: {shown(row.paper, row.unit)})"
-            for row, value in listed
-            if value != row.paper
+            f"{row.label} {shown(value, row.unit)} (paper: {paper_value(row)})"
+            for row, value, same in listed
+            if not same
         ]
-        if other:
+        if not _own(number, record):
+            found.append(Finding(number, topic, "absent", missing_because(record)))
+        elif other:
             found.append(Finding(number, topic, "changed", f"{'; '.join(other)}."))
-        elif listed:
-            found.append(Finding(number, topic, "pass", "As in the paper's table."))
+        else:
+            text = "What was done is as in the paper's table."
+            found.append(Finding(number, topic, "pass", text))
     return found
+
+
+def _own(number: str, record: Mapping[str, Any]) -> bool:
+    """Return whether the run did itself what a table is about."""
+    if number == "S2.1":  # weights alone are no total field
+        return (
+            ran(record, "unwrap_phase") or looked_up(record, "Unwrapping.FitWeights") is not None
+        )
+    return True
+
+
+def _table_of(row: Parameter) -> str:
+    """Return the tables of the paper that a section of the settings is about."""
+    if row.key == "background_field.method":
+        return ""
+    tables = {"total_field": "S2.1", "background_field": "S2.2", "dipole_inversion": "S2.3, S2.4"}
+    return tables.get(row.section, "")

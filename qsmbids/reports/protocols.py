@@ -45,6 +45,11 @@ class Protocol:
     t1: float
 
     @property
+    def last_echo(self) -> float:
+        """Last echo time [s]."""
+        return self.first_echo + (self.n_echoes - 1) * self.echo_spacing
+
+    @property
     def field_of_view(self) -> tuple[float, ...]:
         """Extent along anterior-posterior, left-right and head-foot [mm]."""
         return tuple(n * self.voxel_size for n in self.matrix)

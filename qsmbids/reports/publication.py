@@ -11,6 +11,7 @@ from qsmbids.io.metadata import Acquisition
 from qsmbids.io.nifti import Header
 from qsmbids.reports.acquisition_check import check_acquisition
 from qsmbids.reports.findings import Finding, Table
+from qsmbids.reports.interpretation import Caveat, interpretation
 from qsmbids.reports.methods_text import methods_markdown
 from qsmbids.reports.paper_tables import paper_tables
 from qsmbids.reports.pipeline_check import check_pipeline
@@ -27,13 +28,15 @@ class Publication:
     Attributes
     ----------
     acquisition, pipeline : tuple of Finding
-        Section 2 and recommendations 3.a to 8.f.
+        Section 2 and recommendations 3.a to 8.g.
     tables : tuple of Table
         Tables 3, 4 and 5 of the paper.
     settings : Table
         Every setting in force.
     methods : str
         Markdown with ``[@key]``, for :func:`qsmbids.reports.citations.write_citations`.
+    caveats : tuple of Caveat
+        What to bear in mind when the map is interpreted.
     disagreements : tuple of str
         Where the sidecars name another value than the settings; should be empty.
     """
@@ -43,6 +46,7 @@ class Publication:
     tables: tuple[Table, Table, Table]
     settings: Table
     methods: str
+    caveats: tuple[Caveat, ...]
     disagreements: tuple[str, ...]
 
     @property
@@ -69,17 +73,18 @@ def prepare_publication(
     sidecars : sequence of mapping
         Merged raw metadata, one per echo, as in :class:`qsmbids.io.runs.Run`.
     record : mapping, optional
-        Sidecar of the finished map, or what there is of a run that failed.
+        Sidecars of the run; what has no record there was not done.
     """
     record = record or {}
     n_echoes = len(acquisition.echo_times)
     return Publication(
         acquisition=check_acquisition(sidecars, acquisition, record),
-        pipeline=check_pipeline(settings, record, sidecars=sidecars, n_echoes=n_echoes),
+        pipeline=check_pipeline(settings, record, sidecars=sidecars, acquisition=acquisition),
         tables=paper_tables(sidecars, acquisition, settings, record),
         settings=settings_table(settings, n_echoes, record),
         methods=methods_markdown(settings, record, acquisition=acquisition, sidecars=sidecars),
-        disagreements=disagreements(settings, record, n_echoes),
+        caveats=interpretation(record, acquisition.b0_tesla),
+        disagreements=disagreements(settings, record),
     )
 
 

@@ -1,8 +1,8 @@
-"""What each choice means for recommendations 4.a to 8.c: one line per choice."""
+"""What each choice of a setting means for the recommendations: one line per choice."""
 
 from qsmbids.reports.findings import Verdict
 
-__all__ = ["ALWAYS", "CHOICES", "Choice"]
+__all__ = ["CHOICES", "Choice"]
 
 #: Recommendation, topic, verdict and text.
 Choice = tuple[str, str, Verdict, str]
@@ -50,26 +50,6 @@ CHOICES: dict[str, dict[object, Choice]] = {
             "Mask 2",
             "changed",
             "No mask of reliable phase; the weights alone reduce the influence of bad voxels.",
-        ),
-    },
-    "dipole_inversion.holes": {
-        "fill": (
-            "5.c",
-            "holes of unreliable phase",
-            "pass",
-            "Stay filled, with the weight of their noise; 5.c leaves this open.",
-        ),
-        "weight": (
-            "5.c",
-            "holes of unreliable phase",
-            "pass",
-            "Reintroduced in the inversion, against streaks.",
-        ),
-        "two-pass": (
-            "5.c",
-            "holes of unreliable phase",
-            "pass",
-            "Strong sources and holes are inverted apart from the tissue, and merged.",
         ),
     },
     "background_field.method": {
@@ -124,21 +104,6 @@ CHOICES: dict[str, dict[object, Choice]] = {
         "tv": ("7.a", "sparsity", "pass", "Total variation."),
         "tgv": ("7.a", "sparsity", "pass", "Total generalised variation."),
     },
-    "dipole_inversion.regularisation": {
-        "fixed": (
-            "7.b",
-            "strength of the regularisation",
-            "pass",
-            "The same for every run, whatever its noise.",
-        ),
-        "adaptive": (
-            "7.b",
-            "strength of the regularisation",
-            "pass",
-            "Derived from the noise measured in the field of each run; it follows the protocol,"
-            " and noisier runs of a study are smoothed more.",
-        ),
-    },
     "reference.region": {
         "brain-mask": (
             "8.c",
@@ -156,41 +121,3 @@ CHOICES: dict[str, dict[object, Choice]] = {
         ),
     },
 }
-
-#: What holds for every run; "unknown" is what a single run cannot tell and the study decides.
-ALWAYS: tuple[Choice, ...] = (
-    ("4.a", "exact unwrapping", "pass", "ROMEO, a path-based method, is exact."),
-    ("4.b", "order of the steps", "pass", "Echoes are combined before background removal."),
-    ("5.b", "Mask 3", "pass", "Masks 1 and 2 are multiplied and holes are filled."),
-    (
-        "5.d",
-        "support of the map",
-        "pass",
-        "The map is zero outside the mask of the background removal without holes.",
-    ),
-    (
-        "8.a",
-        "outliers",
-        "unknown",
-        "For the study: exclude regions with artifacts, by a rule that is set beforehand.",
-    ),
-    (
-        "8.b",
-        "reliable voxels",
-        "pass",
-        "Mask 4 without holes comes with the map: restrict regions of interest to it.",
-    ),
-    (
-        "8.d",
-        "choice of the reference",
-        "unknown",
-        "For the study: discuss how pathology may bias it; repeat with a second reference.",
-    ),
-    ("8.e", "3D reference region", "pass", "The reference region is segmented in 3D."),
-    (
-        "8.f",
-        "common reference regions",
-        "unknown",
-        "For the study: report mean and standard deviation of the common ones as well.",
-    ),
-)

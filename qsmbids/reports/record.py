@@ -3,12 +3,13 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.runs import RUN_ENTITIES
 from qsmbids.reports.catalogue import MAPS, image_paths
 
@@ -59,13 +60,39 @@ class RunRecord:
         step = str(self.result.get("step_title") or self.result.get("step") or "")
         return "check of the input" if step == "pre-flight" else step
 
-    @property
+    @cached_property
     def metadata(self) -> dict[str, Any]:
-        """Everything that the sidecars say; the last step, the map itself, says it last."""
-        merged: dict[str, Any] = {}
-        for key in reversed(MAPS):
-            merged |= self.sidecars.get(key, {})
-        return merged
+        """Everything that the sidecars say; the last step, the map itself, says it last.
+
+        ``Steps`` are those of all sidecars.
+        """
+        maps = [self.sidecars[key] for key in reversed(MAPS) if key in self.sidecars]
+        return _merged([*self._further_sidecars, *maps])
+
+    @property
+    def _further_sidecars(self) -> list[dict[str, Any]]:
+        """Those of what is no image of the page; of images that the run did not write, none."""
+        named = [self.out_dir / str(p) for p in self.result.get("outputs") or ()]
+        known = set(self.images.values())
+        files = dict.fromkeys(_sidecar_of(p) for p in named if p not in known)
+        return [_json(path) for path in sorted(files)]
+
+    @cached_property
+    def reference_table(self) -> list[dict[str, str]]:
+        """Rows of the table of reference regions; empty where the run wrote none."""
+        path = derivative_path(
+            self.out_dir,
+            self.entities,
+            datatype="anat",
+            suffix="stats",
+            desc="references",
+            extension=".tsv",
+        )
+        named = [self.out_dir / str(p) for p in self.result.get("outputs") or ()]
+        if named and path not in named:
+            return []
+        head, *rows = [line.split("\t") for line in _text(path).splitlines() if line] or [[]]
+        return [dict(zip(head, row, strict=False)) for row in rows]
 
     @cached_property
     def decisions(self) -> list[str]:
@@ -158,9 +185,10 @@ def read_run(
     if entities is None:
         raise ValueError(f"{label!r} is not the label of a run")
     images = {k: p for k, p in image_paths(out_dir, entities).items() if p.is_file()}
-    sidecars = {
-        k: _json(p.with_name(p.name.removesuffix(".nii.gz") + ".json")) for k, p in images.items()
-    }
+    if named := {out_dir / str(p) for p in result.get("outputs") or ()}:
+        # what else lies there is of an earlier run with other settings
+        images = {k: p for k, p in images.items() if p in named}
+    sidecars = {k: _json(_sidecar_of(p)) for k, p in images.items()}
     for key, path in (extra_images or {}).items():
         if key not in images and path.is_file():
             images[key] = path
@@ -205,6 +233,28 @@ def _log_dir(out_dir: Path, result: Mapping[str, Any], label: str) -> Path | Non
         if re.search(rf" {re.escape(label)} ", _text(path)):
             return path.parent
     return None
+
+
+def _sidecar_of(path: Path) -> Path:
+    return path.with_name(re.sub(r"\.(nii\.gz|tsv|txt)$", "", path.name) + ".json")
+
+
+def _merged(sidecars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return all that the sidecars say; of the weighted images, the parameters of both."""
+    merged: dict[str, Any] = {}
+    steps: dict[str, None] = {}
+    parameters: dict[str, Any] = {}
+    for sidecar in sidecars:
+        steps |= dict.fromkeys(sidecar.get("Steps") or ())
+        weighting = sidecar.get("SusceptibilityWeighting")
+        if isinstance(weighting, Mapping):
+            parameters |= weighting.get("Parameters") or {}
+        merged |= sidecar
+    if steps:
+        merged["Steps"] = list(steps)
+    if parameters:
+        merged["SusceptibilityWeighting"] |= {"Parameters": parameters}
+    return merged
 
 
 def _text(path: Path) -> str:

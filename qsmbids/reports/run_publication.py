@@ -12,6 +12,7 @@ from qsmbids.io.metadata import Acquisition
 from qsmbids.io.nifti import read_header
 from qsmbids.io.write import write_text
 from qsmbids.reports.acquisition_record import acquisition_path, load_acquisition
+from qsmbids.reports.inclusion import inclusion_text
 from qsmbids.reports.publication import (
     Publication,
     acquisition_from_record,
@@ -66,13 +67,13 @@ def acquisition_of(record: RunRecord) -> tuple[Acquisition, tuple[dict[str, Any]
 
 
 def found_of(record: RunRecord) -> dict[str, Any]:
-    """Return what the sidecars of all steps say; ``R2StarMethod`` is that of the R2* map.
-
-    Its own key for it, EstimationAlgorithm, is that of the inversion beside it.
-    """
-    method = str(record.sidecars.get("r2star", {}).get("EstimationAlgorithm", "")).lower()
-    known = {"R2StarMethod": method} if method in ("arlo", "loglinear") else {}
-    return {**record.metadata, **known}
+    """Return what the sidecars say, the table of reference regions, and that of inclusions."""
+    found = record.metadata
+    if table := record.reference_table:
+        found = {**found, "ReferenceTable": table}
+    if text := inclusion_text(record.out_dir, record.label):
+        found = {**found, "Inclusion": text}
+    return found
 
 
 def publication_of(record: RunRecord) -> Publication | None:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from qsmbids import __version__
 from qsmbids.config import Settings, load_settings
+from qsmbids.reports.findings import Table
 from qsmbids.reports.geometry import DisplayGrid
 from qsmbids.reports.images import Images
 from qsmbids.reports.record import RunRecord
@@ -112,57 +113,79 @@ def decisions_section(record: RunRecord) -> Section:
     return Section("decisions", "Decisions", html)
 
 
-def _unused(section: Any, values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return how the settings begin that belong to methods which were not chosen."""
-    choices = {}
-    if dataclasses.is_dataclass(section):
-        choices = {f.name: f.metadata.get("choices") or () for f in dataclasses.fields(section)}
-    return tuple(
-        f"{other}_"
-        for name in ("method", "constraint")
-        for other in choices.get(name, ())
-        if other != values.get(name)
-    )
+def settings_section(record: RunRecord, in_force: Table | None = None) -> Section:
+    """Return every setting that had a part, with its meaning; what the preset has not is marked.
 
-
-def settings_section(record: RunRecord) -> Section:
-    """Return every setting in force with its meaning; what differs from the preset is marked."""
+    Parameters
+    ----------
+    record : RunRecord
+    in_force : Table, optional
+        Of :func:`qsmbids.reports.settings_in_force.settings_table`; without it, the settings of
+        the log, whatever became of them.
+    """
     tables = record.settings
     if not tables:
         html = paragraph("The settings of this run were not found in its log folder.", "note")
         return Section("settings", "Settings", html)
-    execution = tables.get("execution", {})
-    preset = str(execution.get("preset", ""))
+    preset = str(tables.get("execution", {}).get("preset", ""))
     usual = _preset(preset)
-    known = {f.name: getattr(Settings(), f.name) for f in dataclasses.fields(Settings)}
-    html = paragraph(
-        Markup(
-            "Preset <b>{}</b>. Values that differ from it are marked; settings of methods that"
-            " were not used are left out."
-        ).format(preset or "?")
+    rows = _asked_for(tables) if in_force is None else _with_meaning(in_force)
+    said = (
+        "These settings were asked for; which of them had a part in the run is not on record."
+        if in_force is None
+        else "Only settings that had a part in the run, with the values that the sidecars have."
     )
-    for section, values in tables.items():
-        if section == "execution" or not isinstance(values, Mapping):
-            continue
-        docs = {
-            f.name: f.metadata.get("doc", "")
-            for f in (dataclasses.fields(known[section]) if section in known else ())  # type: ignore[arg-type]
-        }
-        unused = _unused(known.get(section), values)
-        rows = []
-        for key, value in values.items():
-            if key.startswith(unused):
-                continue
-            changed = key in usual.get(section, {}) and usual[section][key] != value
-            shown = _word(value)
-            rows.append((
-                key.replace("_", " "),
-                Markup("<mark>{}</mark>").format(shown) if changed else shown,
-                docs.get(key, ""),
-            ))  # fmt: skip
-        name = section.replace("_", " ").capitalize()
-        html += Markup("<h3>{}</h3>{}").format(name, table(("Setting", "Value", ""), rows))
+    changed = {
+        f"[{section}] {key}"
+        for section, values in tables.items()
+        if isinstance(values, Mapping) and section in usual
+        for key, value in values.items()
+        if key in usual[section] and usual[section][key] != value
+    }
+    marked = [
+        (label, Markup("<mark>{}</mark>").format(value) if name in changed else value, *rest)
+        for label, value, name, *rest in rows
+    ]
+    head = ("Setting", "Value", "") if in_force is None else (
+        "Setting", "Value", "Paper", "Software", "")  # fmt: skip
+    html = paragraph(
+        Markup("Preset <b>{}</b>. {} Values that differ from the preset are marked.").format(
+            preset or "?", said
+        )
+    )
+    html += table(head, marked) if marked else paragraph("No step has left a record.", "note")
     return Section("settings", "Settings", Markup('<div class="settings">{}</div>').format(html))
+
+
+def _meanings() -> dict[str, str]:
+    """Return the explanation of every setting, by section and name."""
+    default = Settings()
+    return {
+        f"[{s.name}] {f.name}": f.metadata.get("doc", "")
+        for s in dataclasses.fields(default)
+        for f in dataclasses.fields(getattr(default, s.name))
+    }
+
+
+def _with_meaning(in_force: Table) -> list[tuple[str, ...]]:
+    """Return label, value, name, the values of paper and software, and the explanation."""
+    meanings = _meanings()
+    return [
+        (label, value, name, paper, software, meanings.get(name, "fixed in this program"))
+        for label, value, paper, software, name in in_force.rows
+    ]
+
+
+def _asked_for(tables: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return label, value, name and explanation of all settings of the log."""
+    meanings = _meanings()
+    return [
+        (f"{section}: {key}".replace("_", " "), _word(value), f"[{section}] {key}",
+         meanings.get(f"[{section}] {key}", ""))
+        for section, values in tables.items()
+        if section != "execution" and isinstance(values, Mapping)
+        for key, value in values.items()
+    ]  # fmt: skip
 
 
 def files_section(record: RunRecord, figures: list[Path], tables: Sequence[Path] = ()) -> Section:

@@ -1,7 +1,8 @@
-"""Which settings had a part in a run, in words, and whether its sidecars say the same."""
+"""Which settings had a part in a run, by its sidecars, and whether its log says the same."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qsmbids.config import Settings
@@ -12,10 +13,12 @@ __all__ = [
     "brain_extraction",
     "disagreements",
     "effective_settings",
+    "follows",
     "found",
-    "given_start",
     "in_force",
     "looked_up",
+    "paper_value",
+    "ran",
     "rounded",
     "settings_table",
     "shown",
@@ -25,26 +28,18 @@ __all__ = [
 _FOUND = {
     "phase.sign": "PhaseSign.Sign",
     "phase.slice_alternation": "SliceAlternation.Axes",
-    "masks.brain_extraction": "BrainExtraction.Name",
     "total_field.bipolar_correction": "ReadoutCorrection.Bipolar",
-    "relaxometry.method": "R2StarMethod",
+    "relaxometry.method": "R2StarFit.Name",
     "dipole_inversion.regularisation": "DipoleInversion.Parameters.GradientL1Penalty",
 }
-
-#: Beginnings of the settings that have no part in a run which starts from a derivative.
-_UNWRAPPED = (
-    "total_field.phase_offset",
-    "total_field.echo_phase_combination",
-    "total_field.romeo_weights",
-)
-_TOTAL = (*_UNWRAPPED, "total_field.echo_weighting")
-_LOCAL = (*_TOTAL, "masks.closing_mm", "background_field.")
-_REPLACED = {
-    "": (),
-    "unwrapped": _UNWRAPPED,
-    "total": _TOTAL,
-    "local and total": _LOCAL,
-    "local": (*_LOCAL, "total_field."),
+#: What the data or the machine may make of a setting, and says so.
+_MAY_BECOME = {
+    ("masks.brain_extraction", "auto"): ("fsl", "builtin"),
+    ("masks.reliable_phase", "relative-residual"): ("none",),  # with too few echoes
+    ("total_field.echo_phase_combination", "nonlinear-fit"): ("romeo-weighted-average",),
+    ("dipole_inversion.medi_zero_reference", True): (False,),  # where no fluid was found
+    ("reference.region", "csf"): ("brain-mask",),  # where none was found
+    ("reference.region", "region"): ("brain-mask",),
 }
 
 
@@ -77,32 +72,77 @@ def in_force(
     ----------
     settings : Settings
     n_echoes : int
+        Of a run that is planned.
     record : mapping, optional
-        Sidecar of a map; it tells whether Mask 1 was given.
+        Sidecars of a run, which decide; without them, the settings of a run that is planned.
 
     Returns
     -------
     list of (Parameter, value)
         In the order of the pipeline.
     """
+    return _planned(settings, n_echoes) if record is None else _recorded(settings, record)
+
+
+def _planned(settings: Settings, n_echoes: int) -> list[tuple[Parameter, Any]]:
+    """Return the settings that an ordinary run would have."""
     effective = effective_settings(settings, n_echoes)
-    given = brain_extraction(record or {}) == "given"
-    # with anisotropic voxels, the radii of V-SHARP count millimetres
-    in_mm = looked_up(record or {}, "BackgroundRemoval.Parameters.RadiusUnit") == "mm"
-    replaced = _REPLACED[given_start(record or {})]
     rows = []
     for row in _all_parameters(effective):
         section = getattr(effective, row.section)
+        if not row.is_setting or n_echoes < row.echoes:
+            continue
         if any(getattr(section, name) not in values for name, values in row.when.items()):
             continue
-        if given and "brain_extraction" in {row.name, *row.when}:
-            continue
-        if n_echoes < row.echoes or row.key.startswith(replaced):
+        value = getattr(section, row.name)
+        if value != "":
+            rows.append((row, value))
+    return rows
+
+
+def _recorded(settings: Settings, record: Mapping[str, Any]) -> list[tuple[Parameter, Any]]:
+    """Return the settings that the steps of a run have recorded."""
+    rows = list(_all_parameters(settings))
+    values = {row.key: _recorded_value(row, record) for row in rows}
+    # with anisotropic voxels, the radii of spheres count millimetres
+    in_mm = looked_up(record, "BackgroundRemoval.Parameters.RadiusUnit") == "mm"
+    found_rows = []
+    for row in rows:
+        value = values[row.key]
+        others = {name: values.get(f"{row.section}.{name}") for name in row.when}
+        if value in (None, "") or any(
+            other is not None and other not in row.when[name] for name, other in others.items()
+        ):
             continue
         if row.name.endswith("_radius") and in_mm:
-            row = dataclasses.replace(row, unit="mm")
-        rows.append((row, getattr(section, row.name)))
-    return rows
+            row = dataclasses.replace(
+                row,
+                unit="mm",
+                paper_unit=row.unit if row.paper_unit is None else row.paper_unit,
+            )
+        found_rows.append((row, value))
+    return found_rows
+
+
+def _recorded_value(row: Parameter, record: Mapping[str, Any]) -> Any:
+    """Return the value of a setting by the record, None where it has no part in the run."""
+    if row.unless and ran(record, row.unless):
+        return None
+    if row.key == "dipole_inversion.holes" and ran(record, "merge_two_pass"):
+        return "two-pass"  # each of its inversions has a word of its own
+    value = looked_up(record, row.record) if row.record else None
+    if value is not None:
+        return row.names.get(value) if row.names else value
+    if not row.otherwise:
+        return None
+    known, *steps = row.otherwise
+    agree = all(ran(record, s.removeprefix("!")) != s.startswith("!") for s in steps)
+    return known if agree else None
+
+
+def ran(record: Mapping[str, Any], step: str) -> bool:
+    """Return whether a step of the graph has left a record in the sidecars of a run."""
+    return step in (record.get("Steps") or ())
 
 
 def brain_extraction(record: Mapping[str, Any]) -> str:
@@ -112,15 +152,6 @@ def brain_extraction(record: Mapping[str, Any]) -> str:
     return known.get(name, "given" if name.startswith("given") else "")
 
 
-def given_start(record: Mapping[str, Any]) -> str:
-    """Return what took the place of the first steps by the sidecar, "" where nothing did."""
-    if "GivenLocalField" in record:
-        return "local and total" if "GivenTotalField" in record else "local"
-    if "GivenTotalField" in record:
-        return "total"
-    return "unwrapped" if "GivenUnwrappedPhase" in record else ""
-
-
 def _all_parameters(settings: Settings) -> Iterator[Parameter]:
     """Yield a row for every setting: those of the table first, then the ones it does not know."""
     names = {
@@ -128,7 +159,7 @@ def _all_parameters(settings: Settings) -> Iterator[Parameter]:
         for section in dataclasses.fields(settings)
         for f in dataclasses.fields(getattr(settings, section.name))
     }
-    yield from (p for p in PARAMETERS if p.key in names)
+    yield from (p for p in PARAMETERS if p.key in names or not p.is_setting)
     for key in sorted(names - {p.key for p in PARAMETERS}):
         name = key.split(".")[1]
         yield parameter(key, name.replace("_", " "), when=_owner(settings, key))
@@ -203,10 +234,36 @@ def found(row: Parameter, value: Any, record: Mapping[str, Any]) -> str:
     return f"{text} (found: {result})"
 
 
+def follows(row: Parameter, value: Any, voxel_size: Sequence[float] = ()) -> bool | None:
+    """Return whether a value is that of the paper's tables; None where they have none.
+
+    Parameters
+    ----------
+    row : Parameter
+    value : str, bool, int or float
+    voxel_size : sequence of float
+        [mm], for a length in mm where the paper counts voxels.
+    """
+    if row.paper is None:
+        return None
+    if row.unit == "mm" and row.paper_unit == "voxels":
+        sizes = list(voxel_size) or [1.0]
+        return all(math.isclose(value, row.paper * v, rel_tol=0.02) for v in sizes)
+    return value in row.paper if isinstance(row.paper, tuple) else bool(value == row.paper)
+
+
+def paper_value(row: Parameter) -> str:
+    """Return the value of the paper's tables in words, "" where they have none."""
+    if row.paper is None:
+        return ""
+    unit = row.unit if row.paper_unit is None else row.paper_unit
+    return row.paper_text or shown(row.paper, unit)
+
+
 def settings_table(
     settings: Settings, n_echoes: int = 3, record: Mapping[str, Any] | None = None
 ) -> Table:
-    """Return every setting in force beside the paper's value.
+    """Return every setting in force beside the paper's value and that of its software.
 
     Parameters
     ----------
@@ -219,30 +276,32 @@ def settings_table(
         (
             row.label,
             found(row, value, record or {}),
-            "" if row.paper is None else shown(row.paper, row.unit),
-            f"[{row.section}] {row.name}",
+            paper_value(row),
+            "" if row.software is None else shown(row.software, row.unit),
+            f"[{row.section}] {row.name}" if row.is_setting else "",
         )
         for row, value in in_force(settings, n_echoes, record)
     )
     note = (
-        "Paper: Supplementary II, step 1 and Tables S2.1 to S2.4, with its software's own values."
+        "Paper: Supplementary II, step 1 and Tables S2.1 to S2.4. Software: what its programs do"
+        " where the tables say nothing. Without a setting: fixed in this program."
     )
-    return Table("Settings in force", ("Parameter", "Value", "Paper", "Setting"), rows, (note,))
+    columns = ("Parameter", "Value", "Paper", "Software", "Setting")
+    return Table("Settings in force", columns, rows, (note,))
 
 
-def disagreements(
-    settings: Settings, record: Mapping[str, Any], n_echoes: int = 3
-) -> tuple[str, ...]:
-    """Return where the sidecar of a map names another value than the settings.
+def disagreements(settings: Settings, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return where the sidecars of a run name another value than the settings.
 
-    Text and tables are made from the settings; this tells when they are not those of the run.
+    Text and tables are made from the sidecars; this tells when the settings of the log are not
+    those of the run.
     """
     differences = []
-    for row, value in in_force(settings, n_echoes, record):
-        recorded = looked_up(record, row.record) if row.record else None
-        if (row.key, value) == ("dipole_inversion.holes", "two-pass") and "TwoPass" in record:
-            recorded = value  # the sidecar of the merge has the word of its last inversion
-        if recorded is not None and recorded != value:
+    for row, recorded in in_force(settings, record=record):
+        if not row.is_setting or looked_up(record, row.record) is None:
+            continue
+        value = getattr(getattr(settings, row.section), row.name)
+        if recorded not in (value, *_MAY_BECOME.get((row.key, value), ())):
             differences.append(
                 f"{row.label}: {shown(value)} in the settings, {shown(recorded)} in the sidecar"
             )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from qsmbids.reports.catalogue import MAPS, MASKS
+from qsmbids.reports.catalogue import MAPS, MASKS, explained
 from qsmbids.reports.geometry import EDGES, DisplayGrid
 from qsmbids.reports.images import Images
 from qsmbids.reports.windows import Coding
@@ -96,7 +96,7 @@ def _coded(images: Images, key: str, around: npt.NDArray | None) -> _Coded:
         "key": key,
         "title": kind.title,
         "unit": kind.unit,
-        "explanation": kind.explanation,
+        "explanation": explained(key, images.said),
         "window": [window.low, window.high],
         "values": coding.table(),
     }

@@ -30,6 +30,7 @@ def init_convert_wf(
     crash_dir: Path,
     *,
     echo_times: Sequence[float] | None = None,
+    scanner_key: bool = True,
 ) -> pe.Workflow:
     """Build the graph that makes raw BIDS.
 
@@ -45,6 +46,8 @@ def init_convert_wf(
         Where Nipype leaves the report of a failed step.
     echo_times : sequence of float, optional
         Of 4-D files, instead of their sidecars' [s].
+    scanner_key : bool
+        Keep an anonymous key of the scanner of DICOM images.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def init_convert_wf(
         if isinstance(source, Stack):
             interface, name = _splitter(source, target, echo_times), "split_echoes"
         else:
-            interface, name = _converter(source, target), "convert_dicom"
+            interface, name = _converter(source, target, scanner_key), "convert_dicom"
         # whether there is anything to do was decided by looking at the dataset: never from a cache
         node = pe.Node(interface, name=name, mem_gb=_MEMORY_GB, overwrite=True)
         branch = pe.Workflow(name=conversion_name(label))
@@ -70,9 +73,12 @@ def conversion_name(label: str) -> str:
     return re.sub(r"[^0-9a-zA-Z]", "_", label) + "_convert_wf"
 
 
-def _converter(source: Source, target: Path) -> ConvertDicom:
+def _converter(source: Source, target: Path, scanner_key: bool) -> ConvertDicom:
     interface = ConvertDicom(
-        source=str(source.paths[0]), participant=source.participant, bids_dir=str(target)
+        source=str(source.paths[0]),
+        participant=source.participant,
+        bids_dir=str(target),
+        scanner_key=scanner_key,
     )
     if source.session:
         interface.inputs.session = source.session

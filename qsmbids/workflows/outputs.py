@@ -1,6 +1,7 @@
 """Write the outputs of a run as soon as their steps are done."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,10 @@ def add_outputs(
     labels = [s.label for s in plan.segmentations]
     segmented = next(o for o in OUTPUTS if o.name == "segmentation")
     for output in _selected(level, set(nodes)):
-        metadata = _static_metadata(output, plan, uris)
-        steps = [nodes[s] for s in output.steps if s in nodes]
+        behind = [s for s in output.steps if s in nodes]
+        output = replace(output, description=_description(output, nodes))
+        metadata = {**_static_metadata(output, plan, uris), "Steps": behind}
+        steps = [nodes[s] for s in behind]
         for index, part in enumerate(_parts(output, run, labels)):
             out_file = _path(out_dir, run, output, part)
             suffix = ""
@@ -107,7 +110,7 @@ def add_outputs(
             elif output.per_segmentation:
                 suffix = f"_{index + 1}"
                 uris["segmentation"] = [bids_uri(_path(out_dir, run, segmented, part), out_dir)]
-                metadata = _static_metadata(output, plan, uris)
+                metadata = {**_static_metadata(output, plan, uris), "Steps": behind}
             save = pe.Node(
                 SaveDerivative(
                     len(steps),
@@ -130,6 +133,30 @@ def add_outputs(
                 workflow.connect([(source, save, [((output.field, _item, index), "in_file")])])
             for number, step in enumerate(steps, 1):
                 workflow.connect(step, "record", save, f"record{number}")
+
+
+def _description(output: Output, nodes: dict[str, pe.Node]) -> str:
+    """Return what an output is in this graph, where it is not what it usually is."""
+    measure = nodes["mask2"].inputs.measure if "mask2" in nodes else "none"
+    if output.name == "unwrapped" and "given_phase" in nodes:
+        return "Unwrapped phase that was given, inside Mask 1"
+    if output.name == "unwrapped" and "remove_phase_offset" not in nodes:
+        return "Unwrapped phase with the phase at TE = 0, inside Mask 1"
+    if output.name == "quality" and measure != "romeo-quality":
+        return "ROMEO phase quality of every voxel, 0 (noise) to 1"
+    if output.name in ("mask2", "mask3") and measure == "none":
+        return {
+            "mask2": "Mask 2: every voxel, as no phase was tested",
+            "mask3": "Mask 3: Mask 1, holes filled; input of background removal",
+        }[output.name]
+    if output.name == "mask1" and "given" in str(getattr(nodes["mask1"].inputs, "origin", "")):
+        return "Mask 1: whole brain, given"
+    if output.name == "mask4" and "given_local_field" in nodes:
+        return (
+            "Mask 4: where the given local field is known and the phase is reliable; data of the"
+            " inversion and region of the whole-brain reference"
+        )
+    return output.description
 
 
 def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) -> dict[str, Any]:

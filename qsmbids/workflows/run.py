@@ -224,7 +224,12 @@ def _add_mask1(workflow, prepare, plan, settings, threads, node):  # type: ignor
             ),
             "bet",
         )
-        mask1 = node(ConformMask(origin="FSL BET", drawn=False), "mask1")
+        parameters = {
+            "fractional_intensity": masks.fractional_intensity,
+            "threshold_gradient": masks.threshold_gradient,
+            "image": masks.brain_extraction_image,
+        }
+        mask1 = node(ConformMask(origin="FSL BET", drawn=False, parameters=parameters), "mask1")
         workflow.connect(bet, "mask_file", mask1, "mask")
         workflow.connect(prepare, "combined_magnitude", mask1, "like")
         target = bet, "in_file"
@@ -233,6 +238,7 @@ def _add_mask1(workflow, prepare, plan, settings, threads, node):  # type: ignor
             ExtractBrain(
                 fractional_intensity=masks.fractional_intensity,
                 threshold_gradient=masks.threshold_gradient,
+                image=masks.brain_extraction_image,
                 n_threads=threads,
             ),
             "mask1",

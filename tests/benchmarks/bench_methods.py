@@ -164,9 +164,19 @@ def read_head(bids_dir, out_dir, participant):
     out, sub = out_dir / f"sub-{participant}", f"sub-{participant}"
     truth = bids_dir / "derivatives" / "truth"
     about = json.loads(next(out.rglob("*_desc-total_fieldmap.json")).read_text())
-    table = [r.split("\t") for r in next(truth.rglob("dseg.tsv")).read_text().splitlines()[1:]]
-    dseg = volume(truth, f"{sub}_dseg.nii.gz")
-    total, local = (volume(truth, f"{sub}_{n}field.nii.gz") for n in ("total", "local"))
+    table = [r.split("\t") for r in next(truth.rglob("*dseg.tsv")).read_text().splitlines()[1:]]
+    built_in = bool(list(truth.rglob(f"{sub}_desc-truth_Chimap.nii.gz")))
+    names = {n: f"{sub}_{n}.nii.gz" for n in ("dseg", "chi", "mask", "totalfield", "localfield")}
+    if built_in:
+        names = {
+            "dseg": f"{sub}_desc-truth_dseg.nii.gz",
+            "chi": f"{sub}_desc-truth_Chimap.nii.gz",
+            "mask": f"{sub}_label-brain_desc-truth_mask.nii.gz",
+            "totalfield": f"{sub}_desc-total_fieldmap.nii.gz",
+            "localfield": f"{sub}_desc-local_fieldmap.nii.gz",
+        }
+    dseg = volume(truth, names["dseg"])
+    total, local = (volume(truth, names[f"{n}field"]) for n in ("total", "local"))
     return Scan(
         field=volume(out, "*_desc-total_fieldmap.nii.gz"),
         mask=erode(volume(out, "*_desc-mask3_mask.nii.gz") > 0, 1),
@@ -178,8 +188,8 @@ def read_head(bids_dir, out_dir, participant):
         b0=tuple(about["B0Direction"]),
         frequency=1e6 * about["ImagingFrequency"],
         times=tuple(about["EchoTime"]),
-        chi=volume(truth, f"{sub}_chi.nii.gz"),
-        brain=volume(truth, f"{sub}_mask.nii.gz") > 0,
+        chi=volume(truth, names["chi"]),
+        brain=volume(truth, names["mask"]) > 0,
         regions={name: dseg == int(index) for index, name, *_ in table if name in NUCLEI},
         background=total - local,
     )

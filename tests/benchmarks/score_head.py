@@ -1,9 +1,10 @@
 """Compare a run on a head phantom with the truth.
 
-    python tests/benchmarks/score_head.py TRUTH_DIR OUTPUT_DIR [--participant phantom]
+    python tests/benchmarks/score_head.py TRUTH_DIR OUTPUT_DIR [--participant demo]
 
-``TRUTH_DIR`` holds ``sub-<label>_{chi,localfield,totalfield,mask,dseg}.nii.gz`` (ppm, Hz) and
-``dseg.tsv`` with the columns index, name and chi. Only voxels more than 3 voxels inside the true
+``TRUTH_DIR`` is ``derivatives/truth`` of the built-in head (``write_head.py``), or holds
+``sub-<label>_{chi,localfield,totalfield,mask,dseg}.nii.gz`` (ppm, Hz) and ``dseg.tsv`` with the
+columns index, name and chi of another. Only voxels more than 3 voxels inside the true
 mask count, where the run has a value or not: coverage stands beside the scores.
 """
 
@@ -29,6 +30,24 @@ def _one(folder, pattern):
     return _volume(found[0])
 
 
+#: How the truth is named: by the built-in head, and by others.
+_TRUTH = {
+    "chi": ("*_desc-truth_Chimap", "*_chi"),
+    "localfield": ("*_desc-local_fieldmap", "*_localfield"),
+    "totalfield": ("*_desc-total_fieldmap", "*_totalfield"),
+    "mask": ("*_label-brain_desc-truth_mask", "*_mask"),
+    "dseg": ("*_desc-truth_dseg", "*_dseg"),
+}
+
+
+def _true(folder, participant, name):
+    for pattern in _TRUTH[name]:
+        found = sorted(folder.rglob(f"sub-{participant}{pattern}.nii.gz"))
+        if found:
+            return _volume(found[0])
+    raise SystemExit(f"no {name} of sub-{participant} in {folder}")
+
+
 def _slope(true, found):
     return np.polyfit(true, found, 1)[0]
 
@@ -37,14 +56,11 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("truth_dir", type=Path)
     parser.add_argument("output_dir", type=Path)
-    parser.add_argument("--participant", default="phantom")
+    parser.add_argument("--participant", default="demo")
     args = parser.parse_args(argv)
     sub = f"sub-{args.participant}"
-    true = {
-        name: _one(args.truth_dir, f"{sub}_{name}.nii.gz")
-        for name in ("chi", "localfield", "totalfield", "mask", "dseg")
-    }
-    table = next(args.truth_dir.rglob("dseg.tsv")).read_text().splitlines()[1:]
+    true = {name: _true(args.truth_dir, args.participant, name) for name in _TRUTH}
+    table = next(args.truth_dir.rglob("*dseg.tsv")).read_text().splitlines()[1:]
     labels = {row.split("\t")[1]: int(row.split("\t")[0]) for row in table}
     out = args.output_dir / sub
     chi = _one(out, "*_desc-wholebrain_Chimap.nii.gz")
@@ -67,18 +83,19 @@ def main(argv=None):
     print(f"susceptibility, NRMSE             {nrmse:.1f} %")
     print(f"susceptibility, correlation       {np.corrcoef(a, b)[0, 1]:.3f}")
     print(f"coverage                          {100 * np.mean(mask4[inner]):.1f} %")
+    nuclei, lesions = ([n for n in names if n in labels] for names in (NUCLEI, LESIONS))
     rows = []
-    for name in (*NUCLEI, *LESIONS):
+    for name in (*nuclei, *lesions):
         region = (true["dseg"] == labels[name]) & mask4
         rows.append([v[region].mean() - v[inner].mean() for v in (true["chi"], chi)])
-    nuclei = np.array(rows[: len(NUCLEI)])
-    worst = np.abs(nuclei[:, 1] - nuclei[:, 0]).max()
-    print(f"nuclei, slope / largest error     {_slope(*nuclei.T):.3f} / {worst:.4f} ppm\n")
+    values = np.array(rows[: len(nuclei)])
+    worst = np.abs(values[:, 1] - values[:, 0]).max()
+    print(f"nuclei, slope / largest error     {_slope(*values.T):.3f} / {worst:.4f} ppm\n")
     print(f"{'structure':<16}{'true':>9}{'found':>9}  ppm")
-    for name, (t, f) in zip((*NUCLEI, *LESIONS), rows, strict=True):
+    for name, (t, f) in zip((*nuclei, *lesions), rows, strict=True):
         print(f"{name:<16}{t:>+9.4f}{f:>+9.4f}")
     print("\nstreaks: SD of the error 2-5 and 5-15 voxels outside a lesion [ppb]")
-    for name in LESIONS[1:]:
+    for name in (n for n in lesions if n != "vein"):
         away = ndi.distance_transform_edt(true["dseg"] != labels[name])
         shells = [inner & (away > low) & (away <= high) for low, high in ((2, 5), (5, 15))]
         near, far = (1e3 * (chi - true["chi"])[shell].std() for shell in shells)

@@ -71,6 +71,30 @@ def test_the_dataset_is_valid_and_a_second_call_changes_nothing(convert, scan, t
     assert listing(bids) == before
 
 
+def test_a_scanner_key_is_kept_and_can_be_left_out(convert, scan, tmp_path, monkeypatch):
+    monkeypatch.setenv("QSMBIDS_STATE_DIR", str(tmp_path / "state"))
+
+    def keys(folder):
+        said = [json.loads(p.read_text()) for p in folder.rglob("*_MEGRE.json")]
+        assert said
+        assert not [s for s in said if "777123" in json.dumps(s) or "MRX9" in json.dumps(s)]
+        return {s.get("ScannerKey") for s in said}
+
+    call = (scan, tmp_path / "bids", "--participant-label", "01")
+    assert convert(*call)[0] == 0
+    (key,) = keys(tmp_path / "bids")
+    assert len(key) == 8
+    assert (
+        convert(scan, tmp_path / "none", "--participant-label", "01", "--no-scanner-key")[0] == 0
+    )
+    assert keys(tmp_path / "none") == {None}
+    # the same run again, where the salt is not at hand, is still the same run
+    monkeypatch.setenv("QSMBIDS_STATE_DIR", str(tmp_path / "another"))
+    _, _, text = convert(*call)
+    assert "it is there already" in text
+    assert "another image" not in text
+
+
 def test_an_acq_label_and_an_archive(convert, scan, tmp_path):
     import shutil
 

@@ -71,6 +71,7 @@ def test_the_corner_of_a_finished_run_becomes_a_preset(
     [
         (["--strengths", 4], 2, "five strengths"),
         (["--weakest", 1, "--strongest", 0.1], 2, "from a small to a large"),
+        (["--inversion", "medi", "--weakest", 1, "--strongest", 9], 2, "from a large to a small"),
         (["--nprocs", 0], 2, "at least 1"),
         ([], 3, "no finished run"),
         (["--participant-label", "nobody"], 3, "no finished run"),
@@ -87,6 +88,47 @@ def test_the_gradient_consistency_never_exceeds_that_of_the_paper():
     found = [tomllib.loads(_preset(a, {"sub-01": a}))["dipole_inversion"] for a in (2e-4, 4e-3)]
     assert [f["gradient_consistency"] for f in found] == [0.02, 0.05]
     assert [f["gradient_l1_penalty"] for f in found] == [2e-4, 4e-3]
+
+
+def test_the_corner_for_medi_is_a_lambda(
+    lcurve, qsmbids, write_small_dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    bids = write_small_dataset(tmp_path / "bids", shape=(32, 36, 28), voxel_size=(2.5,) * 3)
+    fast = tmp_path / "fast.toml"
+    fast.write_text("[total_field]\nphase_offset_refinements = 0\n"
+                    "[dipole_inversion]\nmedi_maximum_steps = 2\n")  # fmt: skip
+    out, truth = tmp_path / "out", bids / "derivatives/truth/sub-demo"
+    code, _, said = qsmbids(
+        bids, out, "participant", "--work-dir", tmp_path / "work", "--preset", "consensus-medi",
+        "--nprocs", 1, "--skip-bids-validation", "--config-file", fast,
+        "--local-field", next(truth.rglob("*_desc-local_fieldmap.nii.gz")),
+        "--mask", next(truth.rglob("*_desc-truth_mask.nii.gz")),
+    )  # fmt: skip
+    assert code == 0, said
+    code, last, text = lcurve(out, "--strengths", 5, "--nprocs", 1)
+    table = np.genfromtxt(out / "logs/lcurve/sub-demo.tsv", names=True)
+    assert table.dtype.names[0] == "lambda"
+    assert table["lambda"][[0, -1]] == pytest.approx([6e4, 60], rel=1e-3)
+    # the weight of the data falls: misfit grows, the map becomes smoother
+    assert (np.diff(table["log10_misfit_hz"]) > 0).all(), text
+    assert (np.diff(table["log10_total_variation_ppm"]) < 0).all()
+    if code == 0:
+        chosen = load_settings(config_file=out / "logs/lcurve/lcurve.toml").dipole_inversion
+        assert chosen.method == "medi"
+        assert f"{chosen.medi_lambda:.2e}" in last
+        assert chosen.regularisation_from == "corner of the L-curve of 1 run"
+    else:
+        assert "no corner between lambda" in last
+
+
+def test_the_preset_of_medi_has_its_lambda():
+    found = tomllib.loads(_preset(1234.0, {"sub-01": 1200.0, "sub-02": 1270.0}, "medi"))
+    assert found["dipole_inversion"] == {
+        "method": "medi",
+        "regularisation_from": "corner of the L-curve of 2 runs",
+        "medi_lambda": 1230.0,
+    }
 
 
 def test_picture_and_table_of_a_curve():

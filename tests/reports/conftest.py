@@ -46,6 +46,8 @@ def write_outputs(tmp_path):
             "EchoTime": [0.005, 0.01],
             "Decisions": ["phase sign: +1"],
             "Warnings": [],
+            "Steps": ["invert_dipole_field"],
+            "DipoleInversion": {"Name": "FANSI", "Parameters": {"MaximumIterations": 7}},
             **(sidecar or {}),
         }
         for datatype, names in FOLDERS.items():

@@ -208,13 +208,29 @@ def test_a_setting_that_differs_from_the_preset_is_marked(write_outputs):
 
 
 def test_settings_of_methods_that_were_not_used_are_left_out(write_outputs):
-    out, result = write_outputs()
+    made = {"Name": "MEDI", "Parameters": {"MediLambda": 1900.0, "TkdThreshold": 0.1}}
+    out, result = write_outputs(sidecar={"DipoleInversion": made})
     toml = next((out / "logs").glob("*/qsmbids.toml"))
-    toml.write_text(dump_toml(load_settings("consensus-medi").as_dict()))
+    settings = load_settings("consensus-medi").updated(
+        {"dipole_inversion": {"medi_lambda": 1900.0}}, "test"
+    )
+    execution = {"execution": {"preset": "consensus-medi"}}
+    toml.write_text(dump_toml({**settings.as_dict(), **execution}))
     page = write_report(out, result).read_text("utf-8")
-    assert "<td>medi lambda" in page.replace("<th>", "<td>").replace('<th scope="row">', "<td>")
-    for other in ("pdf padding mm", "tkd threshold", "tgv ratio"):
-        assert other not in page
+    section = page.split('<section id="settings">')[1].split("</section>")[0]
+    assert '<th scope="row">regularisation parameter lambda</th>' in section
+    assert "<mark>1900</mark>" in section
+    for other in ("sources around the mask", "kernel value inverted", "second over first"):
+        assert other not in section
+
+
+def test_settings_of_a_run_without_records_are_only_what_was_asked_for(write_outputs):
+    out, result = write_outputs(leave_out=("desc-wholebrain_Chimap", "magnitude"), sidecar={
+        "Steps": [], "DipoleInversion": {}, "EchoTime": None})  # fmt: skip
+    page = write_report(out, result).read_text("utf-8")
+    section = page.split('<section id="settings">')[1].split("</section>")[0]
+    assert "were asked for" in section
+    assert "dipole inversion: tkd threshold" in section or "maximum iterations" in section
 
 
 def test_figures_are_written_for_papers_and_the_names_keep_the_run_apart(write_outputs):

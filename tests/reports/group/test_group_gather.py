@@ -1,9 +1,12 @@
 """What is gathered, from complete, partial, mixed and damaged outputs."""
 
+import json
+
 import pytest
 
 from qsmbids.io.expected_runs import expected_runs, read_participants
 from qsmbids.reports.group_gather import gather
+from qsmbids.reports.paper_tables import centre_frequency_table
 
 
 def _status(study, **options):
@@ -129,3 +132,26 @@ def test_labels_select_and_numbers_sort(study):
     assert list(_status(study)) == ["sub-9_ses-a", "sub-9_ses-b", "sub-10_ses-b"]
     assert list(_status(study, participants=["9"])) == ["sub-9_ses-a", "sub-9_ses-b"]
     assert list(_status(study, sessions=["b"])) == ["sub-9_ses-b", "sub-10_ses-b"]
+
+
+def test_scanners_are_told_apart_by_what_a_run_keeps_of_its_raw_sidecars(study):
+    """The file as a run writes it: sidecars of all echoes below one key."""
+    for number in range(1, 5):
+        label = f"sub-{number:02d}"
+        study.run(label)
+        path = study.out / label / "anat" / f"{label}_desc-acquisition_stats.json"
+        assert path.is_file()
+        sidecar = {
+            "Manufacturer": "Siemens",
+            "ManufacturersModelName": "Prisma",
+            "ScannerKey": "aaaa0000" if number < 3 else "bbbb1111",
+            "RepetitionTimeExcitation": 0.033,
+        }
+        echoes = [{**sidecar, "EchoTime": te} for te in (0.005, 0.01)]
+        kept = {"Acquisition": {"voxel_size": [1.0, 1.0, 1.0]}, "Sidecars": echoes}
+        path.write_text(json.dumps(kept))
+    runs = gather(study.out, study.bids).runs
+    assert [run.stratum for run in runs] == ["scanner-A"] * 2 + ["scanner-B"] * 2
+    assert runs[0].acquisition["EchoTime"] == [0.005, 0.01]  # of the map, not of the last echo
+    table = centre_frequency_table(run.acquisition for run in runs)
+    assert [row[0] for row in table.rows] == ["Siemens Prisma aaaa0000", "Siemens Prisma bbbb1111"]

@@ -7,6 +7,7 @@ from qsmbids.reports.group_crosscheck import cross_check, grouping_column, refer
 from qsmbids.reports.group_exclusions import exclusions, keep_edits, to_tsv
 from qsmbids.reports.group_gather import gather
 from qsmbids.reports.group_runs import GroupRun, RoiRow, identity
+from qsmbids.reports.group_strata import set_strata
 from qsmbids.reports.group_values import collect_series, robust_z, roi_name
 
 
@@ -65,6 +66,37 @@ def test_runs_are_judged_among_those_of_their_own_acquisition():
         "acq-a": [False, False, True, False, False, False],
         "acq-b": [False] * 6,
     }
+
+
+def test_runs_are_judged_among_those_of_their_own_scanner_and_protocol():
+    values = [[0.1 + 0.001 * i] for i in range(12)]
+    values[2], values[9] = [0.3], [0.9]
+    runs = _runs(values)
+    for place, run in enumerate(runs):
+        run.acquisition = {
+            "Manufacturer": "Siemens",
+            "ManufacturersModelName": "Prisma",
+            "ScannerKey": "aaaa1111" if place < 6 else "bbbb2222",
+            "EchoTime": [0.005, 0.01],
+            # rounding of the same protocol
+            "RepetitionTimeExcitation": 0.04 + 1e-5 * (place % 2),
+        }
+    set_strata(runs)
+    series = [s for s in collect_series(runs) if s.reference == "wholebrain"]
+    assert {s.stratum: s.flagged.tolist() for s in series} == {
+        "scanner-A": [False, False, True, False, False, False],
+        "scanner-B": [False, False, False, True, False, False],
+    }
+    one = _runs([[0.1]] * 6)
+    for run in one:
+        run.acquisition = {"Manufacturer": "GE", "FlipAngle": 15}
+    set_strata(one)
+    assert {run.stratum for run in one} == {""}
+    one[3].acquisition = {"Manufacturer": "GE", "FlipAngle": 25}
+    for run in one:
+        run.compared_with = ""
+    set_strata(one)
+    assert [run.stratum for run in one] == ["protocol-A"] * 3 + ["protocol-B"] + ["protocol-A"] * 2
 
 
 def test_a_shifted_reference_is_what_changes_the_flags():

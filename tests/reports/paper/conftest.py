@@ -2,8 +2,11 @@
 
 import pytest
 
+from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
 from qsmbids.reports.protocols import PROTOCOLS
+from qsmbids.reports.run_facts import run_facts
+from qsmbids.reports.settings_in_force import in_force
 from qsmbids.units import centre_frequency_hz
 
 
@@ -81,28 +84,70 @@ def make_sidecars():
     return make
 
 
+def _put(record, path, value):
+    *parents, last = path.split(".")
+    for name in parents:
+        record = record.setdefault(name, {})
+    record[last] = value
+
+
 @pytest.fixture
-def finished_record():
-    """Return the parts of a map's sidecar that the text looks at, for a run with defaults."""
-    return {
-        "QsmbidsVersion": "9.8.7",
-        "EchoTime": [0.005, 0.011, 0.017, 0.023, 0.029],
-        "TiltDegrees": 0.0,
-        "SliceAlternation": {"Axes": [], "Coherence": [0.9, 0.9, 0.9]},
-        "PhaseSign": {"Sign": 1, "Reason": "convention of Siemens"},
-        "BrainExtraction": {
-            "Name": "built-in BET",
-            "Parameters": {"fractional_intensity": 0.5, "threshold_gradient": 0.0},
-        },
-        "PhaseChecks": {"OpenFringeLines": {"Value": 0.0, "Suspicious": False}},
-        "ReadoutCorrection": {"Bipolar": False, "StrengthRad": 0.0002},
-        "PhaseOffsetCorrection": {"Name": "MCPC-3D-S", "SmoothingMm": 7.0, "Refinements": 8},
-        "DataWeights": {"RelativeResidual": True, "RelativeResidualThreshold": 0.3},
-        "BackgroundRemoval": {
-            "Name": "V-SHARP",
-            "Parameters": {"RadiusUnit": "voxel", "MaximumRadius": 12, "MinimumRadius": 1},
-        },
-        "DipoleInversion": {"Name": "FANSI", "Parameters": {"GradientL1Penalty": 0.0005}},
-        "ReferenceRegion": "brain (Mask 4)",
-        "ReferenceValue": -0.0026440957,
-    }
+def make_record():
+    """Return what the sidecars of an ordinary run say, by the settings that it had.
+
+    That real runs say the same, in this and in every other way, is tested with whole runs.
+    """
+
+    def make(settings=None, n_echoes=5, **changed):
+        settings = settings or Settings()
+        record = {
+            "QsmbidsVersion": "9.8.7",
+            "EchoTime": [0.005 + 0.006 * i for i in range(n_echoes)],
+            "TiltDegrees": 0.0,
+            "MagneticFieldStrength": 3.0,
+            "FilledVoxels": 12,
+            "FieldNoiseMedianHz": 0.1,
+            "PhaseChecks": {"OpenFringeLines": {"Value": 0.0, "Suspicious": False}},
+            "DataWeights": {"RelativeResidual": n_echoes > 2},
+            "ReferenceRegion": "brain (Mask 4)",
+            "ReferenceValue": -0.0026440957,
+            "ReferenceValues": {"wholebrain": -0.0026440957, "csf": 0.01},
+        }
+        for row, value in in_force(settings, n_echoes):
+            words = {v: k for k, v in row.names.items()}
+            if row.record and not (row.otherwise and value == row.otherwise[0]):
+                _put(record, row.record, words.get(value, value))
+        found = {
+            "PhaseSign.Sign": 1,
+            "SliceAlternation.Axes": [],
+            "BrainExtraction.Name": "built-in BET",
+            "ReadoutCorrection.Bipolar": False,
+            "R2StarFit.Name": "arlo",
+            "CsfRegion.Found": True,
+            "BackgroundRemoval.Parameters.RadiusUnit": "voxel",
+        }
+        fit = settings.total_field.echo_phase_combination == "nonlinear-fit" and n_echoes > 2
+        if fit:
+            found |= {"Unwrapping.FitWeights": "romeo4", "PhaseQuality.Weights": "romeo3"}
+        else:
+            found |= {"PhaseQuality.Weights": settings.total_field.romeo_weights}
+        found["Unwrapping.Name"] = "ROMEO"
+        if n_echoes == 1:
+            record["EchoCombination"] = {"Name": "single echo"}
+        for path, value in found.items():
+            _put(record, path, value)
+        planned = run_facts(settings, {}, None, n_echoes, 0.0)
+        steps = [k.removeprefix("step.") for k, there in planned.items()
+                 if k.startswith("step.") and there]  # fmt: skip
+        record["Steps"] = ["mask1", "check_phase", *steps]
+        if settings.dipole_inversion.holes == "two-pass":
+            record["Steps"].append("merge_two_pass")
+        return {**record, **changed}
+
+    return make
+
+
+@pytest.fixture
+def finished_record(make_record):
+    """Return what the sidecars of a run with the defaults say."""
+    return make_record()

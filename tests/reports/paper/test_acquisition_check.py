@@ -77,14 +77,36 @@ def test_a_departure_in_the_images_is_advised_on(
 
 
 def test_a_short_echo_train_misses_t2star(make_sidecars, make_acquisition):
-    times = (0.003, 0.007, 0.011, 0.015)
+    times = (0.003, 0.008, 0.013, 0.018)
     sidecars = make_sidecars(RepetitionTimeExcitation=0.020, FlipAngle=12)
     found = _by_topic(check_acquisition(sidecars, make_acquisition(echo_times=times)))
     assert found["TE range against T2*"].verdict == "advice"
-    assert "30 ms" in found["TE range against T2*"].text
+    assert "reach 60 % of the T2* of the putamen at 3 T, 30 ms" in (
+        found["TE range against T2*"].text
+    )
     # the same train is long enough at 7 T
     seven = _by_topic(check_acquisition(make_sidecars(7.0), make_acquisition(7.0, times)))
     assert seven["TE range against T2*"].verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("b0", "last", "verdict", "share"),
+    [
+        (3.0, 0.030, "pass", "100 %"),
+        (3.0, 0.02857, "pass", "95 %"),  # that of the paper's own images
+        (3.0, 0.025, "advice", "83 %"),
+        (1.5, 0.045, "pass", "82 %"),  # the sample protocol
+        (1.5, 0.044, "advice", "80 %"),
+        (7.0, 0.016, "pass", "100 %"),
+        (7.0, 0.014, "advice", "88 %"),
+    ],
+)
+def test_what_the_echoes_reach_is_told(b0, last, verdict, share, make_sidecars, make_acquisition):
+    acquisition = make_acquisition(b0, (0.004, last / 2, last))
+    found = _by_topic(check_acquisition(make_sidecars(b0), acquisition))["TE range against T2*"]
+    assert found.verdict == verdict
+    assert f"The echoes reach {share} of" in found.text
+    assert "span" not in found.text
 
 
 def test_what_the_sidecars_do_not_tell_is_unknown(make_acquisition):

@@ -29,7 +29,7 @@ def test_what_differs_is_left_out_and_frequencies_are_averaged(run):
     runs = [
         run(centre_frequency_hz=123.25e6),
         run(
-            {"PhaseSign": {"Sign": -1}},
+            {"PhaseSign": {"Setting": "auto", "Sign": -1}},
             {"AcquisitionDuration": 111, "TotalScanTimeSec": 111},
             centre_frequency_hz=123.26e6,
         ),
@@ -40,6 +40,16 @@ def test_what_differs_is_left_out_and_frequencies_are_averaged(run):
     assert "TR = 33 ms" in text
     assert "sign +1" not in text
     assert "after the manufacturer's convention." in text
+
+
+def test_before_a_run_the_text_is_that_of_the_plan(run):
+    planned = [DescribedRun(r.acquisition, r.sidecars) for r in (run(), run())]
+    assert "V-SHARP" in methods_of_runs(Settings(), planned)
+    # a run that left nothing is not taken for one that is planned
+    failed = [DescribedRun(r.acquisition, r.sidecars, {}) for r in (run(), run())]
+    text = methods_of_runs(Settings(), failed)
+    assert "V-SHARP" not in text
+    assert "No step of the processing has left a record." in text
 
 
 def test_different_acquisitions_are_not_described_as_one(run):

@@ -119,10 +119,45 @@ def test_table_5_states_the_reference_of_the_run(finished_record):
     assert "-0.002644 ppm" in values["Referencing"]
     assert "in ppm" in values["Referencing"]
     assert "qsmbids 9.8.7" in values["Toolbox used"]
-    assert "auto (found: built-in BET)" in values["Algorithms: masks"]
+    assert "brain extraction for Mask 1: builtin" in values["Algorithms: masks"]
     assert table.missing == ("Further processing", "Inclusion and exclusion of data")
     unreferenced = Settings().updated({"reference": {"region": "none"}}, "test")
     assert "without a reference" in dict(reconstruction_table(unreferenced).rows)["Referencing"]
+
+
+def test_table_5_gives_another_reference_relative_to_the_brain(make_record):
+    table = [
+        {"reference": "wholebrain", "region": "wholebrain", "mean": "0.000000", "std": "0.05"},
+        {"reference": "wholebrain", "region": "csf", "mean": "0.012000", "std": "0.021000"},
+        {"reference": "csf", "region": "csf", "mean": "0.000000", "std": "0.021000"},
+    ]
+    csf = Settings().updated({"reference": {"region": "csf"}}, "test")
+    record = make_record(csf, ReferenceRegion="cerebrospinal fluid of the ventricles")
+    said = dict(reconstruction_table(csf, {**record, "ReferenceTable": table}).rows)
+    assert (
+        "0.012000 ± 0.021000 ppm (mean ± SD) when referenced to the whole brain"
+        in said["Referencing"]
+    )
+    alone = dict(reconstruction_table(csf, record).rows)["Referencing"]
+    assert "not on record" in alone
+    brain = dict(reconstruction_table(Settings(), make_record()).rows)["Referencing"]
+    assert "whole brain" not in brain
+
+
+def test_table_5_has_the_inclusions_of_the_group(tmp_path):
+    from qsmbids.reports.inclusion import inclusion_text
+
+    assert inclusion_text(tmp_path, "sub-01") == ""
+    rows = [
+        "run_label\tsuggested\tflags\tinclude\treason",
+        "sub-01\tyes\tn/a\tyes\tn/a",
+        "sub-02\tcheck\tstreaks\tno\tstreaks in the dentate",
+        "sub-03\tcheck\tnoisy\tcheck\tnoisy",
+    ]
+    (tmp_path / "group_exclusions.tsv").write_text("\n".join(rows) + "\n")
+    text = inclusion_text(tmp_path, "sub-02")
+    assert text.startswith("1 of 3 runs included; excluded: sub-02 (streaks in the dentate)")
+    assert "1 still to be decided; this run: no" in text
 
 
 def test_the_centre_frequency_is_averaged_by_scanner():

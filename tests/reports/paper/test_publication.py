@@ -27,7 +27,9 @@ def test_one_call_gives_checks_tables_and_text(
 def test_a_run_without_any_record_is_still_described(make_acquisition):
     made = prepare_publication(Settings(), make_acquisition(), [{}] * 5)
     assert len(made.pipeline) > 15
-    assert "after the manufacturer's convention." in made.methods
+    assert "No step of the processing has left a record." in made.methods
+    assert made.settings.rows == ()
+    assert made.caveats == ()
     assert "{" not in made.methods
 
 
