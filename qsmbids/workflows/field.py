@@ -2,7 +2,7 @@
 
 from qsmbids.interfaces.field import CombineEchoes, FitField, UnwrapPhase
 from qsmbids.interfaces.given import GivenField, GivenPhase, RatePhase
-from qsmbids.interfaces.phase import RemovePhaseOffset
+from qsmbids.interfaces.phase_correction import RemovePhaseOffset
 
 __all__ = ["add_field", "given_inputs"]
 

@@ -10,7 +10,8 @@ from qsmbids.execution import Execution
 from qsmbids.interfaces.checks import CheckPhase
 from qsmbids.interfaces.field import MapR2Star, WeightData
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
-from qsmbids.interfaces.phase import CorrectReadout, PreparePhase
+from qsmbids.interfaces.phase_correction import CorrectReadout
+from qsmbids.interfaces.prepare_phase import PreparePhase
 from qsmbids.workflows.chi import Upstream, add_chi
 from qsmbids.workflows.field import add_field
 from qsmbids.workflows.outputs import add_outputs

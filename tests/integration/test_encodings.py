@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.interfaces.field import CombineEchoes, UnwrapPhase
-from qsmbids.interfaces.phase import PreparePhase, RemovePhaseOffset
+from qsmbids.interfaces.phase_correction import RemovePhaseOffset
+from qsmbids.interfaces.prepare_phase import PreparePhase
 
 SHAPE, VOXEL = (30, 34, 26), (3.2, 3.3, 3.4)
 ECHO_TIMES = [0.005, 0.011, 0.017]

@@ -6,7 +6,7 @@ import pytest
 
 from qsmbids.errors import InputError
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
-from qsmbids.interfaces.phase import PreparePhase
+from qsmbids.interfaces.prepare_phase import PreparePhase
 from qsmbids.io.write import write_volume
 
 SHAPE = (24, 26, 22)

@@ -6,7 +6,8 @@ import pytest
 from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.errors import InputError
 from qsmbids.interfaces.field import WeightData
-from qsmbids.interfaces.phase import CorrectReadout, PreparePhase
+from qsmbids.interfaces.phase_correction import CorrectReadout
+from qsmbids.interfaces.prepare_phase import PreparePhase
 from qsmbids.io.nifti import read_echoes, write_volume
 
 TIMES = [0.004, 0.010, 0.016, 0.022]

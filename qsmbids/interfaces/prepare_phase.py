@@ -10,20 +10,16 @@ from qsmbids.core.complex_signal import (
     polar,
     remove_slice_alternation,
 )
-from qsmbids.core.echo_time_check import check_echo_time_consistency
 from qsmbids.core.magnitude import Negatives, computable_scale, root_sum_of_squares
 from qsmbids.core.missing_phase import read_phase_numbers, without_phase
-from qsmbids.core.offset import mcpc3ds
 from qsmbids.core.phase_checks import detect_slice_jumps
 from qsmbids.core.phase_scale import to_radians
 from qsmbids.core.phase_sign import phase_sign
-from qsmbids.core.readout import ReadoutCorrection, correct_readout
 from qsmbids.core.repeated_echoes import repeated_magnitude, repeated_phase
 from qsmbids.core.slice_offsets import find_slice_offsets, remove_slice_offsets, slice_roughness
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
-    EchoesInputSpec,
     EchoFilesIn,
     EchoFilesOut,
     File,
@@ -32,13 +28,11 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_echoes, read_volume
+from qsmbids.io.nifti import read_echoes
 from qsmbids.io.preflight import check_magnitude, check_phase
 
 #: Magnitude of the head, relative to the strongest percent.
 _HEAD = 0.1
-#: Error of an echo spacing, relative to their mean, that no unlucky field explains.
-_WRONG_SPACING = 0.5
 #: Jumps of the phase from slice to slice [rad] that leave no field; random phases have 1.5.
 _HOPELESS_JUMP = 0.8
 #: Change of the step between slices from one echo to the next [rad] that leaves no field; whole
@@ -275,132 +269,3 @@ def _leave_out(first: np.ndarray, second: np.ndarray) -> None:
     broken = ~(np.isfinite(first) & np.isfinite(second)).all(axis=0)
     first[:, broken] = np.nan
     second[:, broken] = 0.0
-
-
-class _RemovePhaseOffsetInputs(EchoesInputSpec):
-    sigma_mm = traits.Float(7.0, usedefault=True, desc="smoothing of the offset [mm]")
-    refinements = traits.Int(8, usedefault=True, desc="of the smoothing")
-
-
-class _RemovePhaseOffsetOutputs(RecordSpec):
-    phase = EchoFilesOut("wrapped, free of the offset [rad]")
-    offset = File(exists=True, desc="phase at TE = 0 [rad]")
-
-
-class RemovePhaseOffset(Step):
-    """MCPC-3D-S (4.c, Table S2.1): ``core.offset.mcpc3ds``."""
-
-    input_spec = _RemovePhaseOffsetInputs
-    output_spec = _RemovePhaseOffsetOutputs
-
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase)
-        magnitude, _ = read_echoes(inputs.magnitude)
-        mask = read_volume(inputs.mask, np.uint8)
-        corrected, offset = mcpc3ds(
-            phase,
-            magnitude,
-            inputs.echo_times,
-            mask.adult_voxel_size,
-            mask.array > 0,
-            sigma_mm=inputs.sigma_mm,
-            refinements=inputs.refinements,
-            n_threads=inputs.n_threads,
-        )
-        self._write(runtime, affine, phase=corrected, offset=offset)
-        spread = float(np.std(offset[mask.array > 0]))
-        self._results["record"] = record(
-            f"phase offset removed by MCPC-3D-S (standard deviation {spread:.2f} rad in Mask 1)",
-            PhaseOffsetCorrection={
-                "Name": "MCPC-3D-S",
-                "SmoothingMm": inputs.sigma_mm,
-                "Refinements": inputs.refinements,
-            },
-        )
-        return runtime
-
-
-class _CorrectReadoutInputs(EchoesInputSpec):
-    method = traits.Enum("auto", "linear", "mcpc-3d-s", usedefault=True)
-    echo_numbers = traits.List(traits.Int, desc="of the file names; default: without gaps")
-
-
-class _CorrectReadoutOutputs(RecordSpec):
-    phase = EchoFilesOut("as of a monopolar readout, on a line through the echo times [rad]")
-
-
-class CorrectReadout(Step):
-    """Remove the phase between readout directions, and constants of echoes (S2 step 1)."""
-
-    input_spec = _CorrectReadoutInputs
-    output_spec = _CorrectReadoutOutputs
-
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase)
-        magnitude, _ = read_echoes(inputs.magnitude)
-        mask = read_volume(inputs.mask, np.uint8)
-        numbers = inputs.echo_numbers or list(range(1, len(phase) + 1))
-        check = check_echo_time_consistency(phase, magnitude, inputs.echo_times, mask.array > 0)
-        if check.suspicious and check.value > _WRONG_SPACING:
-            raise InputError(
-                check.text,
-                "echo times",
-                "Correct EchoTime in the sidecars, or the order of the images; --echo-times gives"
-                " one time per echo number.",
-            )
-        result = correct_readout(
-            phase,
-            magnitude,
-            inputs.echo_times,
-            mask.adult_voxel_size,
-            mask.array > 0,
-            echo_numbers=numbers,
-            method=inputs.method.replace("-", ""),
-            n_threads=inputs.n_threads,
-        )
-        self._results["phase"] = list(inputs.phase)
-        if result.changed:
-            self._write(runtime, affine, phase=result.phase)
-        self._results["record"] = record(
-            *_readout_notes(result), **_readout_facts(result, inputs.method)
-        )
-        return runtime
-
-
-def _readout_notes(result: ReadoutCorrection) -> list[str]:
-    """Say what was found and done, for the log."""
-    evidence, bipolar = result.evidence, result.bipolar
-    notes = [f"readout: monopolar (alternating phase {evidence.strength:.3f} rad)"]
-    if bipolar is not None:
-        signs = " ".join("+" if sign > 0 else "-" for sign in result.polarity)
-        notes = [
-            f"readout: bipolar (alternating phase {evidence.strength:.2f} rad, directions"
-            f" {signs}), corrected by the {bipolar.method} model; residual of the echoes"
-            f" {bipolar.residual_before:.2g} before, {bipolar.residual_after:.2g} after"
-        ]
-    if result.constants is not None:
-        listed = ", ".join(f"{c:.2f}" for c in result.constants)
-        notes.append(f"every echo had a constant phase of its own, removed: {listed} rad")
-    return notes
-
-
-def _readout_facts(result: ReadoutCorrection, setting: str) -> dict[str, Any]:
-    """Return the same for the sidecar."""
-    evidence, bipolar = result.evidence, result.bipolar
-    facts: dict[str, Any] = {
-        "Setting": setting,
-        "Bipolar": bipolar is not None,
-        "StrengthRad": round(evidence.strength, 4),
-    }
-    if bipolar is not None:
-        facts |= {
-            "Method": bipolar.method,
-            "Polarity": list(result.polarity),
-            "ResidualBefore": float(bipolar.residual_before),
-            "ResidualAfter": float(bipolar.residual_after),
-        }
-    if result.constants is not None:
-        facts["EchoConstantsRad"] = [round(float(c), 4) for c in result.constants]
-    return {"ReadoutCorrection": facts}
