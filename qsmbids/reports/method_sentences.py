@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from qsmbids.reports.clause import Clause
 from qsmbids.reports.inversion_sentences import INVERSION
+from qsmbids.reports.phase_sentences import DATA, MASK1, PHASE, READOUT
 
 __all__ = ["PARAGRAPHS", "SPEAKS_OF", "WORDS", "Paragraph"]
 
@@ -48,87 +49,7 @@ class Paragraph:
 
 _C = Clause
 
-_PHASE = (
-    _C(
-        "The phase was brought to radians and given the sign with which it grows with the field,"
-        " after the manufacturer's convention (sign {run.phase_sign}).",
-        {"phase.sign": "auto", "run.sign_known": True},  # on record
-    ),
-    _C(
-        "The phase was brought to radians and given the sign with which it grows with the field,"
-        " after the manufacturer's convention.",
-        {"phase.sign": "auto", "run.sign_known": False},
-    ),
-    _C("The phase was brought to radians with the sign {phase.sign}.", {"run.sign_given": True}),
-    _C("The opposite sign of every second slice was undone.", {"run.alternating": True}),
-    _C(
-        "Every second slice was tested for the opposite sign, and none had it.",
-        {"phase.slice_alternation": "auto", "run.alternating": False},
-    ),
-    _C(
-        "Every second slice was tested for the opposite sign, which was undone where found.",
-        {"phase.slice_alternation": "auto", "run.alternating": None},
-    ),
-    _C("Slices of opposite sign were not looked for.", {"phase.slice_alternation": "off"}),
-)
-
-_BET_OPTIONS = (
-    "the {masks.brain_extraction_image} magnitude (fractional intensity"
-    " {masks.fractional_intensity}, threshold gradient {masks.threshold_gradient})"
-)
-
-_MASK1 = (
-    _C(
-        f"A brain mask (Mask 1) was made by FSL BET [@smith2002] from {_BET_OPTIONS}.",
-        {"run.mask1": "fsl"},
-    ),
-    _C(
-        "A brain mask (Mask 1) was made by a new implementation of the brain extraction tool BET"
-        f" [@smith2002] from {_BET_OPTIONS}.",
-        {"run.mask1": "builtin"},
-    ),
-    _C(
-        f"A brain mask (Mask 1) was made by the brain extraction tool BET [@smith2002] from"
-        f" {_BET_OPTIONS}.",
-        {"run.mask1": ""},
-    ),
-    _C("A brain mask (Mask 1) that the investigators gave was used.", {"run.mask1": "given"}),
-)
-
-_READOUT = (
-    _C(
-        "The phase difference between the readout directions of the bipolar echoes was removed"
-        " (method {total_field.bipolar_correction}, model {run.readout_model}) [@li2015].",
-        {"run.readout": "bipolar"},
-    ),
-    _C(
-        "The echoes were tested for the phase difference of a bipolar readout (correction:"
-        " {total_field.bipolar_correction}), and none was found.",
-        {"run.readout": "monopolar"},
-    ),
-    _C(
-        "The echoes were tested for the phase difference of a bipolar readout, which was removed"
-        " where it was found (correction: {total_field.bipolar_correction}) [@li2015].",
-        {"run.readout": None, "step.correct_readout": True},
-    ),
-    _C(
-        "A phase difference of a bipolar readout was not looked for.",
-        {"step.prepare_phase": True, "step.correct_readout": False, "run.several": True},
-    ),
-)
-
 _UNWRAPPED = {"step.unwrap_phase": True}
-
-_HEAD = (
-    _C(
-        "A constant phase that each echo had of its own was removed.",
-        {"run.echo_constants": True},
-    ),
-    _C(
-        "Lengths of the settings were counted {run.length_scale} times, for the head is small.",
-        {"run.small_head": True},
-    ),
-)
 
 _TOTAL_FIELD = (
     _C(
@@ -391,7 +312,7 @@ _SWI = (
 PARAGRAPHS = (
     Paragraph(
         ("phase", "total_field"),
-        (*_PHASE, *_MASK1, *_READOUT, *_HEAD, *_TOTAL_FIELD, *_GIVEN_FIELD, *_WEIGHTS),
+        (*PHASE, *MASK1, *READOUT, *DATA, *_TOTAL_FIELD, *_GIVEN_FIELD, *_WEIGHTS),
     ),
     Paragraph(("masks",), _MASKS),
     Paragraph(("background_field",), _BACKGROUND),

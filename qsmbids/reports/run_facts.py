@@ -75,6 +75,9 @@ def run_facts(
         "run.readout": None if bipolar is None else ("bipolar" if bipolar else "monopolar"),
         "run.readout_model": looked_up(found, "ReadoutCorrection.Method") or "",
         "run.echo_constants": bool(looked_up(found, "ReadoutCorrection.EchoConstantsRad")),
+        "run.slice_offsets": looked_up(found, "SliceOffsets.Axis") is not None,
+        "run.voxels_without_phase": _without_phase(found),
+        "run.without_phase": _without_phase(found) > 0,
         "run.length_scale": rounded(found.get("LengthScale")),
         "run.small_head": found.get("LengthScale") is not None,
         "run.residual": n_echoes > 2 if residual is None and record is None else residual,
@@ -94,6 +97,14 @@ def run_facts(
         "run.r2star": looked_up(found, "R2StarFit.Name") or "",
         "run.csf_found": looked_up(found, "CsfRegion.Found"),
     }
+
+
+def _without_phase(record: Mapping[str, Any]) -> int:
+    """Return how many voxels were left out because their numbers are no phase."""
+    counts = [
+        looked_up(record, f"{kind}Voxels") for kind in ("NonFinite", "OutOfRange", "ZeroPhase")
+    ]
+    return sum(int(count) for count in counts if count)
 
 
 def _planned_steps(settings: Settings, n_echoes: int, tilt_degrees: float) -> set[str]:

@@ -323,3 +323,16 @@ def test_text_tables_and_sidecars_of_a_run_agree(small_dataset, tmp_path, qsmbid
         if row.name in wanted.get(row.section, {}):
             assert shown(value, row.unit) in text
             assert f"\t{shown(value, row.unit)}\t" in table
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ({"ZeroPhaseVoxels": 7, "OutOfRangeVoxels": 5}, "12 voxels that hold no phase"),
+        ({"SliceOffsets": {"Axis": 2}}, "A phase that each slice had of its own"),
+        ({"ReadoutCorrection": {"EchoConstantsRad": [0, 0, 1.3]}}, "each echo had of its own"),
+    ],
+)
+def test_what_was_mended_in_the_phase_is_in_the_text(record, says):
+    assert says in " ".join(processing_text(load_settings(), record))
+    assert says not in " ".join(processing_text(load_settings(), {"NonFiniteVoxels": 0}))
