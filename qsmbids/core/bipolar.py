@@ -29,13 +29,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.echo_combination import checked_echo_times
 from qsmbids.core.local_linear import phase_factors, smooth_phase
+from qsmbids.core.masked_echoes import checked_echoes, echoes_inside
 from qsmbids.core.nonlinear_fit import nonlinear_fit
 from qsmbids.core.phase_plane import fit_phase_plane
 from qsmbids.core.readout_polarity import Polarity, alternating, echo_combinations
 from qsmbids.core.romeo import unwrap
-from qsmbids.core.romeo_weights import TWO_PI, as_volume, padded_box
+from qsmbids.core.romeo_weights import TWO_PI, padded_box
 
 __all__ = ["BipolarCorrection", "BipolarEvidence", "correct_bipolar", "detect_bipolar"]
 
@@ -278,16 +278,6 @@ def correct_bipolar(
     return BipolarCorrection(corrected, method, theta, before, after)
 
 
-def checked_echoes(
-    phase: FloatArray, magnitude: FloatArray, echo_times: npt.ArrayLike, mask: npt.NDArray
-) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Return three echoes or more, their times and a mask in the types they are used in."""
-    phase = as_volume(phase, "phase", ndim=4)
-    magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
-    mask = as_volume(mask, "mask", phase.shape[1:], np.bool_)
-    return phase, magnitude, mask, checked_echo_times(echo_times, phase, at_least=3)
-
-
 def _doubled_readout_phase(
     phase: Float32Array,
     magnitude: Float32Array,
@@ -303,12 +293,7 @@ def _doubled_readout_phase(
     direction. The weight, a
     squared magnitude, is zero outside the mask and where any echo is not finite.
     """
-    inside = (
-        mask[box] & np.isfinite(phase[:, *box]).all(0) & np.isfinite(magnitude[:, *box]).all(0)
-    )
-    phi = [np.where(inside, p[box], 0) for p in phase]
-    size = [np.where(inside, m[box], 0) for m in magnitude]
-
+    inside, phi, size = echoes_inside(phase, magnitude, mask, box)
     combinations, field_cancels = echo_combinations(times, polarity)
     fields: list[FloatArray | None] = [None]
     if not field_cancels:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.bipolar import checked_echoes
+from qsmbids.core.masked_echoes import checked_echoes, echoes_inside
 from qsmbids.core.nonlinear_fit import echo_grid
 from qsmbids.core.phase_checks import thinned
 from qsmbids.core.phase_plane import fit_phase_plane
@@ -83,11 +83,7 @@ def find_echo_constants(
     """
     phase, magnitude, mask, times = checked_echoes(phase, magnitude, echo_times, mask)
     box = padded_box(mask)
-    inside = (
-        mask[box] & np.isfinite(phase[:, *box]).all(0) & np.isfinite(magnitude[:, *box]).all(0)
-    )
-    phi = [np.where(inside, p[box], 0) for p in phase]
-    size = [np.where(inside, m[box], 0) for m in magnitude]
+    inside, phi, size = echoes_inside(phase, magnitude, mask, box)
     psi = phi[1] - phi[0]
     if echo_grid(times)[2].size:  # shares of a cycle do not drop out
         psi = unwrap(
