@@ -20,6 +20,7 @@ __all__ = ["PhaseScale", "PhaseStatistics", "detect_phase_scale", "phase_statist
 
 TWO_PI = 2.0 * math.pi
 BLOCK = 1 << 18  # voxels converted at a time: stays in the cache
+WIDEST_HOLE = 0.25  # of the range, in the middle of a circle
 FEWEST_LEVELS = 1000  # scanners store phase with at least 10 bits
 
 FIELD_UNITS = ("hz", "khz", "rad/s", "rad/sec", "rads", "t", "mt", "ut", "ppm", "ppb", "1/s")
@@ -272,6 +273,12 @@ def _min_max(s: PhaseStatistics) -> PhaseScale:
         raise ValueError(
             f"the phase holds {s}: {n_levels:.0f} levels are too few for the phase of a scanner "
             f"and may be a field map in Hz, degrees or a mask. {ADVICE}"
+        )
+    if s.hole > WIDEST_HOLE:
+        raise ValueError(
+            f"the phase holds {s}, but none in {100 * s.hole:.0f} % of that range: no circle has"
+            " such a hole. Signed numbers may have been stored as unsigned ones, or a fill value be"
+            f" among them. {ADVICE}"
         )
     if not s.fills_circle:
         raise ValueError(

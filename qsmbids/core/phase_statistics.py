@@ -12,6 +12,7 @@ __all__ = ["PhaseStatistics", "phase_statistics", "sample_statistics", "sampled_
 SAMPLES_PER_VOLUME = 200_000
 END_WIDTH = 0.02  # of the range, the part of the histogram called an end
 FULL_CIRCLE_DENSITY = 0.1  # of a uniform distribution
+_HOLE_BINS = 64
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class PhaseStatistics:
         unwrapped phase thins out towards its extremes.
     n_finite : int
         Number of finite voxels.
+    hole : float
+        Widest part of the range without any value, as a share of it.
     """
 
     minimum: float
@@ -40,6 +43,7 @@ class PhaseStatistics:
     step: int
     end_density: float
     n_finite: int
+    hole: float = 0.0
 
     @property
     def extent(self) -> float:
@@ -126,6 +130,7 @@ def sample_statistics(sample: npt.NDArray[np.float64]) -> PhaseStatistics:
         step,
         _end_density(sample, minimum, maximum),
         sample.size,
+        _hole(sample, minimum, maximum),
     )
 
 
@@ -137,3 +142,12 @@ def _end_density(sample: npt.NDArray[np.float64], minimum: float, maximum: float
         return 0.0
     ends = np.mean(inner < minimum + width), np.mean(inner > maximum - width)
     return float(min(ends)) / END_WIDTH
+
+
+def _hole(sample: npt.NDArray[np.float64], minimum: float, maximum: float) -> float:
+    """Return the widest part of the range without any value, as a share of it."""
+    if maximum == minimum:
+        return 0.0
+    counts, _ = np.histogram(sample, bins=_HOLE_BINS, range=(minimum, maximum))
+    filled = np.flatnonzero(counts)
+    return float(np.diff(filled).max(initial=1) - 1) / _HOLE_BINS

@@ -93,6 +93,14 @@ def test_unwrapped_phase_and_field_maps_are_still_refused(rng, outside):
         read_phase_numbers([np.where(outside, -99999, np.rint(300 * s)) for s in smooth])
 
 
+@pytest.mark.parametrize("rule", ["siemens-signed", "milliradians"])
+def test_signed_numbers_that_were_stored_as_unsigned_are_refused(phase, rule):
+    """Half of the circle is then 65536 too large, and no scale would be right."""
+    volumes = [ENCODINGS[rule](p).astype(np.int16).view(np.uint16) for p in phase]
+    with pytest.raises(ValueError, match="stored as unsigned"):
+        read_phase_numbers(volumes, units="arbitrary")
+
+
 @pytest.mark.parametrize("rule", ENCODINGS)
 @pytest.mark.parametrize("share", [0.002, 0.02])
 @pytest.mark.parametrize("number", [0, "smallest"])  # -4096 is what dcm2niix makes of a stored 0
