@@ -277,8 +277,8 @@ def _min_max(s: PhaseStatistics) -> PhaseScale:
     if s.hole > WIDEST_HOLE:
         raise ValueError(
             f"the phase holds {s}, but none in {100 * s.hole:.0f} % of that range: no circle has"
-            " such a hole. Signed numbers may have been stored as unsigned ones, or a fill value be"
-            f" among them. {ADVICE}"
+            " such a hole. Signed numbers may have been stored as unsigned ones, or a fill value"
+            f" is among them. {ADVICE}"
         )
     if not s.fills_circle:
         raise ValueError(
