@@ -1,4 +1,4 @@
-"""Twenty participants in one call: the memory of every process is flat."""
+"""Ten participants in one call: the memory of every process is flat."""
 
 import shutil
 import time
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
-N = 20
+N = 10
 
 
 def _resident(root):
@@ -57,4 +57,5 @@ def test_memory_does_not_grow_with_the_participants(job, truth, nprocs):
             continue  # a process that came and went, or one that does not compute
         print(f"{nprocs} processors: {early.max():.0f} MB early, {late.max():.0f} MB late")
         most_early, most_late = max(most_early, early.max()), max(most_late, late.max())
-    assert 100 < most_late < most_early + 40
+    # 20 MB in some five participants are 4 MB in each, which are five volumes of one echo and more
+    assert 100 < most_late < most_early + 20
