@@ -1,9 +1,12 @@
 """Runs of the small dataset in processes of their own, into which faults are injected."""
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -38,6 +41,28 @@ class Said:
         return self
 
 
+class _Hangs(BaseException):
+    """Goes through whatever takes the errors of a step."""
+
+
+@contextlib.contextmanager
+def _no_hang(seconds, text):
+    """Fail after so many seconds."""
+
+    def stop(*_):
+        raise _Hangs
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    except _Hangs:
+        raise AssertionError(f"hangs: {text.getvalue()[-2000:]}") from None
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 class Job:
     """One dataset, output and work directory, on which the command line is run again and again."""
 
@@ -64,7 +89,9 @@ class Job:
         )  # fmt: skip
 
     def run(self, *options, timeout=180, **how):
-        """Run to the end."""
+        """Run to the end: in this process, where nothing is injected and no pool is asked for."""
+        if not how and "--nprocs" not in options:
+            return self._run_here(*options, timeout=timeout)
         process = self.start(*options, **how)
         try:
             text, _ = process.communicate(timeout=timeout)
@@ -72,6 +99,21 @@ class Job:
             process.kill()
             raise AssertionError(f"hangs: {process.communicate()[0][-2000:]}") from None
         return Said(process.returncode, text)
+
+    def _run_here(self, *options, timeout):
+        from qsmbids.cli.run import main
+
+        text = io.StringIO()
+        with (
+            contextlib.redirect_stdout(text),
+            contextlib.redirect_stderr(text),
+            contextlib.chdir(self.out.parent),
+            pytest.MonkeyPatch.context() as patch,
+            _no_hang(timeout, text),
+        ):
+            patch.setattr("qsmbids.reports.page.make_figures", lambda *_, **__: [])
+            code = main(self.command(*options)[3:])
+        return Said(code, text.getvalue())
 
     def steps(self):
         """Return the folders of the steps by name."""

@@ -1,4 +1,4 @@
-"""Twenty participants in one call: the memory of every process is flat."""
+"""Many participants in one call: the memory of every process is flat."""
 
 import shutil
 import time
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
-N = 20
 
 
 def _resident(root):
@@ -29,9 +28,11 @@ def _resident(root):
     return {pid: memory[pid] for pid in family if pid in memory}
 
 
-@pytest.mark.parametrize("nprocs", ["1", "2"])
-def test_memory_does_not_grow_with_the_participants(job, truth, nprocs):
-    for number in range(1, N):
+# 4 MB in each participant, which are five volumes of one echo, are a leak that is seen; two
+# workers share the participants, and which step falls to which of them adds some 20 MB
+@pytest.mark.parametrize(("nprocs", "n", "limit"), [("1", 8, 16), ("2", 20, 40)])
+def test_memory_does_not_grow_with_the_participants(job, truth, nprocs, n, limit):
+    for number in range(1, n):
         shutil.copytree(job.bids / "sub-demo", job.bids / f"sub-{number:02d}")
         for path in (job.bids / f"sub-{number:02d}").rglob("sub-demo_*"):
             path.rename(path.with_name(path.name.replace("sub-demo_", f"sub-{number:02d}_")))
@@ -45,7 +46,7 @@ def test_memory_does_not_grow_with_the_participants(job, truth, nprocs):
                 samples[pid].append((done, megabytes))
             time.sleep(0.3)
     assert process.returncode == 0, log.read_text()[-2000:]
-    assert len(job.maps()) == N * len(truth)
+    assert len(job.maps()) == n * len(truth)
     total = log.read_text().count(": done in ")
     most_early, most_late = 0.0, 0.0  # of any process: which step falls to which worker is chance
     for series in samples.values():
@@ -57,4 +58,4 @@ def test_memory_does_not_grow_with_the_participants(job, truth, nprocs):
             continue  # a process that came and went, or one that does not compute
         print(f"{nprocs} processors: {early.max():.0f} MB early, {late.max():.0f} MB late")
         most_early, most_late = max(most_early, early.max()), max(most_late, late.max())
-    assert 100 < most_late < most_early + 40
+    assert 100 < most_late < most_early + limit

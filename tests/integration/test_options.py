@@ -131,7 +131,7 @@ def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_p
         "[masks]\nreliable_phase = 'inverse-noise'\n",
         "[masks]\nreliable_phase = 'relative-residual'\n",
         "[masks]\nreliable_phase = 'none'\nbrain_extraction_image = 'combined'\n",
-        "[total_field]\nphase_offset_correction = 'none'\necho_weighting = 'average'\n",
+        "[total_field]\necho_weighting = 'average'\n",
         "[total_field]\necho_phase_combination = 'nonlinear-fit'\n",
         "[total_field]\nbipolar_correction = 'off'\n[phase]\nslice_alternation = 'off'\n",
         "[background_field]\nvsharp_variant = 'sepia'\nerode_after = 1\n",
@@ -156,6 +156,34 @@ def test_every_choice_of_the_settings_runs(go_on, tmp_path, table):
     code, _, said = go_on("--config-file", config)
     assert code == 0, said
     chi = np.asarray(nib.load(go_on.out / ANAT / "sub-demo_desc-wholebrain_Chimap.nii.gz").dataobj)
+    assert np.isfinite(chi).all()
+    assert 0.005 < chi[chi != 0].std() < 0.3
+
+
+def test_a_phase_offset_is_left_only_where_there_is_none(
+    qsmbids, small_dataset_source, write_small_dataset, tmp_path, monkeypatch
+):
+    """With an offset the echoes fit no field, which is said in place of a map."""
+    config = tmp_path / "my.toml"
+    config.write_text(
+        "[total_field]\nphase_offset_correction = 'none'\necho_weighting = 'average'\n"
+    )
+    options = ["--work-dir", tmp_path / "work", "--sloppy", "--skip-bids-validation"]
+    options += ["--nprocs", "1", "--config-file", config]
+    code, _, said = qsmbids(small_dataset_source, tmp_path / "with", "participant", *options)
+    assert code == 1
+    assert "the echoes do not fit one field" in said
+    assert not list((tmp_path / "with").rglob("*_Chimap.nii.gz"))
+
+    monkeypatch.setattr(
+        "qsmbids.core.phantom.phase_offset", lambda phantom: np.zeros_like(phantom.chi)
+    )
+    bids = write_small_dataset(tmp_path / "bids")
+    code, _, said = qsmbids(bids, tmp_path / "out", "participant", *options)
+    assert code == 0, said
+    chi = np.asarray(
+        nib.load(tmp_path / "out" / ANAT / "sub-demo_desc-wholebrain_Chimap.nii.gz").dataobj
+    )
     assert np.isfinite(chi).all()
     assert 0.005 < chi[chi != 0].std() < 0.3
 
