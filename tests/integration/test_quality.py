@@ -145,6 +145,11 @@ SPOILT = {
     "filtered phase": ((), {"encoding": "float", "spoil": _filter_phase}, {"FilteredPhase"}),
     "half the phase": ((), {"encoding": "float", "spoil": _halve_phase}, {"PhaseCoverage"}),
     "mask too large": ((), {"spoil": _large_mask}, {"RemovedByReliability"}),
+    "one echo time wrong by a third of the spacing": (
+        ("--echo-times", *(str(t) for t in (0.004, 0.010, 0.018, 0.022, 0.028))),
+        {},
+        {"EchoTimeError"},
+    ),
     "echo times 1000 times too long": (
         ("--echo-times", *(str(t) for t in (0.4, 1.0, 1.6, 2.2, 2.8))),
         {},
