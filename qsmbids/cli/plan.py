@@ -19,6 +19,7 @@ from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError
 from qsmbids.execution import Execution, available_memory_gb, parse_memory_gb
 from qsmbids.io.echo_order import in_order_of_echo_times
 from qsmbids.io.given import OPTIONS, Given, find_given
+from qsmbids.io.layout import list_participants
 from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
 from qsmbids.io.near_misses import LABEL_RULE, odd_folders
@@ -92,7 +93,7 @@ def make_plans(
             )
     check_one_run_each(args, runs)
     plans: list[RunPlan] = []
-    _name_odd_folders(roots)
+    _name_odd_folders(roots, args.participant_label)
     with_run = {f"sub-{run.subject}" for run in runs}
     named = {f"sub-{label}" for label in args.participant_label or ()}
     others = [
@@ -118,9 +119,13 @@ def make_plans(
     return plans, others
 
 
-def _name_odd_folders(roots: Sequence[Path]) -> None:
+def _name_odd_folders(roots: Sequence[Path], participants: Collection[str] | None) -> None:
     """Tell which folders are not looked into, for their names are none of BIDS."""
-    odd = [name for root in roots for name in odd_folders(root)]
+    odd = [
+        name
+        for root in roots
+        for name in odd_folders(root, participants or list_participants(root))
+    ]
     if odd:
         more = f" and {len(odd) - 10} more" if len(odd) > 10 else ""
         logger.warning("WARNING: left out: %s%s; %s", ", ".join(odd[:10]), more, LABEL_RULE)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from qsmbids.io.runs import SUFFIXES, Problem
@@ -25,16 +26,16 @@ _PHASE = re.compile(
 _FIELD_MAPS = re.compile(r"_(?:phasediff|phase[12]|fieldmap|magnitude[12]?)\.nii")
 
 
-def odd_folders(bids_dir: Path) -> list[str]:
+def odd_folders(bids_dir: Path, participants: Iterable[str]) -> list[str]:
     """Return the folders that look as if they were of a participant or session and are not.
 
     A label holds letters and digits (and +) alone; names like ``sub-01_A``, ``Sub-01`` or
-    ``sub 01`` are none, and nothing in such a folder is found.
+    ``sub 01`` are none, and nothing in such a folder is found. Sessions are looked at of some
+    participants (labels without ``sub-``) alone, for a study may have thousands.
     """
     odd = odd_names(bids_dir, "sub")
-    for person in sorted(bids_dir.glob("sub-*")):
-        if person.name not in odd:
-            odd += [f"{person.name}/{name}" for name in odd_names(person, "ses")]
+    for label in participants:
+        odd += [f"sub-{label}/{name}" for name in odd_names(bids_dir / f"sub-{label}", "ses")]
     return odd
 
 

@@ -12,7 +12,8 @@ def test_folders_that_are_no_label_are_named(tmp_path):
     for name in (*odd, "sub-01", "sub-B+2", "subtracted", "sourcedata", "sub-01/ses-pre op"):
         (tmp_path / name).mkdir()
     (tmp_path / "sub-06_notes").write_text("a file")
-    assert odd_folders(tmp_path) == [*odd, "sub-01/ses-pre op"]
+    assert odd_folders(tmp_path, ["01"]) == [*odd, "sub-01/ses-pre op"]
+    assert odd_folders(tmp_path, ["elsewhere"]) == odd
 
 
 def test_a_participant_by_another_label_is_answered_with_the_rule(make_run, tmp_path):
