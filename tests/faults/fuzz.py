@@ -100,7 +100,7 @@ def write_base(folder):
     for echo in (1, 2):
         for part in ("mag", "phase"):
             stem = anat / f"sub-01_echo-{echo}_part-{part}_MEGRE"
-            nib.Nifti1Image(noise, np.diag([2.0, 2, 2, 1])).to_filename(f"{stem}.nii.gz")
+            nib.Nifti1Image(noise, np.diag([4.0, 4, 4, 1])).to_filename(f"{stem}.nii.gz")
             meta = {"EchoTime": 0.005 * echo, "MagneticFieldStrength": 3, "Manufacturer": "GE"}
             meta |= {"Units": "arbitrary"} if part == "phase" else {}
             Path(f"{stem}.json").write_text(json.dumps(meta))
