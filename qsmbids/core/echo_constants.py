@@ -83,9 +83,14 @@ def find_echo_constants(
     """
     phase, magnitude, mask, times = checked_echoes(phase, magnitude, echo_times, mask)
     box = padded_box(mask)
-    inside, phi, size = echoes_inside(phase, magnitude, mask, box)
-    psi = phi[1] - phi[0]
-    if echo_grid(times)[2].size:  # shares of a cycle do not drop out
+    phase, magnitude, mask = phase[:, *box], magnitude[:, *box], mask[box]
+    thin = thinned(mask.shape, _ENOUGH_VOXELS)
+    even = not echo_grid(times)[2].size
+    if even:  # wraps drop out, so that no neighbours are needed
+        phase, magnitude, mask = phase[:, *thin], magnitude[:, *thin], mask[thin]
+    inside, phi, size = echoes_inside(phase, magnitude, mask, (slice(None),) * 3)
+    psi, ratio = phi[1] - phi[0], np.arange(times.size, dtype=float)
+    if not even:
         psi = unwrap(
             psi,
             magnitude=np.sqrt(size[0] * size[1]),
@@ -94,10 +99,7 @@ def find_echo_constants(
             n_threads=n_threads,
         )
         ratio = (times - times[0]) / (times[1] - times[0])
-    else:
-        ratio = np.arange(times.size, dtype=float)
-    thin = thinned(inside.shape, _ENOUGH_VOXELS)
-    phi, size, psi = [p[thin] for p in phi], [m[thin] for m in size], psi[thin]
+        phi, size, psi = [p[thin] for p in phi], [m[thin] for m in size], psi[thin]
     constants, coherences = np.zeros(times.size), [1.0]
     for e in range(2, times.size):
         weight = size[e] * np.sqrt(size[0] * size[1])
