@@ -116,7 +116,7 @@ class PreparePhase(Step):
         for volume, path in zip(phase, inputs.phase, strict=True):
             check_phase(volume, path)
         np.maximum(magnitude, 0.0, out=magnitude)
-        n_broken = _count_not_finite(phase, magnitude)
+        n_broken = _leave_out(phase, magnitude)
         try:
             numbers = read_phase_numbers(
                 phase, units=inputs.phase_units or None, image_type=inputs.image_type
@@ -125,7 +125,7 @@ class PreparePhase(Step):
             raise InputError(str(error), inputs.phase[0]) from error
         no_phase = without_phase(phase, numbers, _signal(magnitude[0]))
         phase[:, no_phase.any_voxel] = np.nan
-        _leave_out(phase, magnitude)
+        magnitude[:, no_phase.any_voxel] = 0.0
         for volume in phase:
             volume[:] = to_radians(volume, numbers.scale, n_threads=inputs.n_threads)
         scale = numbers.scale
@@ -148,8 +148,7 @@ class PreparePhase(Step):
         """Read real and imaginary parts as magnitude and phase."""
         real, affine = read_echoes(self.inputs.real)
         imaginary, _ = read_echoes(self.inputs.imag)
-        n_broken = _count_not_finite(real, imaginary)
-        _leave_out(real, imaginary)
+        n_broken = _leave_out(real, imaginary)
         magnitude, phase = np.empty_like(real), np.empty_like(real)
         for e, path in enumerate(self.inputs.real):
             magnitude[e], phase[e] = polar(real[e], imaginary[e])
@@ -259,17 +258,16 @@ def _negative_note(below: list[Negatives]) -> str:
     )
 
 
-def _count_not_finite(first: np.ndarray, second: np.ndarray) -> int:
-    """Return the number of voxels that are not finite in any echo of either part."""
-    return int(np.count_nonzero(~(np.isfinite(first) & np.isfinite(second)).all(axis=0)))
-
-
 def _not_finite_note(count: int) -> str:
     return f"{count} voxels are NaN or infinite and were left out" if count else ""
 
 
-def _leave_out(first: np.ndarray, second: np.ndarray) -> None:
-    """Zero the second part of voxels that are not finite in any echo of either; NaN the first."""
+def _leave_out(first: np.ndarray, second: np.ndarray) -> int:
+    """Leave out voxels that are not finite in any echo of either part; return their number.
+
+    The first part becomes NaN there, which the rules for the phase scale leave out, the second 0.
+    """
     broken = ~(np.isfinite(first) & np.isfinite(second)).all(axis=0)
     first[:, broken] = np.nan
     second[:, broken] = 0.0
+    return int(np.count_nonzero(broken))
