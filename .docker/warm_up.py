@@ -12,8 +12,8 @@ from numba.core.registry import CPUDispatcher
 
 import qsmbids.core
 from qsmbids.cli.run import main
-from qsmbids.core.fansi import fansi
-from qsmbids.core.resample import resample_labels
+from qsmbids.core.inversion.fansi import fansi
+from qsmbids.core.maths.resample import resample_labels
 from qsmbids.io.phantom import write_phantom_dataset
 
 #: Encoding of the raw data and options that between them reach every loop.

@@ -82,8 +82,8 @@ def _main(args: argparse.Namespace) -> int:
     if args.nprocs is not None and args.nprocs < 1:
         raise ConfigError("must be at least 1", "--nprocs")
     from qsmbids.io.write import write_bytes, write_text
-    from qsmbids.reports.l_curve import curve_table, draw_l_curve
-    from qsmbids.reports.record import find_results, read_run
+    from qsmbids.reports.run.l_curve import curve_table, draw_l_curve
+    from qsmbids.reports.run.record import find_results, read_run
 
     out_dir = args.output_dir.resolve()
     results = find_results(out_dir, args.participant_label)
@@ -196,7 +196,7 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
     }  # fmt: skip
     if method == "medi":
         return _medi_curve(record, chosen, volumes, field.voxel_size, b0, times, strengths, common)
-    from qsmbids.core.l_curve import fansi_l_curve
+    from qsmbids.core.inversion.l_curve import fansi_l_curve
 
     return fansi_l_curve(
         *volumes,
@@ -230,7 +230,7 @@ def _medi_curve(
     common: dict[str, Any],
 ) -> Any:
     """Return the L-curve of MEDI; the fluid of MEDI+0 has no part in it."""
-    from qsmbids.core.medi_l_curve import medi_l_curve
+    from qsmbids.core.inversion.medi_l_curve import medi_l_curve
     from qsmbids.io.nifti import read_volume
 
     if "magnitude" not in record.images:
@@ -262,7 +262,7 @@ def _medi_curve(
 def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -> str:
     """Return what differs from a preset, with what it was derived from."""
     from qsmbids.config import dump_toml
-    from qsmbids.core.adaptive_weight import MU1_LIMIT
+    from qsmbids.core.inversion.adaptive_weight import MU1_LIMIT
 
     what = "Gradient penalty" if method == "fansi" else "Lambda of MEDI"
     runs = f"{len(corners)} run{'s' if len(corners) != 1 else ''}"

@@ -28,8 +28,8 @@ def study_strength(folder: Path) -> dict[str, Any]:
     InputError
         There is none, or they are of more than one protocol.
     """
-    from qsmbids.reports.record import find_results, read_run
-    from qsmbids.reports.settings_in_force import looked_up
+    from qsmbids.reports.paper.settings_in_force import looked_up
+    from qsmbids.reports.run.record import find_results, read_run
 
     if not folder.is_dir():
         raise InputError("is no folder", str(folder), "Name the output of adaptive runs.")

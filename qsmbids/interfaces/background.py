@@ -4,15 +4,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qsmbids.core.background import BackgroundResult
-from qsmbids.core.ismv import ismv
-from qsmbids.core.lbv import lbv
-from qsmbids.core.masking import erode, erode_rim, mask_with_holes
-from qsmbids.core.pdf import pdf
-from qsmbids.core.polynomial import remove_polynomial
-from qsmbids.core.resharp import resharp
-from qsmbids.core.smv import sphere_unit
-from qsmbids.core.vsharp import vsharp, vsharp_radii
+from qsmbids.core.background.ismv import ismv
+from qsmbids.core.background.lbv import lbv
+from qsmbids.core.background.pdf import pdf
+from qsmbids.core.background.resharp import resharp
+from qsmbids.core.background.result import BackgroundResult
+from qsmbids.core.background.smv import sphere_unit
+from qsmbids.core.background.vsharp import vsharp, vsharp_radii
+from qsmbids.core.masks.masking import erode, erode_rim, mask_with_holes
+from qsmbids.core.maths.polynomial import remove_polynomial
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -125,7 +125,7 @@ class _VsharpInputs(BackgroundInputSpec):
 
 
 class RemoveBackgroundVsharp(BackgroundRemoval):
-    """V-SHARP (6.a): ``core.vsharp.vsharp``."""
+    """V-SHARP (6.a): ``core.background.vsharp.vsharp``."""
 
     input_spec = _VsharpInputs
 
@@ -180,7 +180,7 @@ class _PdfInputs(BackgroundInputSpec):
 
 
 class RemoveBackgroundPdf(BackgroundRemoval):
-    """Projection onto dipole fields (6.a): ``core.pdf.pdf``; Mask 4 is Mask 3."""
+    """Projection onto dipole fields (6.a): ``core.background.pdf.pdf``; Mask 4 is Mask 3."""
 
     input_spec = _PdfInputs
 
@@ -213,7 +213,7 @@ class _LbvInputs(BackgroundInputSpec):
 
 
 class RemoveBackgroundLbv(BackgroundRemoval):
-    """Laplacian boundary value (6.a): ``core.lbv.lbv``."""
+    """Laplacian boundary value (6.a): ``core.background.lbv.lbv``."""
 
     input_spec = _LbvInputs
 
@@ -233,7 +233,7 @@ class _ResharpInputs(BackgroundInputSpec):
 
 
 class RemoveBackgroundResharp(BackgroundRemoval):
-    """Regularised SHARP (6.a): ``core.resharp.resharp``."""
+    """Regularised SHARP (6.a): ``core.background.resharp.resharp``."""
 
     input_spec = _ResharpInputs
 
@@ -263,7 +263,7 @@ class _IsmvInputs(BackgroundInputSpec):
 
 
 class RemoveBackgroundIsmv(BackgroundRemoval):
-    """Iterated spherical mean values (6.a): ``core.ismv.ismv``."""
+    """Iterated spherical mean values (6.a): ``core.background.ismv.ismv``."""
 
     input_spec = _IsmvInputs
 

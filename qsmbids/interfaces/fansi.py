@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from qsmbids.core.adaptive_weight import adaptive_weight
-from qsmbids.core.fansi import fansi
-from qsmbids.core.tgv import LINEAR_START, tgv
+from qsmbids.core.inversion.adaptive_weight import adaptive_weight
+from qsmbids.core.inversion.fansi import fansi
+from qsmbids.core.inversion.tgv import LINEAR_START, tgv
 from qsmbids.interfaces.base import record, traits
 from qsmbids.interfaces.inversion import Inversion, InversionInputSpec
 from qsmbids.io.nifti import Volume
@@ -32,7 +32,7 @@ class _InvertFansiInputs(InversionInputSpec):
 
 
 class InvertFansi(Inversion):
-    """FANSI total variation with weak harmonics (7.a, 7.b): ``core.fansi.fansi``."""
+    """FANSI total variation with weak harmonics (7.a, 7.b): ``core.inversion.fansi.fansi``."""
 
     input_spec = _InvertFansiInputs
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.two_pass import STRONG_PPM, merge_two_pass, set_aside
+from qsmbids.core.inversion.two_pass import STRONG_PPM, merge_two_pass, set_aside
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -84,7 +84,7 @@ class _SetAsideOutputs(RecordSpec):
 
 
 class SetAsideStrongSources(Step):
-    """Field of the tissue without that of strong sources: ``core.two_pass.set_aside``."""
+    """Field of the tissue without strong sources: ``core.inversion.two_pass.set_aside``."""
 
     input_spec = _SetAsideInputs
     output_spec = _SetAsideOutputs
@@ -125,7 +125,7 @@ class _MergeTwoPassOutputs(InversionOutputSpec):
 
 
 class MergeTwoPass(Step):
-    """Reliable tissue from one inversion, the rest from the other: ``core.two_pass``."""
+    """Reliable tissue from one inversion, the rest from the other: ``core.inversion.two_pass``."""
 
     input_spec = _MergeTwoPassInputs
     output_spec = _MergeTwoPassOutputs

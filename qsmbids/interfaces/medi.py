@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.medi import medi
+from qsmbids.core.inversion.medi import medi
 from qsmbids.interfaces.base import File, record, traits
 from qsmbids.interfaces.inversion import Inversion, InversionInputSpec
 from qsmbids.io.nifti import Volume, read_volume
@@ -29,7 +29,7 @@ class _InvertMediInputs(InversionInputSpec):
 
 
 class InvertMedi(Inversion):
-    """Morphology enabled dipole inversion (7.a, 7.b): ``core.medi.medi``."""
+    """Morphology enabled dipole inversion (7.a, 7.b): ``core.inversion.medi.medi``."""
 
     input_spec = _InvertMediInputs
 

@@ -1,12 +1,12 @@
-"""Quality measures of a run (Table 1): ``core.quality``."""
+"""Quality measures of a run (Table 1): ``core.quality.measures``."""
 
 import math
 from typing import Any
 
 import numpy as np
 
-from qsmbids.core.quality import QualityInputs, measure_quality
-from qsmbids.core.quality_criteria import Measure
+from qsmbids.core.quality.criteria import Measure
+from qsmbids.core.quality.measures import QualityInputs, measure_quality
 from qsmbids.interfaces.base import (
     EchoFilesIn,
     File,

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from qsmbids.core.l2 import closed_form_l2
-from qsmbids.core.tkd import tkd
+from qsmbids.core.inversion.l2 import closed_form_l2
+from qsmbids.core.inversion.tkd import tkd
 from qsmbids.interfaces.base import record, traits
 from qsmbids.interfaces.inversion import Inversion, InversionInputSpec
 from qsmbids.io.nifti import Volume
@@ -16,7 +16,7 @@ class _InvertTkdInputs(InversionInputSpec):
 
 
 class InvertTkd(Inversion):
-    """Thresholded division in k-space: ``core.tkd.tkd``."""
+    """Thresholded division in k-space: ``core.inversion.tkd.tkd``."""
 
     input_spec = _InvertTkdInputs
 
@@ -44,7 +44,7 @@ class _InvertL2Inputs(InversionInputSpec):
 
 
 class InvertL2(Inversion):
-    """Closed form with a penalty on the squared gradient: ``core.l2.closed_form_l2``."""
+    """Closed form with a penalty on the squared gradient: ``core.inversion.l2.closed_form_l2``."""
 
     input_spec = _InvertL2Inputs
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.swi import (
+from qsmbids.core.field.swi import (
     even_magnitude,
     high_pass,
     minimum_projection,
@@ -102,7 +102,7 @@ class _WeightByPhaseInputs(_WeightedInputs):
 
 
 class WeightByPhase(_Weighted):
-    """Susceptibility-weighted image from the unwrapped field: ``core.swi``."""
+    """Susceptibility-weighted image from the unwrapped field: ``core.field.swi``."""
 
     input_spec = _WeightByPhaseInputs
 
@@ -128,7 +128,7 @@ class _WeightByChiInputs(_WeightedInputs):
 
 
 class WeightByChi(_Weighted):
-    """Susceptibility map-weighted image: ``core.swi``."""
+    """Susceptibility map-weighted image: ``core.field.swi``."""
 
     input_spec = _WeightByChiInputs
 

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.dipole import b0_direction_from_affine
-from qsmbids.core.phantom import (
+from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.phantom.head import (
     TISSUES,
     Phantom,
     make_phantom,

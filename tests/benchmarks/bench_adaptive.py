@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from bench_methods import BACKGROUNDS, make_challenge, read_head, score
 
-from qsmbids.core.adaptive_weight import FIRST, MU1_LIMIT, adaptive_weight
-from qsmbids.core.fansi import fansi
+from qsmbids.core.inversion.adaptive_weight import FIRST, MU1_LIMIT, adaptive_weight
+from qsmbids.core.inversion.fansi import fansi
 
 
 class Ladder:

@@ -26,21 +26,21 @@ import nibabel as nib
 import numpy as np
 import scipy.ndimage as ndi
 
-from qsmbids.core.adaptive_weight import adaptive_weight
-from qsmbids.core.dipole import dipole_field
-from qsmbids.core.fansi import fansi
-from qsmbids.core.ismv import ismv
-from qsmbids.core.l2 import closed_form_l2
-from qsmbids.core.lbv import lbv
-from qsmbids.core.masking import erode
-from qsmbids.core.medi import medi
-from qsmbids.core.pdf import pdf
-from qsmbids.core.phantom import BY_NAME, make_phantom
-from qsmbids.core.resharp import resharp
-from qsmbids.core.tgv import tgv
-from qsmbids.core.tkd import tkd
-from qsmbids.core.vsharp import vsharp
-from qsmbids.core.xsim import xsim
+from qsmbids.core.background.ismv import ismv
+from qsmbids.core.background.lbv import lbv
+from qsmbids.core.background.pdf import pdf
+from qsmbids.core.background.resharp import resharp
+from qsmbids.core.background.vsharp import vsharp
+from qsmbids.core.inversion.adaptive_weight import adaptive_weight
+from qsmbids.core.inversion.dipole import dipole_field
+from qsmbids.core.inversion.fansi import fansi
+from qsmbids.core.inversion.l2 import closed_form_l2
+from qsmbids.core.inversion.medi import medi
+from qsmbids.core.inversion.tgv import tgv
+from qsmbids.core.inversion.tkd import tkd
+from qsmbids.core.masks.masking import erode
+from qsmbids.core.phantom.head import BY_NAME, make_phantom
+from qsmbids.core.quality.xsim import xsim
 from qsmbids.units import centre_frequency_hz
 
 NUCLEI = ("caudate", "pallidum", "putamen", "rednucleus", "dentate", "nigra", "thalamus")

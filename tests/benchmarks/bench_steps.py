@@ -17,19 +17,19 @@ import numpy as np
 import scipy.fft
 
 from qsmbids.config import load_settings
-from qsmbids.core.bet import bet
-from qsmbids.core.echo_combination import field_noise, noise_std, weighted_echo_average
-from qsmbids.core.fansi import fansi
-from qsmbids.core.masking import background_mask, erode, reliable_phase_mask
-from qsmbids.core.offset import mcpc3ds
-from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
-from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
-from qsmbids.core.relative_residual import relative_residual, residual_weight
-from qsmbids.core.relaxometry import r2star_map
-from qsmbids.core.romeo import unwrap_echoes
-from qsmbids.core.romeo_weights import quality_map
-from qsmbids.core.vsharp import vsharp
-from qsmbids.core.weights import sepia_weights
+from qsmbids.core.background.vsharp import vsharp
+from qsmbids.core.field.echo_combination import field_noise, noise_std, weighted_echo_average
+from qsmbids.core.field.relative_residual import relative_residual, residual_weight
+from qsmbids.core.field.relaxometry import r2star_map
+from qsmbids.core.field.romeo import unwrap_echoes
+from qsmbids.core.field.romeo_weights import quality_map
+from qsmbids.core.field.weights import sepia_weights
+from qsmbids.core.inversion.fansi import fansi
+from qsmbids.core.masks.bet import bet
+from qsmbids.core.masks.masking import background_mask, erode, reliable_phase_mask
+from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
+from qsmbids.core.phase.offset import mcpc3ds
+from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.units import centre_frequency_hz
 
 

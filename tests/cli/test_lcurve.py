@@ -7,8 +7,8 @@ import pytest
 
 from qsmbids.cli.lcurve import _preset
 from qsmbids.config import load_settings
-from qsmbids.core.l_curve import find_corner
-from qsmbids.reports.l_curve import curve_table, draw_l_curve
+from qsmbids.core.inversion.l_curve import find_corner
+from qsmbids.reports.run.l_curve import curve_table, draw_l_curve
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def lcurve(capfd):
 def test_the_corner_of_a_finished_run_becomes_a_preset(
     lcurve, qsmbids, small_dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
     out = tmp_path / "out"
     options = ["--inversion", "tkd", "--nprocs", "1", "--skip-bids-validation"]
     work = ["--work-dir", tmp_path / "work"]
@@ -93,7 +93,7 @@ def test_the_gradient_consistency_never_exceeds_that_of_the_paper():
 def test_the_corner_for_medi_is_a_lambda(
     lcurve, qsmbids, write_small_dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
     bids = write_small_dataset(tmp_path / "bids", shape=(32, 36, 28), voxel_size=(2.5,) * 3)
     fast = tmp_path / "fast.toml"
     fast.write_text("[total_field]\nphase_offset_refinements = 0\n"

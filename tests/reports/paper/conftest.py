@@ -4,9 +4,9 @@ import pytest
 
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
-from qsmbids.reports.protocols import PROTOCOLS
-from qsmbids.reports.run_facts import run_facts
-from qsmbids.reports.settings_in_force import in_force
+from qsmbids.reports.paper.protocols import PROTOCOLS
+from qsmbids.reports.paper.run_facts import run_facts
+from qsmbids.reports.paper.settings_in_force import in_force
 from qsmbids.units import centre_frequency_hz
 
 
