@@ -110,7 +110,7 @@ def _main(args: argparse.Namespace) -> int:
         if curve.at_the_edge:
             logger.warning("WARNING: %s: no corner between these strengths", record.label)
         else:
-            corner = curve.corner_alpha
+            corner = curve.corner
             corners[record.label] = corner if method == "fansi" else 1.0 / corner
     name = _NAMES[method]
     if not corners:
@@ -192,7 +192,7 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
 
     volumes = (field.array, mask, weights)
     common = {
-        "centre_frequency_hz": frequency, "n_threads": n_threads, "progress": progress,
+        "centre_frequency": frequency, "n_threads": n_threads, "progress": progress,
     }  # fmt: skip
     if method == "medi":
         return _medi_curve(record, chosen, volumes, field.voxel_size, b0, times, strengths, common)
@@ -202,15 +202,15 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
         *volumes,
         field.voxel_size,
         b0,
-        alphas=strengths,
-        mu1_ratio=MU1_RATIO,
+        gradient_l1_penalties=strengths,
+        consistency_ratio=MU1_RATIO,
         echo_time=float(times[-1]),
-        mu2=chosen.fidelity_consistency,
-        tol=chosen.tolerance_percent,
-        max_iter=chosen.maximum_iterations,
+        fidelity_consistency=chosen.fidelity_consistency,
+        tolerance_percent=chosen.tolerance_percent,
+        maximum_iterations=chosen.maximum_iterations,
         weak_harmonic=chosen.weak_harmonic,
-        beta=chosen.harmonic_constraint,
-        muh=chosen.harmonic_consistency,
+        harmonic_constraint=chosen.harmonic_constraint,
+        harmonic_consistency=chosen.harmonic_consistency,
         nonlinear=chosen.solver == "nonlinear",
         start=chosen.start,
         iterations=chosen.iterations,
@@ -246,14 +246,14 @@ def _medi_curve(
         read_volume(record.images["magnitude"]).array,
         voxel_size,
         b0,
-        lambdas=strengths,
+        data_weights=strengths,
         echo_spacing=float(spacing),
         edge_percentage=chosen.medi_edge_percentage,
         smv_radius_mm=chosen.medi_smv_radius_mm,
         merit=chosen.medi_merit,
-        max_outer=chosen.medi_maximum_steps,
-        outer_tol=chosen.medi_tolerance,
-        preconditioned=chosen.medi_preconditioner,
+        maximum_steps=chosen.medi_maximum_steps,
+        tolerance=chosen.medi_tolerance,
+        preconditioner=chosen.medi_preconditioner,
         margin=None if chosen.medi_padding == "none" else "auto",
         **common,
     )
@@ -262,7 +262,7 @@ def _medi_curve(
 def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -> str:
     """Return what differs from a preset, with what it was derived from."""
     from qsmbids.config import dump_toml
-    from qsmbids.core.inversion.adaptive_weight import MU1_LIMIT
+    from qsmbids.core.inversion.adaptive_weight import CONSISTENCY_LIMIT
 
     what = "Gradient penalty" if method == "fansi" else "Lambda of MEDI"
     runs = f"{len(corners)} run{'s' if len(corners) != 1 else ''}"
@@ -281,7 +281,7 @@ def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -
         table |= {
             "regularisation": "fixed",
             "gradient_l1_penalty": float(f"{strength:.3g}"),
-            "gradient_consistency": float(f"{min(MU1_RATIO * strength, MU1_LIMIT):.3g}"),
+            "gradient_consistency": float(f"{min(MU1_RATIO * strength, CONSISTENCY_LIMIT):.3g}"),
         }
     return "\n".join(lines) + "\n\n" + dump_toml({"dipole_inversion": table})
 

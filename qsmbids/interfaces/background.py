@@ -131,12 +131,12 @@ class RemoveBackgroundVsharp(BackgroundRemoval):
 
     def _remove(self, total: Volume, mask: Any) -> Removed:
         inputs = self.inputs
-        local, mask4 = vsharp(
+        result = vsharp(
             total.array,
             mask,
             total.adult_voxel_size,
-            max_radius=inputs.maximum_radius,
-            min_radius=inputs.minimum_radius,
+            maximum_radius=inputs.maximum_radius,
+            minimum_radius=inputs.minimum_radius,
             variant=inputs.variant,
             truncation=inputs.truncation,
             refinements=inputs.refinements,
@@ -163,8 +163,8 @@ class RemoveBackgroundVsharp(BackgroundRemoval):
         }
         said = f"({inputs.variant}), radii {in_unit} (voxels of {size} mm)"
         return Removed(
-            local,
-            mask4,
+            result.local_field,
+            result.mask,
             "V-SHARP",
             parameters,
             said,
@@ -194,8 +194,8 @@ class RemoveBackgroundPdf(BackgroundRemoval):
             weights=read_volume(inputs.weights).array,
             padding_mm=inputs.padding_mm,
             tissue=inputs.tissue,
-            tol=inputs.tolerance,
-            max_iter=inputs.maximum_iterations,
+            tolerance=inputs.tolerance,
+            maximum_iterations=inputs.maximum_iterations,
             n_threads=inputs.n_threads,
         )
         parameters = {
@@ -220,7 +220,7 @@ class RemoveBackgroundLbv(BackgroundRemoval):
     def _remove(self, total: Volume, mask: Any) -> Removed:
         inputs = self.inputs
         result = lbv(
-            total.array, mask, total.adult_voxel_size, peel=inputs.peel, tol=inputs.tolerance
+            total.array, mask, total.adult_voxel_size, peel=inputs.peel, tolerance=inputs.tolerance
         )
         parameters = {"LbvPeel": inputs.peel, "LbvTolerance": inputs.tolerance}
         return _solved(result, "LBV", parameters, "https://doi.org/10.1002/nbm.3064")
@@ -244,8 +244,8 @@ class RemoveBackgroundResharp(BackgroundRemoval):
             mask,
             total.adult_voxel_size,
             radius=inputs.radius,
-            alpha=inputs.alpha,
-            tol=inputs.tolerance,
+            tikhonov_weight=inputs.alpha,
+            tolerance=inputs.tolerance,
             n_threads=inputs.n_threads,
         )
         parameters = {
@@ -274,7 +274,7 @@ class RemoveBackgroundIsmv(BackgroundRemoval):
             mask,
             total.adult_voxel_size,
             radius=inputs.radius,
-            tol=inputs.tolerance,
+            tolerance=inputs.tolerance,
             n_threads=inputs.n_threads,
         )
         parameters = {

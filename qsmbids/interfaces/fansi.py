@@ -48,7 +48,7 @@ class InvertFansi(Inversion):
                 weights,
                 field.adult_voxel_size,
                 inputs.b0_direction,
-                centre_frequency_hz=inputs.centre_frequency,
+                centre_frequency=inputs.centre_frequency,
                 echo_time=inputs.echo_time,
                 weak_harmonic=inputs.weak_harmonic,
                 nonlinear=inputs.solver == "nonlinear",
@@ -56,15 +56,15 @@ class InvertFansi(Inversion):
                 start=inputs.start,
                 n_threads=inputs.n_threads,
             )
-            alpha1, mu1, rule = found.alpha1, found.mu1, found.rule
+            alpha1, mu1, rule = found.gradient_l1_penalty, found.gradient_consistency, found.rule
         common = {
-            "centre_frequency_hz": inputs.centre_frequency,
+            "centre_frequency": inputs.centre_frequency,
             "echo_time": inputs.echo_time,
-            "alpha1": alpha1,
-            "mu1": mu1,
-            "mu2": inputs.fidelity_consistency,
-            "tol": inputs.tolerance_percent,
-            "max_iter": inputs.maximum_iterations,
+            "gradient_l1_penalty": alpha1,
+            "gradient_consistency": mu1,
+            "fidelity_consistency": inputs.fidelity_consistency,
+            "tolerance_percent": inputs.tolerance_percent,
+            "maximum_iterations": inputs.maximum_iterations,
             "nonlinear": inputs.solver == "nonlinear",
             "n_threads": inputs.n_threads,
         }
@@ -72,7 +72,7 @@ class InvertFansi(Inversion):
         if inputs.constraint == "tgv":
             result = tgv(
                 *volumes,
-                alpha0=inputs.tgv_ratio * alpha1,
+                tgv_ratio=inputs.tgv_ratio,
                 linear_start=0 if inputs.start == "zero" else LINEAR_START,
                 **common,
             )
@@ -80,8 +80,8 @@ class InvertFansi(Inversion):
             result = fansi(
                 *volumes,
                 weak_harmonic=inputs.weak_harmonic,
-                beta=inputs.harmonic_constraint,
-                muh=inputs.harmonic_consistency,
+                harmonic_constraint=inputs.harmonic_constraint,
+                harmonic_consistency=inputs.harmonic_consistency,
                 regularisation_weight=inputs.regularisation_weight,
                 start=inputs.start,
                 iterations=inputs.iterations,
@@ -107,7 +107,7 @@ class InvertFansi(Inversion):
             "EchoTime": inputs.echo_time,
             "Holes": inputs.holes,
         }
-        end = f"after {result.n_iter} iterations (last update {result.update_percent:.3f} %)"
+        end = f"after {result.n_iterations} iterations (last update {result.update_percent:.3f} %)"
         said = record(
             f"penalty from the noise: {rule}" if rule else "",
             f"data of {result.n_turned} voxels moved by whole turns" if result.n_turned else "",
@@ -118,7 +118,7 @@ class InvertFansi(Inversion):
             DipoleInversion={
                 "Name": "FANSI",
                 "Parameters": parameters,
-                "Iterations": result.n_iter,
+                "Iterations": result.n_iterations,
                 "LastUpdatePercent": float(result.update_percent),
                 "Converged": bool(result.converged),
                 "TurnedVoxels": result.n_turned,

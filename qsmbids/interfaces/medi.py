@@ -52,18 +52,18 @@ class InvertMedi(Inversion):
             read_volume(inputs.magnitude).array,
             field.adult_voxel_size,
             inputs.b0_direction,
-            centre_frequency_hz=inputs.centre_frequency,
+            centre_frequency=inputs.centre_frequency,
             echo_spacing=inputs.echo_spacing,
-            lambda_=inputs.lambda_,
+            data_weight=inputs.lambda_,
             edge_percentage=inputs.edge_percentage,
             smv_radius_mm=inputs.smv_radius_mm,
             merit=inputs.merit,
-            csf_mask=fluid,
-            lambda_csf=inputs.fluid_lambda,
-            max_outer=inputs.maximum_steps,
-            outer_tol=inputs.tolerance,
+            fluid=fluid,
+            fluid_weight=inputs.fluid_lambda,
+            maximum_steps=inputs.maximum_steps,
+            tolerance=inputs.tolerance,
             margin=None if inputs.padding == "none" else "auto",
-            preconditioned=inputs.preconditioner,
+            preconditioner=inputs.preconditioner,
             n_threads=inputs.n_threads,
         )
         name = "MEDI+0" if fluid is not None else "MEDI"
@@ -84,7 +84,7 @@ class InvertMedi(Inversion):
             "Holes": inputs.holes,
         }
         kept = np.count_nonzero(result.mask) / max(1, np.count_nonzero(support))
-        end = f"after {result.n_outer} steps ({result.n_cg} conjugate gradient steps)"
+        end = f"after {result.n_steps} steps ({result.n_cg_steps} conjugate gradient steps)"
         said = record(
             f"{name} {'converged' if result.converged else 'stopped'} {end}; the map covers"
             f" {100 * kept:.1f} % of its mask",
@@ -97,8 +97,8 @@ class InvertMedi(Inversion):
             DipoleInversion={
                 "Name": name,
                 "Parameters": parameters,
-                "Steps": result.n_outer,
-                "ConjugateGradientSteps": result.n_cg,
+                "Steps": result.n_steps,
+                "ConjugateGradientSteps": result.n_cg_steps,
                 "EdgeThreshold": float(result.edge_threshold),
                 "EdgesPerVoxel": float(result.edge_fraction),
                 "Coverage": kept,

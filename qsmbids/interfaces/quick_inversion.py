@@ -30,7 +30,7 @@ class InvertTkd(Inversion):
             weights,
             field.adult_voxel_size,
             inputs.b0_direction,
-            centre_frequency_hz=inputs.centre_frequency,
+            centre_frequency=inputs.centre_frequency,
             threshold=inputs.threshold,
             n_threads=inputs.n_threads,
         )
@@ -58,8 +58,8 @@ class InvertL2(Inversion):
             weights,
             field.adult_voxel_size,
             inputs.b0_direction,
-            centre_frequency_hz=inputs.centre_frequency,
-            lam=inputs.lambda_,
+            centre_frequency=inputs.centre_frequency,
+            gradient_l2_penalty=inputs.lambda_,
             n_threads=inputs.n_threads,
         )
         parameters = {"L2Lambda": inputs.lambda_}
