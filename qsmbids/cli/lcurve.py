@@ -110,7 +110,7 @@ def _main(args: argparse.Namespace) -> int:
         if curve.at_the_edge:
             logger.warning("WARNING: %s: no corner between these strengths", record.label)
         else:
-            corner = curve.corner_alpha
+            corner = curve.corner
             corners[record.label] = corner if method == "fansi" else 1.0 / corner
     name = _NAMES[method]
     if not corners:
@@ -192,7 +192,7 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
 
     volumes = (field.array, mask, weights)
     common = {
-        "centre_frequency_hz": frequency, "n_threads": n_threads, "progress": progress,
+        "centre_frequency": frequency, "n_threads": n_threads, "progress": progress,
     }  # fmt: skip
     if method == "medi":
         return _medi_curve(record, chosen, volumes, field.voxel_size, b0, times, strengths, common)
@@ -202,15 +202,15 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
         *volumes,
         field.voxel_size,
         b0,
-        alphas=strengths,
-        mu1_ratio=MU1_RATIO,
+        gradient_l1_penalties=strengths,
+        consistency_ratio=MU1_RATIO,
         echo_time=float(times[-1]),
-        mu2=chosen.fansi.fidelity_consistency,
-        tol=chosen.fansi.tolerance_percent,
-        max_iter=chosen.fansi.maximum_iterations,
+        fidelity_consistency=chosen.fansi.fidelity_consistency,
+        tolerance_percent=chosen.fansi.tolerance_percent,
+        maximum_iterations=chosen.fansi.maximum_iterations,
         weak_harmonic=chosen.fansi.weak_harmonic,
-        beta=chosen.fansi.harmonic_constraint,
-        muh=chosen.fansi.harmonic_consistency,
+        harmonic_constraint=chosen.fansi.harmonic_constraint,
+        harmonic_consistency=chosen.fansi.harmonic_consistency,
         nonlinear=chosen.fansi.solver == "nonlinear",
         start=chosen.fansi.start,
         iterations=chosen.fansi.scheme,
@@ -246,14 +246,14 @@ def _medi_curve(
         read_volume(record.images["magnitude"]).array,
         voxel_size,
         b0,
-        lambdas=strengths,
+        data_weights=strengths,
         echo_spacing=float(spacing),
         edge_percentage=chosen.medi.edge_percentage,
         smv_radius_mm=chosen.medi.smv_radius_mm,
         merit=chosen.medi.merit,
-        max_outer=chosen.medi.maximum_steps,
-        outer_tol=chosen.medi.tolerance,
-        preconditioned=chosen.medi.preconditioner,
+        maximum_steps=chosen.medi.maximum_steps,
+        tolerance=chosen.medi.tolerance,
+        preconditioner=chosen.medi.preconditioner,
         margin=None if chosen.medi.padding == "none" else "auto",
         **common,
     )
@@ -262,7 +262,7 @@ def _medi_curve(
 def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -> str:
     """Return what differs from a preset, with what it was derived from."""
     from qsmbids.config import dump_toml, nested
-    from qsmbids.core.inversion.adaptive_weight import MU1_LIMIT
+    from qsmbids.core.inversion.adaptive_weight import CONSISTENCY_LIMIT
     from qsmbids.methods.dipole_inversion import INVERSION
 
     what = "Gradient penalty" if method == "fansi" else "Lambda of MEDI"
@@ -279,7 +279,7 @@ def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -
         f"{section}.{INVERSION[method].strength}": float(f"{strength:.3g}"),
     }
     if method == "fansi":
-        consistency = min(MU1_RATIO * strength, MU1_LIMIT)
+        consistency = min(MU1_RATIO * strength, CONSISTENCY_LIMIT)
         values[f"{section}.regularisation"] = "fixed"
         values[f"{section}.gradient_consistency"] = float(f"{consistency:.3g}")
     return "\n".join(lines) + "\n\n" + dump_toml(nested(values))

@@ -16,8 +16,8 @@ def settings_reference() -> str:
     """Return all settings with their defaults, what they mean, and what the paper has."""
     defaults = Settings()
     lines = [
-        "# Every setting of qsmbids with its default. Copy what you want to change into a file, give",
-        "# that with --config-file. S2 is step 1, and S2.1 to S2.4 are the tables of",
+        "# Every setting of qsmbids with its default. Copy what you want to change to a file and",
+        "# give it as --config-file. S2 is step 1, and S2.1 to S2.4 are the tables of",
         "# Supplementary II of the consensus paper.",
     ]
     section = ""

@@ -137,7 +137,7 @@ class SetAsideStrongSources(Step):
             filled,
             field.adult_voxel_size,
             inputs.b0_direction,
-            centre_frequency_hz=inputs.centre_frequency,
+            centre_frequency=inputs.centre_frequency,
             n_threads=inputs.n_threads,
         )
         self._write(runtime, field.affine, local_field=rest.local_field, reliable=rest.reliable)

@@ -134,7 +134,9 @@ def _compute(data: InversionData, settings: Fansi) -> Susceptibility:
     weight = _adaptive(data, settings) if settings.regularisation == "adaptive" else None
     if weight is not None:
         settings = replace(
-            settings, gradient_l1_penalty=weight.alpha1, gradient_consistency=weight.mu1
+            settings,
+            gradient_l1_penalty=weight.gradient_l1_penalty,
+            gradient_consistency=weight.gradient_consistency,
         )
     result = _solve(data, settings)
     end = f"after {result.n_iter} iterations (last update {result.update_percent:.3f} %)"
@@ -193,7 +195,7 @@ def _solve(data: InversionData, settings: Fansi) -> Any:
     if settings.constraint == "tgv":
         return tgv(
             *data.volumes,
-            alpha0=settings.tgv_ratio * settings.gradient_l1_penalty,
+            tgv_ratio=settings.tgv_ratio,
             linear_start=0 if settings.start == "zero" else LINEAR_START,
             **common,
         )

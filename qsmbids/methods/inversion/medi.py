@@ -126,7 +126,7 @@ def _compute(data: InversionData, settings: Medi) -> Susceptibility:
     )
     name = METHOD.titles[fluid is not None]
     kept = float(np.count_nonzero(result.mask) / max(1, int(data.support.sum())))
-    end = f"after {result.n_outer} steps ({result.n_cg} conjugate gradient steps)"
+    end = f"after {result.n_steps} steps ({result.n_cg_steps} conjugate gradient steps)"
     return Susceptibility(
         result.chi,
         result.mask,
@@ -141,8 +141,8 @@ def _compute(data: InversionData, settings: Medi) -> Susceptibility:
         ),
         parameters={"ZeroReference": fluid is not None, "EchoSpacing": data.echo_spacing},
         facts={
-            "Steps": result.n_outer,
-            "ConjugateGradientSteps": result.n_cg,
+            "Steps": result.n_steps,
+            "ConjugateGradientSteps": result.n_cg_steps,
             "EdgeThreshold": float(result.edge_threshold),
             "EdgesPerVoxel": float(result.edge_fraction),
             "Coverage": kept,
