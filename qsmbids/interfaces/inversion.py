@@ -57,7 +57,7 @@ class InvertDipoleField(Step):
         method = INVERSION[inputs.method]
         settings = method.settings(**inputs.settings)
         field = read_volume(inputs.local_field)
-        result = method.compute(self.data(field), settings)
+        result = method.compute(self._input(field), settings)
         self._write(runtime, field.affine, chi=result.chi, support=result.support)
         title = result.title or method.title
         strength = {"RegularisationFrom": inputs.regularisation_from} if method.strength else {}
@@ -79,7 +79,7 @@ class InvertDipoleField(Step):
         )
         return runtime
 
-    def _data(self, field: Volume) -> InversionData:
+    def _input(self, field: Volume) -> InversionData:
         """Read what every inversion gets."""
         inputs = self.inputs
         weights = read_volume(inputs.weights).array

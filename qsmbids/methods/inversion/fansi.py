@@ -139,7 +139,7 @@ def _compute(data: InversionData, settings: Fansi) -> Susceptibility:
             gradient_consistency=weight.gradient_consistency,
         )
     result = _solve(data, settings)
-    end = f"after {result.n_iter} iterations (last update {result.update_percent:.3f} %)"
+    end = f"after {result.n_iterations} iterations (last update {result.update_percent:.3f} %)"
     turned = f"data of {result.n_turned} voxels moved by whole turns" if result.n_turned else ""
     return Susceptibility(
         result.chi,
@@ -157,7 +157,7 @@ def _compute(data: InversionData, settings: Fansi) -> Susceptibility:
             "EchoTime": data.echo_times[-1],
         },
         facts={
-            "Iterations": result.n_iter,
+            "Iterations": result.n_iterations,
             "LastUpdatePercent": float(result.update_percent),
             "Converged": bool(result.converged),
             "TurnedVoxels": result.n_turned,
