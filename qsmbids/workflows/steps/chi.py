@@ -192,7 +192,5 @@ RESTORE_SLAB = Step(
         )
     },
     b0,
-    made_of={
-        name: _FIELDS for name in ("local_field", "background_field", "mask4", "mask4_filled")
-    },
+    made_of=dict.fromkeys(("local_field", "background_field", "mask4", "mask4_filled"), _FIELDS),
 )
