@@ -6,6 +6,7 @@ import scipy.ndimage as ndi
 
 from qsmbids.core.background.multigrid import PoissonMultigrid
 from qsmbids.core.background.result import BackgroundResult, CroppedField
+from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.cg import conjugate_gradients
 from qsmbids.core.phantom.analytic_fields import checked_vector
 
@@ -48,9 +49,10 @@ def lbv(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty, or nothing is left inside its boundary.
     ValueError
-        A shape, the voxel size or an option is wrong, the field is not finite in the mask, the
-        mask is empty, or nothing is left inside its boundary.
+        A shape, the voxel size or an option is wrong, or the field is not finite in the mask.
 
     Notes
     -----
@@ -83,7 +85,7 @@ def lbv(
     kept = ndi.binary_erosion(cropped.mask, iterations=peel) if peel else cropped.mask
     interior = ndi.binary_erosion(kept)
     if not interior.any():
-        raise ValueError("the mask is too thin: nothing is left inside its boundary")
+        raise EmptyMaskError("the mask is too thin: nothing is left inside its boundary")
     solver = PoissonMultigrid(interior, voxel)
     found = conjugate_gradients(
         solver.operator,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.dipole import tilt_degrees
+from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.fft import bounding_box, pad_to
 
 __all__ = [
@@ -130,7 +131,7 @@ def straight_grid(
     if not oversampling >= 1:
         raise ValueError("oversampling must be at least 1")
     if not mask.any():
-        raise ValueError("the mask is empty")
+        raise EmptyMaskError("the mask is empty")
     b0 = b0 / np.linalg.norm(b0)
     size = (int(shape[0]), int(shape[1]), int(shape[2]))
     nearest = int(np.abs(b0).argmax())

@@ -85,9 +85,11 @@ def pdf(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty.
     ValueError
         A shape, the voxel size, the direction or an option is wrong, the field is not finite in
-        the mask, the weights are negative or nowhere positive, or the mask is empty.
+        the mask, or the weights are negative or nowhere positive.
 
     Notes
     -----

@@ -58,9 +58,11 @@ def resharp(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty, or the sphere does not fit into it.
     ValueError
-        A shape, the voxel size, the radius or an option is wrong, the field is not finite in the
-        mask, the mask is empty, or the sphere does not fit into it.
+        A shape, the voxel size, the radius or an option is wrong, or the field is not finite in
+        the mask.
 
     Notes
     -----

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.background.smv import remove_plane
+from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.cg import Solution
 from qsmbids.core.maths.fft import bounding_box, crop, uncrop
 
-__all__ = ["BackgroundResult", "CroppedField"]
+__all__ = ["BackgroundResult", "CroppedField", "EmptyMaskError"]
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -45,8 +46,10 @@ class CroppedField:
 
         Raises
         ------
+        EmptyMaskError
+            The mask is empty.
         ValueError
-            The shapes differ, the mask is empty, or the field is not finite in it.
+            The shapes differ, or the field is not finite in the mask.
         """
         mask = np.asarray(mask, dtype=bool)
         if field.ndim != 3 or field.shape != mask.shape:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
+from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.fft import bounding_box, irfft, rfft
 
 __all__ = [
@@ -100,15 +101,17 @@ def sphere_support(mask: Mask, voxel_size: npt.ArrayLike, radius: float) -> tupl
 
     Raises
     ------
+    EmptyMaskError
+        The sphere fits nowhere.
     ValueError
-        The voxel size is wrong, the radius is less than a voxel, or the sphere fits nowhere.
+        The voxel size is wrong, or the radius is less than a voxel.
     """
     unit = sphere_unit(voxel_size)
     if not unit.max() <= radius < np.inf:
         raise ValueError(f"the radius {radius} must be at least the longest side, {unit.max():g}")
     support = distance_to_border(mask, unit) > radius * (1.0 + TIE)
     if not support.any():
-        raise ValueError(f"the mask is too thin for a sphere of radius {radius:g}")
+        raise EmptyMaskError(f"the mask is too thin for a sphere of radius {radius:g}")
     return support, sphere_transform(mask.shape, radius, unit)
 
 

@@ -19,6 +19,7 @@ from qsmbids.core.background.smv import (
     sphere_transform,
     sphere_unit,
 )
+from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.fft import irfft, rfft
 
 __all__ = ["vsharp", "vsharp_radii"]
@@ -78,9 +79,11 @@ def vsharp(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty, or no sphere fits into it.
     ValueError
-        A shape, the voxel size, the variant or a radius is wrong, the field is not finite in
-        the mask, the mask is empty, or no sphere fits into it.
+        A shape, the voxel size, the variant or a radius is wrong, or the field is not finite in
+        the mask.
 
     Notes
     -----
@@ -195,7 +198,7 @@ def _spheres(
         upper = limit
     support = distance > radii[-1] * (1.0 + TIE)
     if not support.any():
-        raise ValueError("the mask is too thin for the smallest sphere")
+        raise EmptyMaskError("the mask is too thin for the smallest sphere")
     rim = support & (distance <= radii[0] * (1.0 + TIE))
     return _Spheres(shells, kernels, rim, support, n_threads)
 

@@ -23,6 +23,7 @@ from qsmbids.core.inversion.inversion_input import check_finite
 from qsmbids.core.inversion.medi_edges import edge_mask
 from qsmbids.core.inversion.medi_smv import smv_kernel
 from qsmbids.core.inversion.medi_solver import Problem, gauss_newton
+from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.fft import bounding_box, crop, fast_shape, irfft, pad_to, rfft, uncrop
 from qsmbids.units import TWO_PI, radians_per_ppm
 
@@ -160,10 +161,11 @@ def medi(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty or too thin for the SMV sphere.
     ValueError
-        A shape or parameter is wrong, the mask is empty or too thin for the SMV sphere, the
-        field or the weights in it are not finite, negative, or all zero, or the cerebrospinal
-        fluid is not in it.
+        A shape or parameter is wrong, the field or the weights in the mask are not finite,
+        negative, or all zero, or the cerebrospinal fluid is not in it.
 
     Notes
     -----
@@ -333,7 +335,7 @@ def _erode(
     mean = _filter(sphere, n_threads, inside.astype(np.float32))
     support = uncrop(inside & (mean > SPHERE_INSIDE), mask.shape, box, margin)
     if not support.any():
-        raise ValueError("the mask is too thin for the SMV sphere")
+        raise EmptyMaskError("the mask is too thin for the SMV sphere")
     return support
 
 

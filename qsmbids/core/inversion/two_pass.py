@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.dipole import dipole_field
+from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["Rest", "TwoPass", "merge_two_pass", "set_aside"]
@@ -82,9 +83,10 @@ def set_aside(
 
     Raises
     ------
+    EmptyMaskError
+        Nothing of the mask is left.
     ValueError
-        Shapes differ, the mask with holes is empty or does not lie in the other, or nothing of
-        it is left.
+        Shapes differ, or the mask with holes is empty or does not lie in the other.
 
     References
     ----------
@@ -100,7 +102,7 @@ def set_aside(
     unknown = (unknown | (np.abs(anomaly) > strong_ppm)) & mask_filled
     reliable = mask_filled & ~unknown
     if not reliable.any():
-        raise ValueError("nothing of the mask is left beside strong sources")
+        raise EmptyMaskError("nothing of the mask is left beside strong sources")
     box = bounding_box(mask_filled)
     sources = np.where(unknown[box], anomaly[box], 0.0).astype(np.float32)
     theirs = dipole_field(sources, voxel_size, b0_direction, n_threads=n_threads)

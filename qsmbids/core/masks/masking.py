@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
+from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = [
@@ -98,14 +99,16 @@ def background_mask(
 
     Raises
     ------
+    EmptyMaskError
+        The masks have nothing in common.
     ValueError
-        Shapes differ or the masks have nothing in common.
+        Shapes differ.
     """
     if mask1.shape != mask2.shape:
         raise ValueError(f"Mask 1 {mask1.shape} and Mask 2 {mask2.shape} differ in shape")
     both = mask1 & mask2
     if not both.any():
-        raise ValueError("Mask 1 and Mask 2 have no voxel in common")
+        raise EmptyMaskError("Mask 1 and Mask 2 have no voxel in common")
     filled = fill_holes(both, voxel_size=voxel_size, closing_mm=closing_mm)
     return _largest_piece_of_each_part(filled & mask1, mask1)
 

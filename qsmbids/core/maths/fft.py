@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from qsmbids.core.maths.arrays import EmptyMaskError
+
 __all__ = ["bounding_box", "crop", "fast_shape", "irfft", "pad_to", "rfft", "uncrop"]
 
 FloatArray = npt.NDArray[np.floating]
@@ -39,7 +41,7 @@ def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
 
     Raises
     ------
-    ValueError
+    EmptyMaskError
         The mask is empty.
     """
     box = []
@@ -47,7 +49,7 @@ def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
         other = tuple(a for a in range(3) if a != axis)
         hits = np.flatnonzero(mask.any(axis=other))
         if hits.size == 0:
-            raise ValueError("the mask is empty")
+            raise EmptyMaskError("the mask is empty")
         box.append(slice(int(hits[0]), int(hits[-1]) + 1))
     return box[0], box[1], box[2]
 

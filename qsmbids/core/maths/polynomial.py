@@ -5,6 +5,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import EmptyMaskError
+
 __all__ = ["remove_polynomial"]
 
 
@@ -29,16 +31,20 @@ def remove_polynomial(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty.
     ValueError
-        The mask is empty or the shapes differ.
+        The shapes differ.
 
     Notes
     -----
     Not in the default pipeline: unlike background removal it also takes slow variation that
     belongs to tissue.
     """
-    if field.shape != mask.shape or not mask.any():
-        raise ValueError("the mask is empty or does not fit the field")
+    if field.shape != mask.shape:
+        raise ValueError(f"field {field.shape} and mask {mask.shape} must be one volume")
+    if not mask.any():
+        raise EmptyMaskError("the mask is empty")
     where = np.nonzero(mask)
     axes = [
         2.0 * (index - index.min()) / max(1, index.max() - index.min()) - 1.0 for index in where
