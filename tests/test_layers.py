@@ -50,6 +50,7 @@ STANDARD = {
     "dataclasses",
     "enum",
     "functools",
+    "importlib",
     "itertools",
     "math",
     "typing",
