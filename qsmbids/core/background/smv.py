@@ -12,6 +12,7 @@ import scipy.ndimage as ndi
 
 from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.fft import bounding_box, irfft, rfft
+from qsmbids.units import TWO_PI
 
 __all__ = [
     "TIE",
@@ -128,7 +129,7 @@ def sphere_transform(
     ball = (gx**2 + gy**2 + gz**2 <= (radius * (1.0 + TIE)) ** 2).astype(np.float64)
     for axis, n in enumerate(shape):
         offset = np.arange(reach[axis] + 1)
-        wave = np.cos(2.0 * np.pi / n * np.outer(np.arange(n // 2 + 1), offset))
+        wave = np.cos(TWO_PI / n * np.outer(np.arange(n // 2 + 1), offset))
         wave[:, 1:] *= 2.0  # the mirrored half
         ball = np.moveaxis(np.tensordot(wave, ball, axes=(1, axis)), 0, axis)
     return (ball / ball[0, 0, 0]).astype(np.float32)

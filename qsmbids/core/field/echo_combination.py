@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.units import TWO_PI
 
 __all__ = [
     "WEIGHTINGS",
@@ -154,7 +155,7 @@ def field_noise(
             total += np.float32(c) * signal**power
     known = (total > 0) & (spread > 0) & np.isfinite(spread)
     noise = np.zeros_like(total)
-    noise[known] = noise_std / (2 * np.pi) * np.sqrt(spread[known]) / total[known]
+    noise[known] = noise_std / TWO_PI * np.sqrt(spread[known]) / total[known]
     return noise
 
 
@@ -281,5 +282,5 @@ def _average(
             w = 1.0 if power == 0 else (signal if power == 1 else signal * signal)
             total += weight[e] * w
             angle += weight_per_te[e] * w * phase[e, i]
-        f = angle / (2 * np.pi * total) if total != 0 else 0.0
+        f = angle / (TWO_PI * total) if total != 0 else 0.0
         field[i] = f if np.isfinite(f) else 0.0

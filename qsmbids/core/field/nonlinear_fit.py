@@ -23,8 +23,9 @@ import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
 from qsmbids.core.field.romeo import unwrap
-from qsmbids.core.field.romeo_weights import TWO_PI, as_volume
+from qsmbids.core.field.romeo_weights import as_volume
 from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.units import TWO_PI
 
 __all__ = ["NonlinearFit", "echo_grid", "field_from_fit", "noise_from_fit", "nonlinear_fit"]
 

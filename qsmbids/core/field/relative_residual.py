@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
 from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.units import TWO_PI
 
 __all__ = ["relative_residual", "residual_weight"]
 
@@ -150,7 +151,7 @@ def _residual(
             signal = np.float64(magnitude[e, i])
             model = first * np.exp(-elapsed[e] * r2star[i])
             turned = np.float64(phase[e, i]) - np.float64(phase[0, i])
-            turns = elapsed[e] * field[i] - turned / (2 * np.pi)
+            turns = elapsed[e] * field[i] - turned / TWO_PI
             half_sine = np.sin(np.pi * (turns - np.rint(turns)))
             misfit += (model - signal) ** 2 + 4 * model * signal * half_sine**2
             power += signal * signal

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.phase.phase_checks import PhaseCheck, inside_mask, unknown
+from qsmbids.units import TWO_PI
 
 __all__ = ["count_residues"]
 
@@ -89,7 +90,7 @@ def _open_loops(phase, usable):  # type: ignore[no-untyped-def]
                         good = False
                         break
                     step = phase[x, y1, z1] - phase[x, y0, z0]
-                    step -= 2 * np.pi * np.rint(step / (2 * np.pi))
+                    step -= TWO_PI * np.rint(step / TWO_PI)
                     if abs(step) > 0.5 * np.pi:
                         good = False
                         break

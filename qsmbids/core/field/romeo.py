@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.field.romeo_weights import (
-    TWO_PI,
     WEIGHT_PRESETS,
     WORST_COST,
     as_volume,
@@ -28,6 +27,7 @@ from qsmbids.core.field.romeo_weights import (
     quality_map,
     ratio_of,
 )
+from qsmbids.units import TWO_PI
 
 __all__ = ["WEIGHT_PRESETS", "edge_weights", "quality_map", "unwrap", "unwrap_echoes"]
 

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.units import TWO_PI
 
 __all__ = ["WEIGHT_PRESETS", "edge_weights", "quality_map"]
 
-TWO_PI = 2 * np.pi
 WORST_COST = 255
 
 #: Active terms of each preset; romeo3 is what the ROMEO command line takes with a magnitude.

@@ -25,7 +25,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR, INV_TWO_PI, ONE, TWO, TWO_PI, ZERO
+from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR, ONE, PER_TURN, TURN, TWO, ZERO
 from qsmbids.core.inversion.fansi_problem import FansiProblem, FansiState
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.gradient import difference, gradient, laplacian_symbols
@@ -92,9 +92,9 @@ def least_squares_map(p: FansiProblem, n_threads: int = 1) -> tuple[Volume, Volu
         phase = system.solve(p.y, np.zeros_like(p.y), np.inf, FINE)
         phase = system.solve(p.y, phase, OUTLIER, FINE)
         misfit = phase - p.y
-        turns = np.rint(misfit * INV_TWO_PI)
+        turns = np.rint(misfit * PER_TURN)
         turns[np.abs(misfit) <= OUTLIER] = 0
-        y = p.y + TWO_PI * turns
+        y = p.y + TURN * turns
         phase = system.solve(y, phase, np.inf, SMOOTH)
         return system.map(), phase, y
 

@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.units import TWO_PI
+
 __all__ = ["smv_kernel"]
 
 #: Points along each side of a voxel, to find which part of it lies in the sphere.
@@ -50,7 +52,7 @@ def smv_kernel(
     part = _octant(radius_mm, voxel)
     for axis, n in enumerate(shape):
         frequency = np.arange(n // 2 + 1 if axis == 2 else n)
-        wave = np.cos(2.0 * np.pi / n * np.outer(frequency, np.arange(part.shape[axis])))
+        wave = np.cos(TWO_PI / n * np.outer(frequency, np.arange(part.shape[axis])))
         wave[:, 1:] *= 2.0  # the mirrored half
         part = np.moveaxis(np.tensordot(wave, part, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(part / part[0, 0, 0], dtype=np.float32)

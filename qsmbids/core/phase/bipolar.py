@@ -31,11 +31,12 @@ import numpy.typing as npt
 
 from qsmbids.core.field.nonlinear_fit import nonlinear_fit
 from qsmbids.core.field.romeo import unwrap
-from qsmbids.core.field.romeo_weights import TWO_PI, padded_box
+from qsmbids.core.field.romeo_weights import padded_box
 from qsmbids.core.maths.local_linear import phase_factors, smooth_phase
 from qsmbids.core.phase.masked_echoes import checked_echoes, echoes_inside
 from qsmbids.core.phase.phase_plane import fit_phase_plane
 from qsmbids.core.phase.readout_polarity import Polarity, alternating, echo_combinations
+from qsmbids.units import TWO_PI
 
 __all__ = ["BipolarCorrection", "BipolarEvidence", "correct_bipolar", "detect_bipolar"]
 

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.field.romeo import unwrap
-from qsmbids.core.field.romeo_weights import TWO_PI, as_volume, padded_box
+from qsmbids.core.field.romeo_weights import as_volume, padded_box
 from qsmbids.core.maths.local_linear import smooth_phase
+from qsmbids.units import TWO_PI
 
 __all__ = ["mcpc3ds"]
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.units import TWO_PI
+
 __all__ = ["PhasePlane", "fit_phase_plane", "mean_advance"]
 
-TWO_PI = 2 * np.pi
 #: Voxels that are enough to fit a plane.
 _ENOUGH_VOXELS = 200_000
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.phase.phase_statistics import PhaseStatistics, phase_statistics
+from qsmbids.units import TWO_PI
 
 __all__ = ["PhaseScale", "PhaseStatistics", "detect_phase_scale", "phase_statistics", "to_radians"]
 
-TWO_PI = 2.0 * math.pi
 BLOCK = 1 << 18  # voxels converted at a time: stays in the cache
 WIDEST_HOLE = 0.25  # of the range, in the middle of a circle
 FEWEST_LEVELS = 1000  # scanners store phase with at least 10 bits

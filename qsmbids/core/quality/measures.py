@@ -15,6 +15,7 @@ from qsmbids.core.quality.noise import ghosting, noise_of_map
 from qsmbids.core.quality.streaking import streaking
 from qsmbids.core.quality.values import histogram, phase_coverage
 from qsmbids.core.quality.wraps import echo_differences, wrap_jumps
+from qsmbids.units import GAMMA_BAR_HZ_PER_T, TWO_PI
 
 __all__ = ["QualityInputs", "measure_quality"]
 
@@ -151,7 +152,7 @@ def _of_the_field(given: QualityInputs) -> dict[str, float]:
         "LocalFieldNoise": ppb_per_hz * noise_of_map(given.local_field, given.mask4),
         "ResidualBackground": ppb_per_hz
         * harmonic_part(given.local_field, given.mask4, given.voxel_size),
-        "WrapJumpsPhase": wrap_jumps(echoes, inner, 2 * np.pi),
+        "WrapJumpsPhase": wrap_jumps(echoes, inner, TWO_PI),
         "WrapJumpsField": wrap_jumps([given.total_field], inner, 1.0 / spacing),
         "PhaseCoverage": phase_coverage(given.wrapped) if given.wrapped is not None else np.nan,
     }
@@ -170,7 +171,7 @@ def _of_the_masks(given: QualityInputs) -> dict[str, float]:
         "RimLowSignal": rim_fraction(given.magnitude, given.mask3, voxel, below=dark),
     }
     if given.r2star is not None:
-        tesla = given.centre_frequency / 42.577478e6
+        tesla = given.centre_frequency / GAMMA_BAR_HZ_PER_T
         bone = _BONE_R2STAR_PER_TESLA * tesla
         values["RimHighR2Star"] = rim_fraction(given.r2star, given.mask3, voxel, above=bone)
     return values
