@@ -5,12 +5,11 @@ import numpy.typing as npt
 
 from qsmbids.core.background.result import BackgroundResult, CroppedField
 from qsmbids.core.background.smv import EvenFilter, sphere_support
+from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.cg import conjugate_gradients
 
 __all__ = ["ismv"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Keeps the deconvolution finite where the sphere does not filter; any small value will do.
 FLOOR = np.float32(0.03)
@@ -91,7 +90,7 @@ def ismv(
     mean = EvenFilter(cropped.shape, kernel, n_threads)
     deconvolution = EvenFilter(cropped.shape, 1.0 / (1.0 - kernel + FLOOR), n_threads)
 
-    def difference(volume: Volume) -> Volume:
+    def difference(volume: Float32Array) -> Float32Array:
         """Return M (1 - S) volume; spheres around the support do not leave the mask."""
         return (volume - mean(volume)) * support
 

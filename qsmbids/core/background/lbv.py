@@ -6,13 +6,11 @@ import scipy.ndimage as ndi
 
 from qsmbids.core.background.multigrid import PoissonMultigrid
 from qsmbids.core.background.result import BackgroundResult, CroppedField
-from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.arrays import EmptyMaskError, Mask
 from qsmbids.core.maths.cg import conjugate_gradients
 from qsmbids.core.phantom.analytic_fields import checked_vector
 
 __all__ = ["lbv"]
-
-Mask = npt.NDArray[np.bool_]
 
 
 def lbv(

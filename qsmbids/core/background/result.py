@@ -6,22 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.background.smv import remove_plane
-from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
 from qsmbids.core.maths.cg import Solution
 from qsmbids.core.maths.fft import bounding_box, crop, uncrop
 
 __all__ = ["BackgroundResult", "CroppedField", "EmptyMaskError"]
-
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class BackgroundResult:
     """Local and background field [Hz], zero outside ``mask``, and how the solver ended."""
 
-    local_field: Volume
-    background_field: Volume
+    local_field: Float32Array
+    background_field: Float32Array
     mask: Mask
     n_iterations: int = 0  # as of a method that does not iterate until it converges
     relative_residual: float = 0.0
@@ -32,7 +29,7 @@ class BackgroundResult:
 class CroppedField:
     """A total field less its plane, on a padded grid of a fast size; see :meth:`of`."""
 
-    field: Volume
+    field: Float32Array
     mask: Mask
     total: npt.NDArray[np.floating]  # as given
     box: tuple[slice, slice, slice]
@@ -72,7 +69,7 @@ class CroppedField:
         return crop(volume, self.box, self.margin)
 
     def result(
-        self, local: Volume, support: Mask, solution: Solution | None = None
+        self, local: Float32Array, support: Mask, solution: Solution | None = None
     ) -> BackgroundResult:
         """Put a local field, known in ``support``, back into the whole volume."""
         shape = self.total.shape

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
 from qsmbids.core.maths.fft import bounding_box, irfft, rfft
 from qsmbids.units import TWO_PI
 
@@ -25,8 +25,6 @@ __all__ = [
     "sphere_unit",
 ]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Voxels are taken to be isotropic up to this ratio of the largest to the smallest side.
 ISOTROPY = 1.2
@@ -51,7 +49,7 @@ def sphere_unit(voxel_size: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.ones(3) if voxel.max() <= ISOTROPY * voxel.min() else voxel
 
 
-def remove_plane(field: Volume, mask: Mask) -> Volume:
+def remove_plane(field: Float32Array, mask: Mask) -> Float32Array:
     """Subtract the least-squares constant and gradient in a mask; zero outside.
 
     Both are harmonic, so nothing of the local field is lost that a background filter would keep,
@@ -81,7 +79,9 @@ def distance_to_border(mask: Mask, unit: npt.NDArray[np.float64]) -> npt.NDArray
     return distance
 
 
-def sphere_support(mask: Mask, voxel_size: npt.ArrayLike, radius: float) -> tuple[Mask, Volume]:
+def sphere_support(
+    mask: Mask, voxel_size: npt.ArrayLike, radius: float
+) -> tuple[Mask, Float32Array]:
     """Return where a sphere fits into a mask, and the transform of the sphere.
 
     Parameters
@@ -118,7 +118,7 @@ def sphere_support(mask: Mask, voxel_size: npt.ArrayLike, radius: float) -> tupl
 
 def sphere_transform(
     shape: tuple[int, ...], radius: float, unit: npt.NDArray[np.float64]
-) -> Volume:
+) -> Float32Array:
     """Transform a digital sphere of unit sum, as a cosine sum over one octant.
 
     Only the non-negative frequencies are kept, the sphere being even along every axis.
@@ -137,7 +137,7 @@ def sphere_transform(
 
 def multiply_even(
     spectrum: npt.NDArray[np.complexfloating],
-    kernel: Volume,
+    kernel: Float32Array,
     out: npt.NDArray[np.complexfloating] | None = None,
 ) -> npt.NDArray[np.complexfloating]:
     """Multiply a half spectrum by a kernel that is even and known at frequencies >= 0."""
@@ -162,10 +162,10 @@ class EvenFilter:
     """
 
     shape: tuple[int, int, int]
-    kernel: Volume  # transform at frequencies >= 0
+    kernel: Float32Array  # transform at frequencies >= 0
     n_threads: int
 
-    def __call__(self, volume: Volume) -> Volume:
+    def __call__(self, volume: Float32Array) -> Float32Array:
         """Return the filtered volume; two transforms."""
         spectrum = rfft(volume, self.n_threads)
         multiply_even(spectrum, self.kernel, out=spectrum)

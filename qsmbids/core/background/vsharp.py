@@ -4,7 +4,6 @@ Consensus section 5 and Table S2.2: spheres of 12 to 1 voxels, mask eroded by on
 (by the caller), no polynomial afterwards.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +18,11 @@ from qsmbids.core.background.smv import (
     sphere_transform,
     sphere_unit,
 )
-from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
+from qsmbids.core.maths.cg import Operator
 from qsmbids.core.maths.fft import irfft, rfft
 
 __all__ = ["vsharp", "vsharp_radii"]
-
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-Operator = Callable[[Volume], Volume]
 
 
 def vsharp(
@@ -165,12 +161,14 @@ class _Spheres:
     """The operator A: the field minus its mean over the largest sphere that fits."""
 
     shells: list[npt.NDArray[np.intp]]  # flat indices of the voxels that use each radius
-    kernels: list[Volume]  # transforms of the unit-sum spheres, non-negative frequencies only
+    kernels: list[
+        Float32Array
+    ]  # transforms of the unit-sum spheres, non-negative frequencies only
     rim: Mask  # voxels that the largest sphere does not fit around
     support: Mask
     n_threads: int
 
-    def apply(self, field: Volume) -> Volume:
+    def apply(self, field: Float32Array) -> Float32Array:
         spectrum = rfft(field, self.n_threads)
         out = np.zeros_like(field)
         for shell, kernel in zip(self.shells, self.kernels, strict=True):
@@ -209,7 +207,7 @@ def _deconvolution(spheres: _Spheres, truncation: float) -> Operator:
     kept = np.abs(response) >= truncation
     inverse = np.where(kept, 1.0 / np.where(kept, response, 1.0), 0.0).astype(np.float32)
 
-    def apply(volume: Volume) -> Volume:
+    def apply(volume: Float32Array) -> Float32Array:
         spectrum = multiply_even(rfft(volume, spheres.n_threads), inverse)
         out = irfft(spectrum, _shape(volume), spheres.n_threads, overwrite=True)
         return np.where(spheres.support, out, np.float32(0.0))
@@ -218,8 +216,12 @@ def _deconvolution(spheres: _Spheres, truncation: float) -> Operator:
 
 
 def _refine(
-    filtered: Volume, spheres: _Spheres, deconvolve: Operator, n_steps: int, rim_outlier: float
-) -> Volume:
+    filtered: Float32Array,
+    spheres: _Spheres,
+    deconvolve: Operator,
+    n_steps: int,
+    rim_outlier: float,
+) -> Float32Array:
     """Solve ``A l = filtered`` for the local field by a few preconditioned Richardson steps."""
     spread = 1.4826 * float(np.median(np.abs(filtered[spheres.support])))
     outlier = spheres.rim & (np.abs(filtered) > rim_outlier * spread)
@@ -234,6 +236,6 @@ def _refine(
     return local
 
 
-def _shape(volume: Volume) -> tuple[int, int, int]:
+def _shape(volume: Float32Array) -> tuple[int, int, int]:
     x, y, z = volume.shape
     return x, y, z

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray
 from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.maths.parallel import numba_threads
 from qsmbids.units import TWO_PI
@@ -28,7 +29,6 @@ __all__ = [
     "weighted_echo_average",
 ]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Power p of the magnitude in each weighting w_e = c(TE_e) |S_e|^p.
 WEIGHTINGS = {

@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
+from qsmbids.core.maths.arrays import FloatArray
 from qsmbids.core.maths.parallel import numba_threads
 from qsmbids.units import TWO_PI
 
 __all__ = ["relative_residual", "residual_weight"]
-
-FloatArray = npt.NDArray[np.floating]
 
 
 def relative_residual(

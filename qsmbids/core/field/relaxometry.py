@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
+from qsmbids.core.maths.arrays import FloatArray
 from qsmbids.core.maths.parallel import numba_threads
 
 __all__ = ["R2Star", "r2star_map"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Spacings that differ by less than this from their mean count as uniform; sidecars round TE.
 _UNIFORM_TOLERANCE = 0.01

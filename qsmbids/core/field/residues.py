@@ -2,15 +2,12 @@
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.phase.phase_checks import PhaseCheck, inside_mask, unknown
 from qsmbids.units import TWO_PI
 
 __all__ = ["count_residues"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def count_residues(

@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["sepia_weights"]
+from qsmbids.core.maths.arrays import FloatArray
 
-FloatArray = npt.NDArray[np.floating]
+__all__ = ["sepia_weights"]
 
 
 def sepia_weights(

@@ -22,14 +22,13 @@ import numpy.typing as npt
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi import FansiResult, fansi, mean_edge
 from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR
+from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
 from qsmbids.core.maths.gradient import difference
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["AdaptiveWeight", "adaptive_weight", "cone_noise"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Factor of the rule; 1 in theory. Fitted to the best penalties of simulated heads of 1 mm.
 TAU = 0.45
@@ -265,7 +264,7 @@ class _Edges:
             r.append(mean / np.maximum(edge, EDGE_FLOOR))
         return cls(tuple(between), tuple(r), int(np.count_nonzero(mask)))
 
-    def mean_gradient(self, chi: Volume) -> float:
+    def mean_gradient(self, chi: Float32Array) -> float:
         """Return the sum of r_d |grad_d chi| over the axes, per voxel of the mask."""
         total = 0.0
         for axis, (both, r) in enumerate(zip(self.between, self.weights, strict=True)):

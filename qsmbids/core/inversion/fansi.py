@@ -23,14 +23,13 @@ from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR
 from qsmbids.core.inversion.fansi_problem import FansiProblem, FansiState
 from qsmbids.core.inversion.fansi_start import least_squares_start
 from qsmbids.core.inversion.inversion_input import check_inversion
+from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.fft import bounding_box, fast_shape, pad_to, uncrop
 from qsmbids.core.maths.gradient import difference
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["FansiResult", "FansiState", "fansi", "mean_edge"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Newton steps for z2. They start from the linear solution (up to whole turns) and converge
 #: quadratically: three reach 1e-5 rad for misfits up to 2.8 rad, 1e-11 up to 2 rad.
@@ -67,8 +66,8 @@ class FansiResult:
         Where the iterations ended, if it was asked for.
     """
 
-    chi: Volume
-    harmonic_field: Volume | None
+    chi: Float32Array
+    harmonic_field: Float32Array | None
     n_iterations: int
     update_percent: float
     converged: bool
@@ -261,7 +260,7 @@ def fansi(
     )  # fmt: skip
 
 
-def mean_edge(weights: Volume, regularisation_weight: str) -> float:
+def mean_edge(weights: Float32Array, regularisation_weight: str) -> float:
     """Return the mean of max(edge, 1e-3) over a whole weights map and the three axes.
 
     The regularisation weight between two voxels is this mean over their own edge. For "none" it

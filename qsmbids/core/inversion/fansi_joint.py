@@ -43,7 +43,6 @@ from collections.abc import Callable
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from qsmbids.core.inversion import fansi_kernels as loops
 from qsmbids.core.inversion.fansi_kernels import ONE, TWO, fit_row
@@ -54,7 +53,6 @@ from qsmbids.core.maths.parallel import planes
 
 __all__ = ["minimise_jointly"]
 
-Volume = npt.NDArray[np.float32]
 
 #: From zero, n iterations end as far from the minimum as 1.8 n plain ones.
 RELAXATION = 1.8

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FansiProblem", "FansiState"]
+from qsmbids.core.maths.arrays import Float32Array, Mask
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+__all__ = ["FansiProblem", "FansiState"]
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,11 @@ class FansiState:
     consistency to its penalty they stay those of the solution when both change.
     """
 
-    x: Volume
-    h: Volume
-    u: Volume
-    s2: Volume
-    data: Volume
+    x: Float32Array
+    h: Float32Array
+    u: Float32Array
+    s2: Float32Array
+    data: Float32Array
     v: npt.NDArray[np.float32]
 
     def copy(self) -> "FansiState":
@@ -36,10 +35,10 @@ class FansiState:
 class FansiProblem:
     """Everything that stays the same between iterations, in radians, on the padded grid."""
 
-    y: Volume
-    weights: Volume
+    y: Float32Array
+    weights: Float32Array
     mask: Mask
-    kernel: Volume
+    kernel: Float32Array
     weight_scale: float
     threshold: float
     edge_sign: float
@@ -63,7 +62,7 @@ class FansiProblem:
         return np.float32(self.threshold), np.float32(self.edge_sign)
 
     @property
-    def edges(self) -> Volume:
+    def edges(self) -> Float32Array:
         """The map whose differences lower the threshold; a flat one has none."""
         return self.weights if self.edge_sign else np.zeros_like(self.y)
 

@@ -18,6 +18,7 @@ from scipy.interpolate import UnivariateSpline
 from qsmbids.core.inversion.adaptive_weight import CONSISTENCY_LIMIT
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi import FansiResult, fansi
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
 from qsmbids.core.maths.gradient import difference
 
@@ -29,8 +30,6 @@ __all__ = [
     "total_variation",
 ]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Three decades about the value of Table S2.3 (5e-4), four to a decade.
 DEFAULT_PENALTIES = tuple(float(a) for a in np.geomspace(3e-5, 3e-2, 13))

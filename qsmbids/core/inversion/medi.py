@@ -23,14 +23,12 @@ from qsmbids.core.inversion.inversion_input import check_finite
 from qsmbids.core.inversion.medi_edges import edge_mask
 from qsmbids.core.inversion.medi_smv import smv_kernel
 from qsmbids.core.inversion.medi_solver import Problem, gauss_newton
-from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, fast_shape, irfft, pad_to, rfft, uncrop
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["MediResult", "medi"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 T = TypeVar("T")
 
 #: A voxel stays in the mask if this part of the sphere around it lies in the mask.
@@ -68,7 +66,7 @@ class MediResult:
         Differences above it for each voxel of the mask, 0 to 3.
     """
 
-    chi: Volume
+    chi: Float32Array
     mask: Mask
     n_steps: int
     n_cg_steps: int
@@ -339,7 +337,7 @@ def _erode(
     return support
 
 
-def _filter(sphere: Volume, n_threads: int, volume: Volume) -> Volume:
+def _filter(sphere: Float32Array, n_threads: int, volume: Float32Array) -> Float32Array:
     """Return the spherical mean value."""
     spectrum = rfft(volume, n_threads)
     spectrum *= sphere

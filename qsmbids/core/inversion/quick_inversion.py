@@ -7,12 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.inversion.inversion_input import check_inversion
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft, uncrop
 
 __all__ = ["QuickInversion", "invert_spectrum", "symmetric_mean"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

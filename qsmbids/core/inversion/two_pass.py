@@ -14,13 +14,11 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.dipole import dipole_field
-from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["Rest", "TwoPass", "merge_two_pass", "set_aside"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Susceptibility [ppm] from the median of the brain that no healthy tissue but veins reaches.
 STRONG_PPM = 0.3

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
-from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = [
@@ -26,9 +26,6 @@ __all__ = [
 _GAP_VOXELS = 3
 #: Parts that may face each other; the rest are specks.
 _MOST_PARTS = 8
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def reliable_phase_mask(quality: FloatArray, threshold: float = 0.3) -> Mask:

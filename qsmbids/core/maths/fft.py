@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray
 
 __all__ = ["bounding_box", "crop", "fast_shape", "irfft", "pad_to", "rfft", "uncrop"]
-
-FloatArray = npt.NDArray[np.floating]
 
 
 def rfft(volume: FloatArray, n_threads: int = 1) -> npt.NDArray[np.complexfloating]:

@@ -7,11 +7,10 @@ The k-space symbol of ``adjoint(gradient(x))`` is the sum over the axes of
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray
 from qsmbids.units import TWO_PI
 
 __all__ = ["difference", "difference_adjoint", "gradient", "gradient_adjoint", "laplacian_symbols"]
-
-FloatArray = npt.NDArray[np.floating]
 
 
 def difference(volume: FloatArray, axis: int) -> FloatArray:

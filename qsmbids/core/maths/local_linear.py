@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array
 from qsmbids.core.maths.smoothing import (
     block_sums,
     convolve_blocks,
@@ -39,8 +40,6 @@ from qsmbids.core.phase.phase_plane import mean_advance
 
 __all__ = ["phase_factors", "smooth_phase"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 #: Added to the variance of the positions [sigma^2], which is 0 across a thin sheet or around a
 #: single voxel: there the fit turns into the average.

@@ -32,6 +32,7 @@ import numpy.typing as npt
 from qsmbids.core.field.nonlinear_fit import nonlinear_fit
 from qsmbids.core.field.romeo import unwrap
 from qsmbids.core.field.romeo_weights import padded_box
+from qsmbids.core.maths.arrays import Float32Array, FloatArray
 from qsmbids.core.maths.local_linear import phase_factors, smooth_phase
 from qsmbids.core.phase.masked_echoes import checked_echoes, echoes_inside
 from qsmbids.core.phase.phase_plane import fit_phase_plane
@@ -39,10 +40,6 @@ from qsmbids.core.phase.readout_polarity import Polarity, alternating, echo_comb
 from qsmbids.units import TWO_PI
 
 __all__ = ["BipolarCorrection", "BipolarEvidence", "correct_bipolar", "detect_bipolar"]
-
-FloatArray = npt.NDArray[np.floating]
-Float32Array = npt.NDArray[np.float32]
-Box = tuple[slice, ...]
 
 #: Readout phase [rad, root mean square over the mask] from which the readout is called bipolar;
 #: a ramp from -0.5 to 0.5 over a head has 0.2, a monopolar readout about 0.01 or less.
@@ -285,7 +282,7 @@ def _doubled_readout_phase(
     times: npt.NDArray[np.float64],
     polarity: Polarity,
     mask: npt.NDArray[np.bool_],
-    box: Box,
+    box: tuple[slice, ...],
     n_threads: int,
 ) -> list[tuple[npt.NDArray[np.complex64], Float32Array]]:
     """Return candidates of a volume whose angle is twice the readout phase, with its weight.

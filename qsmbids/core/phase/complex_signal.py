@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray
 from qsmbids.units import TWO_PI
 
 __all__ = ["SliceAlternation", "detect_slice_alternation", "polar", "remove_slice_alternation"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Coherence below which neighbouring slices have nothing in common: noise has 1 / sqrt(voxels).
 _LEAST_COHERENCE = 0.1

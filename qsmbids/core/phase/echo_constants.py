@@ -17,6 +17,7 @@ import numpy.typing as npt
 from qsmbids.core.field.nonlinear_fit import echo_grid
 from qsmbids.core.field.romeo import unwrap
 from qsmbids.core.field.romeo_weights import padded_box
+from qsmbids.core.maths.arrays import FloatArray
 from qsmbids.core.phase.masked_echoes import checked_echoes, echoes_inside
 from qsmbids.core.phase.phase_checks import thinned
 from qsmbids.core.phase.phase_plane import fit_phase_plane
@@ -24,7 +25,6 @@ from qsmbids.units import TWO_PI
 
 __all__ = ["EchoConstants", "find_echo_constants", "remove_echo_constants"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Constants [rad] that are left alone: the phase of tissue with several water pools bends by
 #: about as much.

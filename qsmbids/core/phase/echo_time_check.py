@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.phase.phase_checks import (
     PhaseCheck,
@@ -17,8 +18,6 @@ from qsmbids.core.phase.phase_checks import (
 
 __all__ = ["check_echo_time_consistency"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Variance of the first component over that of the second; noise has 1 to 4, a head 190 and more.
 _LEAST_DOMINANCE = 8.0

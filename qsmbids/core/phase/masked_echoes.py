@@ -5,12 +5,9 @@ import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times
 from qsmbids.core.field.romeo_weights import as_volume
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 
 __all__ = ["checked_echoes", "echoes_inside"]
-
-FloatArray = npt.NDArray[np.floating]
-Float32Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 def checked_echoes(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
+from qsmbids.core.maths.arrays import Mask
 from qsmbids.core.phase.phase_scale import PhaseScale, detect_phase_scale
 from qsmbids.core.phase.phase_statistics import (
     PhaseStatistics,
@@ -22,7 +23,6 @@ from qsmbids.core.phase.phase_statistics import (
 
 __all__ = ["NoPhase", "PhaseNumbers", "read_phase_numbers", "without_phase", "zero_dots"]
 
-Mask = npt.NDArray[np.bool_]
 
 #: Share of all voxels from which the smallest or largest number may be a fill value; a level of
 #: a 10 bit circle has 0.001.

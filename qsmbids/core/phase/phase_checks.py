@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = [
@@ -19,8 +20,6 @@ __all__ = [
     "detect_slice_jumps",
 ]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 _RELIABLE_MAGNITUDE = 0.5  # of the median in the mask; below it the phase is noise or dephased
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.phase.bipolar import (
     BipolarCorrection,
     BipolarEvidence,
@@ -17,8 +18,6 @@ from qsmbids.core.phase.readout_polarity import Polarity, alternating, polarity_
 
 __all__ = ["ReadoutCorrection", "correct_readout"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Coherence from which an alternating phase is believed before constants were looked for.
 _CERTAIN = 0.9

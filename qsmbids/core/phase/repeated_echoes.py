@@ -6,9 +6,10 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray
+
 __all__ = ["repeated_magnitude", "repeated_phase"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Spread [rad] that the noise and the field of no scan stay below; 12 bit have steps of 0.0015.
 _SAME_PHASE = 2e-3

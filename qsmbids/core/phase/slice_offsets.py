@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray
 from qsmbids.units import TWO_PI
 
 __all__ = ["SliceOffsets", "find_slice_offsets", "remove_slice_offsets", "slice_roughness"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Change of the step from slice to slice [rad] that no smooth offset has; simulated heads have
 #: 0.02, a real one of 3 mm voxels 0.12 along an axis in the slices.

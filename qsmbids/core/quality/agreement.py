@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Agreement", "agreement"]
+from qsmbids.core.maths.arrays import FloatArray
 
-FloatArray = npt.NDArray[np.floating]
+__all__ = ["Agreement", "agreement"]
 
 
 class Agreement(NamedTuple):

@@ -5,12 +5,11 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["harmonic_part", "rim_difference", "shadowing"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 _MOST_SAMPLES = 60_000
 

@@ -5,12 +5,10 @@ import numpy.typing as npt
 from scipy.ndimage import label
 
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["channel_fraction", "removed_fraction", "rim_fraction", "volume_ml"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def volume_ml(mask: Mask, voxel_size: npt.ArrayLike) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.quality.background import harmonic_part, rim_difference, shadowing
 from qsmbids.core.quality.criteria import CRITERIA, Measure, judge
 from qsmbids.core.quality.masks import channel_fraction, removed_fraction, rim_fraction, volume_ml
@@ -19,8 +20,6 @@ from qsmbids.units import GAMMA_BAR_HZ_PER_T, TWO_PI
 
 __all__ = ["QualityInputs", "measure_quality"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: R2* [1/s] per tesla that brain tissue does not reach: iron-rich pallidum has about 20.
 _BONE_R2STAR_PER_TESLA = 50.0

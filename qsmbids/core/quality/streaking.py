@@ -4,12 +4,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.inversion.dipole import dipole_kernel
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
 
 __all__ = ["streaking"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: |D| of the cone, and above which a frequency is well determined by the field.
 _CONE, _DETERMINED = 0.08, 0.16

@@ -4,12 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["xsim", "xsim_map"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Constants of the index: C1 = (K1 L)^2, C2 = (K2 L)^2 with L = 1 ppm.
 K1, K2, DYNAMIC_RANGE = 0.01, 0.001, 1.0

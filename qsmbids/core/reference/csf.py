@@ -7,12 +7,11 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["CsfRegion", "find_csf"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Choroid plexus and vessels in the ventricles are more paramagnetic than fluid by this [ppm].
 _PLEXUS_PPM = 0.1

@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RegionStatistics", "apply_reference", "reference_value", "region_statistics"]
+from qsmbids.core.maths.arrays import FloatArray, Mask
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
+__all__ = ["RegionStatistics", "apply_reference", "reference_value", "region_statistics"]
 
 
 class RegionStatistics(NamedTuple):

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RoiStatistics", "roi_statistics"]
+from qsmbids.core.maths.arrays import Float64Array
 
-Vector = npt.NDArray[np.float64]
+__all__ = ["RoiStatistics", "roi_statistics"]
 
 
 class RoiStatistics(NamedTuple):
@@ -17,17 +17,17 @@ class RoiStatistics(NamedTuple):
     """Of the segmentation."""
     n_mask4: npt.NDArray[np.int64]
     """Of these, inside the support; all that follows is about them."""
-    fraction_excluded: Vector
-    mean: Vector
-    std: Vector
+    fraction_excluded: Float64Array
+    mean: Float64Array
+    std: Float64Array
     """Of the population, 0 for one voxel."""
-    median: Vector
-    iqr: Vector
+    median: Float64Array
+    iqr: Float64Array
     """75th less 25th percentile."""
-    mad: Vector
+    mad: Float64Array
     """Median absolute deviation from the median, not scaled."""
-    p05: Vector
-    p95: Vector
+    p05: Float64Array
+    p95: Float64Array
 
 
 def roi_statistics(
@@ -134,8 +134,8 @@ def _region_numbers(
 
 
 def _percentiles(
-    values: Vector, region: npt.NDArray[np.int64], n: npt.NDArray[np.int64], percents: tuple
-) -> list[Vector]:
+    values: Float64Array, region: npt.NDArray[np.int64], n: npt.NDArray[np.int64], percents: tuple
+) -> list[Float64Array]:
     """Return percentiles of every region, NaN of an empty one."""
     ordered = values[np.lexsort((values, region))]
     start = np.cumsum(n) - n
