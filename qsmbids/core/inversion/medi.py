@@ -199,21 +199,9 @@ def medi(
     if not all(np.isfinite(v) and v > 0 for v in (*numbers, maximum_steps, maximum_cg_steps)):
         raise ValueError("frequency, echo spacing, weights, tolerances and steps must be > 0")
     check_finite(mask, **volumes)
-    radius = float(smv_radius_mm or 0.0)
-    if radius < 0:
-        raise ValueError("the SMV radius must be >= 0")
-    voxel = np.asarray(voxel_size, dtype=float)
-    if margin == "auto":
-        margin = 0 if radius > 0 else FAR
-    if not (margin is None or isinstance(margin, int)):
-        raise ValueError(f"unknown margin {margin!r}")
+    radius, voxel = float(smv_radius_mm or 0.0), np.asarray(voxel_size, dtype=float)
+    grid, support = _Grid.with_room(mask, voxel, radius, margin, n_threads)
 
-    support = mask
-    if radius > 0:
-        support = _erode(mask, radius, voxel, periodic=margin is None, n_threads=n_threads)
-    grid = _Grid.around(support, mask, voxel, margin, radius)
-
-    support = grid.place(support)
     y = grid.place(local_field) * np.float32(TWO_PI * echo_spacing)
     kernel = dipole_kernel(grid.shape, voxel, b0_direction)
     smv = None
@@ -222,28 +210,18 @@ def medi(
         kernel *= 1 - sphere
         smv = partial(_filter, sphere, n_threads)
         y = np.where(support, y - smv(y), np.float32(0))
-    noise = grid.place(weights)
-    if noise.min() < 0 or not noise[support].any():
-        raise ValueError("the weights must be >= 0, and not 0 in the whole mask")
-    np.divide(1.0, noise, out=noise, where=noise > 0)
-    csf = None if fluid is None else np.flatnonzero(grid.place(fluid.astype(bool)) & support)
-    if csf is not None and csf.size == 0:
-        raise ValueError("the mask holds no voxel of the cerebrospinal fluid")
+    csf = None if fluid is None else _fluid_voxels(grid.place(fluid.astype(bool)) & support)
     # the threshold begins at a part of the largest magnitude of the image, skin and all
     largest = float(np.max(magnitude, where=np.isfinite(magnitude), initial=0.0))
     edges = edge_mask(grid.place(magnitude), support, voxel, edge_percentage, largest=largest)
 
     problem = Problem(
         y=y,
-        noise=noise,
+        noise=_noise(grid.place(weights), support),
         support=support,
         kernel=kernel,
         penalised=edges.penalised,
-        inverse_size=(
-            np.float32(1 / voxel[0]),
-            np.float32(1 / voxel[1]),
-            np.float32(1 / voxel[2]),
-        ),
+        inverse_size=_three([np.float32(1 / v) for v in voxel]),
         data_weight=data_weight,
         smv=smv,
         merit=merit,
@@ -282,6 +260,28 @@ class _Grid:
     shape: tuple[int, int, int]
 
     @classmethod
+    def with_room(
+        cls,
+        mask: Mask,
+        voxel: npt.NDArray[np.float64],
+        radius: float,
+        margin: int | str | None,
+        n_threads: int,
+    ) -> tuple["_Grid", Mask]:
+        """Return a grid for spheres of a radius, and on it where they lie in the mask."""
+        if radius < 0:
+            raise ValueError("the SMV radius must be >= 0")
+        if margin == "auto":
+            margin = 0 if radius > 0 else FAR
+        if not (margin is None or isinstance(margin, int)):
+            raise ValueError(f"unknown margin {margin!r}")
+        support = mask
+        if radius > 0:
+            support = _erode(mask, radius, voxel, periodic=margin is None, n_threads=n_threads)
+        grid = cls.around(support, mask, voxel, margin, radius)
+        return grid, grid.place(support)
+
+    @classmethod
     def around(
         cls,
         support: Mask,
@@ -311,6 +311,21 @@ class _Grid:
 
     def restore(self, volume: npt.NDArray) -> npt.NDArray:
         return uncrop(volume, self.mask.shape, self.box, self.offset)
+
+
+def _noise(weights: Float32Array, support: Mask) -> Float32Array:
+    """Return the SD of the noise in any unit, 0 where there are no data."""
+    if weights.min() < 0 or not weights[support].any():
+        raise ValueError("the weights must be >= 0, and not 0 in the whole mask")
+    return np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
+
+
+def _fluid_voxels(fluid: Mask) -> npt.NDArray[np.intp]:
+    """Return flat indices."""
+    indices = np.flatnonzero(fluid)
+    if indices.size == 0:
+        raise ValueError("the mask holds no voxel of the cerebrospinal fluid")
+    return indices
 
 
 def _erode(
