@@ -59,10 +59,8 @@ def mcpc3ds(
         How often what the smoothing missed is fitted by local planes and added, see
         :mod:`qsmbids.core.maths.local_linear` and ref. [2]_; 0 is the program of the paper. One
         Gaussian is biased where the offset curves, and at the surface, where it averages over one
-        side only: in a head phantom of 1 mm its error, taken for field at 15 ms and smoothed by
-        3 mm to leave noise out, is 0.91 Hz (root mean square), 2.4 Hz in the outermost 2 mm. After
-        eight refinements it is 0.012 Hz at 3 T and 0.013 Hz at 7 T, in no layer more than
-        0.014 Hz in the mean.
+        side only: taken for field that is 0.9 Hz in a head phantom of 1 mm, and 0.01 Hz after
+        eight refinements.
     n_threads : int
         Threads of the edge weights and of the smoothing.
 
