@@ -94,11 +94,11 @@ def ismv(
         """Return M (1 - S) volume; spheres around the support do not leave the mask."""
         return (volume - mean(volume)) * support
 
-    found = conjugate_gradients(
+    solution = conjugate_gradients(
         difference,
         difference(cropped.field),
         precondition=lambda residual: deconvolution(residual) * support,
         tolerance=tolerance,
         maximum_iterations=maximum_iterations,
     )
-    return cropped.result(found.x, support, found)
+    return cropped.result(solution.x, support, solution)

@@ -85,11 +85,11 @@ def lbv(
     if not interior.any():
         raise EmptyMaskError("the mask is too thin: nothing is left inside its boundary")
     solver = PoissonMultigrid(interior, voxel)
-    found = conjugate_gradients(
+    solution = conjugate_gradients(
         solver.operator,
         solver.operator(solver.pad(cropped.field)),
         precondition=solver.precondition,
         tolerance=tolerance,
         maximum_iterations=maximum_iterations,
     )
-    return cropped.result(solver.unpad(found.x), interior, found)
+    return cropped.result(solver.unpad(solution.x), interior, solution)

@@ -366,10 +366,10 @@ def _affine(
     def sample(planes: slice) -> None:
         box = (planes, slice(0, shape[1]), slice(0, shape[2]))
         if inside is not None:  # most slabs of a head need far less than the whole plane
-            found = ndi.find_objects(inside[planes].view(np.uint8), max_label=1)[0]
-            if found is None:
+            part = ndi.find_objects(inside[planes].view(np.uint8), max_label=1)[0]
+            if part is None:
                 return
-            box = (planes, found[1], found[2])
+            box = (planes, part[1], part[2])
         start = matrix @ np.array([b.start for b in box], dtype=float) + offset
         ndi.affine_transform(
             spline,

@@ -138,9 +138,9 @@ def pdf(
         n_threads=n_threads,
     )
     start = _coarse_solution(problem, voxel, b0, coarse_iterations) if coarse_iterations else None
-    found = problem.solve(start, tolerance, maximum_iterations)
-    found.x[inside] = 0.0  # the tissue's part stays in the local field, with the noise
-    return cropped.result(cropped.field - problem.dipole_field(found.x), inside, found)
+    solution = problem.solve(start, tolerance, maximum_iterations)
+    solution.x[inside] = 0.0  # the tissue's part stays in the local field, with the noise
+    return cropped.result(cropped.field - problem.dipole_field(solution.x), inside, solution)
 
 
 @dataclass(frozen=True)

@@ -108,11 +108,11 @@ def resharp(
     def precondition(residual: Float32Array) -> Float32Array:
         return deconvolution(residual) * cropped.mask
 
-    found = conjugate_gradients(
+    solution = conjugate_gradients(
         normal,
         squared(cropped.field),
         precondition=precondition,
         tolerance=tolerance,
         maximum_iterations=maximum_iterations,
     )
-    return cropped.result(found.x, support, found)
+    return cropped.result(solution.x, support, solution)

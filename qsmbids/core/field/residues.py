@@ -64,10 +64,10 @@ def count_residues(
     if n_loops < 100:
         return unknown("too little phase to look for open-ended fringe lines")
     fraction = n_open / n_loops
-    found = f"{n_open} of {n_loops} loops of well-sampled phase do not close"
+    finding = f"{n_open} of {n_loops} loops of well-sampled phase do not close"
     if fraction > limit and n_open > 10:
-        return PhaseCheck(fraction, True, f"open-ended fringe lines: {found}")
-    return PhaseCheck(fraction, False, f"no open-ended fringe lines: {found}")
+        return PhaseCheck(fraction, True, f"open-ended fringe lines: {finding}")
+    return PhaseCheck(fraction, False, f"no open-ended fringe lines: {finding}")
 
 
 @numba.njit(cache=True)

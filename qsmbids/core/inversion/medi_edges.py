@@ -95,12 +95,12 @@ def edge_mask(
         size[axis][tuple(slice(n) for n in difference.shape)] = difference
 
     candidates = np.sort(size[size > 0])
-    threshold, found = START * top, _above(candidates, START * top, inside.size)
-    wanted, rising = percentage / 100.0, found > percentage / 100.0
-    while (found > wanted) if rising else (found < wanted and threshold > LOWEST * top):
+    threshold, fraction = START * top, _above(candidates, START * top, inside.size)
+    target, rising = percentage / 100.0, fraction > percentage / 100.0
+    while (fraction > target) if rising else (fraction < target and threshold > LOWEST * top):
         threshold *= 1.0 + STEP if rising else 1.0 - STEP
-        found = _above(candidates, threshold, inside.size)
-    return EdgeMask(size <= threshold, threshold, found)
+        fraction = _above(candidates, threshold, inside.size)
+    return EdgeMask(size <= threshold, threshold, fraction)
 
 
 def _above(ascending: npt.NDArray[np.floating], threshold: float, n_voxels: int) -> float:

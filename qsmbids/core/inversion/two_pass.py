@@ -17,7 +17,7 @@ from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
-__all__ = ["Rest", "TwoPass", "merge_two_pass", "set_aside"]
+__all__ = ["TissueField", "TwoPass", "merge_two_pass", "set_aside"]
 
 
 #: Susceptibility [ppm] from the median of the brain that no healthy tissue but veins reaches.
@@ -25,7 +25,7 @@ STRONG_PPM = 0.3
 
 
 @dataclass(frozen=True)
-class Rest:
+class TissueField:
     """What the second inversion gets.
 
     Attributes
@@ -52,7 +52,7 @@ def set_aside(
     strong_ppm: float = STRONG_PPM,
     rim: int = 1,
     n_threads: int = 1,
-) -> Rest:
+) -> TissueField:
     """Subtract the field of strong sources and of voxels of unreliable phase.
 
     Parameters
@@ -77,7 +77,7 @@ def set_aside(
 
     Returns
     -------
-    Rest
+    TissueField
 
     Raises
     ------
@@ -104,10 +104,10 @@ def set_aside(
     box = bounding_box(mask_filled)
     sources = np.where(unknown[box], anomaly[box], 0.0).astype(np.float32)
     theirs = dipole_field(sources, voxel_size, b0_direction, n_threads=n_threads)
-    rest = np.zeros(mask_filled.shape, dtype=np.float32)
-    rest[box] = local_field[box] - np.float32(1e-6 * centre_frequency) * theirs
-    rest[~reliable] = 0.0
-    return Rest(rest, reliable)
+    tissue = np.zeros(mask_filled.shape, dtype=np.float32)
+    tissue[box] = local_field[box] - np.float32(1e-6 * centre_frequency) * theirs
+    tissue[~reliable] = 0.0
+    return TissueField(tissue, reliable)
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def detect_bipolar(
     phase, magnitude, mask, times = checked_echoes(phase, magnitude, echo_times, mask)
     polarity = polarity or alternating(times.size)
     box = padded_box(mask)
-    found = []
+    fits = []
     for signal, weight in _doubled_readout_phase(
         phase, magnitude, times, polarity, mask, box, n_threads
     ):
@@ -154,10 +154,10 @@ def detect_bipolar(
         agreeing = np.sum(signal[inside] * np.exp(-1j * straight[inside]))
         coherence = float(np.abs(agreeing)) / float(np.sum(weight, dtype=np.float64))
         theta = straight[inside].astype(np.float64) / 2
-        found.append((float(np.sqrt(np.mean(theta**2))), theta.mean(), plane.slopes, coherence))
-    limit = 0.99 * max(coherence for _, _, _, coherence in found)
+        fits.append((float(np.sqrt(np.mean(theta**2))), theta.mean(), plane.slopes, coherence))
+    limit = 0.99 * max(coherence for _, _, _, coherence in fits)
     strength, constant, slopes, coherence = min(
-        (f for f in found if f[3] >= limit), key=lambda candidate: candidate[0]
+        (f for f in fits if f[3] >= limit), key=lambda candidate: candidate[0]
     )
     gx, gy, gz = (slopes / 2).tolist()
     return BipolarEvidence(

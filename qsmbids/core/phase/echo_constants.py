@@ -115,14 +115,14 @@ def find_echo_constants(
     return EchoConstants(constants, min(coherences))
 
 
-def remove_echo_constants(phase: FloatArray, found: EchoConstants) -> npt.NDArray[np.float32]:
+def remove_echo_constants(phase: FloatArray, estimate: EchoConstants) -> npt.NDArray[np.float32]:
     """Subtract the constant of each echo and wrap.
 
     Parameters
     ----------
     phase : (E, X, Y, Z) ndarray
         [rad].
-    found : EchoConstants
+    estimate : EchoConstants
 
     Returns
     -------
@@ -130,7 +130,7 @@ def remove_echo_constants(phase: FloatArray, found: EchoConstants) -> npt.NDArra
         [rad], -pi to pi; an echo without a constant is as it was.
     """
     out = phase.astype(np.float32, copy=True)
-    for echo, constant in zip(out, found.constants, strict=True):
+    for echo, constant in zip(out, estimate.constants, strict=True):
         if constant:
             echo -= np.float32(constant)
             echo -= np.float32(TWO_PI) * np.rint(echo / np.float32(TWO_PI))

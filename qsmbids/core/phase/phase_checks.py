@@ -87,10 +87,10 @@ def detect_filtered_phase(
         return unknown("too little phase to tell whether it was filtered")
     units = sums / np.abs(sums)
     spread = 1.4826 * float(np.median(np.abs(np.angle(units * np.conj(units.sum())))))
-    found = f"over {block_mm:g} mm it varies by {spread:.2f} rad through the brain"
+    finding = f"over {block_mm:g} mm it varies by {spread:.2f} rad through the brain"
     if spread < limit:
-        return PhaseCheck(spread, True, f"the phase looks high-pass filtered: {found}")
-    return PhaseCheck(spread, False, f"the phase is not filtered: {found}")
+        return PhaseCheck(spread, True, f"the phase looks high-pass filtered: {finding}")
+    return PhaseCheck(spread, False, f"the phase is not filtered: {finding}")
 
 
 def detect_slice_jumps(
@@ -135,10 +135,10 @@ def detect_slice_jumps(
     if math.isnan(max(jumps)):
         return unknown("too few slices to look for jumps between them")
     axis = int(np.nanargmax(jumps))
-    found = f"up to {jumps[axis]:.2f} rad between slices along axis {axis}"
+    finding = f"up to {jumps[axis]:.2f} rad between slices along axis {axis}"
     if jumps[axis] > limit:
-        return PhaseCheck(jumps[axis], True, f"the phase jumps: {found}")
-    return PhaseCheck(jumps[axis], False, f"no jumps of the phase: {found}")
+        return PhaseCheck(jumps[axis], True, f"the phase jumps: {finding}")
+    return PhaseCheck(jumps[axis], False, f"no jumps of the phase: {finding}")
 
 
 def _largest_jump(phase: npt.NDArray[np.float32], usable: Mask, axis: int) -> float:
@@ -206,10 +206,10 @@ def detect_interpolated_wraps(
     if n_wraps < 100:
         return unknown("too few wraps to tell whether the phase was interpolated")
     fraction = n_middle / n_wraps
-    found = f"{100 * fraction:.1f} % of the wraps pass through the middle of the circle"
+    finding = f"{100 * fraction:.1f} % of the wraps pass through the middle of the circle"
     if fraction > limit:
-        return PhaseCheck(fraction, True, f"the wrapped phase was interpolated: {found}")
-    return PhaseCheck(fraction, False, f"the wrapped phase was not interpolated: {found}")
+        return PhaseCheck(fraction, True, f"the wrapped phase was interpolated: {finding}")
+    return PhaseCheck(fraction, False, f"the wrapped phase was not interpolated: {finding}")
 
 
 def inside_mask(

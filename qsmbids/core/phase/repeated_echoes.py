@@ -41,10 +41,10 @@ def repeated_phase(phase: Sequence[FloatArray]) -> tuple[int, int] | None:
     """
     sample = _sampled(phase)
     for i, j in combinations(range(len(phase)), 2):
-        told = (sample[i] != 0) & (sample[j] != 0)
-        if np.count_nonzero(told) < _FEWEST:
+        common = (sample[i] != 0) & (sample[j] != 0)
+        if np.count_nonzero(common) < _FEWEST:
             continue
-        turn = np.exp(1j * (sample[j][told] - sample[i][told]))
+        turn = np.exp(1j * (sample[j][common] - sample[i][common]))
         spread = np.abs(np.angle(turn * np.conj(turn.mean())))
         if np.quantile(spread, 0.999) < _SAME_PHASE:
             return i, j

@@ -75,13 +75,13 @@ def find_slice_offsets(
     if phase.ndim != 4 or magnitude.shape != phase.shape or times.size < 2 or len(phase) < 2:
         raise ValueError(f"two echoes are needed, not phase {phase.shape}, times {times}")
     ratio = float(times[0] / (times[1] - times[0]))
-    found = None
+    offsets = None
     for axis in range(3):
         steps, filled = _steps(phase[0], magnitude[0], axis, phase[1], ratio)
         change = _largest_change(steps, filled)
-        if change > _LEAST_CHANGE and (found is None or change > found.change):
-            found = SliceOffsets(axis, np.concatenate([[0.0], np.cumsum(steps)]), change)
-    return found
+        if change > _LEAST_CHANGE and (offsets is None or change > offsets.change):
+            offsets = SliceOffsets(axis, np.concatenate([[0.0], np.cumsum(steps)]), change)
+    return offsets
 
 
 def slice_roughness(phase: FloatArray, magnitude: FloatArray) -> tuple[float, int]:
@@ -103,14 +103,14 @@ def slice_roughness(phase: FloatArray, magnitude: FloatArray) -> tuple[float, in
     return changes[axis], axis
 
 
-def remove_slice_offsets(phase: FloatArray, found: SliceOffsets) -> npt.NDArray[np.float32]:
+def remove_slice_offsets(phase: FloatArray, estimate: SliceOffsets) -> npt.NDArray[np.float32]:
     """Subtract the phase of every slice from all echoes and wrap.
 
     Parameters
     ----------
     phase : (..., X, Y, Z) ndarray
         Phase [rad].
-    found : SliceOffsets
+    estimate : SliceOffsets
 
     Returns
     -------
@@ -118,8 +118,8 @@ def remove_slice_offsets(phase: FloatArray, found: SliceOffsets) -> npt.NDArray[
         [rad], -pi to pi.
     """
     shape = [1, 1, 1]
-    shape[found.axis] = -1
-    out = (phase - found.offsets.reshape(shape)).astype(np.float32)
+    shape[estimate.axis] = -1
+    out = (phase - estimate.offsets.reshape(shape)).astype(np.float32)
     out -= np.float32(TWO_PI) * np.rint(out / np.float32(TWO_PI))
     return out
 

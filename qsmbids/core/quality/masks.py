@@ -59,10 +59,10 @@ def channel_fraction(mask: Mask, voxel_size: npt.ArrayLike, *, closing_mm: float
     labels, count = label(gaps)
     if count == 0:
         return 0.0
-    held = np.bincount(labels[deep], minlength=count + 1)
-    held[0] = 0
+    sizes_inside = np.bincount(labels[deep], minlength=count + 1)
+    sizes_inside[0] = 0
     sizes = np.bincount(labels.reshape(-1), minlength=count + 1)
-    return float(sizes[held > 0].sum() / np.count_nonzero(inside))
+    return float(sizes[sizes_inside > 0].sum() / np.count_nonzero(inside))
 
 
 def _touches_far_outside(closed: Mask) -> Mask:

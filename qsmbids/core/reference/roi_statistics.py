@@ -70,8 +70,8 @@ def roi_statistics(
     --------
     >>> chi = np.array([[[0.1, 0.2, 0.6, 9.0]]])
     >>> labels = np.array([[[5, 5, 5, 5]]])
-    >>> found = roi_statistics(chi, labels, chi < 1, [5])
-    >>> round(float(found.mean[0]), 6), float(found.median[0]), float(found.fraction_excluded[0])
+    >>> table = roi_statistics(chi, labels, chi < 1, [5])
+    >>> round(float(table.mean[0]), 6), float(table.median[0]), float(table.fraction_excluded[0])
     (0.3, 0.2, 0.25)
     """
     wanted = _check(chi, labels, support, index)
