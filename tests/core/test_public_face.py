@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
@@ -60,6 +61,28 @@ def test_the_names_cover_the_steps():
     rooms = {room.name for room in pkgutil.iter_modules(core.__path__)} - {"maths"}
     assert {home.split(".")[0] for home in core._HOMES.values()} == rooms
     assert len(core.__all__) < 45  # a face, not the whole body
+
+
+@pytest.mark.parametrize("name", [n for n in core.__all__ if n.islower()])
+def test_one_word_for_one_thing(name):
+    """The words are those of the settings; Hz is the house unit and needs no suffix."""
+    old = {
+        "tol",
+        "max_iter",
+        "n_iter",
+        "sigma_mm",
+        "lam",
+        "beta",
+        "muh",
+        "alpha0",
+        "alpha1",
+        "mu1",
+    }
+    parameters = inspect.signature(getattr(core, name)).parameters
+    assert not old & set(parameters)
+    assert not [p for p in parameters if p.endswith("_hz")]
+    if "tolerance" in parameters:  # relative
+        assert 0 < parameters["tolerance"].default < 1
 
 
 def test_type_checkers_see_the_same_names():

@@ -69,7 +69,7 @@ def nonlinear_fit(
     *,
     mask: npt.NDArray[np.bool_] | None = None,
     maximum_iterations: int = 30,
-    tolerance: float = 1e-6,
+    smallest_step: float = 1e-6,
     n_threads: int = 1,
 ) -> NonlinearFit:
     r"""Fit a line to the phase of the complex signal in every voxel.
@@ -86,7 +86,7 @@ def nonlinear_fit(
         Where to fit; default is everywhere.
     maximum_iterations : int
         Most Gauss-Newton steps of a voxel; noise-free signals need two, noise alone uses all.
-    tolerance : float
+    smallest_step : float
         A voxel is done when its step moves no echo by more than this [rad].
     n_threads : int
         Threads of the voxel loop.
@@ -101,7 +101,7 @@ def nonlinear_fit(
     ------
     ValueError
         Fewer than three echoes (two leave nothing to fit), shapes or echo times that do not fit,
-        ``maximum_iterations`` below 1 or ``tolerance`` not positive.
+        ``maximum_iterations`` below 1 or ``smallest_step`` not positive.
 
     Notes
     -----
@@ -132,8 +132,8 @@ def nonlinear_fit(
     phase = as_volume(phase, "phase", ndim=4)
     magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
     times = checked_echo_times(echo_times, phase, at_least=3)
-    if maximum_iterations < 1 or not tolerance > 0:
-        raise ValueError("the maximum of iterations and the tolerance must be positive")
+    if maximum_iterations < 1 or not smallest_step > 0:
+        raise ValueError("the maximum of iterations and the smallest step must be positive")
     shape = phase.shape[1:]
     if mask is None:
         inside = np.ones(shape, dtype=np.bool_)
@@ -150,7 +150,7 @@ def nonlinear_fit(
             tau,
             order,
             int(maximum_iterations),
-            float(tolerance),
+            float(smallest_step),
             maps,
         )
     slope, noise, residual, offset = (m.reshape(shape) for m in maps)
@@ -297,7 +297,7 @@ def _best_line(phi, w, tau, order):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _fit_voxels(phase, magnitude, inside, tau, order, maximum_iterations, tolerance, maps):  # type: ignore[no-untyped-def]
+def _fit_voxels(phase, magnitude, inside, tau, order, maximum_iterations, smallest_step, maps):  # type: ignore[no-untyped-def]
     """Fit every voxel inside; fill slope, noise, residual and offset."""
     n_echoes, n = phase.shape
     block = 4096  # voxels that share the scratch arrays
@@ -337,7 +337,7 @@ def _fit_voxels(phase, magnitude, inside, tau, order, maximum_iterations, tolera
                 d1 = (s0 * r1 - s1 * r0) / det
                 p0 += d0
                 p1 += d1
-                if max(abs(d0), abs(d0 + d1 * tau[-1])) < tolerance:
+                if max(abs(d0), abs(d0 + d1 * tau[-1])) < smallest_step:
                     break
 
             left = 0.0

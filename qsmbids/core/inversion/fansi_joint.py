@@ -151,7 +151,7 @@ def _solve_x(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2):  # ty
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def _solve_both(  # type: ignore[no-untyped-def]
-    start, stop, divergence, data, bend, kernel, lx, ly, lz, mu1, mu2, mu_h
+    start, stop, divergence, data, bend, kernel, lx, ly, lz, mu1, mu2, muh
 ):
     """Overwrite divergence by x, data by Dx + h and bend by Lap h.
 
@@ -164,12 +164,12 @@ def _solve_both(  # type: ignore[no-untyped-def]
             lxy = lx[i] + ly[j]
             for k in range(d.size):
                 lap = lxy + lz[k]
-                inverse = ONE / (mu2 + mu_h * lap * lap)
-                pull = mu2 * d[k] * mu_h * lap * inverse
+                inverse = ONE / (mu2 + muh * lap * lap)
+                pull = mu2 * d[k] * muh * lap * inverse
                 scale = ONE / (mu1 * lap + pull * d[k] * lap + np.float32(1e-12))
                 x = (mu1 * scale) * g[k] + (pull * scale) * (lap * f[k] - b[k])
                 dx = d[k] * x
-                h = inverse * (mu2 * (f[k] - dx) + mu_h * lap * b[k])
+                h = inverse * (mu2 * (f[k] - dx) + muh * lap * b[k])
                 g[k] = x
                 f[k] = dx + h
                 b[k] = lap * h

@@ -19,7 +19,7 @@ name                      symbol                    meaning
 ``gradient_l1_penalty``   :math:`\alpha_1`          penalty of the gradient
 ``gradient_consistency``  :math:`\mu_1`             of z1 = grad x; ``mu1`` in the loops
 ``fidelity_consistency``  :math:`\mu_2`             of z2 = Dx + h; ``mu2``
-``harmonic_consistency``  :math:`\mu_h`             of zh = Lap h; ``muh``, ``mu_h``
+``harmonic_consistency``  :math:`\mu_h`             of zh = Lap h; ``muh``
 ``harmonic_constraint``   :math:`\beta`             penalty of Lap h in the mask
 ``harmonic_share``        :math:`\rho`              muh / (muh + beta)
 ``threshold``             :math:`\alpha_1 / \mu_1`  of the soft thresholding, times the mean edge
