@@ -1,5 +1,6 @@
 """The graph of a run, built but not executed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nipype.pipeline.engine as pe
@@ -27,7 +28,14 @@ def build(small_dataset, tmp_path, monkeypatch):
     """Build the graph of the small dataset with its first echoes."""
 
     def call(
-        n_echoes=5, level="standard", overrides=None, mask=None, threads=1, fsl=False, **plan
+        n_echoes=5,
+        level="standard",
+        overrides=None,
+        mask=None,
+        threads=1,
+        fsl=False,
+        tilt=0.0,
+        **plan,
     ):
         monkeypatch.setenv("PATH", str(tmp_path / "bin"))
         if fsl:
@@ -37,7 +45,8 @@ def build(small_dataset, tmp_path, monkeypatch):
         filters = {"megre": {"echo": [str(e) for e in range(1, n_echoes + 1)]}}
         runs, problems = collect_runs(small_dataset, filters=filters)
         assert not problems
-        plan = RunPlan(runs[0], read_acquisition(runs[0]), (), mask, **plan)
+        acquisition = replace(read_acquisition(runs[0]), tilt_degrees=tilt)
+        plan = RunPlan(runs[0], acquisition, (), mask, **plan)
         execution = Execution(tmp_path, omp_nthreads=threads, output_level=level)
         settings = load_settings(overrides=overrides)
         workflow = init_run_wf(plan, settings, execution, small_dataset, tmp_path / "out")
@@ -289,6 +298,11 @@ def test_a_sidecar_has_the_steps_behind_its_map_and_the_checks_of_what_they_used
     chi = steps("chi")
     assert {"check_phase", "map_r2star", "check_sign", "reference_chi"} <= set(chi)
     assert not {"find_csf", "measure_quality"} & set(chi)
+    # the local field of a rotated slab comes back with the map, and is not made of it
+    rotated = build(level="full", overrides={"background_field": {"oblique": "rotate"}}, tilt=20)
+    local = rotated.get_node("save_local_field").inputs.metadata["Steps"]
+    assert {"straighten_slab", "restore_slab", "remove_background_field"} <= set(local)
+    assert "invert_dipole_field" not in local
     for name in ("chi", "total_field"):
         save = workflow.get_node(f"save_{name}")
         behind = {e[0].name for e in workflow._graph.in_edges(save)}
