@@ -210,7 +210,7 @@ def medi(
         kernel *= 1 - sphere
         smv = partial(_filter, sphere, n_threads)
         y = np.where(support, y - smv(y), np.float32(0))
-    csf = None if fluid is None else _fluid_voxels(grid.place(fluid.astype(bool)) & support)
+    in_fluid = None if fluid is None else _indices(grid.place(fluid.astype(bool)) & support)
     # the threshold begins at a part of the largest magnitude of the image, skin and all
     largest = float(np.max(magnitude, where=np.isfinite(magnitude), initial=0.0))
     edges = edge_mask(grid.place(magnitude), support, voxel, edge_percentage, largest=largest)
@@ -225,7 +225,7 @@ def medi(
         data_weight=data_weight,
         smv=smv,
         merit=merit,
-        csf=csf,
+        fluid=in_fluid,
         fluid_weight=fluid_weight,
         preconditioner=preconditioner,
         n_threads=max(1, n_threads),
@@ -233,8 +233,8 @@ def medi(
     x, path = gauss_newton(
         problem, maximum_steps, tolerance, maximum_cg_steps, cg_tolerance, progress
     )
-    if csf is not None:
-        x -= np.float32(x.flat[csf].mean(dtype=np.float64))
+    if in_fluid is not None:
+        x -= np.float32(x.flat[in_fluid].mean(dtype=np.float64))
     x /= np.float32(radians_per_ppm(centre_frequency, echo_spacing))
     return MediResult(
         chi=grid.restore(np.where(support, x, np.float32(0))),
@@ -320,8 +320,8 @@ def _noise(weights: Float32Array, support: Mask) -> Float32Array:
     return np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
 
 
-def _fluid_voxels(fluid: Mask) -> npt.NDArray[np.intp]:
-    """Return flat indices."""
+def _indices(fluid: Mask) -> npt.NDArray[np.intp]:
+    """Return the flat indices of the voxels of fluid."""
     indices = np.flatnonzero(fluid)
     if indices.size == 0:
         raise ValueError("the mask holds no voxel of the cerebrospinal fluid")

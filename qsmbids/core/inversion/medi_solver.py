@@ -40,7 +40,7 @@ class Problem:
     data_weight: float
     smv: Callable[[Float32Array], Float32Array] | None
     merit: bool
-    csf: npt.NDArray[np.intp] | None  # flat indices
+    fluid: npt.NDArray[np.intp] | None  # flat indices
     fluid_weight: float
     preconditioner: bool
     n_threads: int
@@ -178,9 +178,11 @@ class System:
     def add_penalty(self, x: Float32Array, y: Float32Array) -> float:
         """Add the penalties' operator on x to y; return x . y."""
         p = self.problem
-        if p.csf is not None:
-            values = x.flat[p.csf]
-            y.flat[p.csf] += np.float32(p.fluid_weight) * (values - values.mean(dtype=np.float64))
+        if p.fluid is not None:
+            values = x.flat[p.fluid]
+            y.flat[p.fluid] += np.float32(p.fluid_weight) * (
+                values - values.mean(dtype=np.float64)
+            )
         self.run(loops.add_penalty, x, self.v, y, self.sums)
         return float(self.sums.sum())
 
