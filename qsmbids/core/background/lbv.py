@@ -1,12 +1,11 @@
 r"""LBV: remove the background field as the solution of a Laplacian boundary value problem."""
 
-import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.background.multigrid import PoissonMultigrid
 from qsmbids.core.background.result import BackgroundResult, CroppedField
-from qsmbids.core.maths.arrays import EmptyMaskError, Mask
+from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
 from qsmbids.core.maths.cg import conjugate_gradients
 from qsmbids.core.phantom.analytic_fields import checked_vector
 
@@ -14,7 +13,7 @@ __all__ = ["lbv"]
 
 
 def lbv(
-    field: npt.NDArray[np.floating],
+    field: FloatArray,
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,

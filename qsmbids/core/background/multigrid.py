@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.fft import pad_to
 
 __all__ = ["PoissonMultigrid"]
@@ -29,7 +29,7 @@ SWEEPS, COARSEST_SWEEPS = 2, 16
 @dataclass(frozen=True)
 class _Level:
     active: Mask
-    stencil: npt.NDArray[np.float32]  # 1 / h^2 along the axes
+    stencil: Float32Array  # 1 / h^2 along the axes
     factors: Factors  # to the next level
 
 
@@ -110,7 +110,7 @@ class PoissonMultigrid:
         return u
 
 
-def _plan(shape: tuple[int, ...], size: npt.NDArray[np.float64]) -> list[Factors]:
+def _plan(shape: tuple[int, ...], size: Float64Array) -> list[Factors]:
     """Return by what each level is coarser than the one before."""
     n, plan = np.array(shape), list[Factors]()
     while True:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.dipole import tilt_degrees
-from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, Mask
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, pad_to
 
 __all__ = [
@@ -157,7 +157,7 @@ def straight_grid(
 
 
 def to_straight(
-    volume: npt.NDArray[np.floating], grid: Grid, mask: Mask, *, order: int = 3, n_threads: int = 1
+    volume: FloatArray, grid: Grid, mask: Mask, *, order: int = 3, n_threads: int = 1
 ) -> Float32Array:
     """Interpolate a field, magnitude or weights onto the straight array; never wrapped phase.
 
@@ -208,7 +208,7 @@ def to_straight(
 
 
 def from_straight(
-    volume: npt.NDArray[np.floating], grid: Grid, mask: Mask, *, order: int = 3, n_threads: int = 1
+    volume: FloatArray, grid: Grid, mask: Mask, *, order: int = 3, n_threads: int = 1
 ) -> Float32Array:
     """Interpolate a result, such as susceptibility, back onto the original array.
 
@@ -294,7 +294,7 @@ def _inverse(grid: Grid) -> tuple[Float64Array, Float64Array]:
 
 
 def _interpolate(
-    volume: npt.NDArray[np.floating],
+    volume: FloatArray,
     mask: Mask,
     inside: Mask,
     matrix: Float64Array,

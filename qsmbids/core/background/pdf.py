@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from qsmbids.core.background.result import BackgroundResult, CroppedField
 from qsmbids.core.inversion.dipole import dipole_kernel
-from qsmbids.core.maths.arrays import Float32Array, Mask, Vector
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask, Vector
 from qsmbids.core.maths.cg import Solution, conjugate_gradients
 from qsmbids.core.maths.fft import irfft, pad_to, rfft
 from qsmbids.core.phantom.analytic_fields import checked_vector, unit_vector
@@ -29,12 +29,12 @@ COARSE_TOLERANCE = 1e-3
 
 
 def pdf(
-    field: npt.NDArray[np.floating],
+    field: FloatArray,
     mask: Mask,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    weights: npt.NDArray[np.floating] | None = None,
+    weights: FloatArray | None = None,
     tissue: float = 0.0,
     padding_mm: float = 20.0,
     tolerance: float = 2e-3,
@@ -179,9 +179,7 @@ class _Problem:
         )
 
 
-def _coarse_solution(
-    p: _Problem, voxel: Vector, b0: npt.NDArray[np.float64], n: int
-) -> Float32Array:
+def _coarse_solution(p: _Problem, voxel: Vector, b0: Float64Array, n: int) -> Float32Array:
     """Solve at half the resolution, where the background costs little, and repeat the voxels."""
     x, y, z = (2 if v <= HALVED * min(voxel) else 1 for v in voxel)
     factors = (x, y, z)
@@ -210,7 +208,7 @@ def _block_mean(volume: Float32Array, factors: tuple[int, int, int]) -> Float32A
     return whole.reshape(x, a, y, b, z, c).mean(axis=(1, 3, 5), dtype=np.float32)
 
 
-def _precision(weights: npt.NDArray[np.floating] | None, mask: Mask) -> Float32Array:
+def _precision(weights: FloatArray | None, mask: Mask) -> Float32Array:
     """Return squared weights of mean weight 1, capped, zero outside the mask."""
     if weights is None:
         return mask.astype(np.float32)

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from qsmbids.core.background.result import BackgroundResult, CroppedField
 from qsmbids.core.background.smv import EvenFilter, sphere_support
-from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.cg import conjugate_gradients
 
 __all__ = ["resharp"]
@@ -16,7 +16,7 @@ FLOOR = 1e-6
 
 
 def resharp(
-    field: npt.NDArray[np.floating],
+    field: FloatArray,
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,

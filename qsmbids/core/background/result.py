@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.background.smv import remove_plane
-from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, FloatArray, Mask
 from qsmbids.core.maths.cg import Solution
 from qsmbids.core.maths.fft import bounding_box, crop, uncrop
 
@@ -31,14 +31,12 @@ class CroppedField:
 
     field: Float32Array
     mask: Mask
-    total: npt.NDArray[np.floating]  # as given
+    total: FloatArray  # as given
     box: tuple[slice, slice, slice]
     margin: tuple[int, int, int]
 
     @classmethod
-    def of(
-        cls, field: npt.NDArray[np.floating], mask: Mask, margin: tuple[int, int, int]
-    ) -> "CroppedField":
+    def of(cls, field: FloatArray, mask: Mask, margin: tuple[int, int, int]) -> "CroppedField":
         """Check a field and a mask, cut out the box of the mask and put ``margin`` around it.
 
         Raises

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, irfft, rfft
 from qsmbids.units import TWO_PI
 
@@ -32,7 +32,7 @@ ISOTROPY = 1.2
 TIE = 1e-6
 
 
-def sphere_unit(voxel_size: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def sphere_unit(voxel_size: npt.ArrayLike) -> Float64Array:
     """Return the voxel size in the unit in which radii are counted.
 
     (1, 1, 1) for near-isotropic voxels, whose radii are voxels as in Table S2.2, else the size
@@ -66,7 +66,7 @@ def remove_plane(field: Float32Array, mask: Mask) -> Float32Array:
     return out
 
 
-def distance_to_border(mask: Mask, unit: npt.NDArray[np.float64]) -> npt.NDArray[np.floating]:
+def distance_to_border(mask: Mask, unit: Float64Array) -> FloatArray:
     """Return the distance of every voxel to the next one outside the mask.
 
     A sphere fits where it is above ``radius * (1 + TIE)``. The mask must not touch the border of
@@ -116,9 +116,7 @@ def sphere_support(
     return support, sphere_transform(mask.shape, radius, unit)
 
 
-def sphere_transform(
-    shape: tuple[int, ...], radius: float, unit: npt.NDArray[np.float64]
-) -> Float32Array:
+def sphere_transform(shape: tuple[int, ...], radius: float, unit: Float64Array) -> Float32Array:
     """Transform a digital sphere of unit sum, as a cosine sum over one octant.
 
     Only the non-negative frequencies are kept, the sphere being even along every axis.

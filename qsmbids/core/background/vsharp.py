@@ -18,7 +18,7 @@ from qsmbids.core.background.smv import (
     sphere_transform,
     sphere_unit,
 )
-from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.cg import Operator
 from qsmbids.core.maths.fft import irfft, rfft
 
@@ -26,7 +26,7 @@ __all__ = ["vsharp", "vsharp_radii"]
 
 
 def vsharp(
-    field: npt.NDArray[np.floating],
+    field: FloatArray,
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
@@ -135,7 +135,7 @@ def vsharp(
 
 def vsharp_radii(
     voxel_size: npt.ArrayLike, maximum_radius: int, minimum_radius: int
-) -> tuple[list[float], npt.NDArray[np.float64]]:
+) -> tuple[list[float], Float64Array]:
     """Return the radii, largest first, and the voxel size in the unit of the radii.
 
     Near-isotropic voxels: radii in voxels as in Table S2.2, size (1, 1, 1). Others: radii in mm
@@ -178,7 +178,7 @@ class _Spheres:
 
 
 def _spheres(
-    mask: Mask, radii: list[float], unit: npt.NDArray[np.float64], cube: bool, n_threads: int
+    mask: Mask, radii: list[float], unit: Float64Array, cube: bool, n_threads: int
 ) -> _Spheres:
     """Give every voxel the largest radius whose sphere (or cube) lies in the mask."""
     if cube:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
 from qsmbids.core.field.romeo import unwrap
 from qsmbids.core.field.romeo_weights import as_volume
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.parallel import numba_threads
 from qsmbids.units import TWO_PI
 
@@ -55,19 +56,19 @@ class NonlinearFit:
         Echo spacing [s] that the slope refers to; of unequal ones the smallest.
     """
 
-    phase_slope: npt.NDArray[np.float32]
-    noise_std: npt.NDArray[np.float32]
-    residual: npt.NDArray[np.float32]
-    offset: npt.NDArray[np.float32]
+    phase_slope: Float32Array
+    noise_std: Float32Array
+    residual: Float32Array
+    offset: Float32Array
     spacing: float
 
 
 def nonlinear_fit(
-    phase: npt.NDArray[np.floating],
-    magnitude: npt.NDArray[np.floating],
+    phase: FloatArray,
+    magnitude: FloatArray,
     echo_times: npt.ArrayLike,
     *,
-    mask: npt.NDArray[np.bool_] | None = None,
+    mask: Mask | None = None,
     maximum_iterations: int = 30,
     smallest_step: float = 1e-6,
     n_threads: int = 1,
@@ -159,12 +160,12 @@ def nonlinear_fit(
 
 def field_from_fit(
     fit: NonlinearFit,
-    magnitude_rss: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
+    magnitude_rss: FloatArray,
+    mask: Mask,
     *,
     weights: str = "romeo4",
     n_threads: int = 1,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Unwrap the fitted slope in space and turn it into the field.
 
     Parameters
@@ -199,7 +200,7 @@ def field_from_fit(
     return slope
 
 
-def noise_from_fit(fit: NonlinearFit, noise_std: float = 1.0) -> npt.NDArray[np.float32]:
+def noise_from_fit(fit: NonlinearFit, noise_std: float = 1.0) -> Float32Array:
     """Return the noise SD [Hz] of the field of a fit.
 
     Parameters
@@ -218,8 +219,8 @@ def noise_from_fit(fit: NonlinearFit, noise_std: float = 1.0) -> npt.NDArray[np.
 
 
 def echo_grid(
-    times: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float64], float, npt.NDArray[np.int64]]:
+    times: Float64Array,
+) -> tuple[Float64Array, float, npt.NDArray[np.int64]]:
     """Return the echo times in units of the spacing.
 
     Parameters

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.maths.smoothing import smooth_complex
 
@@ -274,7 +274,7 @@ def _checked_box(volume: FloatArray, mask: Mask) -> tuple[slice, slice, slice]:
     return bounding_box(mask)
 
 
-def _positive(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+def _positive(values: npt.ArrayLike, name: str) -> Float64Array:
     numbers = np.array(values, dtype=float)
     if numbers.shape != (3,) or not np.all(numbers > 0):
         raise ValueError(f"{name} must be three positive numbers, not {numbers}")

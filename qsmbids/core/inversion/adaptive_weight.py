@@ -22,7 +22,7 @@ import numpy.typing as npt
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi import FansiResult, fansi, mean_edge
 from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR
-from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
 from qsmbids.core.maths.gradient import difference
 from qsmbids.units import TWO_PI, radians_per_ppm
@@ -82,9 +82,9 @@ class AdaptiveWeight:
 
 
 def adaptive_weight(
-    local_field: npt.NDArray[np.floating],
+    local_field: FloatArray,
     mask: Mask,
-    weights: npt.NDArray[np.floating],
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
@@ -176,9 +176,9 @@ def adaptive_weight(
 
 def cone_noise(
     result: FansiResult,
-    local_field: npt.NDArray[np.floating],
+    local_field: FloatArray,
     mask: Mask,
-    weights: npt.NDArray[np.floating],
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
@@ -243,13 +243,11 @@ class _Edges:
     """Regularisation weights r_d between the voxels of a mask."""
 
     between: tuple[Mask, ...]
-    weights: tuple[npt.NDArray[np.floating], ...]
+    weights: tuple[FloatArray, ...]
     n_voxels: int
 
     @classmethod
-    def of(
-        cls, weights: npt.NDArray[np.floating], mask: Mask, regularisation_weight: str
-    ) -> "_Edges":
+    def of(cls, weights: FloatArray, mask: Mask, regularisation_weight: str) -> "_Edges":
         w = np.where(mask, weights, 0.0).astype(np.float32)
         mean = mean_edge(w, regularisation_weight)
         between, r = [], []

@@ -23,7 +23,7 @@ from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR
 from qsmbids.core.inversion.fansi_problem import FansiProblem, FansiState
 from qsmbids.core.inversion.fansi_start import least_squares_start
 from qsmbids.core.inversion.inversion_input import check_inversion
-from qsmbids.core.maths.arrays import Box, Float32Array, Mask
+from qsmbids.core.maths.arrays import Box, Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, fast_shape, pad_to, uncrop
 from qsmbids.core.maths.gradient import difference
 from qsmbids.units import TWO_PI, radians_per_ppm
@@ -75,9 +75,9 @@ class FansiResult:
 
 
 def fansi(
-    local_field: npt.NDArray[np.floating],
+    local_field: FloatArray,
     mask: Mask,
-    weights: npt.NDArray[np.floating],
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,

@@ -32,7 +32,6 @@ The scaled dual (s) remembers by how much they have differed.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float32Array, Mask
 
@@ -52,7 +51,7 @@ class FansiState:
     u: Float32Array
     s2: Float32Array
     data: Float32Array
-    v: npt.NDArray[np.float32]
+    v: Float32Array
 
     def copy(self) -> "FansiState":
         """Return a state that iterations may overwrite; they leave x and h as they are."""

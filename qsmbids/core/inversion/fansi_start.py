@@ -23,11 +23,10 @@ from dataclasses import replace
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR, ONE, PER_TURN, TURN, TWO, ZERO
 from qsmbids.core.inversion.fansi_problem import FansiProblem, FansiState
-from qsmbids.core.maths.arrays import Float32Array, SpectrumArray
+from qsmbids.core.maths.arrays import Float32Array, Mask, SpectrumArray
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.gradient import difference, gradient, laplacian_symbols
 from qsmbids.core.maths.parallel import Run, planes
@@ -162,7 +161,7 @@ class _System:
         return float(self.sums.sum())
 
 
-def _mean_difference(volume: Float32Array, mask: npt.NDArray[np.bool_]) -> np.float32:
+def _mean_difference(volume: Float32Array, mask: Mask) -> np.float32:
     """Return the mean size of the differences between neighbours that are both in the mask."""
     means = []
     for axis in range(3):

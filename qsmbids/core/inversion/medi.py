@@ -23,7 +23,7 @@ from qsmbids.core.inversion.inversion_input import check_finite
 from qsmbids.core.inversion.medi_edges import edge_mask
 from qsmbids.core.inversion.medi_smv import smv_kernel
 from qsmbids.core.inversion.medi_solver import Problem, gauss_newton
-from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, fast_shape, irfft, pad_to, rfft, uncrop
 from qsmbids.units import TWO_PI, radians_per_ppm
 
@@ -79,10 +79,10 @@ class MediResult:
 
 
 def medi(
-    local_field: npt.NDArray[np.floating],
+    local_field: FloatArray,
     mask: Mask,
-    weights: npt.NDArray[np.floating],
-    magnitude: npt.NDArray[np.floating],
+    weights: FloatArray,
+    magnitude: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
@@ -263,7 +263,7 @@ class _Grid:
     def with_room(
         cls,
         mask: Mask,
-        voxel: npt.NDArray[np.float64],
+        voxel: Float64Array,
         radius: float,
         margin: int | str | None,
         n_threads: int,
@@ -286,7 +286,7 @@ class _Grid:
         cls,
         support: Mask,
         mask: Mask,
-        voxel: npt.NDArray[np.float64],
+        voxel: Float64Array,
         margin: int | None,
         radius: float,
     ) -> "_Grid":
@@ -331,7 +331,7 @@ def _indices(fluid: Mask) -> npt.NDArray[np.intp]:
 def _erode(
     mask: Mask,
     radius: float,
-    voxel: npt.NDArray[np.float64],
+    voxel: Float64Array,
     *,
     periodic: bool,
     n_threads: int,

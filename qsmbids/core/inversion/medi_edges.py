@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
+
 __all__ = ["EdgeMask", "edge_mask"]
 
 #: Threshold to begin with, as a part of the largest magnitude, and what one step changes it by.
@@ -27,14 +29,14 @@ class EdgeMask:
         Differences above it for each voxel of the mask, 0 to 3.
     """
 
-    penalised: npt.NDArray[np.bool_]
+    penalised: Mask
     threshold: float
     fraction: float
 
 
 def edge_mask(
-    magnitude: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
+    magnitude: FloatArray,
+    mask: Mask,
     voxel_size: npt.ArrayLike,
     percentage: float = 90.0,
     *,
@@ -103,7 +105,7 @@ def edge_mask(
     return EdgeMask(size <= threshold, threshold, fraction)
 
 
-def _above(ascending: npt.NDArray[np.floating], threshold: float, n_voxels: int) -> float:
+def _above(ascending: FloatArray, threshold: float, n_voxels: int) -> float:
     """Return how many values lie above a threshold, for each voxel."""
     limit = np.float32(threshold)
     return float(ascending.size - np.searchsorted(ascending, limit, side="right")) / n_voxels

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array
 from qsmbids.units import TWO_PI
 
 __all__ = ["smv_kernel"]
@@ -13,7 +14,7 @@ SAMPLES = 20
 
 def smv_kernel(
     shape: tuple[int, int, int], radius_mm: float, voxel_size: npt.ArrayLike
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the transform of a sphere of unit sum on the half spectrum.
 
     Voxels that the surface cuts count by the part of them inside, unlike the whole voxels of
@@ -58,7 +59,7 @@ def smv_kernel(
     return np.ascontiguousarray(part / part[0, 0, 0], dtype=np.float32)
 
 
-def _octant(radius: float, voxel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _octant(radius: float, voxel: Float64Array) -> Float64Array:
     """Return the part of each voxel inside a sphere around the first, one octant."""
     inner = (np.arange(SAMPLES) + 0.5) / SAMPLES - 0.5
     squares = [

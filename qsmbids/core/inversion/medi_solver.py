@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.inversion import medi_kernels as loops
-from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.parallel import Run, planes
 
@@ -35,7 +35,7 @@ class Problem:
     noise: Float32Array  # SD of the noise in any unit, 0 where there are no data
     support: Mask
     kernel: Float32Array  # D, with the SMV filter if any, on the half spectrum
-    penalised: npt.NDArray[np.bool_]
+    penalised: Mask
     inverse_size: tuple[np.float32, ...]  # [1 / mm]
     data_weight: float
     smv: Callable[[Float32Array], Float32Array] | None
@@ -98,10 +98,10 @@ def gauss_newton(
 
 
 def merit_factor(
-    phase: npt.NDArray[np.floating],
-    y: npt.NDArray[np.floating],
-    weights: npt.NDArray[np.floating],
-) -> npt.NDArray[np.float64]:
+    phase: FloatArray,
+    y: FloatArray,
+    weights: FloatArray,
+) -> Float64Array:
     """Return by how much the noise of each voxel is raised because the model does not fit it.
 
     The square of the weighted complex misfit, less its mean, over six standard deviations of its

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.dipole import dipole_field
-from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["TissueField", "TwoPass", "merge_two_pass", "set_aside"]
@@ -36,7 +36,7 @@ class TissueField:
         Voxels of the filled mask that were not set aside.
     """
 
-    local_field: npt.NDArray[np.float32]
+    local_field: Float32Array
     reliable: Mask
 
 
@@ -124,7 +124,7 @@ class TwoPass:
         Constant [ppm] that was subtracted from it: inversions fix chi up to a constant only.
     """
 
-    chi: npt.NDArray[np.float32]
+    chi: Float32Array
     from_filled: Mask
     offset: float
 

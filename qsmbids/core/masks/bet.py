@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from qsmbids.core.masks.bet_evolution import Levels, evolve, sample
 from qsmbids.core.masks.bet_mesh import fill_mesh, icosphere, mean_edge, self_intersection
-from qsmbids.core.maths.arrays import Box, Float32Array, Float64Array
+from qsmbids.core.maths.arrays import Box, Float32Array, Float64Array, Mask
 
 __all__ = ["bet"]
 
@@ -38,7 +38,7 @@ def bet(
     superior: npt.ArrayLike | None = None,
     bias_correct: bool = True,
     n_threads: int = 1,
-) -> npt.NDArray[np.bool_]:
+) -> Mask:
     """Extract the brain from a magnitude image.
 
     Parameters
@@ -183,7 +183,7 @@ def _head_box(volume: Float32Array, voxel: Float64Array, up: Float64Array) -> Bo
     return box[0], box[1], box[2]
 
 
-def _cut_at_side(tissue: Float64Array, upper: npt.NDArray[np.bool_], up: Float64Array) -> bool:
+def _cut_at_side(tissue: Float64Array, upper: Mask, up: Float64Array) -> bool:
     """Tell whether the upper head runs through a border of the volume beside it."""
     for axis in np.flatnonzero(np.abs(up) < 0.7):
         for side in (0, -1):

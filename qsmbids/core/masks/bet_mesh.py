@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.ndimage import label
 from scipy.spatial import cKDTree
 
-from qsmbids.core.maths.arrays import Float64Array
+from qsmbids.core.maths.arrays import Float64Array, Mask
 
 __all__ = ["Mesh", "fill_mesh", "icosphere", "mean_edge", "self_intersection"]
 
@@ -140,7 +140,7 @@ def self_intersection(mesh: Mesh, moved: Float64Array, edge: float, edge_before:
 
 def fill_mesh(
     vertices: Float64Array, faces: npt.NDArray[np.int32], shape: tuple[int, int, int]
-) -> npt.NDArray[np.bool_]:
+) -> Mask:
     """Return the voxels on or inside a closed surface.
 
     The surface is drawn as a wall of voxels; all that cannot be reached from outside is inside.
@@ -179,9 +179,7 @@ def fill_mesh(
 
 
 @numba.njit(cache=True, nogil=True)
-def _draw_triangles(
-    vertices: Float64Array, faces: npt.NDArray[np.int32], wall: npt.NDArray[np.bool_]
-) -> None:
+def _draw_triangles(vertices: Float64Array, faces: npt.NDArray[np.int32], wall: Mask) -> None:
     """Mark the voxels that the triangles pass, sampled at most 0.4 voxels apart."""
     for f in range(faces.shape[0]):
         a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]

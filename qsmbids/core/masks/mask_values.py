@@ -7,8 +7,9 @@ brain itself with everything else set to zero.
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage
+
+from qsmbids.core.maths.arrays import FloatArray, Mask
 
 __all__ = ["MaskReading", "count_parts", "read_mask_values"]
 
@@ -26,14 +27,14 @@ _LEAST_ZEROS = 0.02
 class MaskReading(NamedTuple):
     """What is inside, and how that was decided."""
 
-    inside: npt.NDArray[np.bool_]
+    inside: Mask
     kind: str  #: "two values", "fractions", "labels" or "image"
     threshold: float  #: values above it are inside; 0 where all that are not zero are
     text: str  #: the decision in words
     warning: str = ""
 
 
-def read_mask_values(values: npt.NDArray[np.floating]) -> MaskReading:
+def read_mask_values(values: FloatArray) -> MaskReading:
     """Decide which voxels a given mask takes for inside.
 
     Parameters
@@ -69,7 +70,7 @@ def read_mask_values(values: npt.NDArray[np.floating]) -> MaskReading:
     return reading._replace(warning=warning)
 
 
-def count_parts(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
+def count_parts(mask: Mask) -> tuple[int, int]:
     """Return the number of parts, joined by faces, and of holes that they enclose."""
     _, n_parts = scipy.ndimage.label(mask)
     outside = np.pad(~mask, 1, constant_values=True)
@@ -77,7 +78,7 @@ def count_parts(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return int(n_parts), int(n_background) - 1
 
 
-def _decide(values: npt.NDArray[np.floating]) -> MaskReading:
+def _decide(values: FloatArray) -> MaskReading:
     used = values[values != 0]
     if not used.size:
         raise ValueError("is empty: all its voxels are zero")
@@ -103,7 +104,7 @@ def _decide(values: npt.NDArray[np.floating]) -> MaskReading:
     return _image(values, used)
 
 
-def _fractions(values: npt.NDArray[np.floating], full: float) -> MaskReading:
+def _fractions(values: FloatArray, full: float) -> MaskReading:
     threshold = 0.5 * full
     text = f"fractions, inside where above {threshold:.4g}"
     if full != 1.0:
@@ -113,7 +114,7 @@ def _fractions(values: npt.NDArray[np.floating], full: float) -> MaskReading:
     return MaskReading(values > threshold, "fractions", threshold, text)
 
 
-def _labels(values: npt.NDArray[np.floating], labels: npt.NDArray[np.floating]) -> MaskReading:
+def _labels(values: FloatArray, labels: FloatArray) -> MaskReading:
     listed = ", ".join(f"{label:.6g}" for label in labels)
     if not (values == 0).any():
         raise ValueError(f"has the values {listed} and no 0, which would be outside")
@@ -127,7 +128,7 @@ def _labels(values: npt.NDArray[np.floating], labels: npt.NDArray[np.floating]) 
     )
 
 
-def _image(values: npt.NDArray[np.floating], used: npt.NDArray[np.floating]) -> MaskReading:
+def _image(values: FloatArray, used: FloatArray) -> MaskReading:
     """Take an image in which all but the brain was set to zero for a mask."""
     if 1 - used.size / values.size < _LEAST_ZEROS or used.min() < 0:
         raise ValueError("is an image rather than a mask: nothing in it was set to zero")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
-from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
+from qsmbids.core.maths.arrays import EmptyMaskError, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = [
@@ -268,7 +268,7 @@ def fill_holes(
     return filled
 
 
-def _checked(radius: float, voxel_size: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _checked(radius: float, voxel_size: npt.ArrayLike) -> Float64Array:
     voxel = np.asarray(voxel_size, dtype=np.float64)
     if voxel.shape != (3,) or not (np.isfinite(voxel) & (voxel > 0)).all():
         raise ValueError(f"the voxel size must be three positive numbers, not {voxel_size!r}")
@@ -283,7 +283,7 @@ def _outside(mask: Mask) -> Mask:
     return np.asarray(labels == labels[0, 0, 0])
 
 
-def _near(target: Mask, radius: float, voxel: npt.NDArray[np.float64]) -> Mask:
+def _near(target: Mask, radius: float, voxel: Float64Array) -> Mask:
     """Return where the distance to the next voxel of ``target`` is at most ``radius``.
 
     A squared Euclidean distance transform, axis by axis, that looks no farther than the radius:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray
+from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
 
 __all__ = ["bounding_box", "crop", "fast_shape", "irfft", "pad_to", "rfft", "uncrop"]
 
@@ -34,7 +34,7 @@ def fast_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return x, y, z
 
 
-def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+def bounding_box(mask: Mask) -> tuple[slice, slice, slice]:
     """Return the smallest box that holds a mask.
 
     Raises

@@ -5,9 +5,8 @@ The k-space symbol of ``adjoint(gradient(x))`` is the sum over the axes of
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import FloatArray
+from qsmbids.core.maths.arrays import Float32Array, FloatArray
 from qsmbids.units import TWO_PI
 
 __all__ = ["difference", "difference_adjoint", "gradient", "gradient_adjoint", "laplacian_symbols"]
@@ -38,7 +37,7 @@ def gradient_adjoint(vectors: FloatArray) -> FloatArray:
 
 def laplacian_symbols(
     shape: tuple[int, int, int],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Return the symbol of ``adjoint(gradient)`` along each axis of the half spectrum.
 
     The symbol at (i, j, k) is the sum of the three; the last axis has ``Z // 2 + 1`` samples.

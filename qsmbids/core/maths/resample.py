@@ -5,7 +5,7 @@ import numpy.typing as npt
 from numba import njit
 from scipy import ndimage
 
-from qsmbids.core.maths.arrays import Float64Array, LabelArray
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, LabelArray
 
 __all__ = ["resample_image", "resample_labels"]
 
@@ -54,8 +54,8 @@ def resample_labels(
 
 
 def resample_image(
-    image: npt.NDArray[np.floating], to_voxel: Float64Array, shape: tuple[int, int, int]
-) -> npt.NDArray[np.float32]:
+    image: FloatArray, to_voxel: Float64Array, shape: tuple[int, int, int]
+) -> Float32Array:
     """Bring an image onto another grid by trilinear interpolation, 0 outside.
 
     Parameters and errors as in :func:`resample_labels`.
@@ -64,7 +64,7 @@ def resample_image(
     padded = np.pad(image.astype(np.float32), 1)
     # one voxel further, for the background around it
     offset = to_voxel[:3, 3] + 1.0
-    moved: npt.NDArray[np.float32] = ndimage.affine_transform(
+    moved: Float32Array = ndimage.affine_transform(
         padded, to_voxel[:3, :3], offset, shape, np.float32, order=1, mode="constant"
     )
     return moved

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import Float32Array, Vector
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Vector
 
 __all__ = ["checked_vector", "cylinder_field", "grid", "sphere_field", "unit_vector"]
 
@@ -76,7 +76,7 @@ def checked_vector(value: npt.ArrayLike, name: str, *, positive: bool = True) ->
     return float(array[0]), float(array[1]), float(array[2])
 
 
-def unit_vector(direction: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def unit_vector(direction: npt.ArrayLike) -> Float64Array:
     """Return a direction with length 1."""
     b = np.asarray(checked_vector(direction, "direction", positive=False))
     return b / np.linalg.norm(b)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.ndimage import convolve1d
 
 from qsmbids.core.inversion.dipole import dipole_field
-from qsmbids.core.maths.arrays import Float32Array, Vector
+from qsmbids.core.maths.arrays import Float32Array, Mask, Vector
 from qsmbids.core.phantom.analytic_fields import checked_vector, grid
 from qsmbids.units import TWO_PI, larmor_frequency
 
@@ -117,12 +117,12 @@ class Phantom:
     chi_brain: Float32Array
     r2star: Float32Array
     s0: Float32Array
-    mask: npt.NDArray[np.bool_]
+    mask: Mask
     labels: npt.NDArray[np.int16]
     voxel_size: Vector
     b0_direction: Vector
 
-    def region(self, name: str) -> npt.NDArray[np.bool_]:
+    def region(self, name: str) -> Mask:
         """Voxels of a tissue by name, such as ``"pallidum"``."""
         return self.labels == BY_NAME[name].label
 

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from qsmbids.core.field.nonlinear_fit import nonlinear_fit
 from qsmbids.core.field.romeo import unwrap
 from qsmbids.core.field.romeo_weights import padded_box
-from qsmbids.core.maths.arrays import Float32Array, FloatArray
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.local_linear import phase_factors, smooth_phase
 from qsmbids.core.phase.masked_echoes import checked_echoes, echoes_inside
 from qsmbids.core.phase.phase_plane import fit_phase_plane
@@ -104,7 +104,7 @@ def detect_bipolar(
     phase: FloatArray,
     magnitude: FloatArray,
     echo_times: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     polarity: Polarity | None = None,
     threshold: float = _THRESHOLD,
@@ -174,7 +174,7 @@ def correct_bipolar(
     magnitude: FloatArray,
     echo_times: npt.ArrayLike,
     voxel_size: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     polarity: Polarity | None = None,
     method: str = "auto",
@@ -279,9 +279,9 @@ def correct_bipolar(
 def _doubled_readout_phase(
     phase: Float32Array,
     magnitude: Float32Array,
-    times: npt.NDArray[np.float64],
+    times: Float64Array,
     polarity: Polarity,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     box: tuple[slice, ...],
     n_threads: int,
 ) -> list[tuple[npt.NDArray[np.complex64], Float32Array]]:
@@ -325,7 +325,7 @@ def _doubled_readout_phase(
 
 
 def _line_misfit(
-    phase: Float32Array, magnitude: Float32Array, times: npt.NDArray[np.float64], n_threads: int
+    phase: Float32Array, magnitude: Float32Array, times: Float64Array, n_threads: int
 ) -> tuple[float, float]:
     """Return the mean misfit of a line through (E, N) echoes, and their mean advance [rad]."""
     volume = (*phase.shape, 1, 1)

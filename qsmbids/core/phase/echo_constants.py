@@ -17,7 +17,7 @@ import numpy.typing as npt
 from qsmbids.core.field.nonlinear_fit import echo_grid
 from qsmbids.core.field.romeo import unwrap
 from qsmbids.core.field.romeo_weights import padded_box
-from qsmbids.core.maths.arrays import FloatArray
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.phase.masked_echoes import checked_echoes, echoes_inside
 from qsmbids.core.phase.phase_checks import thinned
 from qsmbids.core.phase.phase_plane import fit_phase_plane
@@ -37,7 +37,7 @@ _ENOUGH_VOXELS = 500_000
 class EchoConstants(NamedTuple):
     """What every echo has beside the line through the first two."""
 
-    constants: npt.NDArray[np.float64]
+    constants: Float64Array
     """[rad], -pi to pi, one per echo; 0 for the first two."""
     coherence: float
     """0 to 1: how well the worst echo agrees with a constant and a slope in space."""
@@ -53,7 +53,7 @@ def find_echo_constants(
     phase: FloatArray,
     magnitude: FloatArray,
     echo_times: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     n_threads: int = 1,
 ) -> EchoConstants:
@@ -115,7 +115,7 @@ def find_echo_constants(
     return EchoConstants(constants, min(coherences))
 
 
-def remove_echo_constants(phase: FloatArray, estimate: EchoConstants) -> npt.NDArray[np.float32]:
+def remove_echo_constants(phase: FloatArray, estimate: EchoConstants) -> Float32Array:
     """Subtract the constant of each echo and wrap.
 
     Parameters

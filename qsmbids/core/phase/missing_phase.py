@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
-from qsmbids.core.maths.arrays import Mask
+from qsmbids.core.maths.arrays import Float64Array, Mask
 from qsmbids.core.phase.phase_scale import PhaseScale, detect_phase_scale
 from qsmbids.core.phase.phase_statistics import (
     PhaseStatistics,
@@ -215,8 +215,8 @@ def _certain(scale: PhaseScale | None, refusal: ValueError | None) -> PhaseScale
 
 
 def _fill_values(
-    values: npt.NDArray[np.float64],
-) -> tuple[tuple[float, ...], npt.NDArray[np.float64]]:
+    values: Float64Array,
+) -> tuple[tuple[float, ...], Float64Array]:
     """Return the numbers at the ends of the range that are too frequent, and all others."""
     fills: list[float] = []
     rest = values
@@ -230,13 +230,13 @@ def _fill_values(
     return tuple(fills), rest
 
 
-def _gap(fills: tuple[float, ...], rest: npt.NDArray[np.float64]) -> float:
+def _gap(fills: tuple[float, ...], rest: Float64Array) -> float:
     """Return how far the furthest fill value lies outside the rest, by the range of the rest."""
     outside = [max(float(rest.min()) - v, v - float(rest.max())) for v in fills]
     return max(outside) / float(np.ptp(rest))
 
 
-def _ranges(rest: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
+def _ranges(rest: Float64Array) -> list[tuple[float, float]]:
     """Return the ranges that hold all numbers, or all but a few strays."""
     ranges = [(-np.inf, np.inf)]
     numbers = rest[rest != 0]  # a masked background says nothing

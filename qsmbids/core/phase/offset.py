@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from qsmbids.core.field.romeo import unwrap
 from qsmbids.core.field.romeo_weights import as_volume, padded_box
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.local_linear import smooth_phase
 from qsmbids.units import TWO_PI
 
@@ -22,16 +23,16 @@ __all__ = ["mcpc3ds"]
 
 
 def mcpc3ds(
-    phase: npt.NDArray[np.floating],
-    magnitude: npt.NDArray[np.floating],
+    phase: FloatArray,
+    magnitude: FloatArray,
     echo_times: npt.ArrayLike,
     voxel_size: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     smoothing_mm: float = 7.0,
     refinements: int = 8,
     n_threads: int = 1,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> tuple[Float32Array, Float32Array]:
     r"""Remove the phase offset, so that the phase is proportional to the echo time.
 
     The offset is what a straight line through the first two echoes leaves at TE = 0,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import FloatArray, Mask
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = [
@@ -141,7 +141,7 @@ def detect_slice_jumps(
     return PhaseCheck(jumps[axis], False, f"no jumps of the phase: {finding}")
 
 
-def _largest_jump(phase: npt.NDArray[np.float32], usable: Mask, axis: int) -> float:
+def _largest_jump(phase: Float32Array, usable: Mask, axis: int) -> float:
     """Return the largest jump [rad] between well filled slices; NaN without four of them."""
     thin = thinned(phase.shape, 500_000, keep=axis)
     p, ok = np.moveaxis(phase[thin], axis, 0), np.moveaxis(usable[thin], axis, 0)
@@ -218,7 +218,7 @@ def inside_mask(
     magnitude: FloatArray | None,
     *,
     level: float = _RELIABLE_MAGNITUDE,
-) -> tuple[npt.NDArray[np.float32], Mask, npt.NDArray[np.float32]]:
+) -> tuple[Float32Array, Mask, Float32Array]:
     """Cut phase, its reliable voxels and the magnitude to the box of the mask."""
     if phase.ndim != 3 or phase.shape != mask.shape:
         raise ValueError(f"phase {phase.shape} and mask {mask.shape} must be one volume")

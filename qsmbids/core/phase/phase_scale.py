@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array
 from qsmbids.core.phase.phase_statistics import PhaseStatistics, phase_statistics
 from qsmbids.units import TWO_PI
 
@@ -300,7 +301,7 @@ def _min_max(s: PhaseStatistics) -> PhaseScale:
 
 def to_radians(
     volume: npt.NDArray, scale: PhaseScale, *, sign: int = 1, n_threads: int = 1
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Convert stored numbers to wrapped phase [rad].
 
     Parameters

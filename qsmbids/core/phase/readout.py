@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import FloatArray, Mask
+from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
 from qsmbids.core.phase.bipolar import (
     BipolarCorrection,
     BipolarEvidence,
@@ -44,7 +44,7 @@ class ReadoutCorrection:
     evidence: BipolarEvidence
     polarity: Polarity
     bipolar: BipolarCorrection | None
-    constants: npt.NDArray[np.float64] | None
+    constants: Float64Array | None
 
     @property
     def changed(self) -> bool:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import FloatArray
+from qsmbids.core.maths.arrays import Float64Array, FloatArray
 
 __all__ = ["repeated_magnitude", "repeated_phase"]
 
@@ -71,7 +70,7 @@ def repeated_magnitude(magnitude: Sequence[FloatArray]) -> tuple[int, int] | Non
     return None
 
 
-def _sampled(volumes: Sequence[FloatArray]) -> list[npt.NDArray[np.float64]]:
+def _sampled(volumes: Sequence[FloatArray]) -> list[Float64Array]:
     """Return the same voxels of every volume, about 200 000."""
     stride = max(1, np.size(volumes[0]) // _SAMPLES) | 1
     return [np.asarray(v).reshape(-1)[::stride].astype(np.float64) for v in volumes]

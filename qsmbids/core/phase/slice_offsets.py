@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import FloatArray
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.units import TWO_PI
 
 __all__ = ["SliceOffsets", "find_slice_offsets", "remove_slice_offsets", "slice_roughness"]
@@ -41,7 +41,7 @@ class SliceOffsets(NamedTuple):
 
     axis: int
     """Array axis across the slices."""
-    offsets: npt.NDArray[np.float64]
+    offsets: Float64Array
     """[rad], one per slice, 0 for the first."""
     change: float
     """Largest change [rad] of the step between neighbouring slices."""
@@ -103,7 +103,7 @@ def slice_roughness(phase: FloatArray, magnitude: FloatArray) -> tuple[float, in
     return changes[axis], axis
 
 
-def remove_slice_offsets(phase: FloatArray, estimate: SliceOffsets) -> npt.NDArray[np.float32]:
+def remove_slice_offsets(phase: FloatArray, estimate: SliceOffsets) -> Float32Array:
     """Subtract the phase of every slice from all echoes and wrap.
 
     Parameters
@@ -130,7 +130,7 @@ def _steps(
     axis: int,
     second: FloatArray | None = None,
     ratio: float = 0.0,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+) -> tuple[Float64Array, Mask]:
     """Return the mean step [rad] from each slice to the next, and whether it can be told."""
     stride = max(1, math.isqrt(phase.size // _PAIRS))
     thin = tuple(slice(None) if a == axis else slice(stride // 2, None, stride) for a in range(3))
@@ -158,7 +158,7 @@ def _steps(
     return np.angle(sums), filled
 
 
-def _largest_change(steps: npt.NDArray[np.float64], filled: npt.NDArray[np.bool_]) -> float:
+def _largest_change(steps: Float64Array, filled: Mask) -> float:
     """Return the largest change [rad] of the step between slices next to each other."""
     change = np.diff(steps)
     change -= TWO_PI * np.rint(change / TWO_PI)

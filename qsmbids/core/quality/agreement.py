@@ -3,9 +3,8 @@ r"""How well two maps of the same quantity agree."""
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import FloatArray
+from qsmbids.core.maths.arrays import FloatArray, Mask
 
 __all__ = ["Agreement", "agreement"]
 
@@ -24,9 +23,7 @@ class Agreement(NamedTuple):
     """Root mean square of the difference over that of the reference; 0 for equal maps."""
 
 
-def agreement(
-    estimate: FloatArray, reference: FloatArray, mask: npt.NDArray[np.bool_]
-) -> Agreement:
+def agreement(estimate: FloatArray, reference: FloatArray, mask: Mask) -> Agreement:
     """Compare a map with a reference, voxel by voxel.
 
     Parameters

@@ -1,10 +1,9 @@
 r"""XSIM: the structural similarity index with constants that fit susceptibility maps."""
 
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from qsmbids.core.maths.arrays import FloatArray, Mask
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["xsim", "xsim_map"]
@@ -49,7 +48,7 @@ def xsim(chi: FloatArray, truth: FloatArray, mask: Mask) -> float:
     return float(xsim_map(chi, truth, mask)[mask].mean(dtype=np.float64))
 
 
-def xsim_map(chi: FloatArray, truth: FloatArray, mask: Mask) -> npt.NDArray[np.float32]:
+def xsim_map(chi: FloatArray, truth: FloatArray, mask: Mask) -> Float32Array:
     r"""Return the structural similarity around each voxel.
 
     Parameters

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import Float64Array
+from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
 
 __all__ = ["RoiStatistics", "roi_statistics"]
 
@@ -31,9 +31,9 @@ class RoiStatistics(NamedTuple):
 
 
 def roi_statistics(
-    chi: npt.NDArray[np.floating],
+    chi: FloatArray,
     labels: npt.NDArray[np.integer],
-    support: npt.NDArray[np.bool_],
+    support: Mask,
     index: npt.ArrayLike,
 ) -> RoiStatistics:
     """Describe a map over the regions of a segmentation.
