@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from qsmbids.core.inversion.l2 import closed_form_l2 as closed_form_l2
     from qsmbids.core.inversion.medi import medi as medi
     from qsmbids.core.inversion.tgv import tgv as tgv
+    from qsmbids.core.inversion.tikhonov import iterative_tikhonov as iterative_tikhonov
     from qsmbids.core.inversion.tkd import tkd as tkd
     from qsmbids.core.masks.bet import bet as bet
     from qsmbids.core.masks.masking import background_mask as background_mask
@@ -90,6 +91,7 @@ _HOMES = {
     "adaptive_weight": "inversion.adaptive_weight",
     "tgv": "inversion.tgv",
     "medi": "inversion.medi",
+    "iterative_tikhonov": "inversion.tikhonov",
     "tkd": "inversion.tkd",
     "closed_form_l2": "inversion.l2",
     "reference_value": "reference.reference",
