@@ -11,7 +11,7 @@ from typing import Any
 
 from qsmbids.io.expected_runs import expected_runs, read_participants
 from qsmbids.io.tables import read_cells
-from qsmbids.reports.group.runs import Group, GroupRun, RoiRow
+from qsmbids.reports.group.runs import Group, GroupRun
 from qsmbids.reports.group.strata import set_strata
 from qsmbids.reports.paper import facts
 
@@ -174,9 +174,9 @@ class _Reader:
             run, said_raw = of(name.removesuffix(_ACQUISITION)), self._json(path)
             run.acquisition = {**run.acquisition, **_of_the_scan(said_raw)}
         elif matched := _ROIS.match(name):
-            rows = self._table(path)
             label, segmentation, reference = matched.groups()
-            of(label).rois += [RoiRow(segmentation, reference, cells) for cells in rows]
+            place = {"segmentation": segmentation, "reference": reference}
+            of(label).rois += [{**cells, **place} for cells in self._table(path)]
 
     def statuses(self) -> Iterator[dict[str, Any]]:
         """Yield the status of every run; its own file knows it better than the summary."""

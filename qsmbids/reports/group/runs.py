@@ -3,19 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["IDENTITY", "Group", "GroupRun", "RoiRow", "identity"]
+__all__ = ["IDENTITY", "Group", "GroupRun", "identity"]
 
 #: Columns that every table of the group begins with.
 IDENTITY = ("participant_id", "session_id", "acquisition", "run", "run_label")
-
-
-@dataclass(frozen=True, slots=True)
-class RoiRow:
-    """One region of a segmentation: its cells as the table of the run has them."""
-
-    segmentation: str
-    reference: str
-    cells: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -42,7 +33,8 @@ class GroupRun:
     warnings : tuple of str
     references : list of dict
         Rows of its table of reference regions.
-    rois : list of RoiRow
+    rois : list of dict
+        Rows of its tables of regions, with ``segmentation`` and ``reference``.
     measures : dict
         Image quality measures.
     units : dict
@@ -65,7 +57,7 @@ class GroupRun:
     acquisition: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     references: list[dict[str, str]] = field(default_factory=list)
-    rois: list[RoiRow] = field(default_factory=list)
+    rois: list[dict[str, str]] = field(default_factory=list)
     measures: dict[str, float] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     unusual: tuple[str, ...] = ()
