@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from qsmbids.reports.group.runs import GroupRun
@@ -22,6 +23,7 @@ _OF_THE_RUN = re.compile(
 _ALWAYS = ("ImagingFrequency",)
 
 
+@cache
 def is_parameter(name: str) -> bool:
     """Return whether a key of a sidecar describes the protocol or the scanner."""
     return not _OF_THE_RUN.search(name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.stats import kendalltau, ttest_ind
 
 from qsmbids.reports.group.runs import GroupRun
 from qsmbids.reports.group.values import OWN_REGIONS
@@ -175,30 +175,48 @@ def _under_both(values: pd.DataFrame, references: tuple[str, str]) -> pd.DataFra
 def _agreement(key: tuple[str, str, str], rows: pd.DataFrame) -> Agreement:
     x, y = (rows[name].to_numpy() for name in ("value_1", "value_2"))
     flags = [set(rows.loc[rows[name], "label"]) for name in ("outlier_1", "outlier_2")]
-    pairs = np.triu_indices(len(x), 1)
-    order = [np.sign(v[pairs[0]] - v[pairs[1]]) for v in (x, y)]
     spread = len(x) > 2 and min(np.ptp(x), np.ptp(y)) > 0
     return Agreement(
         *key,
         len(x),
         float(np.corrcoef(x, y)[0, 1]) if spread else math.nan,
-        float(np.mean(order[0] * order[1] < 0)) if len(pairs[0]) else math.nan,
+        _share_reordered(x, y),
         tuple(sorted(flags[0] & flags[1])),
         tuple(sorted(flags[0] - flags[1])),
         tuple(sorted(flags[1] - flags[0])),
     )
 
 
+def _share_reordered(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
+    """Return the share of pairs that are discordant, ties apart: n log n, unlike the pairs."""
+
+    def tied(values: npt.NDArray[np.float64]) -> int:
+        counts = np.unique(values, axis=0, return_counts=True)[1].astype(np.int64)
+        return int(np.sum(counts * (counts - 1) // 2))
+
+    pairs = len(x) * (len(x) - 1) // 2
+    if pairs == 0:
+        return math.nan
+    apart = [pairs - tied(v) for v in (x, y)]
+    if 0 in apart:
+        return 0.0
+    # the numerator of tau-b is concordant less discordant pairs
+    difference = kendalltau(x, y).statistic * math.sqrt(apart[0]) * math.sqrt(apart[1])
+    untied = sum(apart) - pairs + tied(np.column_stack([x, y]))
+    return round((untied - difference) / 2) / pairs
+
+
 def _reordered(medians: pd.DataFrame) -> Iterator[OrderChange]:
     """Yield the pairs of regions of one segmentation and stratum that swap places."""
     medians = medians.reset_index()
     medians = medians[medians["segmentation"] != OWN_REGIONS]
-    for key, regions in medians.groupby(["segmentation", "stratum"], sort=False):
+    parts = medians.groupby(["segmentation", "stratum"], sort=False)
+    for (segmentation, stratum), regions in parts:
         rows = regions[["name", "value_1", "value_2"]].itertuples(index=False)
         for (one, *a), (other, *b) in itertools.combinations(rows, 2):
             first, second = a[0] - b[0], a[1] - b[1]
             if first * second < 0:
-                yield OrderChange(*key, (one, other), first, second)
+                yield OrderChange(segmentation, stratum, (one, other), first, second)
 
 
 def grouping_column(participants: Mapping[str, Mapping[str, str]]) -> tuple[str, dict[str, str]]:
@@ -238,9 +256,7 @@ def _differences(key: tuple[str, str, str], rows: pd.DataFrame) -> Iterator[Diff
 def _welch(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     """Return the difference of two means and its 95 % confidence interval."""
     difference = float(a.mean() - b.mean())
-    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    if va + vb <= 0:
+    if a.var() + b.var() <= 0:
         return difference, difference, difference
-    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    half = float(stdtrit(freedom, 0.975) * math.sqrt(va + vb))
-    return difference, difference - half, difference + half
+    interval = ttest_ind(a, b, equal_var=False).confidence_interval()
+    return difference, float(interval.low), float(interval.high)

@@ -93,7 +93,8 @@ def _name(rows: pd.DataFrame) -> str:
 
 def _unit(rows: pd.DataFrame, runs: Sequence[GroupRun]) -> str:
     """Return the unit of a measure, "" for a pure number."""
-    stated = (runs[place].units.get(_name(rows), "") for place in rows["run"])
+    name = _name(rows)
+    stated = (runs[place].units.get(name, "") for place in rows["run"].tolist())
     return next((unit for unit in stated if unit), "")
 
 

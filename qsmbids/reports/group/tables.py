@@ -100,9 +100,15 @@ def to_tsv(table: pd.DataFrame) -> str:
     """
     who = {label: list(identity(label).values()) for label in table.index.unique()}
     known = pd.DataFrame.from_dict(who, orient="index", columns=list(IDENTITY), dtype=object)
-    cells = table.astype(object).fillna("").map(lambda c: " ".join(c.split()) or "n/a")
-    whole = pd.concat([known.loc[table.index], cells], axis=1)
+    cells = {name: list(map(_cell, column.fillna(""))) for name, column in table.items()}
+    head = known.loc[table.index]
+    whole = pd.concat([head, pd.DataFrame(cells, head.index, dtype=object)], axis=1)
     return whole.to_csv(sep="\t", index=False, quoting=csv.QUOTE_NONE, lineterminator="\n")
+
+
+def _cell(text: str) -> str:
+    plain = text if text.isprintable() and " " not in text else " ".join(text.split())
+    return plain or "n/a"
 
 
 def _chi(regions: pd.DataFrame) -> pd.DataFrame:

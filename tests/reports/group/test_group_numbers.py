@@ -135,6 +135,14 @@ def test_a_shifted_reference_is_what_changes_the_flags():
     assert check.agreements[0].reordered == pytest.approx(moved)
 
 
+def test_pairs_of_equal_values_are_not_reordered():
+    values = np.array([0.1, 0.1, 0.2, 0.3, 0.3, 0.2])
+    runs = _runs(values[:, None], csf=[0.0, 0.1, 0.05, 0.2, 0.2, 0.0])
+    (one,) = cross_check(_values(runs), runs, ("wholebrain", "csf")).agreements
+    # against 0.1, 0, 0.15, 0.1, 0.1, 0.2: the third and the last, each with the two largest
+    assert one.reordered == pytest.approx(4 / 15)
+
+
 def test_references_that_agree_change_nothing():
     values = np.random.default_rng(3).normal(0.05, 0.01, (12, 3))
     runs = _runs(values, csf=np.full(12, 0.02))
