@@ -16,11 +16,12 @@ import nibabel as nib
 from nibabel.filebasedimages import ImageFileError
 
 from qsmbids.errors import InputError
-from qsmbids.io.archive import is_archive, is_gzipped_dicom, unpack, unpack_gzipped
+from qsmbids.io.archive import is_archive, unpack
 from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
 from qsmbids.io.dcm2niix_run import run_dcm2niix
 from qsmbids.io.dicom_frames import Frame, is_map, missing_slices, n_positions
 from qsmbids.io.dicom_headers import Header, read_header
+from qsmbids.io.gzipped import is_gzipped_dicom, unpack_gzipped
 from qsmbids.io.slabs import join_series, join_slabs
 
 __all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]

@@ -7,19 +7,16 @@ into the dataset as a whole or not at all. One bad run does not keep the others 
 
 import gzip
 import json
-import lzma
 import re
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qsmbids.errors import InputError, QSMError
-from qsmbids.io.archive import safe_members
+from qsmbids.io.archive import DAMAGED, copy_within, extract, open_zip, safe_members
 from qsmbids.io.bids_naming import ConvertedImage, name_images
 from qsmbids.io.dicom import Conversion
-from qsmbids.io.download import unpack
 from qsmbids.io.example_data import (
     SUBJECT,
     ConvertedRun,
@@ -27,7 +24,7 @@ from qsmbids.io.example_data import (
     published_maps,
     wanted_members,
 )
-from qsmbids.io.example_runs import RunOutcome, absent_runs, open_archive, place_run
+from qsmbids.io.example_runs import RunOutcome, absent_runs, place_run
 from qsmbids.io.nifti import read_header
 from qsmbids.io.write import write_json
 
@@ -38,14 +35,6 @@ _ENDINGS = {"mag": "", "phase": "_ph", "real": "_real", "imag": "_imaginary"}
 #: Words of ImageType that tell the part.
 _TOLD = {"M": "mag", "MAGNITUDE": "mag", "P": "phase", "PHASE": "phase"}
 _TOLD |= {"R": "real", "REAL": "real", "I": "imag", "IMAGINARY": "imag"}
-_BROKEN = (
-    zipfile.BadZipFile,
-    gzip.BadGzipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-)
 _LARGEST_IMAGE = 8 << 30
 
 
@@ -77,7 +66,7 @@ def lay_out_results(
     OutputError
         The disk is full or cannot be written.
     """
-    with open_archive(path) as archive:
+    with open_zip(path) as archive:
         members = safe_members(archive)
         runs = converted_runs(members)
         if not runs:
@@ -135,11 +124,9 @@ def _unpacked(archive: zipfile.ZipFile, one: ConvertedRun, folder: Path) -> list
             with archive.open(found.image) as stream, path.open("xb") as target:
                 zipped = found.image.filename.endswith(".gz")
                 source = gzip.GzipFile(fileobj=stream) if zipped else stream
-                while block := source.read(1 << 20):
-                    target.write(block)
-                    if target.tell() > _LARGEST_IMAGE:
-                        raise InputError("unpacks to more than 8 GiB", f"{found.name}.nii.gz")
-        except _BROKEN as error:
+                if copy_within(source, target, _LARGEST_IMAGE) < 0:
+                    raise InputError("unpacks to more than 8 GiB", f"{found.name}.nii.gz")
+        except DAMAGED as error:
             raise InputError(f"is damaged in the archive ({error})", found.name) from error
         except ValueError as error:
             raise InputError("is no JSON", f"{found.name}.json") from error
@@ -181,7 +168,7 @@ def _published(
             extension = ".nii.gz" if name.endswith(".gz") else ".nii"
             plan[f"{label}/{run.label}_{what}{extension}"] = by_name[name]
         try:
-            outcome.n_written = len(unpack(archive, plan, dest))
+            outcome.n_written = len(extract(archive, plan, dest))
             outcome.files = list(plan)
         except QSMError as error:
             outcome.problem, outcome.exit_code = str(error), error.exit_code

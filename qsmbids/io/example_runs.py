@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from qsmbids.io.write import write_json, write_text
 __all__ = [
     "RunOutcome",
     "absent_runs",
-    "open_archive",
     "place_run",
     "working_folder",
 ]
@@ -100,14 +98,6 @@ def working_folder(kept: Path) -> Iterator[Path]:
         raise OutputError("is being worked on by another process", str(kept)) from error
     finally:
         os.close(descriptor)
-
-
-def open_archive(path: Path) -> zipfile.ZipFile:
-    """Open a zip archive; what is none is an InputError."""
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"is not a zip archive ({error})", str(path)) from error
 
 
 def absent_runs(found: Iterable[ExampleRun]) -> Iterator[RunOutcome]:

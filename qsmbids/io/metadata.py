@@ -11,6 +11,7 @@ import numpy.typing as npt
 from qsmbids.core.inversion.dipole import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
 from qsmbids.io.nifti import Header, read_header
+from qsmbids.io.orientation import angle_degrees
 from qsmbids.io.runs import Run
 from qsmbids.io.stated import as_number
 from qsmbids.units import GAMMA_BAR_HZ_PER_T, centre_frequency_hz
@@ -230,7 +231,7 @@ def _orientation_doubts(run: Run, header: Header) -> list[str]:
         return doubts
     # flips and permutations of the axes apart, for converters differ in them
     seen = np.sort(np.abs(b0_direction_from_affine(header.affine)))
-    angle = float(np.degrees(np.arccos(np.clip(seen @ np.sort(np.abs(told)), -1, 1))))
+    angle = angle_degrees(seen, np.sort(np.abs(told)))
     if angle > TURN_TO_MENTION:
         doubts.append(
             f"{name}: the header turns the slab by {angle:.1f} degrees against the scanner's"

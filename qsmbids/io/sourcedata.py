@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsmbids.io.archive import ARCHIVE_SUFFIXES, is_archive, is_gzipped_dicom
+from qsmbids.io.archive import ARCHIVE_SUFFIXES, is_archive
 from qsmbids.io.dicom_headers import is_bare_dicom
+from qsmbids.io.gzipped import is_gzipped_dicom
 
 __all__ = ["CONVERTED", "Source", "find_sources", "incomplete_mark", "target_dataset"]
 
