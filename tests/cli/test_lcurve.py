@@ -57,7 +57,7 @@ def test_the_corner_of_a_finished_run_becomes_a_preset(
 
     chosen = load_settings(config_file=folder / "lcurve.toml").dipole_inversion
     norms = (10.0 ** table[f"log10_{n}"] for n in ("misfit_hz", "total_variation_ppm"))
-    corner = find_corner(table["alpha1"], *norms).corner_alpha
+    corner = find_corner(table["alpha1"], *norms).corner
     assert chosen.gradient_l1_penalty == pytest.approx(corner, rel=0.05)
     assert chosen.gradient_consistency == pytest.approx(
         min(100 * chosen.gradient_l1_penalty, 0.05), rel=0.01
