@@ -54,7 +54,7 @@ def collect_all(
         visits = [s for s in sessions if s in here or (s not in known and not number)]
         if (wanted and not people) or (sessions and not visits) or not (here or not words):
             continue
-        found, wrong = collect_runs(
+        complete, wrong = collect_runs(
             root,
             participants=people or None,
             sessions=visits or None,
@@ -63,7 +63,7 @@ def collect_all(
             complex_parts=True,
             overridden=overridden,
         )
-        runs += found
+        runs += complete
         problems += wrong
     answered = words | {f"sub-{run.subject}" for run in runs}
     # 4-D files are a problem of the dataset that they lie in, unless they were split into another

@@ -198,17 +198,17 @@ def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
     import yaml
 
     try:
-        given = yaml.safe_load(path.read_text("utf-8"))
+        plugin = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", str(path)) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"is not valid YAML: {error}", str(path)) from error
-    if not isinstance(given, dict) or not isinstance(given.get("plugin"), str):
+    if not isinstance(plugin, dict) or not isinstance(plugin.get("plugin"), str):
         raise ConfigError("names no plugin", str(path), "Write for example 'plugin: SLURM'.")
-    unknown = set(given) - {"plugin", "plugin_args"}
+    unknown = set(plugin) - {"plugin", "plugin_args"}
     if unknown:
         raise ConfigError(f"unknown keys {sorted(unknown)}", str(path))
-    return given["plugin"], dict(given.get("plugin_args") or {})
+    return plugin["plugin"], dict(plugin.get("plugin_args") or {})
 
 
 @dataclass(frozen=True)

@@ -84,13 +84,13 @@ def derivative_path(
     ``acq``, as key and value, so that no two runs share a name: ``rec-norm`` becomes
     ``acq-recNorm``, and beside ``acq-a``, ``acq-aRecNorm``.
     """
-    given = {k: str(v) for k, v in {**run_entities, **entities}.items() if v is not None}
-    for name, value in given.items():
+    labels = {k: str(v) for k, v in {**run_entities, **entities}.items() if v is not None}
+    for name, value in labels.items():
         if not re.fullmatch("[a-zA-Z0-9+]+", value):
             raise ValueError(f"{name}-{value}: a BIDS label is alphanumeric")
     if datatype == "fmap":
-        given = _without_rec(given)
-    query = {**given, "datatype": datatype, "suffix": suffix, "extension": extension}
+        labels = _without_rec(labels)
+    query = {**labels, "datatype": datatype, "suffix": suffix, "extension": extension}
     from bids.layout.writing import build_path  # 0.2 s that --help need not wait for
 
     path = build_path(query, list(_patterns()), strict=True)
@@ -106,17 +106,17 @@ def _patterns() -> tuple[str, ...]:
     return tuple(json.loads(text)["default_path_patterns"])
 
 
-def _without_rec(given: dict[str, str]) -> dict[str, str]:
+def _without_rec(entities: dict[str, str]) -> dict[str, str]:
     """Fold what BIDS forbids under fmap into ``acq``."""
     folded = [
-        key + given[name]
+        key + entities[name]
         for name, key in (("task", "Task"), ("ceagent", "Ce"), ("reconstruction", "Rec"))
-        if name in given
+        if name in entities
     ]
-    kept = {k: v for k, v in given.items() if k not in ("task", "ceagent", "reconstruction")}
+    kept = {k: v for k, v in entities.items() if k not in ("task", "ceagent", "reconstruction")}
     if folded:
-        text = given.get("acquisition", "") + "".join(folded)
-        kept["acquisition"] = text[0].lower() + text[1:] if "acquisition" not in given else text
+        text = entities.get("acquisition", "") + "".join(folded)
+        kept["acquisition"] = text[0].lower() + text[1:] if "acquisition" not in entities else text
     return kept
 
 
@@ -283,9 +283,9 @@ def init_dataset(
         "DatasetLinks": links,
     }
     target = root / "dataset_description.json"
-    found = _load(target)
-    if found is None or _may_replace(found, target, warnings):
-        known = {**(found or {}), "GeneratedBy": _without_command(found)}
+    present = _load(target)
+    if present is None or _may_replace(present, target, warnings):
+        known = {**(present or {}), "GeneratedBy": _without_command(present)}
         if known != description:  # the command of a later job alone is no reason to rewrite it
             if command:
                 ours["CommandLine"] = command
@@ -343,8 +343,8 @@ def _load(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _without_command(found: Mapping[str, Any] | None) -> list[Any]:
-    entries = (found or {}).get("GeneratedBy") or []
+def _without_command(description: Mapping[str, Any] | None) -> list[Any]:
+    entries = (description or {}).get("GeneratedBy") or []
     return [
         {k: v for k, v in entry.items() if k != "CommandLine"}
         if isinstance(entry, dict)
@@ -353,12 +353,12 @@ def _without_command(found: Mapping[str, Any] | None) -> list[Any]:
     ]
 
 
-def _may_replace(found: Mapping[str, Any], target: Path, warnings: list[str]) -> bool:
+def _may_replace(description: Mapping[str, Any], target: Path, warnings: list[str]) -> bool:
     """Tell whether a dataset_description.json is ours; refuse that of raw data."""
-    if found.get("DatasetType", "raw") == "raw":
+    if description.get("DatasetType", "raw") == "raw":
         fix = "Choose an empty folder, for example derivatives/qsmbids in the dataset."
         raise OutputError("the output folder holds a raw dataset", str(target), fix)
-    names = [e.get("Name") for e in found.get("GeneratedBy") or [] if isinstance(e, dict)]
+    names = [e.get("Name") for e in description.get("GeneratedBy") or [] if isinstance(e, dict)]
     if names and _NAME not in names:
         warnings.append(f"{target} is that of {', '.join(map(str, names))} and was left as it is")
         return False

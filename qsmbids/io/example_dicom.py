@@ -99,7 +99,7 @@ def _from_dicom(
         return outcome
     if len(runs) > 1:
         outcome.warnings.append(f"{_folder_of(members)} holds {len(runs)} scans")
-    times = sorted({float(i.sidecar["EchoTime"]) for found in runs.values() for i in found})
+    times = sorted({float(i.sidecar["EchoTime"]) for images in runs.values() for i in images})
     if run.n_echoes and len(times) != run.n_echoes:
         text = f"{_folder_of(members)} holds {len(times)} echoes, its name says {run.n_echoes}"
         steps = [b - a for a, b in itertools.pairwise(times)]

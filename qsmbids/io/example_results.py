@@ -114,31 +114,31 @@ def _converted(
 def _unpacked(archive: zipfile.ZipFile, one: ConvertedRun, folder: Path) -> list[ConvertedImage]:
     """Write the images under names as of dcm2niix, which tell the part, and check them."""
     images = []
-    for (part, echo), found in one.images.items():
-        assert found.image is not None  # noqa: S101 - nothing is missing
-        assert found.sidecar is not None  # noqa: S101
-        path = folder / f"{found.name}_e{echo}{_ENDINGS[part]}.nii"
+    for (part, echo), member in one.images.items():
+        assert member.image is not None  # noqa: S101 - nothing is missing
+        assert member.sidecar is not None  # noqa: S101
+        path = folder / f"{member.name}_e{echo}{_ENDINGS[part]}.nii"
         try:
-            with archive.open(found.sidecar) as stream:
+            with archive.open(member.sidecar) as stream:
                 sidecar = json.loads(stream.read().decode("utf-8-sig"))
-            with archive.open(found.image) as stream, path.open("xb") as target:
-                zipped = found.image.filename.endswith(".gz")
+            with archive.open(member.image) as stream, path.open("xb") as target:
+                zipped = member.image.filename.endswith(".gz")
                 source = gzip.GzipFile(fileobj=stream) if zipped else stream
                 if copy_within(source, target, _LARGEST_IMAGE) < 0:
-                    raise InputError("unpacks to more than 8 GiB", f"{found.name}.nii.gz")
+                    raise InputError("unpacks to more than 8 GiB", f"{member.name}.nii.gz")
         except DAMAGED as error:
-            raise InputError(f"is damaged in the archive ({error})", found.name) from error
+            raise InputError(f"is damaged in the archive ({error})", member.name) from error
         except ValueError as error:
-            raise InputError("is no JSON", f"{found.name}.json") from error
+            raise InputError("is no JSON", f"{member.name}.json") from error
         if not isinstance(sidecar, dict):
-            raise InputError("holds no JSON object", f"{found.name}.json")
-        told = [_TOLD[t] for t in sidecar.get("ImageType") or () if t in _TOLD]
-        if told and told[-1] != part:
-            raise InputError(f"is {told[-1]}, not {part}, by its ImageType", found.name)
+            raise InputError("holds no JSON object", f"{member.name}.json")
+        parts = [_TOLD[t] for t in sidecar.get("ImageType") or () if t in _TOLD]
+        if parts and parts[-1] != part:
+            raise InputError(f"is {parts[-1]}, not {part}, by its ImageType", member.name)
         try:
             read_header(path)
         except InputError as error:
-            raise InputError(error.problem, f"{found.name}.nii.gz", error.fix) from error
+            raise InputError(error.problem, f"{member.name}.nii.gz", error.fix) from error
         images.append(ConvertedImage(path, sidecar, 0))
     return images
 

@@ -100,9 +100,9 @@ def working_folder(kept: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def absent_runs(found: Iterable[ExampleRun]) -> Iterator[RunOutcome]:
+def absent_runs(runs: Iterable[ExampleRun]) -> Iterator[RunOutcome]:
     """Name the runs of the paper that an archive does not have at all."""
-    labels = {run.label for run in found}
+    labels = {run.label for run in runs}
     for run in EXAMPLE_RUNS:
         if run.label not in labels:
             yield RunOutcome(run.label, warnings=["is not in the archive"])

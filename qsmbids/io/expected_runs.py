@@ -51,10 +51,10 @@ def read_participants(bids_dir: Path) -> dict[str, dict[str, str]]:
         return {}
     if "participant_id" not in head:
         return {}
-    found = {}
+    participants = {}
     for cells in lines:
         row = dict(zip(head, cells, strict=False))
         label = row.get("participant_id", "").strip()
         if label and label != "n/a":
-            found[f"sub-{label.removeprefix('sub-')}"] = row
-    return found
+            participants[f"sub-{label.removeprefix('sub-')}"] = row
+    return participants

@@ -48,7 +48,7 @@ class Given:
         By which the numbers become rad or Hz that grow with the field.
     units : str
         Of the numbers in the files.
-    said : tuple of str
+    notes : tuple of str
         What was found out and what was assumed.
     mask : Path, optional
         Where a local field is known; where it is not zero, if there is none.
@@ -60,7 +60,7 @@ class Given:
     paths: tuple[Path, ...]
     scale: float
     units: str
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     mask: Path | None = None
     total: "Given | None" = None
 
@@ -111,7 +111,7 @@ def find_given(kind: str, source: Path, run: Run, acquisition: Acquisition) -> G
     read = [_meaning(kind, path, acquisition) for path in paths]
     if len({(scale, units) for scale, units, _ in read}) > 1:
         raise MetadataError("the echoes have different units or signs", str(source), _UNITS_HELP)
-    scale, units, said = read[0]
+    scale, units, notes = read[0]
     mask = total = None
     if kind == "local":
         mask = _beside(source, run, "anat", "mask", desc="mask4noholes", label="brain")
@@ -119,7 +119,7 @@ def find_given(kind: str, source: Path, run: Run, acquisition: Acquisition) -> G
             _check_grid(mask, run, "mask")
         if _beside(source, run, "fmap", "fieldmap", desc="total") is not None:
             total = find_given("total", source, run, acquisition)
-    return Given(kind, paths, scale, units, said, mask, total)
+    return Given(kind, paths, scale, units, notes, mask, total)
 
 
 def read_given(path: str, scale: float, like: str, what: str) -> Volume:
@@ -168,9 +168,9 @@ def _find(kind: str, source: Path, run: Run, echo: int | None) -> Path:
     if ours.exists():
         return ours
     folder = source / f"sub-{run.subject}"
-    found = [p for p in folder.rglob(f"*_{name['suffix']}.nii*") if _is_kind(p.name, kind, echo)]
-    named = [p for p in found if f"_desc-{name['desc']}_" in p.name]
-    chosen = best_matches(named or found, run)
+    images = [p for p in folder.rglob(f"*_{name['suffix']}.nii*") if _is_kind(p.name, kind, echo)]
+    named = [p for p in images if f"_desc-{name['desc']}_" in p.name]
+    chosen = best_matches(named or images, run)
     if len(chosen) == 1:
         return chosen[0]
     what = _TITLES[kind] + (f" of echo {echo}" if name.get("echo") else "")
@@ -206,8 +206,8 @@ def _beside(source: Path, run: Run, datatype: str, suffix: str, **entities: str)
 
 def _check_grid(path: Path, run: Run, what: str) -> None:
     """Refuse an image of another grid, from the headers alone."""
-    image, given = (read_header(p) for p in (run.images[0], path))
-    empty = Volume(np.broadcast_to(np.uint8(0), given.shape), given.affine, given.voxel_size)
+    image, header = (read_header(p) for p in (run.images[0], path))
+    empty = Volume(np.broadcast_to(np.uint8(0), header.shape), header.affine, header.voxel_size)
     conform(empty, image, str(path), what)
 
 
@@ -234,11 +234,11 @@ def _meaning(
         )
     scale = scales[units.lower()]
     target = "rad" if kind == "unwrapped" else "Hz"
-    said = [f"{_TITLES[kind]} given: {path.name}, {units}"]
+    notes = [f"{_TITLES[kind]} given: {path.name}, {units}"]
     if units != target:
-        said[0] += f" times {scale:.6g} to {target}"
+        notes[0] += f" times {scale:.6g} to {target}"
     sign, text = _sign(str(sidecar.get("FieldSignConvention") or ""))
-    return sign * scale, units, (*said, f"sign of the given {_TITLES[kind]}: {text}")
+    return sign * scale, units, (*notes, f"sign of the given {_TITLES[kind]}: {text}")
 
 
 def _scales(kind: str, acquisition: Acquisition) -> dict[str, float]:
@@ -255,9 +255,9 @@ def _scales(kind: str, acquisition: Acquisition) -> dict[str, float]:
 
 def _sign(convention: str) -> tuple[float, str]:
     """Return the sign by a sidecar's FieldSignConvention."""
-    said = re.sub(r"\s+", "", convention.lower()).replace("\N{MINUS SIGN}", "-")
-    if re.search(r"-2(\*)?pi|diamagneticispositive|paramagneticisnegative", said):
+    words = re.sub(r"\s+", "", convention.lower()).replace("\N{MINUS SIGN}", "-")
+    if re.search(r"-2(\*)?pi|diamagneticispositive|paramagneticisnegative", words):
         return -1.0, f"turned over ({convention})"
-    if re.search(r"\+2(\*)?pi|paramagneticispositive|diamagneticisnegative", said):
+    if re.search(r"\+2(\*)?pi|paramagneticispositive|diamagneticisnegative", words):
         return 1.0, convention
     return 1.0, "assumed to grow with the field, the sidecar has no known FieldSignConvention"

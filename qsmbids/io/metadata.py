@@ -226,12 +226,12 @@ def _orientation_doubts(run: Run, header: Header) -> list[str]:
             f"{name}: {header.affine_doubt} for the direction of B0; correct the codes of the"
             " header, or give the direction with --b0-dir, if that is wrong"
         )
-    told = _told_b0(run.sidecars[0].get("ImageOrientationPatientDICOM"))
-    if told is None:
+    scanner = _told_b0(run.sidecars[0].get("ImageOrientationPatientDICOM"))
+    if scanner is None:
         return doubts
     # flips and permutations of the axes apart, for converters differ in them
     seen = np.sort(np.abs(b0_direction_from_affine(header.affine)))
-    angle = angle_degrees(seen, np.sort(np.abs(told)))
+    angle = angle_degrees(seen, np.sort(np.abs(scanner)))
     if angle > TURN_TO_MENTION:
         doubts.append(
             f"{name}: the header turns the slab by {angle:.1f} degrees against the scanner's"
@@ -249,8 +249,8 @@ def _told_b0(orientation: Any) -> npt.NDArray[np.float64] | None:
     if any(v is None for v in numbers):
         return None
     row, column = np.array(numbers[:3], float), np.array(numbers[3:], float)
-    told = np.array([row[2], column[2], np.cross(row, column)[2]])
-    return told if abs(np.linalg.norm(told) - 1) < 0.05 else None
+    direction = np.array([row[2], column[2], np.cross(row, column)[2]])
+    return direction if abs(np.linalg.norm(direction) - 1) < 0.05 else None
 
 
 def _first_phase(run: Run) -> str:

@@ -212,8 +212,8 @@ def form_run(
         other = sidecars.of(parts[pair[0]][echo])
         _check_parts(echo, phase_like, other, overridden)
         kept = {k: v for k, v in other.items() if k not in _OF_THE_IMAGE and "Philips" not in k}
-        said = {k: v for k, v in phase_like.items() if k not in kept or is_stated(v)}
-        merged.append({**kept, **said})
+        own = {k: v for k, v in phase_like.items() if k not in kept or is_stated(v)}
+        merged.append({**kept, **own})
     files = {part: tuple(parts[part][echo].path for echo in echoes) for part in pair}
     return Run(
         entities={k: first.naming[k] for k in RUN_ENTITIES if k in first.naming},
@@ -300,9 +300,9 @@ def _check_parts(
     overridden: Collection[str],
 ) -> None:
     """Refuse two parts of one echo that were not acquired together."""
-    found = contradiction(ours, other, overridden)
-    if found is not None:
-        key, one, two = found
+    conflict = contradiction(ours, other, overridden)
+    if conflict is not None:
+        key, one, two = conflict
         option = _OVERRIDES.get(key)
         raise NoRunError(
             f"the two parts of echo {echo} have the {key} {two} and {one}; correct the sidecars, "

@@ -161,7 +161,7 @@ def cross_check(
         ),
         tuple(_agreement(key, rows) for key, rows in by_region),
         tuple(_reordered(regions[["value_1", "value_2"]].median())),
-        tuple(found for key, rows in by_region for found in _differences(key, rows)),
+        tuple(difference for key, rows in by_region for difference in _differences(key, rows)),
     )
 
 

@@ -61,8 +61,10 @@ def shortened(
 def runs_section(group: Group) -> Section:
     """Return what became of the runs; those without a map by name."""
     counts = Counter(run.status for run in group.runs)
-    said = ", ".join(f"{counts[s]} {s}" for s in ("ok", "failed", "missing"))
-    html = paragraph(f"{group.n_participants} participants with {len(group.runs)} runs: {said}.")
+    statuses = ", ".join(f"{counts[s]} {s}" for s in ("ok", "failed", "missing"))
+    html = paragraph(
+        f"{group.n_participants} participants with {len(group.runs)} runs: {statuses}."
+    )
     rows = [
         (run_link(run), Markup('<span class="status {0}">{0}</span>').format(run.status),
          run.step, run.message)
@@ -173,9 +175,9 @@ def _distinct(counts: Counter[str]) -> Markup:
                 min(numbers), max(numbers), len(counts)
             )
     common = counts.most_common(_MOST_VALUES)
-    said = [f"{value} ({n})" for value, n in common]
+    texts = [f"{value} ({n})" for value, n in common]
     more = len(counts) - len(common)
-    return Markup("{}").format("; ".join(said) + (f"; and {more} more" if more else ""))
+    return Markup("{}").format("; ".join(texts) + (f"; and {more} more" if more else ""))
 
 
 def settings_section(runs: Sequence[GroupRun]) -> Section:

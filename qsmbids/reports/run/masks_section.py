@@ -21,11 +21,11 @@ _STEPS = (
 )
 
 
-def _otherwise(key: str, said: Mapping[str, Any]) -> str:
+def _otherwise(key: str, sidecar: Mapping[str, Any]) -> str:
     """Return what happened in a run that went another way, "" in the usual one."""
-    steps = said.get("Steps") or ()
-    measure = said.get("ReliablePhase")
-    if key == "mask1" and str((said.get("BrainExtraction") or {}).get("Name", "")).startswith(
+    steps = sidecar.get("Steps") or ()
+    measure = sidecar.get("ReliablePhase")
+    if key == "mask1" and str((sidecar.get("BrainExtraction") or {}).get("Name", "")).startswith(
         "given"
     ):
         return "given"

@@ -102,17 +102,19 @@ class RunRecord:
     @cached_property
     def warnings(self) -> list[str]:
         """Every warning of the sidecars and of the log."""
-        said = self._said("AcquisitionWarnings", "Warnings")
+        stated = self._said("AcquisitionWarnings", "Warnings")
         logged = [line.removeprefix("WARNING: ") for line in self.log_lines if "WARNING: " in line]
-        return list(dict.fromkeys([*said, *logged]))
+        return list(dict.fromkeys([*stated, *logged]))
 
     def _said(self, *keys: str) -> list[str]:
         """Return the lines under some keys of all sidecars, each once; the fullest first."""
         lines: dict[str, None] = {}
         for key in keys:
             lists = [s.get(key) for s in self.sidecars.values()]
-            for said in sorted((x for x in lists if isinstance(x, list)), key=len, reverse=True):
-                lines |= dict.fromkeys(str(line) for line in said)
+            for listing in sorted(
+                (x for x in lists if isinstance(x, list)), key=len, reverse=True
+            ):
+                lines |= dict.fromkeys(str(line) for line in listing)
         return list(lines)
 
     @cached_property
@@ -206,9 +208,9 @@ def find_results(
     """
     results = {}
     for path in sorted((out_dir / "logs" / "status").glob("*.json")):
-        found = _json(path)
-        if isinstance(found.get("run"), str):
-            results[found["run"]] = found
+        status = _json(path)
+        if isinstance(status.get("run"), str):
+            results[status["run"]] = status
     for path in sorted(out_dir.glob("sub-*/**/anat/*_desc-*_Chimap.nii.gz")):
         label = path.name.partition("_desc-")[0]
         results.setdefault(label, {"run": label, "status": "unknown"})
