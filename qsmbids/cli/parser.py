@@ -88,7 +88,9 @@ A run that was stopped goes on where it was when it is started again with the sa
 class _Parser(argparse.ArgumentParser):
     """Takes ``--some_option`` for ``--some-option``, as older BIDS Apps write it."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # type: ignore[override]  # its overloads differ in the namespace alone
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         import sys
 
         words = list(sys.argv[1:] if args is None else args)
@@ -225,8 +227,8 @@ def build_parser() -> argparse.ArgumentParser:
             f" output of this program; the sidecar's Units are {units}. Weights and masks still"
             " come from the raw magnitude and phase, which must be there",
         )
-    for option in SETTING_OPTIONS:
-        group.add_argument(option.flag, choices=option.choices, help=option.help)
+    for setting in SETTING_OPTIONS:
+        group.add_argument(setting.flag, choices=setting.choices, help=setting.help)
     group.add_argument(
         "--adaptive-from",
         type=Path,

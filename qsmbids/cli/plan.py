@@ -18,7 +18,6 @@ from qsmbids.core.phase.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError
 from qsmbids.execution import Execution, available_memory_gb, parse_memory_gb
 from qsmbids.io.echo_order import in_order_of_echo_times
-from qsmbids.io.given import OPTIONS, Given, find_given
 from qsmbids.io.layout import list_participants
 from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
@@ -26,6 +25,7 @@ from qsmbids.io.near_misses import LABEL_RULE, odd_folders
 from qsmbids.io.nifti import read_header, read_volume
 from qsmbids.io.preflight import check_head_size, check_run
 from qsmbids.io.runs import Run
+from qsmbids.io.start_image import OPTIONS, StartImage, find_start
 from qsmbids.io.validate import ValidationResult
 from qsmbids.workflows.plan import RunPlan
 from qsmbids.workflows.run import init_run_wf, use_fsl
@@ -158,8 +158,8 @@ def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
     if args.reference not in (None, *REFERENCES):
         region = find_mask(Path(args.reference).resolve(), run, "--reference")
         read_mask(region, read_header(run.images[0]), "mask of the reference region")
-    given = _given(run, acquisition, args)
-    return RunPlan(run, acquisition, warnings, mask, region, given, **segmentations_of(run, args))
+    start = _start(run, acquisition, args)
+    return RunPlan(run, acquisition, warnings, mask, region, start, **segmentations_of(run, args))
 
 
 def _check_mask(mask: Path, run: Run) -> None:
@@ -174,19 +174,19 @@ def _starts(args: argparse.Namespace) -> list[tuple[str, Path | None]]:
     return [(o, getattr(args, o.removeprefix("--").replace("-", "_"))) for o in OPTIONS.values()]
 
 
-def _given(run: Run, acquisition: Acquisition, args: argparse.Namespace) -> Given | None:
+def _start(run: Run, acquisition: Acquisition, args: argparse.Namespace) -> StartImage | None:
     """Return what takes the place of the first steps of a run."""
     for kind, (option, path) in zip(OPTIONS, _starts(args), strict=True):
         if path is not None:
-            given = find_given(kind, path.resolve(), run, acquisition)
+            start = find_start(kind, path.resolve(), run, acquisition)
             out_dir = args.output_dir.resolve()
-            if any(out_dir in p.parents for p in given.paths):
+            if any(out_dir in p.parents for p in start.paths):
                 raise ConfigError(
-                    f"the {given.title} lies in the output folder and would be written over",
+                    f"the {start.title} lies in the output folder and would be written over",
                     option,
                     "Write to another output folder.",
                 )
-            return given
+            return start
     return None
 
 
@@ -255,7 +255,7 @@ def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list
         "phase sign": _sign_rule(plan, settings),
         "memory": f"about {run_memory_gb(acq.n_voxels, len(acq.echo_times)):.1f} GB",
         "Mask 1": _mask_rule(plan, settings),
-        **({} if plan.given is None else {f"given {plan.given.kind}": _given_rule(plan.given)}),
+        **({} if plan.start is None else {f"given {plan.start.kind}": _start_rule(plan.start)}),
         **({"segmentations": _segmentation_rule(plan)} if plan.segmentations else {}),
         "steps": " > ".join(title for step, title in STEP_TITLES.items() if step in nodes),
     }
@@ -288,9 +288,9 @@ def _sign_rule(plan: RunPlan, settings: Settings) -> str:
     )
 
 
-def _given_rule(given: Given) -> str:
-    beside = ["total field beside it, for the weights"] if given.total else []
-    return "; ".join((*given.said, *beside))
+def _start_rule(start: StartImage) -> str:
+    beside = ["total field beside it, for the weights"] if start.total else []
+    return "; ".join((*start.notes, *beside))
 
 
 def _segmentation_rule(plan: RunPlan) -> str:

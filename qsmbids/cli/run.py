@@ -170,9 +170,7 @@ def _execution(args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> Execu
     """Settle processors, memory, plugin and work directory."""
     nprocs = args.nprocs or available_cpus()
     memory = parse_memory_gb(args.mem) if args.mem else 0.9 * available_memory_gb()
-    plugin, plugin_args = "", {}
-    if args.use_plugin:
-        plugin, plugin_args = _read_plugin(args.use_plugin)
+    plugin, plugin_args = _read_plugin(args.use_plugin) if args.use_plugin else ("", {})
     work_dir = args.work_dir.resolve() if args.work_dir else _default_work_dir(bids_dir, out_dir)
     prepare_work_dir(work_dir, ours_alone=args.work_dir is None)
     return Execution(

@@ -80,7 +80,7 @@ class ConvertDicom(Step):
             for key in ("participant", "session", "acquisition", "bids_dir")
             if isinstance(value := getattr(inputs, key), str) and value
         }
-        labels = {key: keys[key] for key in ("participant", "session") if key in keys}
+        labels: Any = {key: keys[key] for key in ("participant", "session") if key in keys}
         root = Path(keys["bids_dir"]) if "bids_dir" in keys else self._path(runtime, "bids")
         # the raw sidecars and what was unpacked tell who was scanned: nothing of it stays
         with TemporaryDirectory(dir=runtime.cwd) as work:

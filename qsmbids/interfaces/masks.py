@@ -35,7 +35,7 @@ class _MaskOutputs(RecordSpec):
     mask = File(exists=True, desc="0 or 1")
 
 
-def _volume_ml(mask: np.ndarray, voxel_size: np.ndarray) -> float:
+def _volume_ml(mask: np.ndarray, voxel_size: Sequence[float]) -> float:
     """Return the volume of a mask [ml]."""
     return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000.0)
 

@@ -123,11 +123,11 @@ class PreparePhase(Step):
         n_broken = _leave_out(phase, magnitude)
         try:
             numbers = read_phase_numbers(
-                phase, units=inputs.phase_units or None, image_type=inputs.image_type
+                list(phase), units=inputs.phase_units or None, image_type=inputs.image_type
             )
         except ValueError as error:
             raise InputError(str(error), inputs.phase[0]) from error
-        no_phase = without_phase(phase, numbers, _signal(magnitude[0]))
+        no_phase = without_phase(list(phase), numbers, _signal(magnitude[0]))
         phase[:, no_phase.any_voxel] = np.nan
         magnitude[:, no_phase.any_voxel] = 0.0
         for volume in phase:
@@ -168,7 +168,7 @@ class PreparePhase(Step):
     def _refuse_copies(self, phase: np.ndarray, magnitude: np.ndarray) -> str:
         """Refuse echoes of the same phase; return a warning of echoes of the same magnitude."""
         files = self.inputs.phase or self.inputs.real
-        pair = repeated_phase(phase)
+        pair = repeated_phase(list(phase))
         if pair is not None:
             raise InputError(
                 f"holds the same phase as {Path(files[pair[0]]).name}, though the echo times"
@@ -176,7 +176,7 @@ class PreparePhase(Step):
                 files[pair[1]],
                 "Export or convert the echoes again, each under a name of its own.",
             )
-        pair = repeated_magnitude(magnitude)
+        pair = repeated_magnitude(list(magnitude))
         if pair is None:
             return ""
         first, second = (Path((self.inputs.magnitude or files)[i]).name for i in pair)

@@ -92,15 +92,15 @@ class FindCsf(Step):
         return runtime
 
 
-class _GivenRegionInputs(BaseInterfaceInputSpec):
+class _TakeRegionInputs(BaseInterfaceInputSpec):
     region = File(exists=True, mandatory=True, desc="non-zero is inside")
     mask = File(exists=True, mandatory=True, desc="support of chi")
 
 
-class GivenRegion(Step):
+class TakeRegion(Step):
     """Take a reference region from the user, inside the support of chi."""
 
-    input_spec = _GivenRegionInputs
+    input_spec = _TakeRegionInputs
     output_spec = _RegionOutputs
 
     def _run_interface(self, runtime: Any) -> Any:

@@ -173,7 +173,8 @@ class MeasureRois(Step):
         ):
             known = [Region(*r) for r in named]
             regions.append(known if only else with_unnamed(known, np.unique(labels).tolist()))
-        notes, warnings = [], []
+        notes: list[str] = []
+        warnings: list[str] = []
         for name in REFERENCES:
             path = getattr(inputs, name)
             if not isinstance(path, str):

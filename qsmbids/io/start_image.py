@@ -18,7 +18,7 @@ from qsmbids.io.nifti import Volume, read_header, read_volume
 from qsmbids.io.runs import Run
 from qsmbids.units import GAMMA_BAR_HZ_PER_T, TWO_PI
 
-__all__ = ["OPTIONS", "Given", "find_given", "read_given"]
+__all__ = ["OPTIONS", "StartImage", "find_start", "read_start"]
 
 #: What can be given, and the option that takes it.
 OPTIONS = {
@@ -35,7 +35,7 @@ _UNITS_HELP = (
 
 
 @dataclass(frozen=True)
-class Given:
+class StartImage:
     """Images that take the place of the steps before them.
 
     Attributes
@@ -52,7 +52,7 @@ class Given:
         What was found out and what was assumed.
     mask : Path, optional
         Where a local field is known; where it is not zero, if there is none.
-    total : Given, optional
+    total : StartImage, optional
         Total field beside a local field, for the weights.
     """
 
@@ -62,7 +62,7 @@ class Given:
     units: str
     notes: tuple[str, ...] = ()
     mask: Path | None = None
-    total: "Given | None" = None
+    total: "StartImage | None" = None
 
     @property
     def title(self) -> str:
@@ -70,7 +70,7 @@ class Given:
         return _TITLES[self.kind]
 
 
-def find_given(kind: str, source: Path, run: Run, acquisition: Acquisition) -> Given:
+def find_start(kind: str, source: Path, run: Run, acquisition: Acquisition) -> StartImage:
     """Return what is given for a run, after a look at its sidecars and grids.
 
     Parameters
@@ -118,11 +118,11 @@ def find_given(kind: str, source: Path, run: Run, acquisition: Acquisition) -> G
         if mask is not None:
             _check_grid(mask, run, "mask")
         if _beside(source, run, "fmap", "fieldmap", desc="total") is not None:
-            total = find_given("total", source, run, acquisition)
-    return Given(kind, paths, scale, units, notes, mask, total)
+            total = find_start("total", source, run, acquisition)
+    return StartImage(kind, paths, scale, units, notes, mask, total)
 
 
-def read_given(path: str, scale: float, like: str, what: str) -> Volume:
+def read_start(path: str, scale: float, like: str, what: str) -> Volume:
     """Read one image in the voxel order of a run, in rad or Hz.
 
     Parameters
@@ -130,7 +130,7 @@ def read_given(path: str, scale: float, like: str, what: str) -> Volume:
     path, like : str
         The image, and one that has the run's grid.
     scale : float
-        Of :class:`Given`.
+        Of :class:`StartImage`.
     what : str
         Named in errors.
 
