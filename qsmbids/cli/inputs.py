@@ -14,7 +14,7 @@ __all__ = ["collect_all", "read_filters"]
 
 
 def collect_all(
-    args: argparse.Namespace, roots: Sequence[Path], spoken_for: Collection[str] = ()
+    args: argparse.Namespace, roots: Sequence[Path], with_result: Collection[str] = ()
 ) -> tuple[list[Run], list[Problem]]:
     """Return the runs and problems of several datasets.
 
@@ -24,7 +24,7 @@ def collect_all(
         Of the command line.
     roots : sequence of Path
         Datasets; where a run is in several, the first one counts.
-    spoken_for : collection of str
+    with_result : collection of str
         Labels ``sub-<label>[_ses-<label>]`` that another part of the program answers for, so that
         their absence is no mistake.
 
@@ -33,7 +33,7 @@ def collect_all(
     InputError
         A participant or session is nowhere.
     """
-    words = {word for label in spoken_for for word in label.split("_")}
+    words = {word for label in with_result for word in label.split("_")}
     wanted = [f"sub-{label}" for label in args.participant_label or ()]
     known = words.union(*(_labels(root, wanted or None) for root in roots))
     sessions = [f"ses-{label}" for label in args.session_label or ()]
@@ -67,7 +67,7 @@ def collect_all(
         problems += wrong
     answered = words | {f"sub-{run.subject}" for run in runs}
     # 4-D files are a problem of the dataset that they lie in, unless they were split into another
-    answered |= {f"{label}_MEGRE" for label in spoken_for} | {
+    answered |= {f"{label}_MEGRE" for label in with_result} | {
         f"{run.label}_{run.suffix}" for run in runs
     }
     return runs, [p for p in problems if p.where not in answered]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.cli.inputs import collect_all
-from qsmbids.cli.parser import REFERENCES
+from qsmbids.cli.options import REFERENCES
 from qsmbids.cli.segmentations import check_one_run_each, segmentations_of
 from qsmbids.cli.validation import refuse_invalid
 from qsmbids.config import Settings
@@ -43,7 +43,7 @@ def make_plans(
     args: argparse.Namespace,
     roots: Sequence[Path],
     settings: Settings,
-    spoken_for: Collection[str] = (),
+    with_result: Collection[str] = (),
     validated: Sequence[ValidationResult] = (),
 ) -> tuple[list[RunPlan], list[dict[str, Any]]]:
     """Return the runs to process, and a result for each that is not.
@@ -55,7 +55,7 @@ def make_plans(
     roots : sequence of Path
         Raw datasets.
     settings : Settings
-    spoken_for : collection of str
+    with_result : collection of str
         Participants and sessions that have a result already; see
         :func:`qsmbids.cli.inputs.collect_all`.
     validated : sequence of ValidationResult
@@ -75,22 +75,15 @@ def make_plans(
     ConfigError
         An option does not fit what was found.
     """
-    runs, problems = collect_all(args, roots, spoken_for)
-    if not runs and not problems and not spoken_for:
+    runs, problems = collect_all(args, roots, with_result)
+    if not runs and not problems and not with_result:
         raise InputError(
             "no multi-echo gradient echo with magnitude and phase was found",
             str(roots[0]),
             "Expected sub-*/[ses-*/]anat/*_part-mag_MEGRE.nii.gz and *_part-phase_MEGRE.nii.gz"
             " (or T2starw for a single echo), or DICOM in sourcedata/sub-*/[ses-*/].",
         )
-    for option, path in (("--mask", args.mask), *_starts(args)):
-        if path is not None and path.is_file() and len(runs) > 1:
-            what = option.removeprefix("--").replace("-", " ")
-            raise ConfigError(
-                f"one image cannot be the {what} of {len(runs)} runs",
-                option,
-                "Select one run, or give a BIDS derivative with one for each.",
-            )
+    _check_one_image_each(args, runs)
     check_one_run_each(args, runs)
     plans: list[RunPlan] = []
     _name_odd_folders(roots, args.participant_label)
@@ -114,9 +107,21 @@ def make_plans(
             others.append(_refused(run.label, str(error), left_out=absent))
     for result in others:
         asked_for = result["run"].split("_")[0] in named - with_run
-        if result["status"] == "left out" and (asked_for or not (plans or spoken_for)):
+        if result["status"] == "left out" and (asked_for or not (plans or with_result)):
             result["status"] = "failed"
     return plans, others
+
+
+def _check_one_image_each(args: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """Refuse one mask or field for several runs."""
+    for option, path in (("--mask", args.mask), *_starts(args)):
+        if path is not None and path.is_file() and len(runs) > 1:
+            what = option.removeprefix("--").replace("-", " ")
+            raise ConfigError(
+                f"one image cannot be the {what} of {len(runs)} runs",
+                option,
+                "Select one run, or give a BIDS derivative with one for each.",
+            )
 
 
 def _name_odd_folders(roots: Sequence[Path], participants: Collection[str] | None) -> None:
