@@ -256,7 +256,7 @@ class _Job:
 
 def _describe_outputs(out_dir: Path, args: argparse.Namespace) -> None:
     """Make the output folder a dataset, which names those it is derived from."""
-    from qsmbids.io.derivatives import init_dataset
+    from qsmbids.io.output_dataset import init_dataset
 
     raw_dir = args.bids_dir.resolve()
     init_dataset(out_dir, version=__version__, raw_dir=raw_dir, command=_command())
