@@ -31,12 +31,12 @@ def make_reports(
     int
         How many reports failed.
     """
+    from qsmbids.io.runs import run_entities
     from qsmbids.reports.run.page import write_report
-    from qsmbids.reports.run.record import entities_of
 
     failed = 0
     for result in results:
-        if entities_of(result["run"]) is None:  # files that do not make a run have no page
+        if run_entities(result["run"]) is None:  # files that do not make a run have no page
             continue
         result.pop("report_error", None)
         try:

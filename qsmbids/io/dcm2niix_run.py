@@ -39,7 +39,7 @@ def run_dcm2niix(
     -------
     images : list of tuple
         NIfTI file and content of its sidecar.
-    said : str
+    complaint : str
         What dcm2niix said went wrong, for the case that there is no image.
 
     Raises

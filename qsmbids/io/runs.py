@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.stated import contradiction, is_stated
 
-__all__ = ["RUN_ENTITIES", "SUFFIXES", "Problem", "Run"]
+__all__ = ["RUN_ENTITIES", "SUFFIXES", "Problem", "Run", "run_entities", "run_label"]
 
 #: Entities that a run may have, in the order of file names, with their short keys.
 RUN_ENTITIES = {
@@ -230,6 +231,24 @@ def form_run(
 def run_label(entities: Mapping[str, str]) -> str:
     """Return the entities of a run as file names begin."""
     return "_".join(f"{short}-{entities[k]}" for k, short in RUN_ENTITIES.items() if k in entities)
+
+
+def run_entities(label: str) -> dict[str, str] | None:
+    """Return the entities that :func:`run_label` was made of, None where it is no such label.
+
+    Examples
+    --------
+    >>> run_entities("sub-01_ses-a_run-02")
+    {'subject': '01', 'session': 'a', 'run': '02'}
+    """
+    names = {short: name for name, short in RUN_ENTITIES.items()}
+    entities = {}
+    for part in label.split("_"):
+        short, dash, value = part.partition("-")
+        if not dash or short not in names or not re.fullmatch("[a-zA-Z0-9+]+", value):
+            return None
+        entities[names[short]] = value
+    return entities if "subject" in entities else None
 
 
 def _by_part(images: list[BidsFile]) -> dict[str, dict[int, BidsFile]]:

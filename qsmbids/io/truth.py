@@ -20,7 +20,7 @@ class Comparison(NamedTuple):
 
     name: str
     true: float
-    found: float
+    value: float
 
 
 def compare_with_truth(bids_dir: Path, chi_file: Path) -> tuple[list[Comparison], float]:
@@ -39,7 +39,7 @@ def compare_with_truth(bids_dir: Path, chi_file: Path) -> tuple[list[Comparison]
         Both maps have the mean of the support as zero; a structure without a voxel in the
         support is left out.
     slope : float
-        Of the found on the true means.
+        Of the means in the map on the true ones.
 
     Raises
     ------
@@ -60,5 +60,5 @@ def compare_with_truth(bids_dir: Path, chi_file: Path) -> tuple[list[Comparison]
         if tissue.name in NUCLEI and region.any():
             mean = [float(v[region].mean(dtype=np.float64)) for v in (true, chi)]
             rows.append(Comparison(tissue.name, mean[0] - zero[0], mean[1] - zero[1]))
-    slope = np.polyfit([r.true for r in rows], [r.found for r in rows], 1)[0]
+    slope = np.polyfit([r.true for r in rows], [r.value for r in rows], 1)[0]
     return rows, float(slope)

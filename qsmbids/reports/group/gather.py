@@ -11,6 +11,7 @@ from typing import Any
 
 from qsmbids.config import flattened
 from qsmbids.io.expected_runs import expected_runs, read_participants
+from qsmbids.io.matching import entities_of
 from qsmbids.io.tables import read_cells
 from qsmbids.reports.group.runs import Group, GroupRun
 from qsmbids.reports.group.strata import set_strata
@@ -124,7 +125,7 @@ def _settle(run: GroupRun, has_map: bool) -> None:
 def _wanted(
     label: str, participants: Sequence[str] | None, sessions: Sequence[str] | None
 ) -> bool:
-    pairs = dict(word.split("-", 1) for word in label.split("_") if "-" in word)
+    pairs = entities_of(label)
     return (not participants or pairs.get("sub") in participants) and (
         not sessions or pairs.get("ses") in sessions
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from qsmbids.io.matching import entities_of
+
 __all__ = ["IDENTITY", "Group", "GroupRun", "identity"]
 
 #: Columns that every table of the group begins with.
@@ -101,7 +103,7 @@ def identity(label: str) -> dict[str, str]:
     >>> identity("sub-01_ses-a_run-02")["session_id"]
     'ses-a'
     """
-    pairs = dict(word.split("-", 1) for word in label.split("_") if "-" in word)
+    pairs = entities_of(label)
     return {
         "participant_id": f"sub-{pairs['sub']}" if "sub" in pairs else "n/a",
         "session_id": f"ses-{pairs['ses']}" if "ses" in pairs else "n/a",

@@ -98,7 +98,7 @@ def explained(key: str, sidecar: Mapping[str, Any]) -> str:
     ----------
     key : str
         Of :data:`MAPS`.
-    said : mapping
+    sidecar : mapping
         Sidecars of the run.
     """
     steps, usual = sidecar.get("Steps") or (), MAPS[key].explanation

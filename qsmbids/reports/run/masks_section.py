@@ -58,7 +58,7 @@ def masks_section(images: Images) -> Section:
         if before in volume and volume[before] > 0:
             removed = f"{100 * (1 - volume[key] / volume[before]):.1f} %"
             of = MASKS[before][0].partition(",")[0]
-        happened = _otherwise(key, images.said) or happened
+        happened = _otherwise(key, images.sidecar) or happened
         swatch = Markup('<span class="swatch" data-mask="{}"></span>{}').format(key, MASKS[key][0])
         rows.append((swatch, f"{volume[key]:.0f}", removed, of, happened))
     head = ("Mask", "Volume [ml]", "Removed", "of", "By")
