@@ -128,6 +128,7 @@ def _add_save(
             labels=output.labels,
             sidecar=output.own_sidecar,
             optional=output.optional,
+            estimated=output.suffix.endswith("map"),
         ),
         name=name,
         mem_gb=0.3 + 3e-8 * plan.acquisition.n_voxels,

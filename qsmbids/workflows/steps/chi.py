@@ -163,6 +163,8 @@ MERGE_TWO_PASS = Step(
     },
     {"chi": "chi", "support": "support", "from_filled": "from_filled"},
 )
+#: The fields and Mask 4 come before the inversion.
+_FIELDS = ("local_field", "mask4_filled", "field", "mask2", "mask3")
 RESTORE_SLAB = Step(
     "restore_slab",
     "rotation back",
@@ -190,4 +192,5 @@ RESTORE_SLAB = Step(
         )
     },
     b0,
+    made_of=dict.fromkeys(("local_field", "background_field", "mask4", "mask4_filled"), _FIELDS),
 )
