@@ -206,12 +206,12 @@ def _compare_map(pair: Pair, record: RunRecord, name: str, published: Mapping[st
         )
     else:
         scale = _hz_per_ppm(record.sidecars.get(key, {}), record.metadata)
-    found = agreement(own, theirs, common)
+    measure = agreement(own, theirs, common)
     similarity = None if scale is None else xsim(own / scale, theirs / scale, common)
     unit = "ppm" if name == CHI else "Hz"
-    pair.maps[name] = Compared(unit, found, similarity, float(dice))
+    pair.maps[name] = Compared(unit, measure, similarity, float(dice))
     if pair.judged:
-        pair.missed += outside(pair.preset, name, found, similarity)
+        pair.missed += outside(pair.preset, name, measure, similarity)
 
 
 def _own_mask(record: RunRecord, names: tuple[str, ...], own: Float32Array, grid: Header) -> Mask:
