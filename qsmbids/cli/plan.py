@@ -12,7 +12,7 @@ from qsmbids.cli.options import REFERENCES
 from qsmbids.cli.segmentations import check_one_run_each, segmentations_of
 from qsmbids.cli.validation import refuse_invalid
 from qsmbids.config import Settings
-from qsmbids.core.masks.given_mask import count_parts
+from qsmbids.core.masks.mask_values import count_parts
 from qsmbids.core.phase.missing_phase import read_phase_numbers
 from qsmbids.core.phase.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError

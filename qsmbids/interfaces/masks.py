@@ -8,7 +8,7 @@ import numpy as np
 
 from qsmbids.core.inversion.dipole import b0_direction_from_affine
 from qsmbids.core.masks.bet import bet
-from qsmbids.core.masks.given_mask import count_parts
+from qsmbids.core.masks.mask_values import count_parts
 from qsmbids.core.masks.masking import (
     background_mask,
     inverse_noise_mask,
@@ -92,7 +92,9 @@ class ExtractBrain(Step):
 
 
 class _ConformMaskInputs(BaseInterfaceInputSpec):
-    mask = File(exists=True, mandatory=True, desc="mask; see core.given_mask for its values")
+    mask = File(
+        exists=True, mandatory=True, desc="mask; see core.masks.mask_values for its values"
+    )
     like = File(exists=True, mandatory=True, desc="image whose grid the mask must have")
     origin = traits.Str("given by the user", usedefault=True, desc="for the record")
     parameters = traits.Dict(usedefault=True, desc="of the program that made it, for the record")

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.masks.given_mask import GivenMask, read_mask_values
+from qsmbids.core.masks.mask_values import MaskReading, read_mask_values
 from qsmbids.errors import InputError, SeveralVolumesError
 from qsmbids.io.grids import (
     ROUNDING_MM,
@@ -71,7 +71,7 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
     )
 
 
-def read_mask(path: Path, image: Header | Volume, what: str = "mask") -> GivenMask:
+def read_mask(path: Path, image: Header | Volume, what: str = "mask") -> MaskReading:
     """Read a mask that was made elsewhere, in the voxel order of an image.
 
     Parameters
