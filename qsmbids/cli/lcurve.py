@@ -143,8 +143,8 @@ def _strengths(args: argparse.Namespace, method: str) -> Any:
         They are not > 0, or the weakest is not the weaker one.
     """
     weakest, strongest = (
-        given if given is not None else usual
-        for given, usual in zip((args.weakest, args.strongest), _RANGES[method], strict=True)
+        strength if strength is not None else usual
+        for strength, usual in zip((args.weakest, args.strongest), _RANGES[method], strict=True)
     )
     ordered = weakest < strongest if method == "fansi" else strongest < weakest
     if not (ordered and min(weakest, strongest) > 0):

@@ -66,14 +66,14 @@ class RegisterT1w(Step):
             )
             return normalised_mutual_information(magnitude.array, moved, mask)
 
-        found = [
+        transforms = [
             _rigid(magnitude, t1w, _around(mask, magnitude.voxel_size), start, Path(runtime.cwd))
             for start in ("Identity", "centres of mass")
         ]
         before = information(np.eye(4))
-        gained = [information(transform) for transform in found]
+        gained = [information(transform) for transform in transforms]
         best = int(np.argmax(gained))
-        transform, after = found[best], gained[best]
+        transform, after = transforms[best], gained[best]
         overlap = _brain_overlap(magnitude, t1w, mask, transform)
         path = self._path(runtime, "from-T1w_to-MEGRE_mode-image_xfm.txt")
         self._results["transform"] = str(write_affine(path, transform))

@@ -173,9 +173,12 @@ def _record(inputs: Any, kind: str, *more: str, **metadata: Any) -> dict[str, An
     """Say what took the place of the steps before."""
     paths = [inputs.start] if isinstance(inputs.start, str) else list(inputs.start)
     key = "Given" + "".join(word.capitalize() for word in kind.split())
-    metadata[key] = {
-        "Files": [path.rsplit("/", 1)[-1] for path in paths],
-        "Units": inputs.units,
-        "Scale": inputs.scale,
+    facts: dict[str, Any] = {
+        key: {
+            "Files": [path.rsplit("/", 1)[-1] for path in paths],
+            "Units": inputs.units,
+            "Scale": inputs.scale,
+        },
+        **metadata,
     }
-    return record(*inputs.notes, *more, EstimationAlgorithm=f"given {kind}", **metadata)
+    return record(*inputs.notes, *more, EstimationAlgorithm=f"given {kind}", **facts)

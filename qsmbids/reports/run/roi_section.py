@@ -47,12 +47,12 @@ def _references(record: RunRecord) -> Markup | None:
         extension=".tsv",
         desc="references",
     )
-    found = _rows(path)
-    references = list(dict.fromkeys(row["reference"] for row in found if "reference" in row))
+    listing = _rows(path)
+    references = list(dict.fromkeys(row["reference"] for row in listing if "reference" in row))
     if not references:
         return None
-    regions = list(dict.fromkeys(row["region"] for row in found))
-    cells = {(row["region"], row["reference"]): row for row in found}
+    regions = list(dict.fromkeys(row["region"] for row in listing))
+    cells = {(row["region"], row["reference"]): row for row in listing}
     rows = []
     for region in regions:
         first = cells[region, references[0]]
