@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import fcntl
+import importlib
 import importlib.util
 import os
 import shutil
@@ -8,8 +9,23 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+# before numpy is imported, and for every process that is started: there is one worker for each
+# processor already, and idle threads of the linear algebra take its time
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one worker, where they share what is made and compiled once.
+
+    A test that says another group itself is left there.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.name)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,21 +66,40 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def qsmbids(capfd):
-    """Run the command line in this process; returns exit code, last line and everything said."""
-    from qsmbids.cli.run import main
+def command(capfd):
+    """Return a command of the package, by its module, that runs in this process.
 
-    def call(*args: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        try:
-            code = main([str(a) for a in args])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        last = out.strip().splitlines()[-1] if out.strip() else ""
-        return code, last, out + err
+    Called, it returns exit code, last line and everything said.
+    """
 
-    return call
+    def named(module: str) -> Callable[..., tuple[int, str, str]]:
+        main = importlib.import_module(f"qsmbids.cli.{module}").main
+
+        def call(*args: object) -> tuple[int, str, str]:
+            capfd.readouterr()
+            try:
+                code = main([str(a) for a in args])
+            except SystemExit as stop:  # argparse
+                code = int(stop.code or 0)
+            out, err = capfd.readouterr()
+            last = out.strip().splitlines()[-1] if out.strip() else ""
+            return code, last, out + err
+
+        return call
+
+    return named
+
+
+@pytest.fixture
+def qsmbids(command):
+    """Run ``qsmbids`` in this process."""
+    return command("run")
+
+
+@pytest.fixture
+def convert(command):
+    """Run ``qsmbids-convert`` in this process."""
+    return command("convert")
 
 
 @pytest.fixture(scope="session")

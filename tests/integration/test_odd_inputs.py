@@ -8,20 +8,8 @@ import numpy as np
 import pytest
 
 ANAT = Path("sub-demo/anat")
+OPTIONS = ("--output-level", "minimal")
 CHI = ANAT / "sub-demo_desc-wholebrain_Chimap.nii.gz"
-
-
-@pytest.fixture
-def attempt(qsmbids, small_dataset, tmp_path):
-    def call(*options, out="out"):
-        return qsmbids(
-            small_dataset, tmp_path / out, "participant", "--work-dir", tmp_path / f"work-{out}",
-            "--nprocs", "1", "--sloppy", "--skip-bids-validation", "--output-level", "minimal",
-            *options,
-        )  # fmt: skip
-
-    call.bids, call.out = small_dataset, tmp_path / "out"
-    return call
 
 
 def images(bids, part):

@@ -15,18 +15,6 @@ ANAT = Path("sub-demo/anat")
 
 
 @pytest.fixture
-def attempt(qsmbids, small_dataset, tmp_path):
-    def call(*options):
-        return qsmbids(
-            small_dataset, tmp_path / "out", "participant", "--work-dir", tmp_path / "work",
-            "--sloppy", "--skip-bids-validation", *options,
-        )  # fmt: skip
-
-    call.bids, call.out, call.work = small_dataset, tmp_path / "out", tmp_path / "work"
-    return call
-
-
-@pytest.fixture
 def go_on(attempt, begun_work):
     """Attempt what differs from the quick run, which computes only that."""
 
@@ -36,7 +24,7 @@ def go_on(attempt, begun_work):
 
     def call(*options):
         before = steps()
-        code, last, said = attempt("--nprocs", "1", *options)
+        code, last, said = attempt(*options)
         assert code or steps() != before, "the options changed nothing"
         return code, last, said
 
@@ -319,7 +307,7 @@ def test_sessions_and_runs_have_files_of_their_own(qsmbids, write_small_dataset,
 
 
 def test_the_work_directory_is_removed_on_request(attempt):
-    code, _, said = attempt("--nprocs", "1", "--clean-workdir", "--output-level", "minimal")
+    code, _, said = attempt("--clean-workdir", "--output-level", "minimal")
     assert code == 0, said
     assert not attempt.work.exists()
 
