@@ -17,15 +17,28 @@ import numpy as np
 import pytest
 
 
+TESTS = Path(__file__).parent
+#: Folders whose loops are compiled before whole runs need them, and those of the longest tests.
+FIRST = ("core", "integration", "cli", "faults", "workflows")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Keep the tests of a file in one worker, where they share what is made and compiled once.
 
-    A test that says another group itself is left there.
+    The rooms of ``core`` are kept together, because their methods share compiled loops. A test
+    that names another group itself is left there.
     """
+    order = {folder: place for place, folder in enumerate(FIRST)}
+
+    def place(item):
+        return order.get(item.path.relative_to(TESTS).parts[0], len(FIRST))
+
+    items.sort(key=place)
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.name)))
+            group = item.path.parent if place(item) == order["core"] else item.path
+            item.add_marker(pytest.mark.xdist_group(group.relative_to(TESTS).as_posix()))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 ANAT = Path("sub-demo/anat")
-OPTIONS = ("--output-level", "minimal")
+OPTIONS = ("--output-level", "minimal", "--inversion", "tkd")
 
 
 def _image(bids, echo, part):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 ANAT = Path("sub-demo/anat")
-OPTIONS = ("--output-level", "minimal")
+OPTIONS = ("--output-level", "minimal", "--inversion", "tkd")
 CHI = ANAT / "sub-demo_desc-wholebrain_Chimap.nii.gz"
 
 
