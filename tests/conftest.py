@@ -19,7 +19,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 #: Folders whose loops are compiled before whole runs need them, and those of the longest tests.
-FIRST = ("core", "integration", "cli", "faults", "workflows")
+FIRST = ("core", "faults", "integration", "cli", "workflows")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items):
     """Keep the tests of a file in one worker, where they share what is made and compiled once.
 
     The rooms of ``core`` are kept together, because their methods share compiled loops. A test
-    that names another group itself is left there.
+    that names another group itself is left there, and slow tests go to whichever worker is free.
     """
     order = {folder: place for place, folder in enumerate(FIRST)}
 
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items):
 
     items.sort(key=place)
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
+        if not any(item.iter_markers("xdist_group")) and not any(item.iter_markers("slow")):
             group = item.path.parent if place(item) == order["core"] else item.path
             item.add_marker(pytest.mark.xdist_group(group.relative_to(TESTS).as_posix()))
 
@@ -117,11 +117,11 @@ def convert(command):
 
 @pytest.fixture(scope="session")
 def write_small_dataset():
-    """Write the demo head at 2 mm, small enough for a run in seconds."""
+    """Write the demo head at 2.5 mm, small enough for a run in seconds."""
     from qsmbids.io.phantom import write_phantom_dataset
 
     def write(folder: Path, **kwargs: object) -> Path:
-        options: dict = {"shape": (48, 56, 40), "voxel_size": (2.0, 2.0, 2.0), **kwargs}
+        options: dict = {"shape": (38, 44, 32), "voxel_size": (2.5, 2.5, 2.5), **kwargs}
         return write_phantom_dataset(folder, **options)
 
     return write

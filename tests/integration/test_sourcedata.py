@@ -29,7 +29,7 @@ def head_dicom(dicom, small_dataset_source, tmp_path_factory):
     given = {
         "signal": np.stack(echoes),
         "echo_times": times,
-        "voxel": (2.0, 2.0, 2.0),
+        "voxel": images[0].header.get_zooms()[:3],
         "ImagingFrequency": "127.7",
     }
     for number, part in enumerate(("mag", "phase"), 1):

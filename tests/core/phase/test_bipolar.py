@@ -10,7 +10,7 @@ from qsmbids.core.phase.bipolar import correct_bipolar, detect_bipolar
 from qsmbids.core.phase.offset import mcpc3ds
 from qsmbids.core.phase.readout import correct_readout
 
-SHAPE = (28, 26, 24)
+SHAPE = (34, 32, 28)
 VOXEL = (2.0, 2.0, 2.0)
 UNIFORM = np.array([5.25, 11.08, 16.91, 22.74, 28.57]) * 1e-3
 UNEVEN = np.array([4.7, 10.7, 15.2, 22.1, 27.3]) * 1e-3
