@@ -9,17 +9,17 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-# before numpy is imported, and for every process that is started: there is one worker for each
-# processor already, and idle threads of the linear algebra take its time
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import numpy as np
 import pytest
-
 
 TESTS = Path(__file__).parent
 #: Folders whose loops are compiled before whole runs need them, and those of the longest tests.
 FIRST = ("core", "faults", "integration", "cli", "workflows")
+
+
+def pytest_configure():
+    """Keep the linear algebra of workers to one thread: there is a worker for each processor."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)

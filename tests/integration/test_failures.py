@@ -75,11 +75,12 @@ def _all_zero(bids):
 
 
 def _unwrapped(bids):
-    x = np.linspace(0, 60, 48)[:, None, None]
+    def ramp(data, echo):
+        x = np.linspace(0, 60, len(data))[:, None, None]
+        return (0 * data + echo * x).astype(np.float32)
+
     for echo in range(1, 6):
-        _edit_image(
-            _image(bids, echo, "phase"), lambda d, e=echo: (0 * d + e * x).astype(np.float32)
-        )
+        _edit_image(_image(bids, echo, "phase"), lambda d, e=echo: ramp(d, e))
     _edit_sidecars(bids, lambda m: m | {"Units": "rad"}, "phase")
 
 

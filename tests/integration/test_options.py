@@ -201,7 +201,7 @@ def test_a_region_of_the_user_is_a_reference(go_on, small_dataset_source, tmp_pa
     sidecar = json.loads((go_on.out / ANAT / "sub-demo_desc-region_Chimap.json").read_text())
     assert sidecar["ReferenceRegion"] == "given: region.nii.gz"
     # one that lies elsewhere is refused in plain words
-    nib.save(nib.Nifti1Image(np.roll(region, raw.shape[0] // 2, axis=0), raw.affine), path)
+    nib.save(nib.Nifti1Image(np.roll(region, (-17, -20, -16), axis=(0, 1, 2)), raw.affine), path)
     code, _, said = go_on("--reference", path)
     assert code == 1
     assert "no voxel where chi is known" in said

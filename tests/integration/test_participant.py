@@ -46,17 +46,18 @@ LEVELS = {
 
 
 @pytest.fixture(scope="module")
-def finished(small_dataset_source, tmp_path_factory):
+def finished(write_small_dataset, tmp_path_factory):
     """A run of everything but the last iterations, at the highest useful output level."""
     from qsmbids.cli.run import main
 
     out = tmp_path_factory.mktemp("finished") / "out"
     work = out.parent / "work"
-    arguments = [small_dataset_source, out, "participant", "--nprocs", "1", "--work-dir", work]
+    bids = write_small_dataset(out.parent / "bids", shape=(48, 56, 40), voxel_size=(2.0,) * 3)
+    arguments = [bids, out, "participant", "--nprocs", "1", "--work-dir", work]
     options = ["--output-level", "full", "--skip-bids-validation"]
     code = main([str(a) for a in (*arguments, *options)])
     assert code == 0
-    return small_dataset_source, out
+    return bids, out
 
 
 def _volume(out, name):
