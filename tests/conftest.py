@@ -6,7 +6,9 @@ import importlib.util
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,16 @@ TESTS = Path(__file__).parent
 FIRST = ("core", "faults", "integration", "cli", "workflows")
 
 
-def pytest_configure():
-    """Keep the linear algebra of workers to one thread: there is a worker for each processor."""
+def pytest_configure(config):
+    """Say what the workers and the processes of the tests need, before they import anything."""
+    # there is a worker for each processor already
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # numba compiles nothing where it may keep nothing: a package and a home that are read-only
+    places = [Path(find_spec("qsmbids").origin).parent, Path(os.path.expanduser("~"))]
+    if "NUMBA_CACHE_DIR" not in os.environ and not any(os.access(p, os.W_OK) for p in places):
+        cache = tempfile.TemporaryDirectory(prefix="qsmbids-tests-")
+        os.environ["NUMBA_CACHE_DIR"] = cache.name
+        config.add_cleanup(cache.cleanup)
 
 
 @pytest.hookimpl(tryfirst=True)
