@@ -28,8 +28,8 @@ from qsmbids.io.preflight import check_head_size, check_run
 from qsmbids.io.runs import Run
 from qsmbids.io.validate import ValidationResult
 from qsmbids.workflows.plan import RunPlan
-from qsmbids.workflows.resources import run_memory_gb
-from qsmbids.workflows.run import STEP_TITLES, init_run_wf, use_fsl
+from qsmbids.workflows.run import init_run_wf, use_fsl
+from qsmbids.workflows.steps import STEP_TITLES, run_memory_gb
 
 __all__ = ["make_plans", "parted", "print_dry_run"]
 

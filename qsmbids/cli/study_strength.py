@@ -16,7 +16,7 @@ _SAME = 0.02
 
 
 def study_strength(folder: Path) -> dict[str, Any]:
-    """Return the settings of the inversion with the median strength of finished adaptive runs.
+    """Return settings by their dotted keys, with the median strength of finished adaptive runs.
 
     Parameters
     ----------
@@ -72,11 +72,11 @@ def study_strength(folder: Path) -> dict[str, Any]:
         folder,
     )
     return {
-        "method": "fansi",
-        "regularisation": "fixed",
-        "regularisation_from": origin,
-        "gradient_l1_penalty": float(f"{penalty:.4g}"),
-        "gradient_consistency": float(f"{consistency:.4g}"),
+        "dipole_inversion.method": "fansi",
+        "dipole_inversion.regularisation_from": origin,
+        "dipole_inversion.fansi.regularisation": "fixed",
+        "dipole_inversion.fansi.gradient_l1_penalty": float(f"{penalty:.4g}"),
+        "dipole_inversion.fansi.gradient_consistency": float(f"{consistency:.4g}"),
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import field_noise, noise_std, weighted_echo_average
-from qsmbids.core.field.nonlinear_fit import field_from_fit, noise_hz, nonlinear_fit
+from qsmbids.core.field.nonlinear_fit import field_from_fit, noise_from_fit, nonlinear_fit
 from qsmbids.core.field.relative_residual import relative_residual, residual_weight
 from qsmbids.core.field.relaxometry import r2star_map
 from qsmbids.core.field.romeo import unwrap_echoes
@@ -166,7 +166,7 @@ class FitField(Step):
             n_threads=inputs.n_threads,
         )
         sigma = noise_std(magnitude, mask)
-        noise = noise_hz(fit, sigma)
+        noise = noise_from_fit(fit, sigma)
         quality = phase_quality(
             phase, magnitude, inputs.echo_times, inputs.quality_weights, inputs.n_threads
         )

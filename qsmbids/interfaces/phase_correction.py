@@ -135,7 +135,7 @@ class RemovePhaseOffset(Step):
             inputs.echo_times,
             mask.adult_voxel_size,
             mask.array > 0,
-            sigma_mm=inputs.sigma_mm,
+            smoothing_mm=inputs.sigma_mm,
             refinements=inputs.refinements,
             n_threads=inputs.n_threads,
         )

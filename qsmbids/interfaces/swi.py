@@ -54,7 +54,7 @@ class _Weighted(Step):
                 magnitude.array,
                 mask,
                 magnitude.adult_voxel_size,
-                sigma_mm=inputs.bias_mm,
+                smoothing_mm=inputs.bias_mm,
                 n_threads=inputs.n_threads,
             )
         except ValueError as error:
@@ -112,7 +112,7 @@ class WeightByPhase(_Weighted):
             read_volume(inputs.field).array,
             mask,
             magnitude.adult_voxel_size,
-            sigma_mm=inputs.high_pass_mm,
+            smoothing_mm=inputs.high_pass_mm,
             slice_axis=inputs.slice_axis,
         )
         factor = phase_mask(local, mask, strength=inputs.phase_strength)

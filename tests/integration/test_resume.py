@@ -57,7 +57,7 @@ def test_only_what_depends_on_a_change_is_computed_again(run, tmp_path):
     assert run("--output-level", "full") == set()
 
     config = tmp_path / "c.toml"
-    config.write_text("[dipole_inversion]\ngradient_l1_penalty = 1e-3\n")
+    config.write_text("[dipole_inversion.fansi]\ngradient_l1_penalty = 1e-3\n")
     inversion = {
         "invert_dipole_field",
         "find_csf",

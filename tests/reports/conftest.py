@@ -74,7 +74,7 @@ def write_outputs(tmp_path):
         )
         write_text(
             out / "logs" / "job" / "qsmbids.toml",
-            "[dipole_inversion]\nmaximum_iterations = 7\n"
+            "[dipole_inversion.fansi]\nmaximum_iterations = 7\n"
             '[execution]\npreset = "consensus-fansi"\n',
         )
         write_json(out / "dataset_description.json", {"GeneratedBy": [{"Name": "FSL"}]})

@@ -17,20 +17,20 @@ FLOOR = np.float32(0.03)
 
 
 def ismv(
-    field_hz: npt.NDArray[np.floating],
+    field: npt.NDArray[np.floating],
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
     radius: float = 4.0,
-    tol: float = 1e-3,
-    max_iter: int = 50,
+    tolerance: float = 1e-3,
+    maximum_iterations: int = 50,
     n_threads: int = 1,
 ) -> BackgroundResult:
     r"""Return local and background field by iterated spherical mean values.
 
     Parameters
     ----------
-    field_hz : (X, Y, Z) ndarray
+    field : (X, Y, Z) ndarray
         Total field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Where the field is known (Mask 3).
@@ -39,10 +39,10 @@ def ismv(
     radius : float
         Of the sphere, in voxels, or in mm for clearly anisotropic voxels, at least the longest
         side then. A large one costs mask, a small one is nearer to LBV.
-    tol : float
+    tolerance : float
         Stop when the background differs from its spherical means by this little, relative to
         the total field's difference.
-    max_iter : int
+    maximum_iterations : int
         Most iterations.
     n_threads : int
         Threads of the transforms.
@@ -84,7 +84,7 @@ def ismv(
     >>> int(removed.mask.sum()), bool(abs(removed.local_field).max() < 1e-3)
     (512, True)
     """
-    cropped = CroppedField.of(field_hz, mask, (1, 1, 1))
+    cropped = CroppedField.of(field, mask, (1, 1, 1))
     support, kernel = sphere_support(cropped.mask, voxel_size, radius)
     mean = EvenFilter(cropped.shape, kernel, n_threads)
     deconvolution = EvenFilter(cropped.shape, 1.0 / (1.0 - kernel + FLOOR), n_threads)
@@ -97,7 +97,7 @@ def ismv(
         difference,
         difference(cropped.field),
         precondition=lambda residual: deconvolution(residual) * support,
-        tol=tol,
-        max_iter=max_iter,
+        tolerance=tolerance,
+        maximum_iterations=maximum_iterations,
     )
     return cropped.result(found.x, support, found)

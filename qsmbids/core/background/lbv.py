@@ -15,19 +15,19 @@ Mask = npt.NDArray[np.bool_]
 
 
 def lbv(
-    field_hz: npt.NDArray[np.floating],
+    field: npt.NDArray[np.floating],
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
     peel: int = 1,
-    tol: float = 1e-4,
-    max_iter: int = 100,
+    tolerance: float = 1e-4,
+    maximum_iterations: int = 100,
 ) -> BackgroundResult:
     r"""Return local and background field by solving Laplace's equation inside the mask.
 
     Parameters
     ----------
-    field_hz : (X, Y, Z) ndarray
+    field : (X, Y, Z) ndarray
         Total field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Where the field is known (Mask 3); holes, channels and separate parts are allowed.
@@ -36,9 +36,9 @@ def lbv(
     peel : int
         Layers taken off the mask first. The field of the outermost layer that is left is taken
         for pure background, so that errors there spread inwards.
-    tol : float
+    tolerance : float
         Stop when the residual of Laplace's equation is this small.
-    max_iter : int
+    maximum_iterations : int
         Most iterations; about six are needed.
 
     Returns
@@ -79,7 +79,7 @@ def lbv(
     voxel = checked_vector(voxel_size, "voxel size")
     if peel < 0:
         raise ValueError(f"{peel} layers cannot be taken off")
-    cropped = CroppedField.of(field_hz, mask, (1, 1, 1))
+    cropped = CroppedField.of(field, mask, (1, 1, 1))
     kept = ndi.binary_erosion(cropped.mask, iterations=peel) if peel else cropped.mask
     interior = ndi.binary_erosion(kept)
     if not interior.any():
@@ -89,7 +89,7 @@ def lbv(
         solver.operator,
         solver.operator(solver.pad(cropped.field)),
         precondition=solver.precondition,
-        tol=tol,
-        max_iter=max_iter,
+        tolerance=tolerance,
+        maximum_iterations=maximum_iterations,
     )
     return cropped.result(solver.unpad(found.x), interior, found)

@@ -27,11 +27,11 @@ WEIGHT_CAP = 3.0
 #: Sides up to this multiple of the shortest are halved for the coarse grid.
 HALVED = 1.5
 #: Relative residual at which the coarse grid has done its part.
-COARSE_TOL = 1e-3
+COARSE_TOLERANCE = 1e-3
 
 
 def pdf(
-    field_hz: npt.NDArray[np.floating],
+    field: npt.NDArray[np.floating],
     mask: Mask,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
@@ -39,16 +39,16 @@ def pdf(
     weights: npt.NDArray[np.floating] | None = None,
     tissue: float = 0.0,
     padding_mm: float = 20.0,
-    tol: float = 2e-3,
-    max_iter: int = 30,
-    coarse_iter: int = 60,
+    tolerance: float = 2e-3,
+    maximum_iterations: int = 30,
+    coarse_iterations: int = 60,
     n_threads: int = 1,
 ) -> BackgroundResult:
     r"""Return local and background field by projection onto dipole fields.
 
     Parameters
     ----------
-    field_hz : (X, Y, Z) ndarray
+    field : (X, Y, Z) ndarray
         Total field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Where the field is known (Mask 3); any shape.
@@ -66,13 +66,13 @@ def pdf(
         inversion) and more of the local field is kept, in two to three times the iterations.
     padding_mm : float
         Room for sources around the bounding box of the mask [mm], on either side.
-    tol : float
+    tolerance : float
         Stop when the residual of the normal equations is this small relative to their right-hand
         side.
-    max_iter : int
+    maximum_iterations : int
         Most iterations on the full grid. They end the fit where the background is so weak that
         the tolerance is not reached: many more fit the field of the outer tissue and the noise.
-    coarse_iter : int
+    coarse_iterations : int
         Most iterations on a grid of half the resolution, from which the full one starts; 0 starts
         from zero. An iteration there costs an eighth.
     n_threads : int
@@ -97,7 +97,7 @@ def pdf(
     .. math:: y = \arg\min_y \| w (f - D s y) \|^2 , \qquad l = f - D s_{outside} y
 
     is found by conjugate gradients on :math:`s D w^2 D s y = s D w^2 f`, whose early stop is the
-    regularisation, so that the result is linear in the field to about ``tol`` only. Four
+    regularisation, so that the result is linear in the field to about ``tolerance`` only. Four
     transforms for each iteration, the least that two uses of D take; about twelve volumes of the
     padded grid.
 
@@ -120,15 +120,15 @@ def pdf(
     >>> mask = np.zeros((24, 24, 24), bool)
     >>> mask[6:18, 6:18, 6:18] = True
     >>> x, y, z = np.indices(mask.shape) - 11.5
-    >>> removed = pdf(x * y, mask, (1, 1, 1), (0, 0, 1), padding_mm=6, tol=1e-4)
+    >>> removed = pdf(x * y, mask, (1, 1, 1), (0, 0, 1), padding_mm=6, tolerance=1e-4)
     >>> bool(removed.local_field.std() < 0.02 * removed.background_field.std())
     True
     """
-    if not 0.0 <= tissue <= 1.0 or not 0.0 <= padding_mm < np.inf or coarse_iter < 0:
-        raise ValueError("tissue must be in [0, 1], padding_mm >= 0 and coarse_iter >= 0")
+    if not 0.0 <= tissue <= 1.0 or not 0.0 <= padding_mm < np.inf or coarse_iterations < 0:
+        raise ValueError("tissue must be in [0, 1], padding_mm >= 0 and coarse_iterations >= 0")
     voxel, b0 = checked_vector(voxel_size, "voxel size"), unit_vector(b0_direction)
     x, y, z = (max(1, int(np.ceil(padding_mm / v))) for v in voxel)
-    cropped = CroppedField.of(field_hz, mask, (x, y, z))
+    cropped = CroppedField.of(field, mask, (x, y, z))
     inside = cropped.mask
     problem = _Problem(
         field=cropped.field,
@@ -137,8 +137,8 @@ def pdf(
         kernel=dipole_kernel(cropped.shape, voxel, b0),
         n_threads=n_threads,
     )
-    start = _coarse_solution(problem, voxel, b0, coarse_iter) if coarse_iter else None
-    found = problem.solve(start, tol, max_iter)
+    start = _coarse_solution(problem, voxel, b0, coarse_iterations) if coarse_iterations else None
+    found = problem.solve(start, tolerance, maximum_iterations)
     found.x[inside] = 0.0  # the tissue's part stays in the local field, with the noise
     return cropped.result(cropped.field - problem.dipole_field(found.x), inside, found)
 
@@ -166,9 +166,15 @@ class _Problem:
         out *= self.sources
         return out
 
-    def solve(self, start: Volume | None, tol: float, max_iter: int) -> Solution:
+    def solve(self, start: Volume | None, tolerance: float, maximum_iterations: int) -> Solution:
         rhs = self.sources * self.dipole_field(self.precision * self.field)
-        return conjugate_gradients(self.normal, rhs, start=start, tol=tol, max_iter=max_iter)
+        return conjugate_gradients(
+            self.normal,
+            rhs,
+            start=start,
+            tolerance=tolerance,
+            maximum_iterations=maximum_iterations,
+        )
 
 
 def _coarse_solution(p: _Problem, voxel: Vector, b0: npt.NDArray[np.float64], n: int) -> Volume:
@@ -186,7 +192,7 @@ def _coarse_solution(p: _Problem, voxel: Vector, b0: npt.NDArray[np.float64], n:
         kernel=dipole_kernel(_shape(field), size, b0),
         n_threads=p.n_threads,
     )
-    y_coarse = coarse.solve(None, COARSE_TOL, n).x
+    y_coarse = coarse.solve(None, COARSE_TOLERANCE, n).x
     for axis, factor in enumerate(factors):
         y_coarse = np.repeat(y_coarse, factor, axis)
     nx, ny, nz = p.field.shape

@@ -17,21 +17,21 @@ FLOOR = 1e-6
 
 
 def resharp(
-    field_hz: npt.NDArray[np.floating],
+    field: npt.NDArray[np.floating],
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
     radius: float = 4.0,
-    alpha: float = 1e-4,
-    tol: float = 1e-4,
-    max_iter: int = 50,
+    tikhonov_weight: float = 1e-4,
+    tolerance: float = 1e-4,
+    maximum_iterations: int = 50,
     n_threads: int = 1,
 ) -> BackgroundResult:
     r"""Return local and background field by regularised SHARP.
 
     Parameters
     ----------
-    field_hz : (X, Y, Z) ndarray
+    field : (X, Y, Z) ndarray
         Total field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Where the field is known (Mask 3).
@@ -40,13 +40,13 @@ def resharp(
     radius : float
         Of the sphere, in voxels, or in mm for clearly anisotropic voxels, at least the longest
         side then. A large one costs mask, a small one sees less of the slow local field.
-    alpha : float
-        Weight of the size of the local field. Large values shrink the slow part of it.
-    tol : float
+    tikhonov_weight : float
+        alpha below, of the size of the local field. Large values shrink the slow part of it.
+    tolerance : float
         Stop when the residual of the normal equations is this small relative to their right-hand
         side. The slow part of the local field comes first, and is fitted away again for
         much smaller values.
-    max_iter : int
+    maximum_iterations : int
         Most iterations.
     n_threads : int
         Threads of the transforms.
@@ -88,12 +88,12 @@ def resharp(
     >>> int(removed.mask.sum()), bool(abs(removed.local_field).max() < 1e-3)
     (512, True)
     """
-    if not alpha >= 0 or not np.isfinite(alpha):
-        raise ValueError(f"the regularisation weight {alpha} must be finite and >= 0")
-    cropped = CroppedField.of(field_hz, mask, (1, 1, 1))
+    if not tikhonov_weight >= 0 or not np.isfinite(tikhonov_weight):
+        raise ValueError(f"the regularisation weight {tikhonov_weight} must be finite and >= 0")
+    cropped = CroppedField.of(field, mask, (1, 1, 1))
     support, kernel = sphere_support(cropped.mask, voxel_size, radius)
     mean = EvenFilter(cropped.shape, kernel, n_threads)
-    inverse = (1.0 / ((1.0 - kernel) ** 2 + max(alpha, FLOOR))).astype(np.float32)
+    inverse = (1.0 / ((1.0 - kernel) ** 2 + max(tikhonov_weight, FLOOR))).astype(np.float32)
     deconvolution = EvenFilter(cropped.shape, inverse, n_threads)
 
     def squared(volume: Volume) -> Volume:
@@ -102,7 +102,7 @@ def resharp(
         return difference - mean(difference)
 
     def normal(local: Volume) -> Volume:
-        return squared(local) + np.float32(alpha) * local
+        return squared(local) + np.float32(tikhonov_weight) * local
 
     def precondition(residual: Volume) -> Volume:
         return deconvolution(residual) * cropped.mask
@@ -111,7 +111,7 @@ def resharp(
         normal,
         squared(cropped.field),
         precondition=precondition,
-        tol=tol,
-        max_iter=max_iter,
+        tolerance=tolerance,
+        maximum_iterations=maximum_iterations,
     )
     return cropped.result(found.x, support, found)

@@ -22,9 +22,9 @@ class BackgroundResult:
     local_field: Volume
     background_field: Volume
     mask: Mask
-    n_iterations: int
-    relative_residual: float
-    converged: bool
+    n_iterations: int = 0  # as of a method that does not iterate until it converges
+    relative_residual: float = 0.0
+    converged: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CroppedField:
 
     @classmethod
     def of(
-        cls, field_hz: npt.NDArray[np.floating], mask: Mask, margin: tuple[int, int, int]
+        cls, field: npt.NDArray[np.floating], mask: Mask, margin: tuple[int, int, int]
     ) -> "CroppedField":
         """Check a field and a mask, cut out the box of the mask and put ``margin`` around it.
 
@@ -49,14 +49,14 @@ class CroppedField:
             The shapes differ, the mask is empty, or the field is not finite in it.
         """
         mask = np.asarray(mask, dtype=bool)
-        if field_hz.ndim != 3 or field_hz.shape != mask.shape:
-            raise ValueError(f"field {field_hz.shape} and mask {mask.shape} must be one volume")
+        if field.ndim != 3 or field.shape != mask.shape:
+            raise ValueError(f"field {field.shape} and mask {mask.shape} must be one volume")
         box = bounding_box(mask)
-        if not np.isfinite(field_hz[box][mask[box]]).all():
+        if not np.isfinite(field[box][mask[box]]).all():
             raise ValueError("the field is not finite in the mask")
         inside = crop(mask, box, margin)
-        field = crop(field_hz.astype(np.float32, copy=False), box, margin)
-        return cls(remove_plane(field, inside), inside, field_hz, box, margin)
+        cut = crop(field.astype(np.float32, copy=False), box, margin)
+        return cls(remove_plane(cut, inside), inside, field, box, margin)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -68,13 +68,17 @@ class CroppedField:
         """Cut the same box out of another volume."""
         return crop(volume, self.box, self.margin)
 
-    def result(self, local: Volume, support: Mask, solution: Solution) -> BackgroundResult:
+    def result(
+        self, local: Volume, support: Mask, solution: Solution | None = None
+    ) -> BackgroundResult:
         """Put a local field, known in ``support``, back into the whole volume."""
         shape = self.total.shape
         mask = uncrop(support, shape, self.box, self.margin)
         whole = uncrop(local, shape, self.box, self.margin)
         whole = np.where(mask, whole, np.float32(0.0))
         rest = np.where(mask, self.total - whole, 0.0).astype(np.float32)
+        if solution is None:
+            return BackgroundResult(whole, rest, mask)
         return BackgroundResult(
             whole,
             rest,

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
+from qsmbids.core.background.result import BackgroundResult, CroppedField
 from qsmbids.core.background.smv import (
     TIE,
     distance_to_border,
     multiply_even,
-    remove_plane,
     sphere_transform,
     sphere_unit,
 )
-from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft, uncrop
+from qsmbids.core.maths.fft import irfft, rfft
 
 __all__ = ["vsharp", "vsharp_radii"]
 
@@ -33,15 +33,15 @@ def vsharp(
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
-    max_radius: int = 12,
-    min_radius: int = 1,
+    maximum_radius: int = 12,
+    minimum_radius: int = 1,
     variant: str = "deconvolution",
     truncation: float = 0.05,
     refinements: int = 3,
     rim_outlier: float = 5.0,
     n_threads: int = 1,
-) -> tuple[Volume, Mask]:
-    r"""Return the local field [Hz] and the mask (Mask 4) in which it is known.
+) -> BackgroundResult:
+    r"""Return local and background field by spherical means of many radii.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def vsharp(
         Filled mask, already eroded by one voxel (Mask 3).
     voxel_size : (3,) array_like
         [mm], along the array axes.
-    max_radius, min_radius : int
+    maximum_radius, minimum_radius : int
         Largest and smallest sphere in voxels, or in mm for clearly anisotropic voxels
         (:func:`vsharp_radii`).
     variant : {"deconvolution", "sepia"}
@@ -63,7 +63,7 @@ def vsharp(
     refinements : int
         Steps of the spatially variable deconvolution; 0 is plain V-SHARP.
     rim_outlier : float
-        Field in the rim (less than ``max_radius`` from the border) beyond this many robust
+        Field in the rim (less than ``maximum_radius`` from the border) beyond this many robust
         standard deviations comes from sources that the mask should not hold, such as bone, and
         is kept out of the deconvolution, which would spread it. ``inf`` turns this off and makes
         the result linear in the field.
@@ -72,10 +72,9 @@ def vsharp(
 
     Returns
     -------
-    local_field : (X, Y, Z) ndarray of float32
-        [Hz], zero outside ``mask4``.
-    mask4 : (X, Y, Z) ndarray of bool
-        Where the smallest sphere fits into the mask.
+    BackgroundResult
+        Known where the smallest sphere fits into the mask (Mask 4). The refinements are a fixed
+        number of steps and do not count as iterations.
 
     Raises
     ------
@@ -114,38 +113,29 @@ def vsharp(
     >>> field = np.indices((24, 24, 24))[0].astype(np.float32)
     >>> mask = np.zeros(field.shape, bool)
     >>> mask[4:20, 4:20, 4:20] = True
-    >>> local, mask4 = vsharp(field, mask, (1, 1, 1), max_radius=5)
-    >>> bool(mask4.sum() == 14**3), bool(abs(local).max() < 1e-4)
+    >>> removed = vsharp(field, mask, (1, 1, 1), maximum_radius=5)
+    >>> bool(removed.mask.sum() == 14**3), bool(abs(removed.local_field).max() < 1e-4)
     (True, True)
     """
-    mask = np.asarray(mask, dtype=bool)
-    if field.ndim != 3 or field.shape != mask.shape:
-        raise ValueError(f"field {field.shape} and mask {mask.shape} must be the same volume")
     if variant not in ("deconvolution", "sepia"):
         raise ValueError(f"unknown V-SHARP variant {variant!r}")
     if not 0.0 < truncation < 1.0 or refinements < 0 or not rim_outlier > 0:
         raise ValueError("truncation must be in (0, 1), refinements >= 0 and rim_outlier > 0")
-    radii, unit = vsharp_radii(voxel_size, max_radius, min_radius)
-
-    box = bounding_box(mask)
-    if not np.isfinite(field[box][mask[box]]).all():
-        raise ValueError("the field is not finite in the mask")
+    radii, unit = vsharp_radii(voxel_size, maximum_radius, minimum_radius)
     # half a sphere of zeros on either side keeps the periodic copies one sphere apart
     x, y, z = (int(np.ceil(radii[0] / v / 2)) for v in unit)
-    inside = crop(mask, box, (x, y, z))
-    total = remove_plane(crop(field.astype(np.float32, copy=False), box, (x, y, z)), inside)
-    spheres = _spheres(inside, radii, unit, cube=variant == "sepia", n_threads=n_threads)
+    cropped = CroppedField.of(field, mask, (x, y, z))
+    spheres = _spheres(cropped.mask, radii, unit, cube=variant == "sepia", n_threads=n_threads)
 
-    local = spheres.apply(total)
+    local = spheres.apply(cropped.field)
     if variant == "deconvolution":
         deconvolve = _deconvolution(spheres, truncation)
         local = _refine(local, spheres, deconvolve, refinements, rim_outlier)
-    shape = mask.shape
-    return uncrop(local, shape, box, (x, y, z)), uncrop(spheres.support, shape, box, (x, y, z))
+    return cropped.result(local, spheres.support)
 
 
 def vsharp_radii(
-    voxel_size: npt.ArrayLike, max_radius: int, min_radius: int
+    voxel_size: npt.ArrayLike, maximum_radius: int, minimum_radius: int
 ) -> tuple[list[float], npt.NDArray[np.float64]]:
     """Return the radii, largest first, and the voxel size in the unit of the radii.
 
@@ -158,10 +148,12 @@ def vsharp_radii(
         The voxel size is not positive or the radii are not ordered.
     """
     unit = sphere_unit(voxel_size)
-    if not 1 <= min_radius <= max_radius:
-        raise ValueError(f"radii {max_radius} to {min_radius} must be in descending order, >= 1")
-    smallest = max(float(min_radius), unit.max())
-    radii = [float(r) for r in range(max_radius, 0, -1) if r >= smallest]
+    if not 1 <= minimum_radius <= maximum_radius:
+        raise ValueError(
+            f"radii {maximum_radius} to {minimum_radius} must be in descending order, >= 1"
+        )
+    smallest = max(float(minimum_radius), unit.max())
+    radii = [float(r) for r in range(maximum_radius, 0, -1) if r >= smallest]
     return radii or [smallest], unit
 
 

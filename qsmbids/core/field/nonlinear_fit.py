@@ -26,7 +26,7 @@ from qsmbids.core.field.romeo import unwrap
 from qsmbids.core.field.romeo_weights import TWO_PI, as_volume
 from qsmbids.core.maths.parallel import numba_threads
 
-__all__ = ["NonlinearFit", "echo_grid", "field_from_fit", "noise_hz", "nonlinear_fit"]
+__all__ = ["NonlinearFit", "echo_grid", "field_from_fit", "noise_from_fit", "nonlinear_fit"]
 
 #: Echo times this close to a regular grid [parts of the spacing] are rounded values of one.
 _REGULAR = 5e-3
@@ -67,8 +67,8 @@ def nonlinear_fit(
     echo_times: npt.ArrayLike,
     *,
     mask: npt.NDArray[np.bool_] | None = None,
-    max_iter: int = 30,
-    tol: float = 1e-6,
+    maximum_iterations: int = 30,
+    tolerance: float = 1e-6,
     n_threads: int = 1,
 ) -> NonlinearFit:
     r"""Fit a line to the phase of the complex signal in every voxel.
@@ -83,9 +83,9 @@ def nonlinear_fit(
         [s], increasing; the spacing need not be uniform.
     mask : (X, Y, Z) ndarray of bool, optional
         Where to fit; default is everywhere.
-    max_iter : int
+    maximum_iterations : int
         Most Gauss-Newton steps of a voxel; noise-free signals need two, noise alone uses all.
-    tol : float
+    tolerance : float
         A voxel is done when its step moves no echo by more than this [rad].
     n_threads : int
         Threads of the voxel loop.
@@ -100,7 +100,7 @@ def nonlinear_fit(
     ------
     ValueError
         Fewer than three echoes (two leave nothing to fit), shapes or echo times that do not fit,
-        ``max_iter`` below 1 or ``tol`` not positive.
+        ``maximum_iterations`` below 1 or ``tolerance`` not positive.
 
     Notes
     -----
@@ -131,8 +131,8 @@ def nonlinear_fit(
     phase = as_volume(phase, "phase", ndim=4)
     magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
     times = checked_echo_times(echo_times, phase, at_least=3)
-    if max_iter < 1 or not tol > 0:
-        raise ValueError(f"max_iter {max_iter} and tol {tol} must be positive")
+    if maximum_iterations < 1 or not tolerance > 0:
+        raise ValueError("the maximum of iterations and the tolerance must be positive")
     shape = phase.shape[1:]
     if mask is None:
         inside = np.ones(shape, dtype=np.bool_)
@@ -148,8 +148,8 @@ def nonlinear_fit(
             inside.ravel(),
             tau,
             order,
-            int(max_iter),
-            float(tol),
+            int(maximum_iterations),
+            float(tolerance),
             maps,
         )
     slope, noise, residual, offset = (m.reshape(shape) for m in maps)
@@ -198,7 +198,7 @@ def field_from_fit(
     return slope
 
 
-def noise_hz(fit: NonlinearFit, noise_std: float = 1.0) -> npt.NDArray[np.float32]:
+def noise_from_fit(fit: NonlinearFit, noise_std: float = 1.0) -> npt.NDArray[np.float32]:
     """Return the noise SD [Hz] of the field of a fit.
 
     Parameters
@@ -296,7 +296,7 @@ def _best_line(phi, w, tau, order):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _fit_voxels(phase, magnitude, inside, tau, order, max_iter, tol, maps):  # type: ignore[no-untyped-def]
+def _fit_voxels(phase, magnitude, inside, tau, order, maximum_iterations, tolerance, maps):  # type: ignore[no-untyped-def]
     """Fit every voxel inside; fill slope, noise, residual and offset."""
     n_echoes, n = phase.shape
     block = 4096  # voxels that share the scratch arrays
@@ -326,7 +326,7 @@ def _fit_voxels(phase, magnitude, inside, tau, order, max_iter, tol, maps):  # t
                 im += w[e] * np.sin(phi[e] - p1 * tau[e])
             p0 = np.arctan2(im, re)
 
-            for _ in range(max_iter):
+            for _ in range(maximum_iterations):
                 r0, r1 = 0.0, 0.0
                 for e in range(n_echoes):
                     r = w[e] * np.sin(phi[e] - p0 - p1 * tau[e])
@@ -336,7 +336,7 @@ def _fit_voxels(phase, magnitude, inside, tau, order, max_iter, tol, maps):  # t
                 d1 = (s0 * r1 - s1 * r0) / det
                 p0 += d0
                 p1 += d1
-                if max(abs(d0), abs(d0 + d1 * tau[-1])) < tol:
+                if max(abs(d0), abs(d0 + d1 * tau[-1])) < tolerance:
                     break
 
             left = 0.0

@@ -39,7 +39,7 @@ def even_magnitude(
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
-    sigma_mm: float = 16.0,
+    smoothing_mm: float = 16.0,
     n_threads: int = 1,
 ) -> FloatVolume:
     r"""Return a magnitude without receive bias, about 1 in tissue and pressed down below it.
@@ -58,7 +58,7 @@ def even_magnitude(
     mask : (X, Y, Z) ndarray of bool
     voxel_size : (3,) array_like
         [mm].
-    sigma_mm : float
+    smoothing_mm : float
         Width [mm] of the Gaussian: wider than structures, narrower than the receive field.
     n_threads : int
 
@@ -73,9 +73,9 @@ def even_magnitude(
         Unequal shapes, an empty mask, no signal in it, a width that is not positive.
     """
     box = _checked_box(magnitude, mask)
-    sigma = sigma_mm / _positive(voxel_size, "voxel size")
-    if not sigma_mm > 0:
-        raise ValueError(f"sigma {sigma_mm} must be positive")
+    sigma = smoothing_mm / _positive(voxel_size, "voxel size")
+    if not smoothing_mm > 0:
+        raise ValueError(f"smoothing {smoothing_mm} must be positive")
     inside = mask[box]
     signal = np.where(inside, magnitude[box], 0).astype(np.float32)
     level = float(np.mean(signal[inside], dtype=np.float64))
@@ -107,7 +107,7 @@ def high_pass(
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
-    sigma_mm: float = 4.0,
+    smoothing_mm: float = 4.0,
     slice_axis: int = 2,
 ) -> FloatVolume:
     """Return a field less its Gaussian mean over the voxels of the mask in the same slice.
@@ -119,7 +119,7 @@ def high_pass(
     mask : (X, Y, Z) ndarray of bool
     voxel_size : (3,) array_like
         [mm].
-    sigma_mm : float
+    smoothing_mm : float
         Width [mm]. Nothing is smoothed along ``slice_axis`` [1]_.
     slice_axis : int
         0, 1 or 2.
@@ -135,9 +135,11 @@ def high_pass(
         Unequal shapes, an empty mask, an axis that there is not, a width that is not positive.
     """
     box = _checked_box(field, mask)
-    sigma = sigma_mm / _positive(voxel_size, "voxel size")
-    if not sigma_mm > 0 or slice_axis not in (0, 1, 2):
-        raise ValueError(f"sigma {sigma_mm} must be positive and the axis {slice_axis} 0 to 2")
+    sigma = smoothing_mm / _positive(voxel_size, "voxel size")
+    if not smoothing_mm > 0 or slice_axis not in (0, 1, 2):
+        raise ValueError(
+            f"smoothing {smoothing_mm} must be positive and the axis {slice_axis} 0 to 2"
+        )
     sigma[slice_axis] = 0.0
     inside = mask[box]
     values = np.where(inside, field[box], 0).astype(np.float32)

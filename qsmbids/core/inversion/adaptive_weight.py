@@ -37,7 +37,7 @@ TAU = 0.45
 FIRST = 5e-4
 #: Gradient consistency of Table S2.3. With 0.1 a calcification at 7 T comes out less well (error
 #: of a cube of 68 voxels around it 24.2 % in place of 22.2 %), and nothing comes out better.
-MU1_LIMIT = 0.05
+CONSISTENCY_LIMIT = 0.05
 #: Where the penalty comes out this much larger than that of the short inversion, noise made most
 #: of its differences, and it is repeated with the new penalty, up to this many inversions.
 FAR = 2.0
@@ -61,12 +61,12 @@ class AdaptiveWeight:
 
     Attributes
     ----------
-    alpha1, mu1 : float
-        For :func:`qsmbids.core.inversion.fansi.fansi`; ``mu1`` is 100 ``alpha1``, but never above
-        0.05.
-    noise_hz : float
+    gradient_l1_penalty, gradient_consistency : float
+        For :func:`qsmbids.core.inversion.fansi.fansi`; the consistency is 100 times the penalty,
+        but never above 0.05.
+    field_noise : float
         Noise and inconsistency of the field [Hz], root mean square weighted by the data.
-    noise_rad : float
+    phase_noise : float
         The same at the reference echo [rad], times the weights: sigma of the rule.
     mean_gradient : float
         b of the rule [rad].
@@ -74,48 +74,48 @@ class AdaptiveWeight:
         What was done, with the numbers, for a log or sidecar.
     """
 
-    alpha1: float
-    mu1: float
-    noise_hz: float
-    noise_rad: float
+    gradient_l1_penalty: float
+    gradient_consistency: float
+    field_noise: float
+    phase_noise: float
     mean_gradient: float
     rule: str
 
 
 def adaptive_weight(
-    local_field_hz: npt.NDArray[np.floating],
+    local_field: npt.NDArray[np.floating],
     mask: Mask,
     weights: npt.NDArray[np.floating],
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    centre_frequency_hz: float,
+    centre_frequency: float,
     echo_time: float,
     weak_harmonic: bool = True,
     nonlinear: bool = True,
     regularisation_weight: str = "vector-absolute",
     start: str = "least-squares",
-    mu1_ratio: float = 100.0,
-    iterations: int = 25,
+    consistency_ratio: float = 100.0,
+    pilot_iterations: int = 25,
     n_threads: int = 1,
 ) -> AdaptiveWeight:
     r"""Return the gradient penalty that suits the noise of a local field.
 
     Parameters
     ----------
-    local_field_hz, mask, weights, voxel_size, b0_direction
+    local_field, mask, weights, voxel_size, b0_direction
         As for :func:`qsmbids.core.inversion.fansi.fansi`.
-    centre_frequency_hz : float
+    centre_frequency : float
         Larmor frequency [Hz].
     echo_time : float
         Reference echo time [s], the one that the inversion will be given.
     weak_harmonic, nonlinear, regularisation_weight, start
         As the inversion will be given.
-    mu1_ratio : float
-        ``mu1`` over ``alpha1``: 100 in the paper and its software. It follows a smaller penalty
-        down, not a larger one up beyond Table S2.3: strong sources then come out less well.
-    iterations : int
-        Iterations of the short inversion, 15 or more.
+    consistency_ratio : float
+        mu1 over alpha1: 100 in the paper and its software. It follows a smaller penalty down, not
+        a larger one up beyond Table S2.3: strong sources then come out less well.
+    pilot_iterations : int
+        Of the short inversion, 15 or more.
     n_threads : int
         Threads of the transforms and loops.
 
@@ -126,7 +126,7 @@ def adaptive_weight(
     Raises
     ------
     ValueError
-        See :func:`qsmbids.core.inversion.fansi.fansi`; or ``iterations`` is too small.
+        See :func:`qsmbids.core.inversion.fansi.fansi`; or ``pilot_iterations`` are too few.
 
     References
     ----------
@@ -138,51 +138,52 @@ def adaptive_weight(
     quantitative susceptibility mapping. Magn Reson Med 2021;85:480. doi:10.1002/mrm.28435 (the
     cone of k-space tells noise from susceptibility).
     """
-    if iterations < 15:
+    if pilot_iterations < 15:
         raise ValueError("at least fifteen iterations are needed")
     if mask.shape != weights.shape or not mask.any():
         raise ValueError("the mask is empty or differs in shape from the weights")
-    scale = radians_per_ppm(centre_frequency_hz, echo_time)
+    scale = radians_per_ppm(centre_frequency, echo_time)
     edges = _Edges.of(weights, mask, regularisation_weight)
     alpha, state = FIRST, None
     for _ in range(STEPS):
         pilot = fansi(
-            local_field_hz, mask, weights, voxel_size, b0_direction,
-            centre_frequency_hz=centre_frequency_hz, echo_time=echo_time,
-            alpha1=alpha, mu1=min(mu1_ratio * alpha, MU1_LIMIT), max_iter=iterations,
-            weak_harmonic=weak_harmonic, nonlinear=nonlinear,
+            local_field, mask, weights, voxel_size, b0_direction,
+            centre_frequency=centre_frequency, echo_time=echo_time,
+            gradient_l1_penalty=alpha,
+            gradient_consistency=min(consistency_ratio * alpha, CONSISTENCY_LIMIT),
+            maximum_iterations=pilot_iterations, weak_harmonic=weak_harmonic, nonlinear=nonlinear,
             regularisation_weight=regularisation_weight, start=start, margin=MARGIN,
             initial=state, keep_state=True, n_threads=n_threads,
         )  # fmt: skip
         state = pilot.state
-        sigma_hz, rms_weight = cone_noise(
-            pilot, local_field_hz, mask, weights, voxel_size, b0_direction,
-            centre_frequency_hz=centre_frequency_hz, n_threads=n_threads,
+        weighted_noise, rms_weight = cone_noise(
+            pilot, local_field, mask, weights, voxel_size, b0_direction,
+            centre_frequency=centre_frequency, n_threads=n_threads,
         )  # fmt: skip
-        sigma = TWO_PI * echo_time * sigma_hz
+        sigma = TWO_PI * echo_time * weighted_noise
         slope = scale * edges.mean_gradient(pilot.chi)
         alpha = float(np.clip(TAU * sigma**2 / slope, *LIMITS)) if slope > 0 else FIRST
         if alpha < FAR * FIRST:  # beyond it b was that of the noise
             break
-    noise_hz = sigma_hz / rms_weight
-    mu1 = min(mu1_ratio * alpha, MU1_LIMIT)
+    field_noise = weighted_noise / rms_weight
+    mu1 = min(consistency_ratio * alpha, CONSISTENCY_LIMIT)
     rule = (
         f"alpha1 = {TAU} * sigma^2 / b = {alpha:.3g}, with sigma = {sigma:.3g} rad of weighted "
-        f"noise ({noise_hz:.3g} Hz) in the cone of k-space that no susceptibility explains and "
+        f"noise ({field_noise:.3g} Hz) in the cone of k-space that no susceptibility explains and "
         f"b = {slope:.3g} rad mean weighted gradient; mu1 = {mu1:.3g}"
     )
-    return AdaptiveWeight(alpha, mu1, noise_hz, sigma, slope, rule)
+    return AdaptiveWeight(alpha, mu1, field_noise, sigma, slope, rule)
 
 
 def cone_noise(
     result: FansiResult,
-    local_field_hz: npt.NDArray[np.floating],
+    local_field: npt.NDArray[np.floating],
     mask: Mask,
     weights: npt.NDArray[np.floating],
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    centre_frequency_hz: float,
+    centre_frequency: float,
     n_threads: int = 1,
 ) -> tuple[float, float]:
     """Return the SD [Hz] of the weighted misfit where the dipole vanishes in k-space.
@@ -191,7 +192,7 @@ def cone_noise(
     ----------
     result : FansiResult
         An inversion, rough or not.
-    local_field_hz, mask, weights, voxel_size, b0_direction, centre_frequency_hz
+    local_field, mask, weights, voxel_size, b0_direction, centre_frequency
         What was inverted.
     n_threads : int
         Threads of the transforms.
@@ -214,10 +215,10 @@ def cone_noise(
     inside = crop(mask, box, pad)
     grid = (inside.shape[0], inside.shape[1], inside.shape[2])
     kernel = dipole_kernel(grid, voxel_size, b0_direction)
-    hz_per_ppm = np.float32(1e-6 * centre_frequency_hz)
+    hz_per_ppm = np.float32(1e-6 * centre_frequency)
     spectrum = rfft(crop(result.chi, box, pad), n_threads) * kernel
     misfit = hz_per_ppm * irfft(spectrum, grid, n_threads, overwrite=True)
-    misfit -= crop(np.where(mask, local_field_hz, 0.0).astype(np.float32), box, pad)
+    misfit -= crop(np.where(mask, local_field, 0.0).astype(np.float32), box, pad)
     if result.harmonic_field is not None:
         misfit += crop(result.harmonic_field, box, pad)
 

@@ -55,7 +55,7 @@ class FansiResult:
         Susceptibility [ppm], unreferenced, zero outside the mask.
     harmonic_field : (X, Y, Z) ndarray of float32 or None
         The background field [Hz] that was left in the local field, zero outside the mask.
-    n_iter : int
+    n_iterations : int
         Iterations done.
     update_percent : float
         Relative change of the last iteration [%]; of linear TV in terms of plain iterations.
@@ -69,7 +69,7 @@ class FansiResult:
 
     chi: Volume
     harmonic_field: Volume | None
-    n_iter: int
+    n_iterations: int
     update_percent: float
     converged: bool
     n_turned: int = 0
@@ -77,22 +77,22 @@ class FansiResult:
 
 
 def fansi(
-    local_field_hz: npt.NDArray[np.floating],
+    local_field: npt.NDArray[np.floating],
     mask: Mask,
     weights: npt.NDArray[np.floating],
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    centre_frequency_hz: float,
+    centre_frequency: float,
     echo_time: float,
-    alpha1: float = 5e-4,
-    mu1: float = 5e-2,
-    mu2: float = 1.0,
-    tol: float = 0.1,
-    max_iter: int = 400,
+    gradient_l1_penalty: float = 5e-4,
+    gradient_consistency: float = 5e-2,
+    fidelity_consistency: float = 1.0,
+    tolerance_percent: float = 0.1,
+    maximum_iterations: int = 400,
     weak_harmonic: bool = True,
-    beta: float = 150.0,
-    muh: float = 3.0,
+    harmonic_constraint: float = 150.0,
+    harmonic_consistency: float = 3.0,
     nonlinear: bool = True,
     start: str = "least-squares",
     linear_start: int = 0,
@@ -108,7 +108,7 @@ def fansi(
 
     Parameters
     ----------
-    local_field_hz : (X, Y, Z) ndarray
+    local_field : (X, Y, Z) ndarray
         Local field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Mask 4, where susceptibility is allowed (and h is nearly harmonic).
@@ -118,20 +118,20 @@ def fansi(
         [mm], along the array axes.
     b0_direction : (3,) array_like
         Unit vector along the array axes.
-    centre_frequency_hz : float
+    centre_frequency : float
         Larmor frequency [Hz].
     echo_time : float
         Reference echo time [s]: the last echo, to which the parameters of Table S2.3 refer.
-    alpha1, mu1, mu2 : float
-        Gradient L1 penalty, gradient consistency and fidelity consistency weights.
-    tol : float
+    gradient_l1_penalty, gradient_consistency, fidelity_consistency : float
+        alpha1, mu1 and mu2 of Table S2.3.
+    tolerance_percent : float
         Stop when x changes by less than this [%].
-    max_iter : int
+    maximum_iterations : int
         Most iterations.
     weak_harmonic : bool
         Estimate what is left of the background field with the susceptibility.
-    beta, muh : float
-        Harmonic constraint and harmonic consistency weights.
+    harmonic_constraint, harmonic_consistency : float
+        beta and muh of Table S2.3.
     nonlinear : bool
         Compare complex signals, blind to whole turns, instead of phases.
     start : {"least-squares", "zero"}
@@ -187,16 +187,20 @@ def fansi(
     doi:10.1002/mrm.27483
     """
     mask = np.asarray(mask, dtype=bool)
-    check_inversion(local_field_hz, mask, weights)
+    check_inversion(local_field, mask, weights)
     if regularisation_weight not in EDGE_SIGN:
         raise ValueError(f"unknown regularisation weight {regularisation_weight!r}")
     if start not in STARTS:
         raise ValueError(f"unknown start {start!r}, choose from {', '.join(STARTS)}")
     if iterations not in MINIMISE:
         raise ValueError(f"unknown iterations {iterations!r}, choose from {', '.join(MINIMISE)}")
-    numbers = (centre_frequency_hz, echo_time, alpha1, mu1, mu2, beta, muh, tol)
-    if not all(np.isfinite(v) and v > 0 for v in numbers) or max_iter < 1 or linear_start < 0:
-        raise ValueError("frequency, echo time, penalties, tolerance and iterations must be > 0")
+    penalties = (gradient_l1_penalty, gradient_consistency, fidelity_consistency)
+    harmonic_weights = (harmonic_constraint, harmonic_consistency)
+    numbers = (centre_frequency, echo_time, tolerance_percent, *penalties, *harmonic_weights)
+    if not all(np.isfinite(v) and v > 0 for v in numbers):
+        raise ValueError("frequency, echo time, penalties and tolerance must be > 0")
+    if maximum_iterations < 1 or linear_start < 0:
+        raise ValueError("the maximum of iterations must be > 0, and the linear ones >= 0")
     box = bounding_box(mask)
 
     to_radians = TWO_PI * echo_time
@@ -214,7 +218,7 @@ def fansi(
     else:
         offset = (margin, margin, margin)
         grid = fast_shape(tuple(b.stop - b.start + 2 * margin for b in box))
-    y = np.where(mask[box], local_field_hz[box] * to_radians, 0.0).astype(np.float32)
+    y = np.where(mask[box], local_field[box] * to_radians, 0.0).astype(np.float32)
     if initial is not None and initial.x.shape != tuple(grid):
         raise ValueError(f"the initial state has shape {initial.x.shape}, not {tuple(grid)}")
     problem = FansiProblem(
@@ -223,12 +227,12 @@ def fansi(
         mask=pad_to(mask[box], grid, offset),
         kernel=dipole_kernel(grid, voxel_size, b0_direction),
         weight_scale=1.0 / float(w_full.max()),
-        threshold=alpha1 / mu1 * edge_mean,
+        threshold=gradient_l1_penalty / gradient_consistency * edge_mean,
         edge_sign=EDGE_SIGN[regularisation_weight],
-        mu1=mu1,
-        mu2=mu2,
-        beta=beta,
-        muh=muh,
+        gradient_consistency=gradient_consistency,
+        fidelity_consistency=fidelity_consistency,
+        harmonic_constraint=harmonic_constraint,
+        harmonic_consistency=harmonic_consistency,
         weak_harmonic=weak_harmonic,
         n_newton=NEWTON_STEPS if nonlinear else 0,
         linear_start=linear_start if start == "zero" and initial is None else -1,
@@ -242,18 +246,18 @@ def fansi(
         measured = problem
         problem, state = least_squares_start(measured, n_threads)
         n_turned = int(np.count_nonzero((problem.weights > 0) & (problem.y != measured.y)))
-    state, n_iter, update = MINIMISE[iterations](
-        problem, state, tol, max_iter, n_threads, progress
+    state, n_iterations, update = MINIMISE[iterations](
+        problem, state, tolerance_percent, maximum_iterations, n_threads, progress
     )
     full = uncrop(state.x, mask.shape, box, offset)
-    chi = np.where(mask, full / radians_per_ppm(centre_frequency_hz, echo_time), 0.0)
+    chi = np.where(mask, full / radians_per_ppm(centre_frequency, echo_time), 0.0)
     harmonic = None
     if weak_harmonic:
         full = uncrop(state.h, mask.shape, box, offset)
         harmonic = np.where(mask, full / to_radians, 0.0).astype(np.float32)
     return FansiResult(
-        chi.astype(np.float32), harmonic, n_iter, update, update < tol, n_turned,
-        state if keep_state else None,
+        chi.astype(np.float32), harmonic, n_iterations, update, update < tolerance_percent,
+        n_turned, state if keep_state else None,
     )  # fmt: skip
 
 

@@ -23,8 +23,8 @@ __all__ = ["minimise_alternating"]
 def minimise_alternating(
     p: FansiProblem,
     state: FansiState,
-    tol: float,
-    max_iter: int,
+    tolerance_percent: float,
+    maximum_iterations: int,
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> tuple[FansiState, int, float]:
@@ -36,15 +36,15 @@ def minimise_alternating(
     """
     grid = (p.y.shape[0], p.y.shape[1], p.y.shape[2])
     lx, ly, lz = laplacian_symbols(grid)
-    mu1, mu2, muh = np.float32(p.mu1), np.float32(p.mu2), np.float32(p.muh)
-    rho = np.float32(p.muh / (p.muh + p.beta))
+    mu1, mu2 = np.float32(p.gradient_consistency), np.float32(p.fidelity_consistency)
+    muh, rho = np.float32(p.harmonic_consistency), np.float32(p.harmonic_share)
     w_scale, edge, edges = np.float32(p.weight_scale), p.edge, p.edges
     x, h, u, s2, data, v = state.x, state.h, state.u, state.s2, state.data, state.v
     source = np.empty_like(p.y)  # what is transformed next: the divergence, then that of h
     sums, everywhere = np.empty((grid[0], 2)), np.ones(grid, dtype=bool)
 
     with planes(grid[0], max(1, n_threads)) as run:
-        for iteration in range(1, max_iter + 1):
+        for iteration in range(1, maximum_iterations + 1):
             run(loops.negative_divergence, v, edges, *edge, source)
             spectrum, other = rfft(data, n_threads), rfft(source, n_threads)
             run(_combine_spectra, other, spectrum, p.kernel, lx, ly, lz, mu1, mu2)
@@ -58,8 +58,8 @@ def minimise_alternating(
             update = 100.0 * float(np.sqrt(change / total)) if total > 0 else 0.0
             if progress is not None:
                 progress(iteration, update)
-            done = update < tol and iteration >= p.least_iterations
-            if done or iteration == max_iter:
+            done = update < tolerance_percent and iteration >= p.least_iterations
+            if done or iteration == maximum_iterations:
                 break
             del previous
 

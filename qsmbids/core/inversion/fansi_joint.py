@@ -67,8 +67,8 @@ STEP, LINEAR_STEP = 1.7, 2.25
 def minimise_jointly(
     p: FansiProblem,
     state: FansiState,
-    tol: float,
-    max_iter: int,
+    tolerance_percent: float,
+    maximum_iterations: int,
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> tuple[FansiState, int, float]:
@@ -80,9 +80,9 @@ def minimise_jointly(
         Data, weights and penalties, on the padded grid.
     state : FansiState
         Where to start; all but its x and h are overwritten.
-    tol : float
+    tolerance_percent : float
         Stop when an iteration changes x by less than this [%], per plain iteration.
-    max_iter : int
+    maximum_iterations : int
         Most iterations.
     n_threads : int
         Threads of the transforms and loops; the result does not depend on them.
@@ -93,7 +93,7 @@ def minimise_jointly(
     -------
     state : FansiState
         Where the iterations ended; h and u are zero without a weak harmonic field.
-    n_iter : int
+    n_iterations : int
         Iterations done.
     update : float
         Relative change of the last one [%], per plain iteration.
@@ -105,8 +105,9 @@ def minimise_jointly(
     """
     grid = (p.y.shape[0], p.y.shape[1], p.y.shape[2])
     symbols = laplacian_symbols(grid)
-    mu1, mu2, muh = np.float32(p.mu1), np.float32(p.mu2), np.float32(p.muh)
-    rho, relax = np.float32(p.muh / (p.muh + p.beta)), np.float32(RELAXATION)
+    mu1, mu2 = np.float32(p.gradient_consistency), np.float32(p.fidelity_consistency)
+    muh, rho = np.float32(p.harmonic_consistency), np.float32(p.harmonic_share)
+    relax = np.float32(RELAXATION)
     w_scale, edge, edges = np.float32(p.weight_scale), p.edge, p.edges
     x, h, u, s2, data, v = state.x, state.h, state.u, state.s2, state.data, state.v
     linear_tv = not (p.weak_harmonic or p.n_newton)
@@ -118,7 +119,7 @@ def minimise_jointly(
     pace = ONE if p.n_newton else relax  # relaxed, a data term that is not convex can go in cycles
 
     with planes(grid[0], max(1, n_threads)) as run:
-        for iteration in range(1, max_iter + 1):
+        for iteration in range(1, maximum_iterations + 1):
             run(loops.negative_divergence, v, edges, *edge, source)
             spectrum, held = rfft(source, n_threads), [rfft(data, n_threads)]
             if p.weak_harmonic:
@@ -134,8 +135,8 @@ def minimise_jointly(
             update = 100.0 / step * float(np.sqrt(change / total)) if total > 0 else 0.0
             if progress is not None:
                 progress(iteration, update)
-            done = update < tol and iteration >= p.least_iterations
-            if done or iteration == max_iter:
+            done = update < tolerance_percent and iteration >= p.least_iterations
+            if done or iteration == maximum_iterations:
                 break
             run(loops.update_gradient, v, x, edges, *edge, relax)
             fit = irfft(held.pop(0), grid, n_threads, overwrite=True)

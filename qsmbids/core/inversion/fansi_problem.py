@@ -15,8 +15,8 @@ Mask = npt.NDArray[np.bool_]
 class FansiState:
     """The variables of the iterations [rad], on the padded grid; seven volumes.
 
-    Their duals are scaled by the consistency weights. With a constant ratio of ``mu1`` to
-    ``alpha1`` they stay those of the solution when both change.
+    Their duals are scaled by the consistency weights. With a constant ratio of the gradient's
+    consistency to its penalty they stay those of the solution when both change.
     """
 
     x: Volume
@@ -43,14 +43,19 @@ class FansiProblem:
     weight_scale: float
     threshold: float
     edge_sign: float
-    mu1: float
-    mu2: float
-    beta: float
-    muh: float
+    gradient_consistency: float
+    fidelity_consistency: float
+    harmonic_constraint: float
+    harmonic_consistency: float
     weak_harmonic: bool
     n_newton: int
     linear_start: int
     least_iterations: int = 2
+
+    @property
+    def harmonic_share(self) -> float:
+        """How much of u = Lap h + sh is zh in the mask; the rest is the dual sh."""
+        return self.harmonic_consistency / (self.harmonic_consistency + self.harmonic_constraint)
 
     @property
     def edge(self) -> tuple[np.float32, np.float32]:

@@ -70,7 +70,7 @@ def least_squares_start(p: FansiProblem, n_threads: int = 1) -> tuple[FansiProbl
     """
     x, phase, y = least_squares_map(p, n_threads)
     weight = (np.float32(p.weight_scale) * p.weights) ** 2
-    z2 = phase - weight * (phase - y) / (weight + np.float32(p.mu2))
+    z2 = phase - weight * (phase - y) / (weight + np.float32(p.fidelity_consistency))
     h, u, s2 = (np.zeros_like(x) for _ in range(3))
     state = FansiState(x, h, u, s2, z2, gradient(x))
     return replace(p, y=y, least_iterations=LEAST_ITERATIONS), state

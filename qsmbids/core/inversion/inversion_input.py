@@ -11,7 +11,7 @@ FloatArray = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 
-def check_inversion(local_field_hz: FloatArray, mask: Mask, weights: FloatArray) -> None:
+def check_inversion(local_field: FloatArray, mask: Mask, weights: FloatArray) -> None:
     """Check what every inversion is given.
 
     Raises
@@ -20,9 +20,9 @@ def check_inversion(local_field_hz: FloatArray, mask: Mask, weights: FloatArray)
         The shapes differ, the mask is empty, or the field or the weights in it are not finite,
         negative, or all zero.
     """
-    if local_field_hz.ndim != 3 or not local_field_hz.shape == mask.shape == weights.shape:
+    if local_field.ndim != 3 or not local_field.shape == mask.shape == weights.shape:
         raise ValueError("the field, the mask and the weights must be the same 3-D volume")
-    check_finite(mask, field=local_field_hz, weights=weights)
+    check_finite(mask, field=local_field, weights=weights)
     box = bounding_box(mask)
     inside = weights[box][mask[box]]
     if inside.min() < 0 or inside.max() <= 0:

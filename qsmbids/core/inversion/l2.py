@@ -11,14 +11,14 @@ __all__ = ["closed_form_l2"]
 
 
 def closed_form_l2(
-    local_field_hz: npt.NDArray[np.floating],
+    local_field: npt.NDArray[np.floating],
     mask: npt.NDArray[np.bool_],
     weights: npt.NDArray[np.floating],
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    centre_frequency_hz: float,
-    lam: float = 1e-2,
+    centre_frequency: float,
+    gradient_l2_penalty: float = 1e-2,
     margin: int | None = 24,
     n_threads: int = 1,
 ) -> QuickInversion:
@@ -26,7 +26,7 @@ def closed_form_l2(
 
     Parameters
     ----------
-    local_field_hz : (X, Y, Z) ndarray
+    local_field : (X, Y, Z) ndarray
         Local field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Mask 4.
@@ -36,12 +36,12 @@ def closed_form_l2(
         [mm], along the array axes.
     b0_direction : (3,) array_like
         Unit vector along the array axes.
-    centre_frequency_hz : float
+    centre_frequency : float
         Larmor frequency [Hz].
-    lam : float
-        Penalty of the squared differences between voxels, relative to the squared field in ppm.
-        Default: the least error on a head phantom at field noise of 0.06 to 0.3 Hz and 3 to 7 T;
-        contrasts are then a third too small, the price of a quadratic penalty.
+    gradient_l2_penalty : float
+        lambda below, of the squared differences between voxels relative to the squared field in
+        ppm. Default: the least error on a head phantom at field noise of 0.06 to 0.3 Hz and 3 to
+        7 T; contrasts are then a third too small, the price of a quadratic penalty.
     margin : int or None
         Zeros around the bounding box of the mask [voxels]; None keeps the given grid.
     n_threads : int
@@ -69,16 +69,16 @@ def closed_form_l2(
     Bilgic B, Chatnuntawech I, Fan AP, et al. Fast image reconstruction with L2-regularization.
     J Magn Reson Imaging 2014;40:181. doi:10.1002/jmri.24365 (Equation 3).
     """
-    if not (np.isfinite(lam) and lam > 0):
-        raise ValueError(f"lam must be > 0, not {lam}")
+    if not (np.isfinite(gradient_l2_penalty) and gradient_l2_penalty > 0):
+        raise ValueError(f"the gradient penalty must be > 0, not {gradient_l2_penalty}")
 
     def inverse(grid: tuple[int, int, int]) -> npt.NDArray[np.float32]:
         kernel = dipole_kernel(grid, voxel_size, b0_direction)
         lx, ly, lz = laplacian_symbols(grid)
-        penalty = np.float32(lam) * (lx[:, None, None] + ly[:, None] + lz)
+        penalty = np.float32(gradient_l2_penalty) * (lx[:, None, None] + ly[:, None] + lz)
         penalty[0, 0, 0] = 1.0
         return (kernel / (kernel**2 + penalty)).astype(np.float32, copy=False)
 
     return invert_spectrum(
-        local_field_hz, mask, weights, inverse, centre_frequency_hz, margin, n_threads
+        local_field, mask, weights, inverse, centre_frequency, margin, n_threads
     )

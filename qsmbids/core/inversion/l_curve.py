@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import UnivariateSpline
 
-from qsmbids.core.inversion.adaptive_weight import MU1_LIMIT
+from qsmbids.core.inversion.adaptive_weight import CONSISTENCY_LIMIT
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi import FansiResult, fansi
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
@@ -33,7 +33,7 @@ FloatArray = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 #: Three decades about the value of Table S2.3 (5e-4), four to a decade.
-DEFAULT_ALPHAS = tuple(float(a) for a in np.geomspace(3e-5, 3e-2, 13))
+DEFAULT_PENALTIES = tuple(float(a) for a in np.geomspace(3e-5, 3e-2, 13))
 #: The spline may miss a point by this much in log10 units (0.5 %): what the tolerance of the
 #: inversion leaves open, and the curvature should not follow.
 CURVE_NOISE = 2e-3
@@ -47,7 +47,7 @@ class LCurve:
 
     Attributes
     ----------
-    alphas : (N,) ndarray
+    strengths : (N,) ndarray
         Regularisation strengths, increasing.
     residual : (N,) ndarray
         log10 of the weighted misfit norm.
@@ -55,28 +55,28 @@ class LCurve:
         log10 of the total variation.
     curvature : (N,) ndarray
         Curvature at each strength; positive where the curve bends like the letter L.
-    corner_alpha : float
+    corner : float
         Strength of the largest curvature, between the given ones too.
     at_the_edge : bool
         The corner is at the first or last strength: the range holds none.
     """
 
-    alphas: npt.NDArray[np.float64]
+    strengths: npt.NDArray[np.float64]
     residual: npt.NDArray[np.float64]
     regularity: npt.NDArray[np.float64]
     curvature: npt.NDArray[np.float64]
-    corner_alpha: float
+    corner: float
     at_the_edge: bool
 
 
 def find_corner(
-    alphas: npt.ArrayLike, residual: npt.ArrayLike, regularity: npt.ArrayLike
+    strengths: npt.ArrayLike, residual: npt.ArrayLike, regularity: npt.ArrayLike
 ) -> LCurve:
     """Return the L-curve through given points, with its corner.
 
     Parameters
     ----------
-    alphas : (N,) array_like
+    strengths : (N,) array_like
         Regularisation strengths > 0, in any order, at least five.
     residual, regularity : (N,) array_like
         Norms > 0 of the misfit and of the total variation (not their logarithms).
@@ -105,10 +105,10 @@ def find_corner(
     >>> import numpy as np
     >>> a = np.geomspace(1e-4, 1e-1, 13)
     >>> curve = find_corner(a, 1 + a / 3e-3, 1 + 3e-3 / a)
-    >>> round(curve.corner_alpha, 4)
+    >>> round(curve.corner, 4)
     0.003
     """
-    points = np.array([np.ravel(alphas), np.ravel(residual), np.ravel(regularity)], dtype=float)
+    points = np.array([np.ravel(strengths), np.ravel(residual), np.ravel(regularity)], dtype=float)
     if points.shape[1] < 5:
         raise ValueError("an L-curve needs at least five strengths")
     if not (np.isfinite(points).all() and (points > 0).all()):
@@ -134,7 +134,7 @@ def find_corner(
 
 def l_curve(
     invert: Callable[[float], tuple[float, float]],
-    alphas: npt.ArrayLike = DEFAULT_ALPHAS,
+    strengths: npt.ArrayLike = DEFAULT_PENALTIES,
     *,
     progress: Callable[[int, float], None] | None = None,
 ) -> LCurve:
@@ -144,7 +144,7 @@ def l_curve(
     ----------
     invert : callable
         Takes a strength, returns the norms of the misfit and of the total variation.
-    alphas : array_like
+    strengths : array_like
         Strengths; called from the largest to the smallest, in which order a warm start from the
         result before helps most.
     progress : callable, optional
@@ -159,7 +159,7 @@ def l_curve(
     ValueError
         See :func:`find_corner`.
     """
-    ordered = np.sort(np.ravel(np.asarray(alphas, dtype=float)))[::-1]
+    ordered = np.sort(np.ravel(np.asarray(strengths, dtype=float)))[::-1]
     norms = []
     for number, alpha in enumerate(ordered, start=1):
         norms.append(invert(float(alpha)))
@@ -169,14 +169,14 @@ def l_curve(
 
 
 def fansi_l_curve(
-    local_field_hz: FloatArray,
+    local_field: FloatArray,
     mask: Mask,
     weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    alphas: npt.ArrayLike = DEFAULT_ALPHAS,
-    mu1_ratio: float = 100.0,
+    gradient_l1_penalties: npt.ArrayLike = DEFAULT_PENALTIES,
+    consistency_ratio: float = 100.0,
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
     **options: object,
@@ -185,18 +185,18 @@ def fansi_l_curve(
 
     Parameters
     ----------
-    local_field_hz, mask, weights, voxel_size, b0_direction
+    local_field, mask, weights, voxel_size, b0_direction
         As for the inversion.
-    alphas : array_like
-        Gradient penalties ``alpha1``.
-    mu1_ratio : float
-        ``mu1`` over ``alpha1``; the software of the consensus paper has 100. At most 0.05.
+    gradient_l1_penalties : array_like
+        alpha1 of the inversions.
+    consistency_ratio : float
+        mu1 over alpha1; the software of the consensus paper has 100. mu1 is at most 0.05.
     n_threads : int
         Threads.
     progress : callable, optional
         Called after each inversion with its number and strength.
     **options
-        Other arguments of the inversion; ``centre_frequency_hz`` and ``echo_time`` at least.
+        Other arguments of the inversion; ``centre_frequency`` and ``echo_time`` at least.
 
     Returns
     -------
@@ -213,17 +213,18 @@ def fansi_l_curve(
     inside = crop(mask, box, pad)
     weight = crop(np.where(mask, weights, 0.0).astype(np.float32), box, pad)
     weight /= weight.max()
-    target = crop(np.where(mask, local_field_hz, 0.0).astype(np.float32), box, pad)
+    target = crop(np.where(mask, local_field, 0.0).astype(np.float32), box, pad)
     grid = (inside.shape[0], inside.shape[1], inside.shape[2])
     kernel = dipole_kernel(grid, voxel_size, b0_direction)
-    hz_per_ppm = np.float32(1e-6 * float(options["centre_frequency_hz"]))  # type: ignore[arg-type]
+    hz_per_ppm = np.float32(1e-6 * float(options["centre_frequency"]))  # type: ignore[arg-type]
     last: list[FansiResult] = []
 
     def invert(alpha: float) -> tuple[float, float]:
         result = fansi(
-            local_field_hz, mask, weights, voxel_size, b0_direction,
-            alpha1=alpha, mu1=min(mu1_ratio * alpha, MU1_LIMIT), n_threads=n_threads,
-            keep_state=True,
+            local_field, mask, weights, voxel_size, b0_direction,
+            gradient_l1_penalty=alpha,
+            gradient_consistency=min(consistency_ratio * alpha, CONSISTENCY_LIMIT),
+            n_threads=n_threads, keep_state=True,
             initial=last.pop().state if last else None,
             **options,  # type: ignore[arg-type]
         )  # fmt: skip
@@ -234,7 +235,7 @@ def fansi_l_curve(
             misfit += crop(result.harmonic_field, box, pad)
         return _norm(weight * misfit), total_variation(chi, inside)
 
-    return l_curve(invert, alphas, progress=progress)
+    return l_curve(invert, gradient_l1_penalties, progress=progress)
 
 
 def _norm(volume: FloatArray) -> float:

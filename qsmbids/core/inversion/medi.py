@@ -49,9 +49,9 @@ class MediResult:
         cerebrospinal fluid if that was given.
     mask : (X, Y, Z) ndarray of bool
         Where the susceptibility is known: the given mask, eroded by the SMV radius.
-    n_outer : int
+    n_steps : int
         Gauss-Newton steps done.
-    n_cg : int
+    n_cg_steps : int
         Conjugate gradient steps of all of them; four transforms each.
     changes : tuple of float
         Relative change of x in every Gauss-Newton step.
@@ -69,8 +69,8 @@ class MediResult:
 
     chi: Volume
     mask: Mask
-    n_outer: int
-    n_cg: int
+    n_steps: int
+    n_cg_steps: int
     changes: tuple[float, ...]
     cg_residuals: tuple[float, ...]
     misfit: float
@@ -80,26 +80,26 @@ class MediResult:
 
 
 def medi(
-    local_field_hz: npt.NDArray[np.floating],
+    local_field: npt.NDArray[np.floating],
     mask: Mask,
     weights: npt.NDArray[np.floating],
     magnitude: npt.NDArray[np.floating],
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    centre_frequency_hz: float,
+    centre_frequency: float,
     echo_spacing: float,
-    lambda_: float = 2000.0,
+    data_weight: float = 2000.0,
     edge_percentage: float = 90.0,
     smv_radius_mm: float | None = 5.0,
     merit: bool = True,
-    csf_mask: Mask | None = None,
-    lambda_csf: float = 100.0,
-    max_outer: int = 10,
-    outer_tol: float = 0.1,
-    max_cg: int = 100,
-    cg_tol: float = 0.01,
-    preconditioned: bool = True,
+    fluid: Mask | None = None,
+    fluid_weight: float = 100.0,
+    maximum_steps: int = 10,
+    tolerance: float = 0.1,
+    maximum_cg_steps: int = 100,
+    cg_tolerance: float = 0.01,
+    preconditioner: bool = True,
     margin: int | str | None = "auto",
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
@@ -108,7 +108,7 @@ def medi(
 
     Parameters
     ----------
-    local_field_hz : (X, Y, Z) ndarray
+    local_field : (X, Y, Z) ndarray
         Local field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Mask 4, where the local field is known.
@@ -121,12 +121,12 @@ def medi(
         [mm], along the array axes.
     b0_direction : (3,) array_like
         Unit vector along the array axes.
-    centre_frequency_hz : float
+    centre_frequency : float
         Larmor frequency [Hz].
     echo_spacing : float
         [s]; the echo time if there is but one echo.
-    lambda_ : float
-        Weight of the data term: larger is sharper and noisier.
+    data_weight : float
+        lambda of Table S2.4, the weight of the data term: larger is sharper and noisier.
     edge_percentage : float
         Number of differences without penalty [% of the voxels of the mask].
     smv_radius_mm : float or None
@@ -134,15 +134,15 @@ def medi(
         Table S2.4 says voxels, but its software takes mm.
     merit : bool
         Lower the weights of voxels that do not fit the model, after every Gauss-Newton step.
-    csf_mask : (X, Y, Z) ndarray of bool, optional
+    fluid : (X, Y, Z) ndarray of bool, optional
         Cerebrospinal fluid, to be made homogeneous and the reference (MEDI+0).
-    lambda_csf : float
+    fluid_weight : float
         Weight of that homogeneity.
-    max_outer, outer_tol : int, float
+    maximum_steps, tolerance : int, float
         Most Gauss-Newton steps, and the relative change of x at which they stop.
-    max_cg, cg_tol : int, float
+    maximum_cg_steps, cg_tolerance : int, float
         Most conjugate gradient steps in one of them, and the relative residual to stop at.
-    preconditioned : bool
+    preconditioner : bool
         Scale by the diagonal of the operator. False takes the plain steps of the software of
         the consensus paper, which needs more of them for the same residual.
     margin : int, "auto" or None
@@ -191,13 +191,13 @@ def medi(
     doi:10.1002/mrm.26946
     """
     mask = np.asarray(mask, dtype=bool)
-    volumes = {"field": local_field_hz, "weights": weights, "magnitude": magnitude}
-    others = [*volumes.values()] + ([] if csf_mask is None else [csf_mask])
+    volumes = {"field": local_field, "weights": weights, "magnitude": magnitude}
+    others = [*volumes.values()] + ([] if fluid is None else [fluid])
     if mask.ndim != 3 or any(v.shape != mask.shape for v in others):
         raise ValueError("the field, masks, weights and magnitude must be the same 3-D volume")
-    numbers = (centre_frequency_hz, echo_spacing, lambda_, lambda_csf, outer_tol, cg_tol)
-    if not all(np.isfinite(v) and v > 0 for v in numbers) or max_outer < 1 or max_cg < 1:
-        raise ValueError("frequency, echo spacing, lambdas, tolerances and steps must be > 0")
+    numbers = (centre_frequency, echo_spacing, data_weight, fluid_weight, tolerance, cg_tolerance)
+    if not all(np.isfinite(v) and v > 0 for v in (*numbers, maximum_steps, maximum_cg_steps)):
+        raise ValueError("frequency, echo spacing, weights, tolerances and steps must be > 0")
     check_finite(mask, **volumes)
     radius = float(smv_radius_mm or 0.0)
     if radius < 0:
@@ -214,7 +214,7 @@ def medi(
     grid = _Grid.around(support, mask, voxel, margin, radius)
 
     support = grid.place(support)
-    y = grid.place(local_field_hz) * np.float32(TWO_PI * echo_spacing)
+    y = grid.place(local_field) * np.float32(TWO_PI * echo_spacing)
     kernel = dipole_kernel(grid.shape, voxel, b0_direction)
     smv = None
     if radius > 0:
@@ -226,7 +226,7 @@ def medi(
     if noise.min() < 0 or not noise[support].any():
         raise ValueError("the weights must be >= 0, and not 0 in the whole mask")
     np.divide(1.0, noise, out=noise, where=noise > 0)
-    csf = None if csf_mask is None else np.flatnonzero(grid.place(csf_mask.astype(bool)) & support)
+    csf = None if fluid is None else np.flatnonzero(grid.place(fluid.astype(bool)) & support)
     if csf is not None and csf.size == 0:
         raise ValueError("the mask holds no voxel of the cerebrospinal fluid")
     # the threshold begins at a part of the largest magnitude of the image, skin and all
@@ -244,27 +244,29 @@ def medi(
             np.float32(1 / voxel[1]),
             np.float32(1 / voxel[2]),
         ),
-        lambda_=lambda_,
+        data_weight=data_weight,
         smv=smv,
         merit=merit,
         csf=csf,
-        lambda_csf=lambda_csf,
-        preconditioned=preconditioned,
+        fluid_weight=fluid_weight,
+        preconditioner=preconditioner,
         n_threads=max(1, n_threads),
     )
-    x, path = gauss_newton(problem, max_outer, outer_tol, max_cg, cg_tol, progress)
+    x, path = gauss_newton(
+        problem, maximum_steps, tolerance, maximum_cg_steps, cg_tolerance, progress
+    )
     if csf is not None:
         x -= np.float32(x.flat[csf].mean(dtype=np.float64))
-    x /= np.float32(radians_per_ppm(centre_frequency_hz, echo_spacing))
+    x /= np.float32(radians_per_ppm(centre_frequency, echo_spacing))
     return MediResult(
         chi=grid.restore(np.where(support, x, np.float32(0))),
         mask=grid.restore(support),
-        n_outer=len(path.changes),
-        n_cg=path.n_cg,
+        n_steps=len(path.changes),
+        n_cg_steps=path.n_cg_steps,
         changes=tuple(path.changes),
         cg_residuals=tuple(path.cg_residuals),
         misfit=path.misfit,
-        converged=path.changes[-1] <= outer_tol,
+        converged=path.changes[-1] <= tolerance,
         edge_threshold=edges.threshold,
         edge_fraction=edges.fraction,
     )

@@ -39,12 +39,12 @@ class Problem:
     kernel: Volume  # D, with the SMV filter if any, on the half spectrum
     penalised: npt.NDArray[np.bool_]
     inverse_size: tuple[np.float32, ...]  # [1 / mm]
-    lambda_: float
+    data_weight: float
     smv: Callable[[Volume], Volume] | None
     merit: bool
     csf: npt.NDArray[np.intp] | None  # flat indices
-    lambda_csf: float
-    preconditioned: bool
+    fluid_weight: float
+    preconditioner: bool
     n_threads: int
 
 
@@ -52,7 +52,7 @@ class Problem:
 class Path:
     """What happened on the way."""
 
-    n_cg: int = 0
+    n_cg_steps: int = 0
     changes: list[float] = field(default_factory=list)
     cg_residuals: list[float] = field(default_factory=list)
     misfit: float = 0.0
@@ -60,10 +60,10 @@ class Path:
 
 def gauss_newton(
     p: Problem,
-    max_outer: int,
-    outer_tol: float,
-    max_cg: int,
-    cg_tol: float,
+    maximum_steps: int,
+    tolerance: float,
+    maximum_cg_steps: int,
+    cg_tolerance: float,
     progress: Callable[[int, float], None] | None,
 ) -> tuple[Volume, Path]:
     """Iterate from zero; return x [rad] and the path to it."""
@@ -73,22 +73,24 @@ def gauss_newton(
     phase = np.zeros_like(p.y)  # D x
     with planes(x.shape[0], p.n_threads) as run:
         system = System(p, run)
-        for outer in range(1, max_outer + 1):
+        for outer in range(1, maximum_steps + 1):
             system.linearise(x, weights)
             slope = system.data_slope(phase)
             system.add_penalty(x, slope)
-            dx, n_cg, residual = _conjugate_gradients(system, slope, max_cg, cg_tol)
+            dx, n_cg_steps, residual = _conjugate_gradients(
+                system, slope, maximum_cg_steps, cg_tolerance
+            )
             x += dx
             size = _norm(x)
             change = _norm(dx) / size if size > 0 else 0.0
-            path.n_cg += n_cg
+            path.n_cg_steps += n_cg_steps
             path.changes.append(change)
             path.cg_residuals.append(residual)
             if progress is not None:
                 progress(outer, change)
             phase = system.dipole(x)
             path.misfit = _misfit(phase, p.y, weights)
-            if change <= outer_tol:
+            if change <= tolerance:
                 break
             if p.merit:
                 factor = merit_factor(phase[p.support], p.y[p.support], weights[p.support])
@@ -158,9 +160,9 @@ class System:
         smoothing = np.float32(SMOOTHING)
         self.run(loops.difference_weights, x, p.penalised, p.inverse_size, smoothing, self.v)
         np.square(weights, out=self.data)
-        self.data *= np.float32(2.0 * p.lambda_)
-        if p.preconditioned:
-            least = np.float32(NO_DATA * 2.0 * p.lambda_)
+        self.data *= np.float32(2.0 * p.data_weight)
+        if p.preconditioner:
+            least = np.float32(NO_DATA * 2.0 * p.data_weight)
             mean_square = np.float32(self.mean_square)
             self.run(loops.inverse_diagonal, self.v, self.data, mean_square, least, self.scale)
 
@@ -180,7 +182,7 @@ class System:
         p = self.problem
         if p.csf is not None:
             values = x.flat[p.csf]
-            y.flat[p.csf] += np.float32(p.lambda_csf) * (values - values.mean(dtype=np.float64))
+            y.flat[p.csf] += np.float32(p.fluid_weight) * (values - values.mean(dtype=np.float64))
         self.run(loops.add_penalty, x, self.v, y, self.sums)
         return float(self.sums.sum())
 
@@ -193,7 +195,7 @@ class System:
 
 
 def _conjugate_gradients(
-    system: System, slope: Volume, max_cg: int, tol: float
+    system: System, slope: Volume, maximum_cg_steps: int, tolerance: float
 ) -> tuple[Volume, int, float]:
     """Solve A dx = -slope from zero; return dx, the steps and the relative residual."""
     run, scale = system.run, system.scale
@@ -203,7 +205,7 @@ def _conjugate_gradients(
     square, scaled = sums.sum(axis=0)
     first = square
     keep, n = 0.0, 0
-    while n < max_cg and square > tol**2 * first:
+    while n < maximum_cg_steps and square > tolerance**2 * first:
         run(loops.next_direction, direction, residual, scale, np.float32(keep))
         applied, curvature = system.apply(direction)
         if not curvature > 0:  # nothing is left but rounding

@@ -23,23 +23,23 @@ class QuickInversion:
     ----------
     chi : (X, Y, Z) ndarray of float32
         Susceptibility [ppm], unreferenced, zero outside the mask.
-    n_iter : int
+    n_iterations : int
         Always 1.
     converged : bool
         Always true.
     """
 
     chi: npt.NDArray[np.float32]
-    n_iter: int = 1
+    n_iterations: int = 1
     converged: bool = True
 
 
 def invert_spectrum(
-    local_field_hz: FloatArray,
+    local_field: FloatArray,
     mask: Mask,
     weights: FloatArray,
     inverse: Callable[[tuple[int, int, int]], npt.NDArray[np.float32]],
-    centre_frequency_hz: float,
+    centre_frequency: float,
     margin: int | None,
     n_threads: int,
 ) -> QuickInversion:
@@ -52,12 +52,12 @@ def invert_spectrum(
         margin is wrong.
     """
     mask = np.asarray(mask, dtype=bool)
-    check_inversion(local_field_hz, mask, weights)
-    if not (np.isfinite(centre_frequency_hz) and centre_frequency_hz > 0):
+    check_inversion(local_field, mask, weights)
+    if not (np.isfinite(centre_frequency) and centre_frequency > 0):
         raise ValueError("the centre frequency must be > 0")
     if margin is not None and margin < 0:
         raise ValueError("the margin must be >= 0")
-    ppm = np.where(mask & (weights > 0), local_field_hz / (1e-6 * centre_frequency_hz), 0.0)
+    ppm = np.where(mask & (weights > 0), local_field / (1e-6 * centre_frequency), 0.0)
     ppm = ppm.astype(np.float32)
     box = bounding_box(mask)
     pad = (margin or 0,) * 3

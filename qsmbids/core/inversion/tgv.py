@@ -37,20 +37,20 @@ MIXED = ((0, 1), (0, 2), (1, 2))
 
 
 def tgv(
-    local_field_hz: FloatArray,
+    local_field: FloatArray,
     mask: Mask,
     weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    centre_frequency_hz: float,
+    centre_frequency: float,
     echo_time: float,
-    alpha1: float = 5e-4,
-    alpha0: float | None = None,
-    mu1: float = 5e-2,
-    mu2: float = 1.0,
-    tol: float = 0.1,
-    max_iter: int = 400,
+    gradient_l1_penalty: float = 5e-4,
+    tgv_ratio: float = 2.0,
+    gradient_consistency: float = 5e-2,
+    fidelity_consistency: float = 1.0,
+    tolerance_percent: float = 0.1,
+    maximum_iterations: int = 400,
     nonlinear: bool = True,
     linear_start: int = LINEAR_START,
     margin: int = 24,
@@ -60,7 +60,7 @@ def tgv(
 
     Parameters
     ----------
-    local_field_hz : (X, Y, Z) ndarray
+    local_field : (X, Y, Z) ndarray
         Local field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Mask 4.
@@ -70,18 +70,20 @@ def tgv(
         [mm], along the array axes.
     b0_direction : (3,) array_like
         Unit vector along the array axes.
-    centre_frequency_hz : float
+    centre_frequency : float
         Larmor frequency [Hz].
     echo_time : float
         Reference echo time [s].
-    alpha1, alpha0 : float
-        Penalties of what is left of the gradient and of the bending of the slope; ``alpha0`` is
-        2 ``alpha1`` unless given, the ratio of the published solver.
-    mu1, mu2 : float
-        Gradient and fidelity consistency; that of the slope is 2 ``mu1``.
-    tol : float
+    gradient_l1_penalty : float
+        alpha1, of what is left of the gradient.
+    tgv_ratio : float
+        alpha0 / alpha1, with alpha0 the penalty of the bending of the slope; 2 in the published
+        solver.
+    gradient_consistency, fidelity_consistency : float
+        mu1 and mu2; the consistency of the slope is 2 mu1.
+    tolerance_percent : float
         Stop when x changes by less than this [%].
-    max_iter : int
+    maximum_iterations : int
         Most iterations.
     nonlinear : bool
         Compare complex signals, blind to whole turns, instead of phases.
@@ -119,16 +121,19 @@ def tgv(
     inversion with variational regularization. Magn Reson Med 2018;80:814. doi:10.1002/mrm.27073
     """
     mask = np.asarray(mask, dtype=bool)
-    check_inversion(local_field_hz, mask, weights)
-    alpha0 = 2.0 * alpha1 if alpha0 is None else alpha0
-    numbers = (centre_frequency_hz, echo_time, alpha1, alpha0, mu1, mu2, tol)
-    if not all(np.isfinite(v) and v > 0 for v in numbers) or max_iter < 1 or linear_start < 0:
-        raise ValueError("frequency, echo time, penalties, tolerance and iterations must be > 0")
+    check_inversion(local_field, mask, weights)
+    alpha1, alpha0 = gradient_l1_penalty, tgv_ratio * gradient_l1_penalty
+    mu1, mu2 = gradient_consistency, fidelity_consistency
+    numbers = (centre_frequency, echo_time, alpha1, alpha0, mu1, mu2, tolerance_percent)
+    if not all(np.isfinite(v) and v > 0 for v in numbers):
+        raise ValueError("frequency, echo time, penalties and tolerance must be > 0")
+    if maximum_iterations < 1 or linear_start < 0:
+        raise ValueError("the maximum of iterations must be > 0, and the linear ones >= 0")
     if margin < 0:
         raise ValueError("the margin must be >= 0")
     w_full = np.where(mask, weights, 0.0).astype(np.float32)
     box, pad = bounding_box(mask), (margin, margin, margin)
-    phase = np.where(mask, local_field_hz * (TWO_PI * echo_time), 0.0).astype(np.float32)
+    phase = np.where(mask, local_field * (TWO_PI * echo_time), 0.0).astype(np.float32)
     w = crop(w_full, box, pad)
     grid = (w.shape[0], w.shape[1], w.shape[2])
     edges = np.maximum(np.abs(gradient(w)), EDGE_FLOOR)
@@ -140,11 +145,13 @@ def tgv(
         threshold0=np.float32(alpha0 / (2.0 * mu1)),
         mu=(2.0 * mu1, mu1, mu2),
     )
-    start = linear_start if nonlinear else max_iter
-    x, n_iter, update = _solve(problem, tol, max_iter, start, n_threads)
-    x /= np.float32(radians_per_ppm(centre_frequency_hz, echo_time))
+    start = linear_start if nonlinear else maximum_iterations
+    x, n_iterations, update = _solve(
+        problem, tolerance_percent, maximum_iterations, start, n_threads
+    )
+    x /= np.float32(radians_per_ppm(centre_frequency, echo_time))
     chi = np.where(mask, uncrop(x, mask.shape, box, pad), 0.0).astype(np.float32)  # type: ignore[arg-type]
-    return FansiResult(chi, None, n_iter, update, update < tol)
+    return FansiResult(chi, None, n_iterations, update, update < tolerance_percent)
 
 
 def symmetric_gradient(w: FloatArray) -> FloatArray:
@@ -222,7 +229,11 @@ def solve_slope_step(
 
 
 def _solve(
-    p: _Problem, tol: float, max_iter: int, linear_start: int, n_threads: int
+    p: _Problem,
+    tolerance_percent: float,
+    maximum_iterations: int,
+    linear_start: int,
+    n_threads: int,
 ) -> tuple[FloatArray, int, float]:
     """Iterate; return x [rad], the number of iterations and the last change [%]."""
     grid = (p.y.shape[0], p.y.shape[1], p.y.shape[2])
@@ -238,7 +249,7 @@ def _solve(
     r1, s1 = (np.zeros((3, *grid), np.float32) for _ in range(2))  # r = z - s
     r0, s0 = (np.zeros((6, *grid), np.float32) for _ in range(2))
     r2, s2 = p.w2 * p.y, np.zeros_like(p.y)
-    for iteration in range(1, max_iter + 1):
+    for iteration in range(1, maximum_iterations + 1):
         first = mu2 * p.kernel * rfft(r2, n_threads)
         first += mu1 * rfft(gradient_adjoint(r1), n_threads)
         slope = [rfft(s, n_threads) for s in mu0 * symmetric_adjoint(r0) - mu1 * r1]
@@ -247,7 +258,7 @@ def _solve(
         size = np.linalg.norm(x.ravel().astype(np.float64))
         change = np.linalg.norm((x - previous).ravel().astype(np.float64))
         update = 100.0 * float(change / size) if size > 0 else 0.0
-        if update < tol or iteration == max_iter:
+        if update < tolerance_percent or iteration == maximum_iterations:
             break
         w = np.stack([irfft(s, grid, n_threads, overwrite=True) for s in slope])
         field = irfft(spectrum * p.kernel, grid, n_threads, overwrite=True)

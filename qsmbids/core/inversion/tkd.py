@@ -10,13 +10,13 @@ __all__ = ["tkd"]
 
 
 def tkd(
-    local_field_hz: npt.NDArray[np.floating],
+    local_field: npt.NDArray[np.floating],
     mask: npt.NDArray[np.bool_],
     weights: npt.NDArray[np.floating],
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    centre_frequency_hz: float,
+    centre_frequency: float,
     threshold: float = 0.2,
     correct_underestimation: bool = True,
     margin: int | None = 24,
@@ -26,7 +26,7 @@ def tkd(
 
     Parameters
     ----------
-    local_field_hz : (X, Y, Z) ndarray
+    local_field : (X, Y, Z) ndarray
         Local field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Mask 4.
@@ -36,7 +36,7 @@ def tkd(
         [mm], along the array axes.
     b0_direction : (3,) array_like
         Unit vector along the array axes.
-    centre_frequency_hz : float
+    centre_frequency : float
         Larmor frequency [Hz].
     threshold : float
         Smallest divisor, above 0 and below 2/3. 0.2 lets noise grow five times at most, which
@@ -90,5 +90,5 @@ def tkd(
         return out.astype(np.float32, copy=False)
 
     return invert_spectrum(
-        local_field_hz, mask, weights, inverse, centre_frequency_hz, margin, n_threads
+        local_field, mask, weights, inverse, centre_frequency, margin, n_threads
     )

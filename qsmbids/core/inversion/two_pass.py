@@ -42,14 +42,14 @@ class Rest:
 
 
 def set_aside(
-    local_field_hz: FloatArray,
+    local_field: FloatArray,
     chi_filled: FloatArray,
     mask_holes: Mask,
     mask_filled: Mask,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    centre_frequency_hz: float,
+    centre_frequency: float,
     strong_ppm: float = STRONG_PPM,
     rim: int = 1,
     n_threads: int = 1,
@@ -58,7 +58,7 @@ def set_aside(
 
     Parameters
     ----------
-    local_field_hz : (X, Y, Z) ndarray
+    local_field : (X, Y, Z) ndarray
         [Hz].
     chi_filled : (X, Y, Z) ndarray
         Inversion [ppm] of all voxels of the filled mask.
@@ -66,7 +66,7 @@ def set_aside(
         Mask 4 with and without holes; the first lies in the second.
     voxel_size, b0_direction : (3,) array_like
         [mm]; unit vector along the array axes.
-    centre_frequency_hz : float
+    centre_frequency : float
         Larmor frequency [Hz].
     strong_ppm : float
         Sources farther than this from the median of the mask are strong.
@@ -92,7 +92,7 @@ def set_aside(
     using a superposed dipole inversion method: application to intracranial hemorrhage. Magn Reson
     Med 2016;76:781. doi:10.1002/mrm.25919 (the strong source apart from the tissue).
     """
-    _check_masks(local_field_hz, chi_filled, mask_holes, mask_filled)
+    _check_masks(local_field, chi_filled, mask_holes, mask_filled)
     anomaly = chi_filled - np.float32(np.median(chi_filled[mask_filled]))
     unknown = mask_filled & ~mask_holes
     if rim > 0 and unknown.any():
@@ -105,7 +105,7 @@ def set_aside(
     sources = np.where(unknown[box], anomaly[box], 0.0).astype(np.float32)
     theirs = dipole_field(sources, voxel_size, b0_direction, n_threads=n_threads)
     rest = np.zeros(mask_filled.shape, dtype=np.float32)
-    rest[box] = local_field_hz[box] - np.float32(1e-6 * centre_frequency_hz) * theirs
+    rest[box] = local_field[box] - np.float32(1e-6 * centre_frequency) * theirs
     rest[~reliable] = 0.0
     return Rest(rest, reliable)
 

@@ -28,8 +28,8 @@ def conjugate_gradients(
     *,
     start: Volume | None = None,
     precondition: Operator | None = None,
-    tol: float,
-    max_iter: int,
+    tolerance: float,
+    maximum_iterations: int,
 ) -> Solution:
     """Solve ``operator(x) = rhs``.
 
@@ -43,9 +43,9 @@ def conjugate_gradients(
         First x; zero by default.
     precondition : callable, optional
         Symmetric positive definite approximation of the inverse of the operator.
-    tol : float
+    tolerance : float
         Stop when the residual is this small relative to ``rhs``.
-    max_iter : int
+    maximum_iterations : int
         Most iterations; few of them regularise ill-posed problems.
 
     Returns
@@ -71,12 +71,15 @@ def conjugate_gradients(
     --------
     >>> import numpy as np
     >>> diagonal = np.arange(1, 9, dtype=np.float32).reshape(2, 2, 2)
-    >>> found = conjugate_gradients(lambda x: diagonal * x, diagonal, tol=1e-5, max_iter=20)
-    >>> bool(abs(found.x - 1).max() < 1e-4), found.n_iterations <= 8
+    >>> solution = conjugate_gradients(
+    ...     lambda x: diagonal * x, diagonal, tolerance=1e-5, maximum_iterations=20
+    ... )
+    >>> bool(abs(solution.x - 1).max() < 1e-4), solution.n_iterations <= 8
     (True, True)
     """
-    if not tol > 0 or max_iter < 1:
-        raise ValueError(f"tolerance {tol} must be > 0 and max_iter {max_iter} at least 1")
+    if not tolerance > 0 or maximum_iterations < 1:
+        limits = f"tolerance {tolerance} and maximum of iterations {maximum_iterations}"
+        raise ValueError(f"{limits} must be positive")
     norm = np.sqrt(_dot(rhs, rhs))
     if norm == 0:
         return Solution(np.zeros_like(rhs), 0, 0.0, True)
@@ -87,7 +90,7 @@ def conjugate_gradients(
     rz = _dot(residual, z)
     relative = np.sqrt(_dot(residual, residual)) / norm
     iteration = 0
-    while relative > tol and iteration < max_iter:
+    while relative > tolerance and iteration < maximum_iterations:
         image = operator(direction)
         curvature = _dot(direction, image)
         if not curvature > 0:  # nothing left but rounding
@@ -103,7 +106,7 @@ def conjugate_gradients(
         squared = rz if precondition is None else _dot(residual, residual)
         relative = np.sqrt(squared) / norm
         iteration += 1
-    return Solution(x, iteration, float(relative), bool(relative <= tol))
+    return Solution(x, iteration, float(relative), bool(relative <= tolerance))
 
 
 def _dot(a: Volume, b: Volume) -> float:

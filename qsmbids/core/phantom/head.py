@@ -14,7 +14,7 @@ from scipy.ndimage import convolve1d
 
 from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.phantom.analytic_fields import checked_vector, grid
-from qsmbids.units import TWO_PI, centre_frequency_hz
+from qsmbids.units import TWO_PI, larmor_frequency
 
 __all__ = [
     "TISSUES",
@@ -287,7 +287,7 @@ def simulate_field(
         [Hz], of the sources in the brain alone; not shifted, so that total minus local is harmonic
         in the mask.
     """
-    hz_per_ppm = centre_frequency_hz(b0_tesla) * 1e-6
+    hz_per_ppm = larmor_frequency(b0_tesla) * 1e-6
     voxel, b0 = phantom.voxel_size, phantom.b0_direction
     local = dipole_field(phantom.chi_brain, voxel, b0, n_threads=n_threads)
     # relative to the air that goes on outside the array
@@ -316,7 +316,7 @@ def phase_offset(phantom: Phantom, *, scale: float = 1.8) -> FloatVolume:
 
 def multi_echo_signal(
     phantom: Phantom,
-    field_hz: FloatVolume,
+    field: FloatVolume,
     echo_times: npt.ArrayLike,
     *,
     offset: FloatVolume | None = None,
@@ -331,7 +331,7 @@ def multi_echo_signal(
     Parameters
     ----------
     phantom : Phantom
-    field_hz : (X, Y, Z) ndarray
+    field : (X, Y, Z) ndarray
         Total field [Hz] from :func:`simulate_field`.
     echo_times : (E,) array_like
         [s].
@@ -363,11 +363,11 @@ def multi_echo_signal(
     if times.ndim != 1 or times.size == 0 or not np.all(times > 0):
         raise ValueError(f"echo times must be positive seconds, not {echo_times!r}")
     shape = phantom.mask.shape
-    if field_hz.shape != shape or (offset is not None and offset.shape != shape):
+    if field.shape != shape or (offset is not None and offset.shape != shape):
         raise ValueError("field and phase offset must have the shape of the phantom")
     start = phase_offset(phantom) if offset is None else offset
     readout = grid(shape, tuple(2.0 / n for n in shape))[0]
-    spread = [np.gradient(field_hz, axis=a) for a in range(3)] if dephasing else []
+    spread = [np.gradient(field, axis=a) for a in range(3)] if dephasing else []
     rate = phantom.r2star * np.float32(b0_tesla / 3.0)
     rng = np.random.default_rng(seed)
     signal = np.empty((times.size, *shape), dtype=np.complex64)
@@ -375,7 +375,7 @@ def multi_echo_signal(
         magnitude = phantom.s0 * np.exp(-rate * te)
         for difference in spread:  # linear field across the voxel
             magnitude *= np.sinc(difference * te)
-        phase = start + np.float32(TWO_PI) * te * field_hz
+        phase = start + np.float32(TWO_PI) * te * field
         if bipolar_rad:
             phase += np.float32((-1) ** echo * bipolar_rad / 2) * (readout + np.float32(0.2))
         signal[echo].real = magnitude * np.cos(phase)

@@ -180,7 +180,7 @@ def correct_bipolar(
     *,
     polarity: Polarity | None = None,
     method: str = "auto",
-    sigma_mm: float = 7.0,
+    smoothing_mm: float = 7.0,
     n_threads: int = 1,
 ) -> BipolarCorrection:
     r"""Remove the phase difference between the readout directions.
@@ -203,7 +203,7 @@ def correct_bipolar(
     method : str
         ``linear`` (a plane, ref. [2]_), ``mcpc3ds`` (any smooth shape, ref. [1]_) or ``auto``:
         ``mcpc3ds`` for three echoes, ``linear`` for more.
-    sigma_mm : float
+    smoothing_mm : float
         Standard deviation [mm] of the Gaussian that smooths what is not straight (``mcpc3ds``).
     n_threads : int
         Threads of the loops.
@@ -217,7 +217,7 @@ def correct_bipolar(
     ------
     ValueError
         Fewer than three echoes, shapes or echo times that do not fit, an empty mask, an unknown
-        method, a voxel size or sigma that is not positive, no voxel with signal in all echoes.
+        method, a voxel size or smoothing that is not positive, no voxel with signal in all echoes.
 
     Notes
     -----
@@ -238,8 +238,8 @@ def correct_bipolar(
     voxel = np.asarray(voxel_size, dtype=float)
     if method not in ("auto", "mcpc3ds", "linear"):
         raise ValueError(f"unknown method {method!r}, choose from auto, mcpc3ds, linear")
-    if voxel.shape != (3,) or not np.all(voxel > 0) or not sigma_mm > 0:
-        raise ValueError(f"voxel size {voxel} and sigma {sigma_mm} must be positive")
+    if voxel.shape != (3,) or not np.all(voxel > 0) or not smoothing_mm > 0:
+        raise ValueError(f"voxel size {voxel} and smoothing {smoothing_mm} must be positive")
     polarity = polarity or alternating(times.size)
     if method == "auto":
         method = "mcpc3ds" if times.size == 3 else "linear"
@@ -259,7 +259,7 @@ def correct_bipolar(
         if method == "mcpc3ds":
             bent = (signal * np.exp(-1j * doubled)).astype(np.complex64)
             bent = np.where(bent == 0, 0, phase_factors(bent))
-            smooth = smooth_phase(bent, sigma_mm / voxel, n_threads=n_threads)
+            smooth = smooth_phase(bent, smoothing_mm / voxel, n_threads=n_threads)
             doubled += unwrap(smooth, magnitude=weight, mask=mask[box], n_threads=n_threads)
         for branch in (0, np.pi):
             theta = np.zeros(mask.shape, dtype=np.float32)

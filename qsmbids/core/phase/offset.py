@@ -27,7 +27,7 @@ def mcpc3ds(
     voxel_size: npt.ArrayLike,
     mask: npt.NDArray[np.bool_],
     *,
-    sigma_mm: float = 7.0,
+    smoothing_mm: float = 7.0,
     refinements: int = 8,
     n_threads: int = 1,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -51,7 +51,7 @@ def mcpc3ds(
         [mm], along the array axes.
     mask : (X, Y, Z) ndarray of bool
         Where to estimate and remove the offset.
-    sigma_mm : float
+    smoothing_mm : float
         Standard deviation [mm] of the Gaussian that smooths the offset; 7 is the default of the
         program that the consensus pipeline runs.
     refinements : int
@@ -77,7 +77,7 @@ def mcpc3ds(
     ------
     ValueError
         Unequal shapes, fewer than two echoes, echo times that do not increase, an empty mask, a
-        voxel size or sigma that is not positive.
+        voxel size or smoothing that is not positive.
 
     Notes
     -----
@@ -96,8 +96,8 @@ def mcpc3ds(
         raise ValueError("the phase offset needs at least two echoes")
     if times.shape != (n_echoes,) or not (times[0] > 0 and np.all(np.diff(times) > 0)):
         raise ValueError(f"{n_echoes} positive, increasing echo times are needed, not {times}")
-    if voxel.shape != (3,) or not np.all(voxel > 0) or not sigma_mm > 0:
-        raise ValueError(f"voxel size {voxel} and sigma {sigma_mm} must be positive")
+    if voxel.shape != (3,) or not np.all(voxel > 0) or not smoothing_mm > 0:
+        raise ValueError(f"voxel size {voxel} and smoothing {smoothing_mm} must be positive")
 
     box = padded_box(mask)
     first, second = phase[0][box], phase[1][box]
@@ -117,7 +117,9 @@ def mcpc3ds(
     signal = np.zeros(raw.shape, dtype=np.complex64)
     np.cos(raw, out=signal.real, where=usable)
     np.sin(raw, out=signal.imag, where=usable)
-    smooth = smooth_phase(signal, sigma_mm / voxel, refinements=refinements, n_threads=n_threads)
+    smooth = smooth_phase(
+        signal, smoothing_mm / voxel, refinements=refinements, n_threads=n_threads
+    )
 
     offset = np.zeros(mask.shape, dtype=np.float32)
     offset[box] = np.where(mask[box], smooth, 0)

@@ -72,7 +72,7 @@ def _solid_harmonics(x: FloatArray, y: FloatArray, z: FloatArray) -> npt.NDArray
 
 
 def shadowing(
-    chi: FloatArray, mask: Mask, voxel_size: npt.ArrayLike, *, sigma_mm: float = 8.0
+    chi: FloatArray, mask: Mask, voxel_size: npt.ArrayLike, *, smoothing_mm: float = 8.0
 ) -> float:
     """Return the standard deviation [ppm] of the map after smoothing.
 
@@ -86,7 +86,7 @@ def shadowing(
         Where it is known; smoothing is normalised by the mask, so that its rim is no slope.
     voxel_size : (3,) array_like
         [mm].
-    sigma_mm : float
+    smoothing_mm : float
         Of the Gaussian.
 
     Returns
@@ -100,11 +100,11 @@ def shadowing(
     """
     box = bounding_box(mask)
     # every second or third voxel is enough for what is 8 mm wide, after a mean over the block
-    step = [max(1, int(sigma_mm / 4.0 / v)) for v in np.asarray(voxel_size, dtype=float)]
+    step = [max(1, int(smoothing_mm / 4.0 / v)) for v in np.asarray(voxel_size, dtype=float)]
     inside = mask[box]
     weight = _block_sums(inside.astype(np.float32), step)
     value = _block_sums(np.where(inside, chi[box], 0).astype(np.float32), step)
-    sigma = [sigma_mm / (v * s) for v, s in zip(np.asarray(voxel_size), step, strict=True)]
+    sigma = [smoothing_mm / (v * s) for v, s in zip(np.asarray(voxel_size), step, strict=True)]
     value, share = (gaussian_filter(a, sigma, mode="constant") for a in (value, weight))
     used = weight >= 0.5 * np.prod(step)
     if not used.any():

@@ -47,7 +47,7 @@ class QualityInputs:
         Of Figure 5.
     voxel_size, b0_direction, echo_times
         [mm], unit vector along the array axes, [s].
-    centre_frequency_hz : float
+    centre_frequency : float
         [Hz].
     r2star : ndarray, optional
         [1/s].
@@ -77,7 +77,7 @@ class QualityInputs:
     voxel_size: npt.ArrayLike
     b0_direction: npt.ArrayLike
     echo_times: Sequence[float]
-    centre_frequency_hz: float
+    centre_frequency: float
     r2star: FloatArray | None = None
     unwrapped: Sequence[FloatArray] = ()
     wrapped: FloatArray | None = None
@@ -137,7 +137,7 @@ def _of_the_map(given: QualityInputs) -> dict[str, float]:
 
 
 def _of_the_field(given: QualityInputs) -> dict[str, float]:
-    ppb_per_hz = 1e9 / given.centre_frequency_hz
+    ppb_per_hz = 1e9 / given.centre_frequency
     times = np.asarray(given.echo_times, dtype=float)
     spacing = float(np.min(np.diff(times))) if times.size > 1 else float(times[0])
     predicted = given.noise[given.mask1]
@@ -170,7 +170,7 @@ def _of_the_masks(given: QualityInputs) -> dict[str, float]:
         "RimLowSignal": rim_fraction(given.magnitude, given.mask3, voxel, below=dark),
     }
     if given.r2star is not None:
-        tesla = given.centre_frequency_hz / 42.577478e6
+        tesla = given.centre_frequency / 42.577478e6
         bone = _BONE_R2STAR_PER_TESLA * tesla
         values["RimHighR2Star"] = rim_fraction(given.r2star, given.mask3, voxel, above=bone)
     return values

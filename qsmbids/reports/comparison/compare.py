@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.config import PRESETS, Settings, load_settings
+from qsmbids.config import PRESETS, Settings, flattened, load_settings
 from qsmbids.core.quality.agreement import Agreement, agreement
 from qsmbids.core.quality.xsim import xsim
 from qsmbids.errors import QSMError
@@ -118,13 +118,8 @@ def preset_of(record: RunRecord) -> tuple[str, str]:
         usual, used = load_settings(preset), Settings().updated(tables, "qsmbids.toml")
     except QSMError as error:
         return preset, f"the settings of the run are of another version ({error})"
-    ours, theirs = used.as_dict(), usual.as_dict()
-    changed = [
-        f"{section}.{key}"
-        for section, table in ours.items()
-        for key, value in table.items()
-        if value != theirs[section][key]
-    ]
+    theirs = flattened(usual.as_dict())
+    changed = [k for k, value in flattened(used.as_dict()).items() if value != theirs[k]]
     words = str(execution.get("command", "")).replace("=", " ").split()
     changed += [option for option in _GIVEN if option in words]
     return preset, f"settings differ from the preset: {', '.join(changed)}" if changed else ""

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from qsmbids.config import flattened
 from qsmbids.io.expected_runs import expected_runs, read_participants
 from qsmbids.io.tables import read_cells
 from qsmbids.reports.group.runs import Group, GroupRun, RoiRow
@@ -218,12 +219,7 @@ class _Reader:
             return {}
         except (OSError, ValueError) as error:
             return self._left_out(path, error)
-        return {
-            f"{section}.{name}": facts.text(value)
-            for section, values in sections.items()
-            if isinstance(values, dict)
-            for name, value in values.items()
-        }
+        return {key: facts.text(value) for key, value in flattened(sections).items()}
 
     def _measures(self, path: Path, run: GroupRun) -> None:
         sidecar = self._json(path)

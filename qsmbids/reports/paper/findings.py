@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Literal, get_args
+from typing import get_args
+
+from qsmbids.methods.declaration import Verdict
 
 __all__ = ["VERDICTS", "Finding", "Table", "Verdict", "findings_table", "item_table"]
-
-Verdict = Literal["pass", "advice", "unknown", "changed", "absent"]
 
 #: Every verdict: as recommended; something to do; not stated in the data; another choice; not
 #: done in this run.

@@ -11,11 +11,11 @@ from typing import Any
 from qsmbids import __version__
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
+from qsmbids.methods.declaration import Clause
+from qsmbids.methods.sections import PARAGRAPHS
 from qsmbids.reports.paper import facts
-from qsmbids.reports.paper.clause import Clause
 from qsmbids.reports.paper.interpretation import interpretation
-from qsmbids.reports.paper.method_sentences import PARAGRAPHS, SPEAKS_OF, WORDS
-from qsmbids.reports.paper.run_facts import run_facts
+from qsmbids.reports.paper.run_facts import SPEAKS_OF, run_facts
 from qsmbids.reports.paper.settings_in_force import brain_extraction, in_force, shown
 
 __all__ = ["acquisition_text", "methods_markdown", "processing_text", "software_versions"]
@@ -30,7 +30,7 @@ _SOFTWARE = (
     ("pybids", "PyBIDS", ""),
 )
 
-_FIELD = re.compile(r"\{(\w+\.\w+)\}")
+_FIELD = re.compile(r"\{([\w.]+)\}")
 
 
 def methods_markdown(
@@ -110,9 +110,7 @@ def processing_text(
     values = {row.key: value for row, value in rows}
     shown_values = {row.key: shown(value, row.unit) for row, value in rows}
     run = run_facts(settings, values, record, n_echoes, tilt_degrees)
-    shown_values |= {
-        key: words[values[key]] for key, words in WORDS.items() if values.get(key) in words
-    }
+    shown_values |= {row.key: row.words[value] for row, value in rows if value in row.words}
     context, named = {**values, **run}, {**shown_values, **{k: str(v) for k, v in run.items()}}
     chosen = [[c for c in paragraph.clauses if _holds(c, context)] for paragraph in PARAGRAPHS]
     used = {key for clauses in chosen for clause in clauses for key in _speaks_of(clause)}
@@ -122,14 +120,14 @@ def processing_text(
         rest = [
             f"{row.label} {shown_values[row.key]}"
             for row, _ in rows
-            if row.section in paragraph.sections and row.key not in used
+            if row.step in paragraph.sections and row.key not in used
         ]
         if rest:
             sentences.append(f"Further settings: {', '.join(rest)}.")
         if sentences:  # none where a given field takes the place of all
             texts.append(" ".join(sentences))
     known = {section for paragraph in PARAGRAPHS for section in paragraph.sections}
-    other = [f"{row.label} {shown_values[row.key]}" for row, _ in rows if row.section not in known]
+    other = [f"{row.label} {shown_values[row.key]}" for row, _ in rows if row.step not in known]
     return [*texts, f"Further settings: {', '.join(other)}."] if other else texts
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
+from qsmbids.methods.declaration import Answer
+from qsmbids.methods.dipole_inversion import INVERSION
+from qsmbids.methods.sections import Parameter
 from qsmbids.reports.paper import facts
 from qsmbids.reports.paper.coil_combination import check_coil_combination
 from qsmbids.reports.paper.findings import Finding
-from qsmbids.reports.paper.parameters import Parameter
-from qsmbids.reports.paper.recommendations import CHOICES, Choice
 from qsmbids.reports.paper.regularisation_check import check_regularisation
 from qsmbids.reports.paper.settings_in_force import (
     follows,
@@ -39,15 +40,14 @@ _ABSENT = {
     "reference.region": ("8.c", "reference"),
 }
 #: Parameters of an inversion that 7.b is not about, or that have a line of their own.
-_OWN_LINE = (
+_OWN_LINE = {
     "method",
     "holes",
     "regularisation",
     "regularisation_from",
-    "gradient_l1_penalty",
     "gradient_consistency",
-    "medi_lambda",
-)
+    *(method.strength for method in INVERSION.values()),
+}
 
 
 def check_pipeline(
@@ -112,25 +112,25 @@ def _conversion(sidecars: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 
 def _choices(rows: Sequence[tuple[Parameter, Any]], record: Mapping[str, Any]) -> list[Finding]:
-    """Return what the table says of each choice that was made, and which were not."""
-    found = [_choice(CHOICES[row.key], value) for row, value in rows if row.key in CHOICES]
+    """Return what each choice that was made means, and which were not made."""
+    judged = [_choice(row.answers, value) for row, value in rows if row.answers]
     made = {row.key for row, _ in rows}
-    found += [
+    judged += [
         Finding(*about, "absent", missing_because(record))
         for key, about in _ABSENT.items()
         if key not in made
     ]
-    return found
+    return judged
 
 
-def _choice(known: Mapping[object, Choice], value: Any) -> Finding:
-    """Return what the table says of a value; one that it does not know is not recommended."""
-    if value in known:
-        number, topic, verdict, text = known[value]
-        return Finding(number, topic, verdict, text, shown(value))
-    number, topic, _, _ = next(iter(known.values()))
+def _choice(answers: Mapping[Any, Answer], value: Any) -> Finding:
+    """Return what a value means; one that nothing is declared of is not recommended."""
+    if value in answers:
+        said = answers[value]
+        return Finding(said.recommendation, said.topic, said.verdict, said.text, shown(value))
+    said = next(iter(answers.values()))
     text = "Another choice than the recommended ones."
-    return Finding(number, topic, "changed", text, shown(value))
+    return Finding(said.recommendation, said.topic, "changed", text, shown(value))
 
 
 def _inversion(
@@ -143,15 +143,14 @@ def _inversion(
     if not ran(record, "invert_dipole_field"):
         return [Finding("7.b", topic, "absent", missing_because(record))]
     strength = check_regularisation(rows, record, acquisition)
-    default = Settings().dipole_inversion
+    default = Settings()
     changed = [
-        f"{row.label} {shown(value, row.unit)}"
-        f" (default {shown(getattr(default, row.name), row.unit)})"
+        f"{row.label} {shown(value, row.unit)} (default {shown(default.value(row.key), row.unit)})"
         for row, value in rows
-        if row.section == "dipole_inversion"
+        if row.step == "dipole_inversion"
         and row.is_setting
         and row.name not in _OWN_LINE
-        and value != getattr(default, row.name)
+        and value != default.value(row.key)
     ]
     if not changed:
         return [strength, Finding("7.b", topic, "pass", "The others are the defaults.")]
@@ -179,7 +178,7 @@ def _tables(
         listed = [
             (row, value, follows(row, value, voxel_size))
             for row, value in rows
-            if number in (row.table or _table_of(row)) and row.paper is not None
+            if number in (row.table or "") and row.paper is not None
         ]
         other = [
             f"{row.label} {shown(value, row.unit)} (paper: {paper_value(row)})"
@@ -203,11 +202,3 @@ def _own(number: str, record: Mapping[str, Any]) -> bool:
             ran(record, "unwrap_phase") or looked_up(record, "Unwrapping.FitWeights") is not None
         )
     return True
-
-
-def _table_of(row: Parameter) -> str:
-    """Return the tables of the paper that a section of the settings is about."""
-    if row.key == "background_field.method":
-        return ""
-    tables = {"total_field": "S2.1", "background_field": "S2.2", "dipole_inversion": "S2.3, S2.4"}
-    return tables.get(row.section, "")

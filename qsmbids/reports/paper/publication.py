@@ -16,7 +16,7 @@ from qsmbids.reports.paper.methods_text import methods_markdown
 from qsmbids.reports.paper.paper_tables import paper_tables
 from qsmbids.reports.paper.pipeline_check import check_pipeline
 from qsmbids.reports.paper.settings_in_force import disagreements, settings_table
-from qsmbids.units import centre_frequency_hz
+from qsmbids.units import larmor_frequency
 
 __all__ = ["Publication", "acquisition_from_record", "prepare_publication"]
 
@@ -111,7 +111,7 @@ def acquisition_from_record(
         times = tuple(float(t) for t in record["EchoTime"])
         b0 = float(record["MagneticFieldStrength"])
         stated = record.get("ImagingFrequency")
-        frequency = 1e6 * float(stated) if stated else centre_frequency_hz(b0)
+        frequency = 1e6 * float(stated) if stated else larmor_frequency(b0)
         x, y, z = record.get("B0Direction") or b0_direction_from_affine(header.affine)
     except (KeyError, TypeError, ValueError) as error:
         raise MetadataError(f"the sidecar of a map is not complete ({error!r})") from error

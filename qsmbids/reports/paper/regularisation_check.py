@@ -6,8 +6,9 @@ from typing import Any
 
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
+from qsmbids.methods.dipole_inversion import INVERSION
+from qsmbids.methods.sections import Parameter
 from qsmbids.reports.paper.findings import Finding
-from qsmbids.reports.paper.parameters import Parameter
 from qsmbids.reports.paper.protocols import PROTOCOLS
 from qsmbids.reports.paper.settings_in_force import looked_up, rounded, shown
 
@@ -23,14 +24,6 @@ _OTHER = 1.2
 #: one for the head phantom; with 2.5 times the noise, the error is 1.4 times that of the best.
 _NOISE_RAD = 0.02
 _NOISIER, _CLEANER = 2.0, 0.25
-#: What the strength of each method is called in the settings.
-_STRENGTH = {"fansi": "gradient_l1_penalty", "medi": "medi_lambda"}
-#: How it can be tuned.
-_TUNE = {
-    "fansi": "tune it on a typical case (qsmbids-lcurve, or adaptive and then --adaptive-from) and"
-    " keep it for the study",
-    "medi": "tune it on a typical case (qsmbids-lcurve) and keep it for the study",
-}
 
 
 def check_regularisation(
@@ -50,11 +43,12 @@ def check_regularisation(
         Without it the protocol is not compared.
     """
     values = {row.key: value for row, value in rows}
-    method = values.get("dipole_inversion.method", "")
-    if method not in _STRENGTH:
+    name = values.get("dipole_inversion.method", "")
+    method, section = INVERSION.get(name), f"dipole_inversion.{name}"
+    if method is None or not method.strength:
         text = "The paper has no strength for this method."
-        return Finding("7.b", _TOPIC, "changed", text, str(method))
-    if values.get("dipole_inversion.regularisation") == "adaptive":
+        return Finding("7.b", _TOPIC, "changed", text, name)
+    if values.get(f"{section}.regularisation") == "adaptive":
         penalty = looked_up(record, "DipoleInversion.Parameters.GradientL1Penalty")
         text = (
             "Found from the noise of this run alone, so that the next run of the same protocol has"
@@ -62,14 +56,14 @@ def check_regularisation(
             " runs."
         )
         return Finding("7.b", _TOPIC, "changed", text, f"penalty {rounded(penalty)}")
-    name = _STRENGTH[method]
-    strength = values.get(f"dipole_inversion.{name}")
+    key = f"{section}.{method.strength}"
+    strength = values.get(key)
     value = shown(strength)
     if origin := values.get("dipole_inversion.regularisation_from"):
         text = f"Tuned on data of a protocol and then fixed: {origin}."
         return Finding("7.b", _TOPIC, "pass", text, value)
     differences = protocol_differences(record, acquisition)
-    default = getattr(Settings().dipole_inversion, name)
+    default = Settings().value(key)
     if strength != default:
         text = (
             f"Not the default ({shown(default)}): say how it was tuned, and keep it for the study."
@@ -77,7 +71,7 @@ def check_regularisation(
         return Finding("7.b", _TOPIC, "changed", text, value)
     if differences:
         text = f"The paper's, which is for its own protocol; here {', '.join(differences)}: "
-        return Finding("7.b", _TOPIC, "advice", f"{text}{_TUNE[method]}.", value)
+        return Finding("7.b", _TOPIC, "advice", f"{text}{method.tune}.", value)
     compared = "The paper's, and the protocol is like the paper's in what could be compared."
     if acquisition is None:
         compared = "The paper's; whether the protocol is like the paper's is not known."

@@ -6,7 +6,20 @@ from typing import Any
 from qsmbids.config import Settings
 from qsmbids.reports.paper.settings_in_force import brain_extraction, looked_up, ran, rounded
 
-__all__ = ["STEPS", "run_facts"]
+__all__ = ["SPEAKS_OF", "STEPS", "run_facts"]
+
+#: Settings that a sentence about a fact of the run speaks of.
+SPEAKS_OF = {
+    "run.sign_given": "phase.sign",
+    "run.mask1": "masks.brain_extraction",
+    "step.correct_readout": "total_field.bipolar_correction",
+    "step.remove_phase_offset": "total_field.phase_offset_correction",
+    "step.unwrap_phase": "total_field.echo_phase_combination",
+    "run.alternating": "phase.slice_alternation",
+    "run.readout": "total_field.bipolar_correction",
+    "run.r2star": "relaxometry.method",
+    "run.medi_filter": "dipole_inversion.medi.smv_radius_mm",
+}
 
 #: Tilt of the slab from which the maps are rotated [degrees].
 _TILT = 0.1
@@ -85,8 +98,8 @@ def run_facts(
         "run.smallest_sphere": _smallest_sphere(found),
         "run.smallest_sphere_larger": bool(_smallest_sphere(found)),
         "run.tilted": tilt_degrees > _TILT,
-        "run.pdf_tissue": values.get("background_field.pdf_tissue", 0) > 0,
-        "run.medi_filter": values.get("dipole_inversion.medi_smv_radius_mm", 0) > 0,
+        "run.pdf_tissue": values.get("background_field.pdf.tissue", 0) > 0,
+        "run.medi_filter": values.get("dipole_inversion.medi.smv_radius_mm", 0) > 0,
         "run.penalty": rounded(penalty),
         "run.consistency": rounded(consistency),
         "run.penalty_known": None not in (penalty, consistency),

@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qsmbids.config import Settings
+from qsmbids.methods.sections import PARAMETERS, Parameter
 from qsmbids.reports.paper.findings import Table
-from qsmbids.reports.paper.parameters import PARAMETERS, Parameter, parameter
 
 __all__ = [
     "brain_extraction",
@@ -30,14 +30,14 @@ _FOUND = {
     "phase.slice_alternation": "SliceAlternation.Axes",
     "total_field.bipolar_correction": "ReadoutCorrection.Bipolar",
     "relaxometry.method": "R2StarFit.Name",
-    "dipole_inversion.regularisation": "DipoleInversion.Parameters.GradientL1Penalty",
+    "dipole_inversion.fansi.regularisation": "DipoleInversion.Parameters.GradientL1Penalty",
 }
 #: What the data or the machine may make of a setting, and says so.
 _MAY_BECOME = {
     ("masks.brain_extraction", "auto"): ("fsl", "builtin"),
     ("masks.reliable_phase", "relative-residual"): ("none",),  # with too few echoes
     ("total_field.echo_phase_combination", "nonlinear-fit"): ("romeo-weighted-average",),
-    ("dipole_inversion.medi_zero_reference", True): (False,),  # where no fluid was found
+    ("dipole_inversion.medi.zero_reference", True): (False,),  # where no fluid was found
     ("reference.region", "csf"): ("brain-mask",),  # where none was found
     ("reference.region", "region"): ("brain-mask",),
 }
@@ -81,47 +81,48 @@ def in_force(
     list of (Parameter, value)
         In the order of the pipeline.
     """
-    return _planned(settings, n_echoes) if record is None else _recorded(settings, record)
+    return _planned(settings, n_echoes) if record is None else _recorded(record)
 
 
 def _planned(settings: Settings, n_echoes: int) -> list[tuple[Parameter, Any]]:
     """Return the settings that an ordinary run would have."""
     effective = effective_settings(settings, n_echoes)
     rows = []
-    for row in _all_parameters(effective):
-        section = getattr(effective, row.section)
+    for row in PARAMETERS:
         if not row.is_setting or n_echoes < row.echoes:
             continue
-        if any(getattr(section, name) not in values for name, values in row.when.items()):
+        if row.method and effective.value(row.method_key) != row.method:
             continue
-        value = getattr(section, row.name)
+        conditions = row.when.items()
+        if any(effective.value(f"{row.section}.{n}") not in known for n, known in conditions):
+            continue
+        value = effective.value(row.key)
         if value != "":
             rows.append((row, value))
     return rows
 
 
-def _recorded(settings: Settings, record: Mapping[str, Any]) -> list[tuple[Parameter, Any]]:
+def _recorded(record: Mapping[str, Any]) -> list[tuple[Parameter, Any]]:
     """Return the settings that the steps of a run have recorded."""
-    rows = list(_all_parameters(settings))
-    values = {row.key: _recorded_value(row, record) for row in rows}
+    values = {row.key: _recorded_value(row, record) for row in PARAMETERS}
     # with anisotropic voxels, the radii of spheres count millimetres
     in_mm = looked_up(record, "BackgroundRemoval.Parameters.RadiusUnit") == "mm"
-    found_rows = []
-    for row in rows:
+    rows = []
+    for row in PARAMETERS:
         value = values[row.key]
-        others = {name: values.get(f"{row.section}.{name}") for name in row.when}
-        if value in (None, "") or any(
-            other is not None and other not in row.when[name] for name, other in others.items()
-        ):
+        if value in (None, "") or (row.method and values[row.method_key] != row.method):
             continue
-        if row.name.endswith("_radius") and in_mm:
+        others = {name: values.get(f"{row.section}.{name}") for name in row.when}
+        if any(v is not None and v not in row.when[name] for name, v in others.items()):
+            continue
+        if row.step == "background_field" and row.name.endswith("radius") and in_mm:
             row = dataclasses.replace(
                 row,
                 unit="mm",
                 paper_unit=row.unit if row.paper_unit is None else row.paper_unit,
             )
-        found_rows.append((row, value))
-    return found_rows
+        rows.append((row, value))
+    return rows
 
 
 def _recorded_value(row: Parameter, record: Mapping[str, Any]) -> Any:
@@ -130,7 +131,7 @@ def _recorded_value(row: Parameter, record: Mapping[str, Any]) -> Any:
         return None
     if row.key == "dipole_inversion.holes" and ran(record, "merge_two_pass"):
         return "two-pass"  # each of its inversions has a word of its own
-    value = looked_up(record, row.record) if row.record else None
+    value = looked_up(record, row.sidecar) if row.sidecar else None
     if value is not None:
         return row.names.get(value) if row.names else value
     if not row.otherwise:
@@ -150,29 +151,6 @@ def brain_extraction(record: Mapping[str, Any]) -> str:
     name = str(looked_up(record, "BrainExtraction.Name") or "")
     known = {"FSL BET": "fsl", "built-in BET": "builtin"}
     return known.get(name, "given" if name.startswith("given") else "")
-
-
-def _all_parameters(settings: Settings) -> Iterator[Parameter]:
-    """Yield a row for every setting: those of the table first, then the ones it does not know."""
-    names = {
-        f"{section.name}.{f.name}"
-        for section in dataclasses.fields(settings)
-        for f in dataclasses.fields(getattr(settings, section.name))
-    }
-    yield from (p for p in PARAMETERS if p.key in names or not p.is_setting)
-    for key in sorted(names - {p.key for p in PARAMETERS}):
-        name = key.split(".")[1]
-        yield parameter(key, name.replace("_", " "), when=_owner(settings, key))
-
-
-def _owner(settings: Settings, key: str) -> dict[str, tuple[Any, ...]]:
-    """Return the choice that a new setting belongs to, by its name: medi_radius to medi."""
-    section, name = key.split(".")
-    for f in dataclasses.fields(getattr(settings, section)):
-        for choice in f.metadata.get("choices") or ():
-            if f.name in ("method", "constraint") and name.startswith(f"{choice}_"):
-                return {f.name: (choice,)}
-    return {}
 
 
 def looked_up(record: Mapping[str, Any], path: str) -> Any:
@@ -226,7 +204,7 @@ def found(row: Parameter, value: Any, record: Mapping[str, Any]) -> str:
         result = f"bipolar, {method}" if result else "monopolar, none needed"
     elif row.key == "phase.slice_alternation":
         result = f"along axis {shown(result)}" if result else "none"
-    elif row.key == "dipole_inversion.regularisation":
+    elif row.key == "dipole_inversion.fansi.regularisation":
         consistency = looked_up(record, "DipoleInversion.Parameters.GradientConsistency")
         result = f"penalty {rounded(result)}, gradient consistency {rounded(consistency)}"
     elif isinstance(result, int):
@@ -298,9 +276,9 @@ def disagreements(settings: Settings, record: Mapping[str, Any]) -> tuple[str, .
     """
     differences = []
     for row, recorded in in_force(settings, record=record):
-        if not row.is_setting or looked_up(record, row.record) is None:
+        if not row.is_setting or looked_up(record, row.sidecar) is None:
             continue
-        value = getattr(getattr(settings, row.section), row.name)
+        value = settings.value(row.key)
         if recorded not in (value, *_MAY_BECOME.get((row.key, value), ())):
             differences.append(
                 f"{row.label}: {shown(value)} in the settings, {shown(recorded)} in the sidecar"

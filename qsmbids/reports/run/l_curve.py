@@ -57,23 +57,23 @@ def draw_l_curve(curve: LCurve, title: str, form: str = "svg", method: str = "fa
         )
         left, right = figure.subplots(1, 2)
         left.plot(curve.residual, curve.regularity, "o-", color=_CURVE, ms=3, lw=0.9)
-        for alpha, x, y in zip(curve.alphas, curve.residual, curve.regularity, strict=True):
+        for alpha, x, y in zip(curve.strengths, curve.residual, curve.regularity, strict=True):
             left.annotate(
                 f"{of(alpha):.1e}", (x, y), (4, 3), textcoords="offset points", fontsize=5
             )
         left.set_xlabel("log10 of the weighted misfit [Hz]")
         left.set_ylabel("log10 of the total variation [ppm]")
-        values = [of(alpha) for alpha in curve.alphas]
+        values = [of(alpha) for alpha in curve.strengths]
         right.semilogx(values, curve.curvature, "o-", color=_CURVE, ms=3, lw=0.9)
         right.set_xlabel({"fansi": "gradient penalty alpha1"}.get(method, name))
         right.set_ylabel("curvature")
         if not curve.at_the_edge:
-            t = np.log10(curve.alphas)
-            at = np.log10(curve.corner_alpha)
+            t = np.log10(curve.strengths)
+            at = np.log10(curve.corner)
             corner = [np.interp(at, t, v) for v in (curve.residual, curve.regularity)]
             left.plot(*corner, "s", color=_CORNER, ms=6, mfc="none")
-            right.axvline(of(curve.corner_alpha), color=_CORNER, lw=0.8, ls="--")
-            title += f": corner at {name} = {of(curve.corner_alpha):.2e}"
+            right.axvline(of(curve.corner), color=_CORNER, lw=0.8, ls="--")
+            title += f": corner at {name} = {of(curve.corner):.2e}"
         else:
             title += ": no corner in this range"
         for axes in (left, right):
@@ -97,6 +97,6 @@ def curve_table(curve: LCurve, method: str = "fansi") -> str:
     """
     name, of = _STRENGTHS[method]
     rows = [f"{name}\tlog10_misfit_hz\tlog10_total_variation_ppm\tcurvature"]
-    points = zip(curve.alphas, curve.residual, curve.regularity, curve.curvature, strict=True)
+    points = zip(curve.strengths, curve.residual, curve.regularity, curve.curvature, strict=True)
     rows += [f"{of(a):.4g}\t{rho:.5f}\t{eta:.5f}\t{k:.3f}" for a, rho, eta, k in points]
     return "\n".join(rows) + "\n"

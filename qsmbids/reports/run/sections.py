@@ -1,6 +1,5 @@
 """What the run says about itself: decisions, settings, files, programs, and what failed."""
 
-import dataclasses
 import json
 import platform
 import re
@@ -14,7 +13,8 @@ import numpy as np
 from markupsafe import Markup
 
 from qsmbids import __version__
-from qsmbids.config import Settings, load_settings
+from qsmbids.config import flattened, load_settings
+from qsmbids.methods.sections import PARAMETERS
 from qsmbids.reports.paper.findings import Table
 from qsmbids.reports.paper.geometry import DisplayGrid
 from qsmbids.reports.run.images import Images
@@ -135,13 +135,7 @@ def settings_section(record: RunRecord, in_force: Table | None = None) -> Sectio
         if in_force is None
         else "Only settings that had a part in the run, with the values that the sidecars have."
     )
-    changed = {
-        f"[{section}] {key}"
-        for section, values in tables.items()
-        if isinstance(values, Mapping) and section in usual
-        for key, value in values.items()
-        if key in usual[section] and usual[section][key] != value
-    }
+    changed = {_bracketed(k) for k, v in flattened(tables).items() if k in usual and usual[k] != v}
     marked = [
         (label, Markup("<mark>{}</mark>").format(value) if name in changed else value, *rest)
         for label, value, name, *rest in rows
@@ -159,12 +153,13 @@ def settings_section(record: RunRecord, in_force: Table | None = None) -> Sectio
 
 def _meanings() -> dict[str, str]:
     """Return the explanation of every setting, by section and name."""
-    default = Settings()
-    return {
-        f"[{s.name}] {f.name}": f.metadata.get("doc", "")
-        for s in dataclasses.fields(default)
-        for f in dataclasses.fields(getattr(default, s.name))
-    }
+    return {_bracketed(row.key): row.doc for row in PARAMETERS}
+
+
+def _bracketed(key: str) -> str:
+    """Return a dotted key as the table and name that it has in TOML."""
+    section, _, name = key.rpartition(".")
+    return f"[{section}] {name}"
 
 
 def _with_meaning(in_force: Table) -> list[tuple[str, ...]]:
@@ -179,13 +174,12 @@ def _with_meaning(in_force: Table) -> list[tuple[str, ...]]:
 def _asked_for(tables: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return label, value, name and explanation of all settings of the log."""
     meanings = _meanings()
+    labels = {row.key: row.label for row in PARAMETERS}
     return [
-        (f"{section}: {key}".replace("_", " "), _word(value), f"[{section}] {key}",
-         meanings.get(f"[{section}] {key}", ""))
-        for section, values in tables.items()
-        if section != "execution" and isinstance(values, Mapping)
-        for key, value in values.items()
-    ]  # fmt: skip
+        (labels.get(key, key), _word(value), _bracketed(key), meanings.get(_bracketed(key), ""))
+        for key, value in flattened(tables).items()
+        if not key.startswith("execution.")
+    ]
 
 
 def files_section(record: RunRecord, figures: list[Path], tables: Sequence[Path] = ()) -> Section:
@@ -243,9 +237,9 @@ def software_section(record: RunRecord) -> Section:
     return Section("software", "Software", html)
 
 
-def _preset(name: str) -> dict[str, dict[str, Any]]:
+def _preset(name: str) -> dict[str, Any]:
     try:
-        return load_settings(name).as_dict()
+        return flattened(load_settings(name).as_dict())
     except Exception:  # noqa: BLE001 - a preset of another version: nothing to compare with
         return {}
 

@@ -65,7 +65,7 @@ LEFT = {"pdf": 1e-2, "tissue": 1e-2, "lbv": 1e-3, "resharp": 1e-3, "ismv": 1e-3}
 @pytest.mark.parametrize("kind", HARMONIC)
 def test_harmonic_fields_vanish(name, kind):
     background = (100 * HARMONIC[kind]).astype(np.float32)
-    options = {"tol": 1e-4, "max_iter": 100} if name in ("pdf", "tissue") else {}
+    options = {"tolerance": 1e-4, "maximum_iterations": 100} if name in ("pdf", "tissue") else {}
     found = remove(name, background, **options)
     assert rms(found.local_field[found.mask]) < LEFT[name] * rms(background[found.mask])
     np.testing.assert_allclose(
@@ -115,8 +115,8 @@ def test_linear(name, local_source, rng):
     """
     other = np.roll(local_source, 3, axis=1) + 100 * HARMONIC["xy"].astype(np.float32)
     ill_posed = name in ("pdf", "tissue")
-    options = {"tol": 5e-4, "padding_mm": 4} if ill_posed else {"tol": 1e-3}
-    tight = partial(remove, name, max_iter=60, **options)
+    options = {"tolerance": 5e-4, "padding_mm": 4} if ill_posed else {"tolerance": 1e-3}
+    tight = partial(remove, name, maximum_iterations=60, **options)
     both = tight(2 * local_source - other).local_field
     apart = 2 * tight(local_source).local_field - tight(other).local_field
     assert rms(both - apart) < (0.1 if ill_posed else 0.01) * rms(apart)
@@ -128,8 +128,8 @@ def test_linear(name, local_source, rng):
 @pytest.mark.parametrize("name", METHODS)
 def test_axes_may_be_permuted_and_flipped(name, local_source):
     field = local_source + 100 * HARMONIC["xy"].astype(np.float32)
-    options = {"tol": 3e-4, "padding_mm": 4} if name in ("pdf", "tissue") else {}
-    tight = partial(remove, name, max_iter=60, **options)
+    options = {"tolerance": 3e-4, "padding_mm": 4} if name in ("pdf", "tissue") else {}
+    tight = partial(remove, name, maximum_iterations=60, **options)
     straight = tight(field, b0=(0, 0.6, 0.8))
     turned = tight(
         field.transpose(2, 0, 1)[::-1], MASK.transpose(2, 0, 1)[::-1], b0=(-0.8, 0, 0.6)
@@ -154,7 +154,7 @@ def test_anisotropic_voxels_keep_the_background_out(name):
     if name not in ("resharp", "ismv"):  # a digital sphere in such voxels is not round
         background += 100 * (x**2 - 0.5 * y**2 - 0.5 * z**2)
     background = background.astype(np.float32)
-    found = remove(name, background, voxel=voxel, tol=1e-4)
+    found = remove(name, background, voxel=voxel, tolerance=1e-4)
     assert rms(found.local_field[found.mask]) < 2 * LEFT[name] * rms(background[found.mask])
 
 
@@ -177,10 +177,12 @@ def test_zero_outside_and_input_untouched(name, local_source):
 @pytest.mark.parametrize("name", METHODS)
 def test_says_whether_it_converged(name, local_source):
     field = local_source + 100 * HARMONIC["xy"].astype(np.float32)
-    good = remove(name, field, max_iter=300)
+    good = remove(name, field, maximum_iterations=300)
     assert good.converged
-    assert good.relative_residual <= inspect.signature(METHODS["pdf"]).parameters["tol"].default
-    poor = remove(name, field, max_iter=1, tol=1e-7)
+    assert (
+        good.relative_residual <= inspect.signature(METHODS["pdf"]).parameters["tolerance"].default
+    )
+    poor = remove(name, field, maximum_iterations=1, tolerance=1e-7)
     assert not poor.converged
     assert poor.n_iterations == 1
 
@@ -193,8 +195,8 @@ def test_says_whether_it_converged(name, local_source):
         ({"mask": np.ones((3, 3, 3), bool)}, "one volume"),
         ({"field": np.full(SHAPE, np.nan)}, "finite"),
         ({"voxel": (1, 0, 1)}, "voxel size"),
-        ({"tol": 0.0}, "tolerance"),
-        ({"max_iter": 0}, "max_iter"),
+        ({"tolerance": 0.0}, "tolerance"),
+        ({"maximum_iterations": 0}, "iterations"),
     ],
 )
 def test_bad_arguments(name, change, message, local_source):
@@ -228,7 +230,7 @@ def test_parts_of_the_mask_do_not_mix(name):
     chi = np.zeros(mask.shape, np.float32)
     chi[12:15, 11:14, 11:14] = 0.3
     field = 127 * dipole_field(chi, ISO, B0)
-    found = remove(name, field, mask, tol=1e-4, max_iter=60)
+    found = remove(name, field, mask, tolerance=1e-4, maximum_iterations=60)
     there, here = found.local_field[:30], found.local_field[30:]
     assert abs(there).max() > 1
     assert rms(here[found.mask[30:]]) < 0.04 * rms(there[found.mask[:30]])

@@ -25,7 +25,7 @@ def test_limit_of_the_iteration(rng):
     mask[8, 8, 1:4] = False
     field = ndi.gaussian_filter(rng.standard_normal(mask.shape), 1.0) + np.indices(mask.shape)[0]
     expected, support = reference(field, mask, 2, 400)
-    found = ismv(field, mask, (1, 1, 1), radius=2, tol=1e-5)
+    found = ismv(field, mask, (1, 1, 1), radius=2, tolerance=1e-5)
     np.testing.assert_array_equal(found.mask, support)
     error = np.linalg.norm(found.local_field - expected)
     assert error < 1e-3 * np.linalg.norm(expected)

@@ -39,7 +39,7 @@ def test_direct_solver(voxel, rng):
     mask[4, 5, 6] = mask[5, 8:10, 7] = False  # holes
     field = ndi.gaussian_filter(rng.standard_normal(mask.shape), 1.5)
     expected, interior = reference(field, mask, voxel)
-    found = lbv(field, mask, voxel, peel=0, tol=1e-5)
+    found = lbv(field, mask, voxel, peel=0, tolerance=1e-5)
     np.testing.assert_array_equal(found.mask, interior)
     error = np.linalg.norm(found.local_field - expected)
     assert error < 1e-3 * np.linalg.norm(expected)
@@ -58,7 +58,7 @@ def test_few_iterations_on_any_size():
         r = np.indices((n,) * 3) - (n - 1) / 2
         mask = (r**2).sum(axis=0) < (n / 2 - 2) ** 2
         field = np.random.default_rng(0).standard_normal(mask.shape)
-        counts.append(lbv(field, mask, (1, 1, 1), tol=1e-5).n_iterations)
+        counts.append(lbv(field, mask, (1, 1, 1), tolerance=1e-5).n_iterations)
     assert max(counts) <= 8
 
 

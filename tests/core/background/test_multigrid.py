@@ -37,7 +37,11 @@ def test_few_iterations_for_any_mask(name, voxel, rng):
     solver = PoissonMultigrid(mask, voxel)
     rhs = solver.pad((rng.standard_normal(mask.shape) * mask).astype(np.float32))
     found = conjugate_gradients(
-        solver.operator, rhs, precondition=solver.precondition, tol=1e-5, max_iter=50
+        solver.operator,
+        rhs,
+        precondition=solver.precondition,
+        tolerance=1e-5,
+        maximum_iterations=50,
     )
     assert found.converged
     assert found.n_iterations <= 14

@@ -69,7 +69,7 @@ def test_plain_implementation(b0, tissue, rng):
     expected = reference(local + background, MASK, weights, b0, 12, tissue, 6)
     found = pdf(
         local + background, MASK, ISO, b0, weights=weights, tissue=tissue,
-        padding_mm=6, coarse_iter=0, max_iter=12, tol=1e-9,
+        padding_mm=6, coarse_iterations=0, maximum_iterations=12, tolerance=1e-9,
     )  # fmt: skip
     assert found.n_iterations == 12
     assert rms(found.local_field - expected) < 1e-3 * rms(expected)
@@ -121,8 +121,8 @@ def test_direction_need_not_have_length_one():
 def test_coarse_start_saves_iterations_and_keeps_the_result():
     local, background = fields((0, 0, 1))
     total = local + 30 * background  # as strong as in a head
-    options = {"padding_mm": 8, "max_iter": 100}
-    cold = pdf(total, MASK, ISO, (0, 0, 1), coarse_iter=0, **options)
+    options = {"padding_mm": 8, "maximum_iterations": 100}
+    cold = pdf(total, MASK, ISO, (0, 0, 1), coarse_iterations=0, **options)
     warm = pdf(total, MASK, ISO, (0, 0, 1), **options)
     assert warm.converged
     assert cold.converged
@@ -172,7 +172,7 @@ def test_voxels_of_no_weight_do_not_disturb_the_others():
         ({"weights": np.ones((3, 3, 3))}, "one volume"),
         ({"tissue": -0.1}, "tissue"),
         ({"padding_mm": -1}, "padding"),
-        ({"coarse_iter": -1}, "coarse"),
+        ({"coarse_iterations": -1}, "coarse"),
     ],
 )
 def test_bad_options(options, message):

@@ -29,7 +29,15 @@ def reference(field, mask, radius, alpha):
 def test_dense_solver(alpha, rng):
     field = ndi.gaussian_filter(rng.standard_normal(MASK.shape), 0.7)
     expected, support = reference(field, MASK, 2, alpha)
-    found = resharp(field, MASK, (1, 1, 1), radius=2, alpha=alpha, tol=1e-5, max_iter=500)
+    found = resharp(
+        field,
+        MASK,
+        (1, 1, 1),
+        radius=2,
+        tikhonov_weight=alpha,
+        tolerance=1e-5,
+        maximum_iterations=500,
+    )
     np.testing.assert_array_equal(found.mask, support)
     error = np.linalg.norm(found.local_field - expected)
     assert error < 1e-3 * np.linalg.norm(expected)
@@ -38,7 +46,7 @@ def test_dense_solver(alpha, rng):
 def test_regularisation_shrinks_the_local_field(rng):
     field = rng.standard_normal(MASK.shape)
     sizes = [
-        np.linalg.norm(resharp(field, MASK, (1, 1, 1), radius=2, alpha=a).local_field)
+        np.linalg.norm(resharp(field, MASK, (1, 1, 1), radius=2, tikhonov_weight=a).local_field)
         for a in (1.0, 0.1, 0.01)
     ]
     assert sizes[0] < sizes[1] < sizes[2]
@@ -46,7 +54,11 @@ def test_regularisation_shrinks_the_local_field(rng):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"alpha": -1.0}, "weight"), ({"alpha": np.nan}, "weight"), ({"radius": 0.5}, "radius")],
+    [
+        ({"tikhonov_weight": -1.0}, "weight"),
+        ({"tikhonov_weight": np.nan}, "weight"),
+        ({"radius": 0.5}, "radius"),
+    ],
 )
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from volumes import wrap
 
-from qsmbids.core.field.nonlinear_fit import echo_grid, field_from_fit, noise_hz, nonlinear_fit
+from qsmbids.core.field.nonlinear_fit import (
+    echo_grid,
+    field_from_fit,
+    noise_from_fit,
+    nonlinear_fit,
+)
 
 UNIFORM = np.array([5.25, 11.08, 16.91, 22.74, 28.57]) * 1e-3
 UNEVEN = np.array([4.0, 9.1, 16.3, 21.2, 30.0]) * 1e-3
@@ -63,7 +68,7 @@ def test_standard_deviation_is_that_of_the_noise_map(times, rng):
     # the map of the noisy data themselves, as users see it
     assert np.sqrt(np.mean((sigma * fit.noise_std) ** 2)) == pytest.approx(error.std(), rel=0.05)
     assert abs(error.mean()) < 5 * predicted / np.sqrt(error.size)
-    hz = noise_hz(fit, sigma)
+    hz = noise_from_fit(fit, sigma)
     np.testing.assert_allclose(hz, sigma * fit.noise_std / (2 * np.pi * fit.spacing), rtol=1e-5)
 
 
@@ -89,7 +94,7 @@ def test_whole_cycles_of_the_phase_change_nothing(times, rng):
 
 def test_fit_is_the_least_squares_solution(rng):
     phase, magnitude = acquire(rng.uniform(-80, 80, SHAPE), 0.3, UNIFORM, noise=0.1, rng=rng)
-    fit = nonlinear_fit(phase, magnitude, UNIFORM, max_iter=200, tol=1e-9)
+    fit = nonlinear_fit(phase, magnitude, UNIFORM, maximum_iterations=200, tolerance=1e-9)
     tau = np.arange(5)[:, None, None, None]
     for d_offset, d_slope in ((0, 0.01), (0, -0.01), (0.01, 0), (-0.01, 0)):
         line = fit.offset + d_offset + (fit.phase_slope + d_slope) * tau
@@ -146,8 +151,8 @@ def test_voxels_without_a_signal_are_zero(rng):
         (2, UNIFORM[:2], {}),
         (5, UNIFORM[:4], {}),
         (5, UNIFORM[::-1], {}),
-        (5, UNIFORM, {"max_iter": 0}),
-        (5, UNIFORM, {"tol": 0.0}),
+        (5, UNIFORM, {"maximum_iterations": 0}),
+        (5, UNIFORM, {"tolerance": 0.0}),
         (5, UNIFORM, {"mask": np.ones((2, 2, 3), bool)}),
     ],
 )

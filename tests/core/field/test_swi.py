@@ -71,8 +71,8 @@ def test_the_high_pass_leaves_nothing_of_a_constant_and_acts_in_the_slice(rng, i
 def test_the_width_is_in_millimetres(rng):
     mask = np.ones((24, 24, 4), bool)
     field = rng.normal(size=mask.shape)
-    one = high_pass(field, mask, ISO, sigma_mm=2.0)
-    two = high_pass(field, mask, (2.0, 2.0, 5.0), sigma_mm=4.0)
+    one = high_pass(field, mask, ISO, smoothing_mm=2.0)
+    two = high_pass(field, mask, (2.0, 2.0, 5.0), smoothing_mm=4.0)
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
@@ -123,12 +123,12 @@ def test_bad_arguments(inside):
     image = np.ones(inside.shape, np.float32)
     calls = [
         lambda: high_pass(image[1:], inside, ISO),
-        lambda: high_pass(image, inside, ISO, sigma_mm=0),
+        lambda: high_pass(image, inside, ISO, smoothing_mm=0),
         lambda: high_pass(image, inside, ISO, slice_axis=3),
         lambda: high_pass(image, np.zeros_like(inside), ISO),
         lambda: even_magnitude(0 * image, inside, ISO),
         lambda: even_magnitude(image, inside, (1, 1, -1)),
-        lambda: even_magnitude(image, inside, ISO, sigma_mm=-1),
+        lambda: even_magnitude(image, inside, ISO, smoothing_mm=-1),
         lambda: phase_mask(image, inside, strength=0),
         lambda: susceptibility_mask(image, power=0),
         lambda: minimum_projection(image, inside, ISO, thickness_mm=0),

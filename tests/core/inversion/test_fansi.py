@@ -15,7 +15,7 @@ R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (
 MASK = ((R / np.reshape([16, 18, 14], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
 ISO, AXIAL = (1, 1, 1), (0, 0, 1)
 F0, TE = 127.7e6, 0.0286
-SCAN = {"centre_frequency_hz": F0, "echo_time": TE, "margin": 8}
+SCAN = {"centre_frequency": F0, "echo_time": TE, "margin": 8}
 SAME_GRID = {**SCAN, "margin": None}
 TO_RAD, KAPPA = 2 * np.pi * TE, 2 * np.pi * F0 * TE * 1e-6
 ALPHA1, MU1, MU2, BETA, MUH = 5e-4, 5e-2, 1.0, 150.0, 3.0
@@ -158,13 +158,14 @@ def test_equals_the_plain_equations(field, weights, weak_harmonic, nonlinear, si
     else:
         x, h = plain.alternating(40, weak_harmonic)
     ours = fansi(
-        noisy, roi, w, voxel, b0, **SAME_GRID, max_iter=40, tol=1e-6, weak_harmonic=weak_harmonic,
-        nonlinear=nonlinear, start="zero", linear_start=5,
-        regularisation_weight=f"vector-{sign}", iterations=iterations,
+        noisy, roi, w, voxel, b0, **SAME_GRID, maximum_iterations=40,
+        tolerance_percent=1e-6, weak_harmonic=weak_harmonic, nonlinear=nonlinear,
+        start="zero", linear_start=5, regularisation_weight=f"vector-{sign}",
+        iterations=iterations,
     )  # fmt: skip
     scale = np.linalg.norm(x * roi / KAPPA)
     assert np.linalg.norm(ours.chi - x * roi / KAPPA) < 1e-4 * scale
-    assert ours.n_iter == 40
+    assert ours.n_iterations == 40
     assert not ours.converged
     if weak_harmonic:
         expected = h * roi / TO_RAD
@@ -188,7 +189,13 @@ def test_leftover_harmonic_field(chi, field):
     x, y, z = R / 20
     leftover = (3 * (x * y + 0.5 * x + 0.3 * z)).astype(np.float32)
     ones = MASK.astype(np.float32)
-    options = {**SCAN, "tol": 0.02, "n_threads": 2, "alpha1": 5e-5, "mu1": 5e-3}
+    options = {
+        **SCAN,
+        "tolerance_percent": 0.02,
+        "n_threads": 2,
+        "gradient_l1_penalty": 5e-5,
+        "gradient_consistency": 5e-3,
+    }
     weak = fansi(field + leftover, MASK, ones, ISO, AXIAL, **options)
     plain_tv = fansi(field + leftover, MASK, ones, ISO, AXIAL, **options, weak_harmonic=False)
     clean = fansi(field, MASK, ones, ISO, AXIAL, **options)
@@ -209,7 +216,7 @@ def test_objective_decreases(chi, field, weights):
         out = []
         result = fansi(
             field, np.ones(SHAPE, bool), np.where(MASK, weights, 0), ISO, AXIAL, **SAME_GRID,
-            max_iter=n, tol=1e-6, weak_harmonic=False,
+            maximum_iterations=n, tolerance_percent=1e-6, weak_harmonic=False,
             progress=lambda i, u, out=out: out.append((i, u)),
         )  # fmt: skip
         assert [i for i, _ in out] == list(range(1, n + 1))
@@ -238,7 +245,9 @@ def test_whole_turns_do_not_matter(field, weights):
     turned.flat[np.random.default_rng(2).choice(field.size, 200, replace=False)] += 1 / TE
     clean = fansi(field, MASK, weights, ISO, AXIAL, **SCAN)
     nonlinear = fansi(turned, MASK, weights, ISO, AXIAL, **SCAN)
-    linear = fansi(turned, MASK, weights, ISO, AXIAL, **SCAN, nonlinear=False, max_iter=100)
+    linear = fansi(
+        turned, MASK, weights, ISO, AXIAL, **SCAN, nonlinear=False, maximum_iterations=100
+    )
     assert error(nonlinear.chi, clean.chi) < 0.1
     assert error(linear.chi, clean.chi) > 1
 
@@ -260,7 +269,7 @@ def test_axes_may_be_permuted_and_flipped(field, weights):
 
 def test_threads_do_not_change_the_result(field, weights):
     one, two, five = (
-        fansi(field, MASK, weights, ISO, AXIAL, **SCAN, max_iter=15, n_threads=n).chi
+        fansi(field, MASK, weights, ISO, AXIAL, **SCAN, maximum_iterations=15, n_threads=n).chi
         for n in (1, 2, 5)
     )
     np.testing.assert_array_equal(one, two)
@@ -270,7 +279,9 @@ def test_threads_do_not_change_the_result(field, weights):
 def test_zero_outside_and_input_untouched(field, weights):
     spoilt = np.where(MASK, field, np.nan)
     before = spoilt.copy()
-    result = fansi(spoilt, MASK, np.where(MASK, weights, np.nan), ISO, AXIAL, **SCAN, max_iter=5)
+    result = fansi(
+        spoilt, MASK, np.where(MASK, weights, np.nan), ISO, AXIAL, **SCAN, maximum_iterations=5
+    )
     assert result.chi.dtype == np.float32
     for volume in (result.chi, result.harmonic_field):
         assert np.isfinite(volume).all()
@@ -306,7 +317,7 @@ def test_mean_edge():
     [
         ({"mask": np.zeros(SHAPE, bool)}, "empty"),
         ({"mask": np.ones((3, 3, 3), bool)}, "same 3-D volume"),
-        ({"local_field_hz": np.full(SHAPE, np.nan)}, "finite"),
+        ({"local_field": np.full(SHAPE, np.nan)}, "finite"),
         ({"weights": -np.ones(SHAPE)}, "weights"),
         ({"weights": np.zeros(SHAPE)}, "weights"),
         ({"echo_time": 0.0}, "> 0"),
@@ -318,7 +329,7 @@ def test_mean_edge():
 )
 def test_bad_arguments(change, message):
     arguments = {
-        "local_field_hz": np.zeros(SHAPE), "mask": MASK, "weights": np.ones(SHAPE),
+        "local_field": np.zeros(SHAPE), "mask": MASK, "weights": np.ones(SHAPE),
         "voxel_size": ISO, "b0_direction": AXIAL, **SCAN, **change,
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
@@ -336,7 +347,7 @@ def test_reference_software(shared_dir):
     mask, expected = load("mask_vsharp_sepia") > 0, load("chi_FANSI_WH_vsharp")
     result = fansi(
         load("localfield_vsharp_sepia_hz"), mask, load("weights_sepia_v1"), ISO, AXIAL,
-        centre_frequency_hz=3 * 42.577478518e6, echo_time=28.57e-3, n_threads=2,
+        centre_frequency=3 * 42.577478518e6, echo_time=28.57e-3, n_threads=2,
         regularisation_weight="vector-signed", start="zero", margin=None,
         iterations="alternating",
     )  # fmt: skip

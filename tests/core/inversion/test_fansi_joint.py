@@ -15,7 +15,7 @@ R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (
 MASK = ((R / np.reshape([11, 13, 9], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
 ISO, OBLIQUE = (1, 1, 1), (0.0, 0.6, 0.8)
 F0, TE = 127.7e6, 0.0286
-LINEAR = {"nonlinear": False, "weak_harmonic": False, "centre_frequency_hz": F0, "echo_time": TE}
+LINEAR = {"nonlinear": False, "weak_harmonic": False, "centre_frequency": F0, "echo_time": TE}
 TO_RAD, KAPPA = 2 * np.pi * TE, radians_per_ppm(F0, TE)
 
 
@@ -38,7 +38,16 @@ def field():
 
 @pytest.fixture(scope="module")
 def minimum(field, weights):
-    return fansi(field, MASK, weights, ISO, OBLIQUE, **LINEAR, max_iter=400, tol=1e-4)
+    return fansi(
+        field,
+        MASK,
+        weights,
+        ISO,
+        OBLIQUE,
+        **LINEAR,
+        maximum_iterations=400,
+        tolerance_percent=1e-4,
+    )
 
 
 def distance(a, b):
@@ -55,7 +64,8 @@ def test_layers_are_lowered_by_a_known_amount():
     ones = np.ones(shape)
     result = fansi(
         -2 / 3 * truth * 1e-6 * F0, ones > 0, ones, ISO, (0, 0, 1), **LINEAR, margin=None,
-        alpha1=alpha, mu1=0.1, regularisation_weight="none", tol=1e-5, max_iter=2000,
+        gradient_l1_penalty=alpha, gradient_consistency=0.1, regularisation_weight="none",
+        tolerance_percent=1e-5, maximum_iterations=2000,
     )  # fmt: skip
     assert result.converged
     step = 2 * alpha / (2 / 3) ** 2 / KAPPA
@@ -70,7 +80,8 @@ def test_conditions_of_a_minimum(field, weights):
     everywhere = np.ones(SHAPE, bool)
     state = fansi(
         field, everywhere, weights, ISO, OBLIQUE, **LINEAR, margin=None, keep_state=True,
-        alpha1=alpha, mu1=mu1, max_iter=400, tol=1e-4,
+        gradient_l1_penalty=alpha, gradient_consistency=mu1, maximum_iterations=400,
+        tolerance_percent=1e-4,
     ).state  # fmt: skip
     edges = np.maximum(np.abs(gradient(weights)), 1e-3)
     bound = alpha * mean_edge(weights, "vector-absolute") / edges
@@ -89,8 +100,10 @@ def test_ends_no_further_from_the_minimum_than_plain_iterations(field, weights, 
     """Without h, the iterations of FANSI's software are these less the over-relaxation."""
     new = fansi(field, MASK, weights, ISO, OBLIQUE, **LINEAR)
     plain = fansi(field, MASK, weights, ISO, OBLIQUE, **LINEAR, iterations="alternating")
-    n = round(plain.n_iter / RELAXATION)
-    same = fansi(field, MASK, weights, ISO, OBLIQUE, **LINEAR, max_iter=n, tol=1e-6)
+    n = round(plain.n_iterations / RELAXATION)
+    same = fansi(
+        field, MASK, weights, ISO, OBLIQUE, **LINEAR, maximum_iterations=n, tolerance_percent=1e-6
+    )
     assert new.converged
     assert plain.converged
     assert distance(new.chi, minimum.chi) < distance(plain.chi, minimum.chi)
@@ -100,10 +113,11 @@ def test_ends_no_further_from_the_minimum_than_plain_iterations(field, weights, 
 def test_margin(field, weights, minimum):
     """Sixteen zeros are enough: the minimum hardly moves with more."""
     wide = fansi(
-        field, MASK, weights, ISO, OBLIQUE, **LINEAR, margin=24, max_iter=250, tol=1e-4,
+        field, MASK, weights, ISO, OBLIQUE, **LINEAR, margin=24, maximum_iterations=250,
+        tolerance_percent=1e-4,
     )  # fmt: skip
     assert distance(minimum.chi, wide.chi) < 0.02
-    options = {**LINEAR, "max_iter": 1, "keep_state": True}
+    options = {**LINEAR, "maximum_iterations": 1, "keep_state": True}
     shapes = [
         fansi(field, MASK, weights, ISO, OBLIQUE, **{**options, **change}).state.x.shape
         for change in ({}, {"margin": 16}, {"margin": 24}, {"nonlinear": True})
@@ -113,11 +127,15 @@ def test_margin(field, weights, minimum):
 
 def test_goes_on_where_it_ended(field, weights):
     """The state is that before the last x, which is found again."""
-    options = {**LINEAR, "tol": 1e-6}
-    whole = fansi(field, MASK, weights, ISO, OBLIQUE, **options, max_iter=20)
-    half = fansi(field, MASK, weights, ISO, OBLIQUE, **options, max_iter=8, keep_state=True)
+    options = {**LINEAR, "tolerance_percent": 1e-6}
+    whole = fansi(field, MASK, weights, ISO, OBLIQUE, **options, maximum_iterations=20)
+    half = fansi(
+        field, MASK, weights, ISO, OBLIQUE, **options, maximum_iterations=8, keep_state=True
+    )
     kept = {name: getattr(half.state, name).copy() for name in ("x", "s2", "data", "v")}
-    rest = fansi(field, MASK, weights, ISO, OBLIQUE, **options, max_iter=13, initial=half.state)
+    rest = fansi(
+        field, MASK, weights, ISO, OBLIQUE, **options, maximum_iterations=13, initial=half.state
+    )
     np.testing.assert_array_equal(rest.chi, whole.chi)
     for name, before in kept.items():
         np.testing.assert_array_equal(getattr(half.state, name), before)
@@ -125,7 +143,7 @@ def test_goes_on_where_it_ended(field, weights):
 
 def test_threads_do_not_change_the_result(field, weights):
     one, two, five = (
-        fansi(field, MASK, weights, ISO, OBLIQUE, **LINEAR, max_iter=15, n_threads=n).chi
+        fansi(field, MASK, weights, ISO, OBLIQUE, **LINEAR, maximum_iterations=15, n_threads=n).chi
         for n in (1, 2, 5)
     )
     np.testing.assert_array_equal(one, two)

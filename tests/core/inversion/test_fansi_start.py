@@ -17,7 +17,7 @@ MASK = ((R / np.reshape([16, 18, 14], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
 ISO, AXIAL = (1, 1, 1), (0, 0, 1)
 F0, FIRST, LAST = 298e6, 5.25e-3, 28.57e-3
 STONE = ((R - 2.5) ** 2).sum(axis=0) <= 2.6**2
-SCAN = {"centre_frequency_hz": F0, "echo_time": LAST, "margin": 8}
+SCAN = {"centre_frequency": F0, "echo_time": LAST, "margin": 8}
 
 
 def problem(y, weights, b0=AXIAL):
@@ -25,7 +25,8 @@ def problem(y, weights, b0=AXIAL):
     return FansiProblem(
         y=y.astype(np.float32), weights=weights.astype(np.float32), mask=weights > 0,
         kernel=dipole_kernel(y.shape, ISO, b0), weight_scale=1.0 / float(weights.max()),
-        threshold=1e-4, edge_sign=-1.0, mu1=0.05, mu2=1.0, beta=150.0, muh=3.0,
+        threshold=1e-4, edge_sign=-1.0, gradient_consistency=0.05, fidelity_consistency=1.0,
+        harmonic_constraint=150.0, harmonic_consistency=3.0,
         weak_harmonic=True, n_newton=3, linear_start=0,
     )  # fmt: skip
 
@@ -159,12 +160,14 @@ def test_stray_turns_of_the_first_echo(stone):
 def test_a_strong_source_does_not_end_the_iterations(stone):
     """The size of x is that of the stone; the tolerance must not end the iterations for it."""
     _, field, weights = stone
-    result = fansi(field, MASK, weights, ISO, AXIAL, **{**SCAN, "tol": 50.0})
-    assert result.n_iter == fansi_start.LEAST_ITERATIONS
+    result = fansi(field, MASK, weights, ISO, AXIAL, **{**SCAN, "tolerance_percent": 50.0})
+    assert result.n_iterations == fansi_start.LEAST_ITERATIONS
 
 
 def test_a_single_slice_has_a_start(stone):
     """No voxel of it has a neighbour along the third axis."""
     _, field, weights = stone
     one = MASK & (np.arange(SHAPE[2]) == 18)
-    assert np.isfinite(fansi(field, one, weights, ISO, AXIAL, **SCAN, max_iter=3).chi).all()
+    assert np.isfinite(
+        fansi(field, one, weights, ISO, AXIAL, **SCAN, maximum_iterations=3).chi
+    ).all()

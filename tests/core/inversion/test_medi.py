@@ -16,7 +16,7 @@ R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (
 MASK = ((R / np.reshape([15, 17, 13], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
 ISO, AXIAL = (1, 1, 1), (0, 0, 1)
 F0, DTE = 127.7e6, 0.00583
-SCAN = {"centre_frequency_hz": F0, "echo_spacing": DTE, "margin": 4, "max_cg": 50}
+SCAN = {"centre_frequency": F0, "echo_spacing": DTE, "margin": 4, "maximum_cg_steps": 50}
 PLAIN = {**SCAN, "smv_radius_mm": None, "merit": False}
 
 
@@ -159,14 +159,14 @@ def test_equals_the_plain_equations(field, weights, magnitude, radius, csf):
         n_outer=3, n_cg=20, csf=inner,
     )  # fmt: skip
     ours = medi(
-        noisy, mask, w, mag, VOXEL, OBLIQUE, **{**SCAN, "margin": None, "max_cg": 20},
-        smv_radius_mm=radius, csf_mask=inner, max_outer=3, outer_tol=1e-9, cg_tol=1e-9,
-        preconditioned=False,
+        noisy, mask, w, mag, VOXEL, OBLIQUE, **{**SCAN, "margin": None, "maximum_cg_steps": 20},
+        smv_radius_mm=radius, fluid=inner, maximum_steps=3, tolerance=1e-9, cg_tolerance=1e-9,
+        preconditioner=False,
     )  # fmt: skip
     np.testing.assert_array_equal(ours.mask, support)
     assert ours.edge_threshold == pytest.approx(threshold, rel=1e-5)
     assert distance(ours.chi, expected) < 2e-5
-    assert (ours.n_outer, ours.n_cg, ours.converged) == (3, 60, False)
+    assert (ours.n_steps, ours.n_cg_steps, ours.converged) == (3, 60, False)
     if csf:
         assert ours.chi[inner].mean(dtype=float) == pytest.approx(0, abs=1e-7)
 
@@ -174,21 +174,34 @@ def test_equals_the_plain_equations(field, weights, magnitude, radius, csf):
 def test_preconditioner_finds_the_same_sooner(field, weights, magnitude):
     """A Gauss-Newton step along an edge-preserving penalty, to a small residual."""
     noisy = field + 0.3 * np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
-    options = {**SCAN, "smv_radius_mm": 3, "max_outer": 3, "outer_tol": 1e-9, "max_cg": 800}
+    options = {
+        **SCAN,
+        "smv_radius_mm": 3,
+        "maximum_steps": 3,
+        "tolerance": 1e-9,
+        "maximum_cg_steps": 800,
+    }
     ours, slow = (
         medi(
-            noisy, MASK, weights, magnitude, ISO, AXIAL, **options, cg_tol=1e-3, preconditioned=on
+            noisy, MASK, weights, magnitude, ISO, AXIAL, **options, cg_tolerance=1e-3,
+            preconditioner=on,
         )
         for on in (True, False)
     )  # fmt: skip
     assert error(ours.chi, slow.chi, ours.mask) < 0.005
-    assert ours.n_cg < slow.n_cg
+    assert ours.n_cg_steps < slow.n_cg_steps
     assert max(ours.cg_residuals) <= 1e-3
 
 
 def test_crop_does_not_matter(field, weights, magnitude):
     """The filtered dipole does not reach over the margin."""
-    options = {**SCAN, "smv_radius_mm": 3, "max_cg": 200, "cg_tol": 1e-3, "max_outer": 2}
+    options = {
+        **SCAN,
+        "smv_radius_mm": 3,
+        "maximum_cg_steps": 200,
+        "cg_tolerance": 1e-3,
+        "maximum_steps": 2,
+    }
     auto, wide = (
         medi(field, MASK, weights, magnitude, ISO, AXIAL, **{**options, "margin": margin})
         for margin in ("auto", 16)
@@ -224,7 +237,7 @@ def test_mask_loses_the_radius(field, weights, magnitude):
     """In mm, not in voxels: 4 mm are four voxels of 1 mm and two of 2 mm."""
     block = np.zeros(SHAPE, bool)
     block[6:30, 8:32, 6:26] = True
-    options = {**SCAN, "smv_radius_mm": 4.0, "max_outer": 1, "max_cg": 1}
+    options = {**SCAN, "smv_radius_mm": 4.0, "maximum_steps": 1, "maximum_cg_steps": 1}
     ones = np.ones(SHAPE)
     result = medi(field, block, ones, magnitude, (1, 2, 1), AXIAL, **options)
     kept = [np.flatnonzero(result.mask.any(axis=a)) for a in ((1, 2), (0, 2), (0, 1))]
@@ -273,7 +286,7 @@ def test_csf_becomes_homogeneous(chi, field, weights, magnitude):
     csf = ball((4, -7, -3), 3) & (chi == 0)
     noisy = field + np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
     plus, without = (
-        medi(noisy, MASK, weights, magnitude, ISO, AXIAL, **PLAIN, csf_mask=m, lambda_csf=1000)
+        medi(noisy, MASK, weights, magnitude, ISO, AXIAL, **PLAIN, fluid=m, fluid_weight=1000)
         for m in (csf, None)
     )
     assert plus.chi[csf].std() < 0.3 * without.chi[csf].std()
@@ -293,7 +306,13 @@ def test_voxel_without_data(chi, field, weights, magnitude):
 
 
 def test_axes_may_be_permuted_and_flipped(field, weights, magnitude):
-    options = {**SCAN, "smv_radius_mm": 3, "max_cg": 200, "cg_tol": 1e-3, "max_outer": 2}
+    options = {
+        **SCAN,
+        "smv_radius_mm": 3,
+        "maximum_cg_steps": 200,
+        "cg_tolerance": 1e-3,
+        "maximum_steps": 2,
+    }
     straight = medi(field, MASK, weights, magnitude, ISO, AXIAL, **options)
     turned = medi(
         turn(field), turn(MASK), turn(weights), turn(magnitude), ISO, (-1, 0, 0), **options
@@ -303,7 +322,7 @@ def test_axes_may_be_permuted_and_flipped(field, weights, magnitude):
 
 
 def test_threads_do_not_change_the_result(field, weights, magnitude):
-    options = {**SCAN, "smv_radius_mm": 3, "max_outer": 2, "max_cg": 10}
+    options = {**SCAN, "smv_radius_mm": 3, "maximum_steps": 2, "maximum_cg_steps": 10}
     one, two, five = (
         medi(field, MASK, weights, magnitude, ISO, AXIAL, **options, n_threads=n).chi
         for n in (1, 2, 5)
@@ -314,7 +333,7 @@ def test_threads_do_not_change_the_result(field, weights, magnitude):
 
 def test_only_relative_weights_and_magnitudes_count(field, weights, magnitude):
     """But the phase does not scale: the smoothing and lambda have its unit."""
-    options = {**SCAN, "smv_radius_mm": 3, "max_outer": 2, "max_cg": 10}
+    options = {**SCAN, "smv_radius_mm": 3, "maximum_steps": 2, "maximum_cg_steps": 10}
     once = medi(field, MASK, weights, magnitude, ISO, AXIAL, **options)
     more = medi(field, MASK, 1e3 * weights, 1e-2 * magnitude, ISO, AXIAL, **options)
     assert distance(more.chi, once.chi) < 1e-5
@@ -333,8 +352,8 @@ def test_operator_is_symmetric_and_positive(field, weights, magnitude, rng):
         support=np.ones(grid, bool),
         kernel=dipole_kernel(grid, VOXEL, OBLIQUE) * (1 - smv_kernel(grid, 3, VOXEL)),
         penalised=rng.random((3, *grid)) < 0.7,
-        inverse_size=tuple(np.float32(1 / v) for v in VOXEL), lambda_=10.0, smv=None, merit=False,
-        csf=np.arange(50), lambda_csf=5.0, preconditioned=True, n_threads=1,
+        inverse_size=tuple(np.float32(1 / v) for v in VOXEL), data_weight=10.0, smv=None,
+        merit=False, csf=np.arange(50), fluid_weight=5.0, preconditioner=True, n_threads=1,
     )  # fmt: skip
     with planes(grid[0], 1) as run:
         system = System(problem, run)
@@ -355,7 +374,9 @@ def test_operator_is_symmetric_and_positive(field, weights, magnitude, rng):
 def test_zero_outside_and_input_untouched(field, weights, magnitude):
     spoilt = [np.where(MASK, v, np.nan) for v in (field, weights, magnitude)]
     before = [v.copy() for v in spoilt]
-    result = medi(spoilt[0], MASK, *spoilt[1:], ISO, AXIAL, **SCAN, smv_radius_mm=3, max_outer=2)
+    result = medi(
+        spoilt[0], MASK, *spoilt[1:], ISO, AXIAL, **SCAN, smv_radius_mm=3, maximum_steps=2
+    )
     assert result.chi.dtype == np.float32
     assert np.isfinite(result.chi).all()
     assert not result.chi[~result.mask].any()
@@ -373,12 +394,13 @@ def test_no_field_gives_no_susceptibility(weights, magnitude):
 def test_reports_progress(field, weights, magnitude):
     said = []
     result = medi(
-        field, MASK, weights, magnitude, ISO, AXIAL, **{**PLAIN, "max_cg": 5}, max_outer=3,
-        outer_tol=1e-9, progress=lambda i, change: said.append((i, change)),
+        field, MASK, weights, magnitude, ISO, AXIAL, **{**PLAIN, "maximum_cg_steps": 5},
+        maximum_steps=3,
+        tolerance=1e-9, progress=lambda i, change: said.append((i, change)),
     )  # fmt: skip
     assert said == list(enumerate(result.changes, 1))
-    assert len(result.cg_residuals) == result.n_outer == 3
-    assert result.n_cg == 15
+    assert len(result.cg_residuals) == result.n_steps == 3
+    assert result.n_cg_steps == 15
 
 
 @pytest.mark.parametrize(
@@ -386,23 +408,23 @@ def test_reports_progress(field, weights, magnitude):
     [
         ({"mask": np.zeros(SHAPE, bool)}, "empty"),
         ({"mask": np.ones((3, 3, 3), bool)}, "same 3-D volume"),
-        ({"local_field_hz": np.full(SHAPE, np.nan)}, "field must be finite"),
+        ({"local_field": np.full(SHAPE, np.nan)}, "field must be finite"),
         ({"magnitude": np.full(SHAPE, np.inf)}, "magnitude must be finite"),
         ({"magnitude": np.zeros(SHAPE)}, "magnitude"),
         ({"weights": -np.ones(SHAPE)}, "weights"),
         ({"weights": np.zeros(SHAPE)}, "weights"),
         ({"echo_spacing": 0.0}, "> 0"),
-        ({"lambda_": -1.0}, "> 0"),
+        ({"data_weight": -1.0}, "> 0"),
         ({"edge_percentage": 0.0}, "percentage"),
         ({"smv_radius_mm": 30.0}, "too thin"),
         ({"smv_radius_mm": -5.0}, "radius"),
-        ({"csf_mask": ~MASK}, "cerebrospinal"),
+        ({"fluid": ~MASK}, "cerebrospinal"),
         ({"margin": "wide"}, "margin"),
     ],
 )
 def test_bad_arguments(change, message):
     arguments = {
-        "local_field_hz": np.zeros(SHAPE), "mask": MASK, "weights": np.ones(SHAPE),
+        "local_field": np.zeros(SHAPE), "mask": MASK, "weights": np.ones(SHAPE),
         "magnitude": np.ones(SHAPE), "voxel_size": ISO, "b0_direction": AXIAL, **SCAN, **change,
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
@@ -421,10 +443,10 @@ def test_reference_software(shared_dir):
     result = medi(
         load("localfield_vsharp_sepia_hz"), load("mask_vsharp_sepia") > 0,
         load("weights_sepia_v1"), load("magnitude_rss"), ISO, AXIAL,
-        centre_frequency_hz=3 * 42.577478518e6, echo_spacing=5.83e-3, n_threads=2,
+        centre_frequency=3 * 42.577478518e6, echo_spacing=5.83e-3, n_threads=2,
     )  # fmt: skip
     np.testing.assert_array_equal(result.mask, expected != 0)
-    assert result.n_outer == 5
+    assert result.n_steps == 5
     mask = result.mask
     assert distance(result.chi[mask], expected[mask]) < 0.05
     assert np.corrcoef(result.chi[mask], expected[mask])[0, 1] > 0.998

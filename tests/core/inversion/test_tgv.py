@@ -14,7 +14,7 @@ R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (
 MASK = ((R / np.reshape([13, 15, 12], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
 ISO, AXIAL = (1, 1, 1), (0, 0, 1)
 F0, TE = 127.7e6, 0.0286
-SCAN = {"centre_frequency_hz": F0, "echo_time": TE, "margin": 6}
+SCAN = {"centre_frequency": F0, "echo_time": TE, "margin": 6}
 ONES = MASK.astype(np.float32)
 #: A gentle slope with one sharp nucleus.
 CHI = np.where(
@@ -59,7 +59,12 @@ def test_slope_step_solves_both_equations(rng):
 
 
 def test_slopes_are_kept_better_than_by_tv(field):
-    options = {**SCAN, "alpha1": 3e-3, "mu1": 0.1, "max_iter": 80}
+    options = {
+        **SCAN,
+        "gradient_l1_penalty": 3e-3,
+        "gradient_consistency": 0.1,
+        "maximum_iterations": 80,
+    }
     first = fansi(field, MASK, ONES, ISO, AXIAL, **options, weak_harmonic=False)
     second = tgv(field, MASK, ONES, ISO, AXIAL, **options)
     inner = ((R / np.reshape([11, 13, 10], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
@@ -69,10 +74,16 @@ def test_slopes_are_kept_better_than_by_tv(field):
 
 def test_stiff_slope_comes_near_tv(field):
     """A slope that may not bend is constant, and zero on a periodic grid with a flat margin."""
-    options = {**SCAN, "alpha1": 1e-3, "mu1": 0.05, "max_iter": 120, "nonlinear": False}
+    options = {
+        **SCAN,
+        "gradient_l1_penalty": 1e-3,
+        "gradient_consistency": 0.05,
+        "maximum_iterations": 120,
+        "nonlinear": False,
+    }
     first = fansi(field, MASK, ONES, ISO, AXIAL, **options, weak_harmonic=False)
     free, stiff = (
-        tgv(field, MASK, ONES, ISO, AXIAL, **options, alpha0=a).chi for a in (5e-4, 1e3)
+        tgv(field, MASK, ONES, ISO, AXIAL, **options, tgv_ratio=ratio).chi for ratio in (0.5, 1e6)
     )
     apart = np.linalg.norm(free - first.chi)
     assert np.linalg.norm(stiff - first.chi) < 0.7 * apart
@@ -81,7 +92,7 @@ def test_stiff_slope_comes_near_tv(field):
 def test_whole_turns_do_not_matter(field):
     turned = field.copy()
     turned.flat[np.random.default_rng(2).choice(field.size, 100, replace=False)] += 1 / TE
-    options = {**SCAN, "max_iter": 60}
+    options = {**SCAN, "maximum_iterations": 60}
     clean = tgv(field, MASK, ONES, ISO, AXIAL, **options)
     wrapped = tgv(turned, MASK, ONES, ISO, AXIAL, **options)
     linear = tgv(turned, MASK, ONES, ISO, AXIAL, **options, nonlinear=False)
@@ -93,28 +104,28 @@ def test_whole_turns_do_not_matter(field):
 def test_zero_outside_threads_and_input(field):
     spoilt = np.where(MASK, field, np.nan)
     before = spoilt.copy()
-    options = {**SCAN, "max_iter": 4}
+    options = {**SCAN, "maximum_iterations": 4}
     one = tgv(spoilt, MASK, ONES, ISO, AXIAL, **options)
     two = tgv(spoilt, MASK, ONES, ISO, AXIAL, **options, n_threads=2)
     np.testing.assert_array_equal(one.chi, two.chi)
     np.testing.assert_array_equal(spoilt, before)
     assert one.chi.dtype == np.float32
     assert not one.chi[~MASK].any()
-    assert (one.n_iter, one.converged) == (4, False)
+    assert (one.n_iterations, one.converged) == (4, False)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"mask": np.zeros(SHAPE, bool)}, "empty"),
-        ({"local_field_hz": np.full(SHAPE, np.nan)}, "finite"),
-        ({"alpha0": 0.0}, "> 0"),
+        ({"local_field": np.full(SHAPE, np.nan)}, "finite"),
+        ({"tgv_ratio": 0.0}, "> 0"),
         ({"margin": -1}, "margin"),
     ],
 )
 def test_bad_arguments(change, message):
     arguments = {
-        "local_field_hz": np.zeros(SHAPE), "mask": MASK, "weights": ONES,
+        "local_field": np.zeros(SHAPE), "mask": MASK, "weights": ONES,
         "voxel_size": ISO, "b0_direction": AXIAL, **SCAN, **change,
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):

@@ -69,13 +69,19 @@ def scan():
 
 
 def _invert(field, weights, **start):
-    options = {"centre_frequency_hz": F0, "echo_time": 0.0286, "margin": 8, "tol": 0.2, **start}
+    options = {
+        "centre_frequency": F0,
+        "echo_time": 0.0286,
+        "margin": 8,
+        "tolerance_percent": 0.2,
+        **start,
+    }
     return fansi(field, BRAIN, weights, *PLACE.values(), **options, n_threads=2).chi
 
 
 def test_only_the_field_of_the_tissue_is_left(scan):
     chi, field, _ = scan
-    rest = set_aside(field, chi, BRAIN & ~STONE, BRAIN, **PLACE, centre_frequency_hz=F0)
+    rest = set_aside(field, chi, BRAIN & ~STONE, BRAIN, **PLACE, centre_frequency=F0)
     rim = (DISTANCE <= 3.7) & BRAIN  # one layer around the hole
     assert not rest.reliable[STONE].any()
     assert rest.reliable[BRAIN & ~rim].all()
@@ -89,8 +95,8 @@ def test_only_the_field_of_the_tissue_is_left(scan):
 
 def test_strong_sources_outside_the_holes_count_too_and_the_zero_does_not_matter(scan):
     chi, field, _ = scan
-    one = set_aside(field, chi, BRAIN, BRAIN, **PLACE, centre_frequency_hz=F0)
-    two = set_aside(field, chi + 0.5, BRAIN, BRAIN, **PLACE, centre_frequency_hz=F0)
+    one = set_aside(field, chi, BRAIN, BRAIN, **PLACE, centre_frequency=F0)
+    two = set_aside(field, chi + 0.5, BRAIN, BRAIN, **PLACE, centre_frequency=F0)
     assert np.array_equal(one.reliable, BRAIN & ~STONE)
     assert np.array_equal(one.reliable, two.reliable)
     np.testing.assert_allclose(one.local_field, two.local_field, atol=1e-3)
@@ -100,7 +106,7 @@ def _passes(scan, **start):
     """Return the map of one inversion, and of two."""
     _, field, weights = scan
     filled = _invert(field, weights, **start)
-    rest = set_aside(field, filled, BRAIN & ~STONE, BRAIN, **PLACE, centre_frequency_hz=F0)
+    rest = set_aside(field, filled, BRAIN & ~STONE, BRAIN, **PLACE, centre_frequency=F0)
     tissue = _invert(rest.local_field, weights * rest.reliable, **start)
     return filled, merge_two_pass(tissue, filled, rest.reliable, BRAIN).chi
 

@@ -44,8 +44,8 @@ def acquire(readout, times=UNIFORM, field=None, noise=0.0, rng=None):
     return np.angle(signal).astype(np.float32), np.abs(signal).astype(np.float32)
 
 
-def field_of(phase, magnitude, times, sigma_mm=1e-3):
-    corrected, _ = mcpc3ds(phase, magnitude, times, VOXEL, MASK, sigma_mm=sigma_mm)
+def field_of(phase, magnitude, times, smoothing_mm=1e-3):
+    corrected, _ = mcpc3ds(phase, magnitude, times, VOXEL, MASK, smoothing_mm=smoothing_mm)
     return weighted_echo_average(
         unwrap_echoes(corrected, magnitude, times, MASK), magnitude, times
     )
@@ -71,10 +71,10 @@ def test_pipeline_defaults_recover_the_field(times):
     bare, _ = acquire(0, times)
     result = correct_bipolar(phase, magnitude, times, VOXEL, MASK)
     assert result.method == ("linear" if times.size > 3 else "mcpc3ds")
-    expected = field_of(bare, magnitude, times, sigma_mm=7.0)
-    field = field_of(result.phase, magnitude, times, sigma_mm=7.0)
+    expected = field_of(bare, magnitude, times, smoothing_mm=7.0)
+    field = field_of(result.phase, magnitude, times, smoothing_mm=7.0)
     assert rms((field - expected)[MASK]) < 0.1
-    assert rms((field_of(phase, magnitude, times, sigma_mm=7.0) - expected)[MASK]) > 1
+    assert rms((field_of(phase, magnitude, times, smoothing_mm=7.0) - expected)[MASK]) > 1
 
 
 @pytest.mark.parametrize("constant", [0.4, 2.5, -2.9])
@@ -180,7 +180,7 @@ def test_threads_and_inputs():
         (3, UNIFORM, {}),
         (3, UNIFORM[:3], {"method": "quadratic"}),
         (3, UNIFORM[:3], {"voxel_size": (1, 0, 1)}),
-        (3, UNIFORM[:3], {"sigma_mm": 0}),
+        (3, UNIFORM[:3], {"smoothing_mm": 0}),
         (3, UNIFORM[:3], {"mask": np.zeros((3, 3, 3), bool)}),
         (3, UNIFORM[:3], {"mask": np.ones((3, 3, 4), bool)}),
     ],

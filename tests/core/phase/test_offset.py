@@ -63,9 +63,9 @@ def test_constant_offset_is_removed_exactly(times):
 @pytest.mark.parametrize("times", [UNIFORM, UNEVEN])
 def test_field_under_a_smooth_offset(times):
     phase, magnitude = acquire(bowl(), smooth_offset(), times)
-    _, offset = mcpc3ds(phase, magnitude, times, VOXEL, MASK, sigma_mm=2.0)
+    _, offset = mcpc3ds(phase, magnitude, times, VOXEL, MASK, smoothing_mm=2.0)
     assert np.abs(wrap(offset - smooth_offset()))[INNER].max() < 0.03
-    corrected, _ = mcpc3ds(phase, magnitude, times, VOXEL, MASK, sigma_mm=1e-3)
+    corrected, _ = mcpc3ds(phase, magnitude, times, VOXEL, MASK, smoothing_mm=1e-3)
     unwrapped = unwrap_echoes(corrected, magnitude, times, MASK)
     for echo, te in zip(unwrapped, times, strict=True):
         assert np.abs(echo / (2 * np.pi * te) - bowl())[MASK].max() < 0.05
@@ -140,7 +140,7 @@ def test_threads_do_not_matter(rng):
 def test_bad_arguments(times, voxel, sigma):
     phase = np.zeros((len(times), 4, 4, 4), np.float32)
     with pytest.raises(ValueError):
-        mcpc3ds(phase, phase, times, voxel, np.ones((4, 4, 4), bool), sigma_mm=sigma)
+        mcpc3ds(phase, phase, times, voxel, np.ones((4, 4, 4), bool), smoothing_mm=sigma)
 
 
 def test_empty_mask_is_an_error():
@@ -170,7 +170,7 @@ def test_real_echoes_agree_on_the_field(shared_dir: Path):
 
 def test_without_refinements_it_is_one_gaussian():
     phase, magnitude = acquire(bowl(), smooth_offset(), UNIFORM)
-    _, offset = mcpc3ds(phase, magnitude, UNIFORM, VOXEL, MASK, sigma_mm=2.0, refinements=0)
+    _, offset = mcpc3ds(phase, magnitude, UNIFORM, VOXEL, MASK, smoothing_mm=2.0, refinements=0)
     signal = np.where(MASK, np.exp(1j * smooth_offset()), 0)
     average = sum(
         factor * gaussian_filter(part, 2.0, mode="constant", truncate=4)

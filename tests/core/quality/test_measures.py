@@ -16,7 +16,7 @@ from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, phase_off
 from qsmbids.core.quality.criteria import CRITERIA
 from qsmbids.core.quality.measures import QualityInputs, measure_quality
 from qsmbids.core.reference.sign_check import check_sign
-from qsmbids.units import TWO_PI, centre_frequency_hz
+from qsmbids.units import TWO_PI, larmor_frequency
 
 VOXEL = (2.0, 2.0, 2.0)
 ECHO_TIMES = (0.004, 0.010, 0.016, 0.022, 0.028)
@@ -61,7 +61,7 @@ def simulate(
         voxel_size=VOXEL,
         b0_direction=phantom.b0_direction,
         echo_times=times,
-        centre_frequency_hz=centre_frequency_hz(b0_tesla),
+        centre_frequency=larmor_frequency(b0_tesla),
         r2star=r2star_map(magnitude, times, mask).r2star if len(times) > 1 else None,
         unwrapped=list(phase * mask),
         wrapped=np.angle(signal[-1]),
@@ -73,9 +73,9 @@ def simulate(
 def reconstruct(given):
     """Return the inputs with local field, Mask 4 and map made anew from the total field."""
     mask3 = background_mask(given.mask1, given.mask2, voxel_size=VOXEL)
-    local, mask4 = vsharp(given.total_field, erode(mask3, 1), VOXEL)
-    given = replace(given, local_field=local, mask3=mask3, mask4_filled=mask4)
-    return invert(replace(given, mask4=mask4 & given.mask2))
+    removed = vsharp(given.total_field, erode(mask3, 1), VOXEL)
+    given = replace(given, local_field=removed.local_field, mask3=mask3, mask4_filled=removed.mask)
+    return invert(replace(given, mask4=removed.mask & given.mask2))
 
 
 def invert(given):
@@ -86,10 +86,10 @@ def invert(given):
         given.mask4.astype(np.float32),
         VOXEL,
         given.b0_direction,
-        centre_frequency_hz=given.centre_frequency_hz,
+        centre_frequency=given.centre_frequency,
         echo_time=given.echo_times[-1],
-        tol=0.3,
-        max_iter=150,
+        tolerance_percent=0.3,
+        maximum_iterations=150,
         margin=12,
     )
     return replace(given, chi=found.chi, support=given.mask4_filled)
@@ -137,7 +137,7 @@ def _little_regularisation(g):
         weights,
         VOXEL,
         g.b0_direction,
-        centre_frequency_hz=g.centre_frequency_hz,
+        centre_frequency=g.centre_frequency,
         threshold=0.03,
     )
     return replace(g, chi=found.chi)
