@@ -21,8 +21,9 @@ FIRST = ("core", "faults", "integration", "cli", "workflows")
 
 def pytest_configure(config):
     """Say what the workers and the processes of the tests need, before they import anything."""
-    # there is a worker for each processor already
+    # there is a worker for each processor already: threads that wait must not take it
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # numba compiles nothing where it may keep nothing: a package and a home that are read-only
     places = [Path(find_spec("qsmbids").origin).parent, Path(os.path.expanduser("~"))]
     if "NUMBA_CACHE_DIR" not in os.environ and not any(os.access(p, os.W_OK) for p in places):
