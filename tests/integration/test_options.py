@@ -114,6 +114,20 @@ def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_p
     assert "maximum_radius" in last
 
 
+#: Settings that whole runs of the claims have as well, or that take long.
+LONGER = (
+    "[dipole_inversion]\nholes = 'two-pass'\n",
+    "[dipole_inversion.fansi]\nconstraint = 'tgv'\nregularisation = 'adaptive'\n",
+    "[dipole_inversion]\nmethod = 'medi'\n[dipole_inversion.medi]\nzero_reference = true\n",
+    "[dipole_inversion]\nmethod = 'medi'\nholes = 'two-pass'\n"
+    "[dipole_inversion.medi]\nsmv_radius_mm = 0.0\n",
+    "[dipole_inversion]\nmethod = 'tkd'\n[background_field]\nmethod = 'pdf'\n",
+    "[dipole_inversion]\nmethod = 'l2'\n[background_field]\nmethod = 'lbv'\n",
+    "[background_field]\nmethod = 'resharp'\n",
+    "[background_field]\nmethod = 'ismv'\n",
+)
+
+
 @pytest.mark.parametrize(
     "table",
     [
@@ -128,16 +142,8 @@ def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_p
         "[dipole_inversion]\nholes = 'weight'\n[dipole_inversion.fansi]\nsolver = 'linear'\n",
         "[dipole_inversion.fansi]\nregularisation_weight = 'none'\n",
         "[reference]\nregion = 'csf'\n[relaxometry]\nmethod = 'loglinear'\n",
-        "[dipole_inversion]\nholes = 'two-pass'\n",
-        "[dipole_inversion.fansi]\nconstraint = 'tgv'\nregularisation = 'adaptive'\n",
-        "[dipole_inversion]\nmethod = 'medi'\n[dipole_inversion.medi]\nzero_reference = true\n",
-        "[dipole_inversion]\nmethod = 'medi'\nholes = 'two-pass'\n"
-        "[dipole_inversion.medi]\nsmv_radius_mm = 0.0\n",
-        "[dipole_inversion]\nmethod = 'tkd'\n[background_field]\nmethod = 'pdf'\n",
-        "[dipole_inversion]\nmethod = 'l2'\n[background_field]\nmethod = 'lbv'\n",
-        "[background_field]\nmethod = 'resharp'\n",
-        "[background_field]\nmethod = 'ismv'\n",
         "[total_field]\nromeo_weights = 'romeo6'\necho_weighting = 'phase_var'\n",
+        *(pytest.param(table, marks=pytest.mark.slow) for table in LONGER),
     ],
 )
 def test_every_choice_of_the_settings_runs(go_on, tmp_path, table):
@@ -231,7 +237,7 @@ def field_of(qsmbids, write_small_dataset, tmp_path):
     return call
 
 
-@pytest.mark.parametrize("n_echoes", [3, 5])
+@pytest.mark.parametrize("n_echoes", [pytest.param(3, marks=pytest.mark.slow), 5])
 def test_a_bipolar_readout_is_found_and_corrected(field_of, n_echoes):
     maps = {}
     for readout in ("monopolar", "bipolar"):
@@ -243,7 +249,15 @@ def test_a_bipolar_readout_is_found_and_corrected(field_of, n_echoes):
     assert np.std(difference - np.median(difference)) < 0.5
 
 
-@pytest.mark.parametrize("encoding", ["siemens-signed", "milliradians", "float", "ge"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "siemens-signed",
+        "ge",
+        pytest.param("milliradians", marks=pytest.mark.slow),
+        pytest.param("float", marks=pytest.mark.slow),
+    ],
+)
 def test_every_encoding_gives_the_same_field(small_run, field_of, encoding):
     """As the quick run, which is of phase from 0 to 4095."""
     expected, mask4 = _total_field(small_run / "out")
@@ -258,6 +272,7 @@ def test_every_encoding_gives_the_same_field(small_run, field_of, encoding):
     assert np.sqrt(np.mean(difference**2)) < 0.5
 
 
+@pytest.mark.slow
 def test_an_oblique_slab_may_be_rotated(qsmbids, write_small_dataset, tmp_path):
     """Both ways lead to the same nuclei, on the array of the images."""
     bids = write_small_dataset(tmp_path / "bids", tilt_degrees=20)
@@ -283,6 +298,7 @@ def test_an_oblique_slab_may_be_rotated(qsmbids, write_small_dataset, tmp_path):
     assert np.polyfit(a, b, 1)[0] == pytest.approx(1, abs=0.08)
 
 
+@pytest.mark.slow
 def test_a_wrong_sign_is_noticed_in_the_map(qsmbids, write_small_dataset, tmp_path):
     bids = write_small_dataset(
         tmp_path / "bids", shape=(72, 84, 60), voxel_size=(1.33, 1.33, 1.33)

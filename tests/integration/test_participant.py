@@ -238,6 +238,7 @@ def test_orientation_is_that_of_the_input(finished):
         assert image.shape == raw.shape
 
 
+@pytest.mark.slow
 def test_processes_and_threads_change_nothing(small_run, small_dataset_source, qsmbids, tmp_path):
     out = tmp_path / "out"
     code, _, said = qsmbids(
