@@ -87,7 +87,7 @@ class RemoveBackgroundField(Step):
             mask4=mask_with_holes(mask4, reliable),
             mask4_filled=mask4,
         )
-        kept = np.count_nonzero(mask4) / max(1, np.count_nonzero(mask3))
+        kept = int(np.count_nonzero(mask4)) / max(1, int(np.count_nonzero(mask3)))
         common = {
             "RemoveResidualB1Field": inputs.remove_residual_b1_field,
             "ErodeBefore": inputs.erode_before,

@@ -292,7 +292,7 @@ def test_an_oblique_slab_may_be_rotated(qsmbids, write_small_dataset, tmp_path):
         mask4 = np.asarray(nib.load(next(out.rglob("*desc-mask4_mask.nii.gz"))).dataobj) > 0
         assert abs(np.asarray(image.dataobj)[mask4].mean(dtype=np.float64)) < 1e-6
         rows, slope = compare_with_truth(bids, chi)
-        found[method] = {row.name: row.found for row in rows}
+        found[method] = {row.name: row.value for row in rows}
         assert 0.85 < slope < 1.15
     a, b = (np.array(list(found[m].values())) for m in found)
     assert np.polyfit(a, b, 1)[0] == pytest.approx(1, abs=0.08)

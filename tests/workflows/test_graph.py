@@ -9,11 +9,11 @@ import pytest
 from qsmbids.config import load_settings
 from qsmbids.execution import Execution
 from qsmbids.io.descriptions import DESCRIPTIONS
-from qsmbids.io.given import Given
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
 from qsmbids.io.segmentation_labels import Region
 from qsmbids.io.segmentations import Segmentation
+from qsmbids.io.start_image import StartImage
 from qsmbids.workflows.base import init_qsmbids_wf
 from qsmbids.workflows.graph import step_memory_gb
 from qsmbids.workflows.output_table import OUTPUTS
@@ -168,14 +168,14 @@ def test_two_passes_are_two_inversions_and_a_merge(build):
 
 
 _HERE = Path(__file__)
-_TOTAL = Given("total", (_HERE,), 1.0, "Hz")
+_TOTAL = StartImage("total", (_HERE,), 1.0, "Hz")
 
 
 @pytest.mark.parametrize(
-    ("given", "new", "gone"),
+    ("start", "new", "gone"),
     [
         (
-            Given("unwrapped", (_HERE,) * 5, 1.0, "rad"),
+            StartImage("unwrapped", (_HERE,) * 5, 1.0, "rad"),
             {"given_phase", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase"},
         ),
@@ -185,13 +185,13 @@ _TOTAL = Given("total", (_HERE,), 1.0, "Hz")
             {"remove_phase_offset", "unwrap_phase", "combine_echoes"},
         ),
         (
-            Given("local", (_HERE,), 1.0, "Hz", total=_TOTAL),
+            StartImage("local", (_HERE,), 1.0, "Hz", total=_TOTAL),
             {"given_local_field", "given_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
             | {"remove_background_field", "measure_quality"},
         ),
         (
-            Given("local", (_HERE,), 1.0, "Hz"),
+            StartImage("local", (_HERE,), 1.0, "Hz"),
             {"given_local_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
             | {"remove_background_field", "correct_readout", "measure_quality"},
@@ -199,12 +199,12 @@ _TOTAL = Given("total", (_HERE,), 1.0, "Hz")
     ],
     ids=["unwrapped", "total", "local with total", "local"],
 )
-def test_a_given_image_takes_the_place_of_the_steps_before_it(build, given, new, gone):
-    plain, workflow = _steps(build()), build(given=given, level="full")
+def test_a_given_image_takes_the_place_of_the_steps_before_it(build, start, new, gone):
+    plain, workflow = _steps(build()), build(start=start, level="full")
     assert _steps(workflow) == (plain | new) - gone
     weigh = workflow.get_node("weight_data")
     sources = {e[0].name for e in workflow._graph.in_edges(weigh)}
-    assert ("map_r2star" in sources) == (given.kind != "local" or given.total is not None)
+    assert ("map_r2star" in sources) == (start.kind != "local" or start.total is not None)
     names = set(workflow.list_node_names())
     assert "save_local_field" in names
     assert ("save_total_field" in names) == ("map_r2star" in sources)
@@ -220,7 +220,7 @@ def test_susceptibility_weighted_images_are_made_on_request(build):
     names = set(workflow.list_node_names())
     assert {"save_swi", "save_swi_mip", "save_smwi", "save_smwi_mip"} <= names
     # a local field alone has no phase to weight by
-    local = build(overrides=overrides, given=Given("local", (_HERE,), 1.0, "Hz"))
+    local = build(overrides=overrides, start=StartImage("local", (_HERE,), 1.0, "Hz"))
     assert wanted & _steps(local) == {"weight_by_chi"}
     plain = build(overrides={**overrides, "reference": {"region": "none"}})
     chi = plain.get_node("weight_by_chi")

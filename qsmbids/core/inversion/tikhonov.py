@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.inversion_input import check_inversion
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.cg import conjugate_gradients
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft, uncrop
 
@@ -29,16 +30,16 @@ class TikhonovResult:
         Whether that was small enough.
     """
 
-    chi: npt.NDArray[np.float32]
+    chi: Float32Array
     n_iterations: int
     relative_residual: float
     converged: bool
 
 
 def iterative_tikhonov(
-    local_field: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
-    weights: npt.NDArray[np.floating],
+    local_field: FloatArray,
+    mask: Mask,
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
@@ -117,12 +118,12 @@ def iterative_tikhonov(
     grid = (field.shape[0], field.shape[1], field.shape[2])
     kernel = dipole_kernel(grid, voxel_size, b0_direction)
 
-    def dipole(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def dipole(x: Float32Array) -> Float32Array:
         product = rfft(x, n_threads)
         product *= kernel
         return irfft(product, grid, n_threads, overwrite=True)  # type: ignore[return-value]
 
-    def normal(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def normal(x: Float32Array) -> Float32Array:
         image = dipole(squared * dipole(x))
         image += np.float32(size_penalty) * x
         return image

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from qsmbids.config import dump_toml, load_settings
+from qsmbids.io.runs import run_entities
 from qsmbids.io.write import write_volume
 from qsmbids.reports.run.catalogue import MASKS
 from qsmbids.reports.run.page import write_report
-from qsmbids.reports.run.record import entities_of, find_results, read_run
+from qsmbids.reports.run.record import find_results, read_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}\u2028"
 PARTS = [
@@ -254,6 +255,6 @@ def test_runs_are_found_with_and_without_a_status(write_outputs):
     assert [r["run"] for r in find_results(out)] == ["sub-01_ses-a", "sub-02"]
     assert [r["status"] for r in find_results(out, ["02"])] == ["unknown"]
     assert find_results(out, None, ["b"]) == []
-    assert entities_of("sub-01_MEGRE") is None
+    assert run_entities("sub-01_MEGRE") is None
     assert read_run(out, {"run": "sub-02"}).log_dir == out / "logs/job"
     assert read_run(out, {"run": "sub-0"}).log_dir is None  # the log names other runs only
