@@ -7,7 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from qsmbids.reports.run import record, viewer, windows
+from qsmbids.io import runs
+from qsmbids.reports.run import viewer, windows
 from qsmbids.reports.run.catalogue import MAPS
 from qsmbids.reports.run.images import read_images
 from qsmbids.reports.run.record import read_run
@@ -86,7 +87,7 @@ def test_windows_of_nothing_are_windows():
     assert constant.low < constant.high
 
 
-@pytest.mark.parametrize("module", [record, windows])
+@pytest.mark.parametrize("module", [runs, windows])
 def test_examples(module):
     found = doctest.testmod(module)
     assert found.attempted
