@@ -1,6 +1,5 @@
 """``qsmbids-lcurve``: from finished derivatives to a table, a picture and a preset."""
 
-import shutil
 import tomllib
 
 import numpy as np
@@ -18,8 +17,14 @@ def lcurve(command):
     return command("lcurve")
 
 
-def test_the_corner_of_a_finished_run_becomes_a_preset(lcurve, small_run, tmp_path):
-    out = shutil.copytree(small_run / "out", tmp_path / "out")
+def test_the_corner_of_a_finished_run_becomes_a_preset(
+    lcurve, qsmbids, small_dataset_source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
+    out = tmp_path / "out"
+    options = ["--inversion", "tkd", "--nprocs", "1", "--skip-bids-validation"]
+    work = ["--work-dir", tmp_path / "work"]
+    assert qsmbids(small_dataset_source, out, "participant", *work, *options)[0] == 0
     weights = out / "sub-demo" / "anat" / "sub-demo_desc-weights_T2starw.nii.gz"
     folder = out / "logs" / "lcurve"
 
