@@ -463,7 +463,7 @@ def test_presets_that_repeat_the_software_depart_from_no_table():
     for preset in ("sepia-fansi", "sepia-medi"):
         settings = load_settings(preset)
         assert settings.masks.reliable_phase == "none"
-        assert settings.background_field.vsharp_variant == "sepia"
+        assert settings.background_field.vsharp.variant == "sepia"
 
 
 def test_the_work_directory_was_looked_into(finished):

@@ -97,7 +97,7 @@ def test_a_wrong_plugin_file_is_a_usage_error(attempt, tmp_path, text, says):
 
 def test_settings_of_the_file_are_used_and_kept(go_on, tmp_path):
     config = tmp_path / "my.toml"
-    config.write_text("[background_field]\nmaximum_radius = 6\n")
+    config.write_text("[background_field.vsharp]\nmaximum_radius = 6\n")
     code, _, said = go_on("--config-file", config, "--output-level", "minimal")
     assert code == 0, said
     chi = json.loads((go_on.out / ANAT / "sub-demo_desc-wholebrain_Chimap.json").read_text())
@@ -108,7 +108,7 @@ def test_settings_of_the_file_are_used_and_kept(go_on, tmp_path):
 
 def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_path):
     config = tmp_path / "my.toml"
-    config.write_text("[background_field]\nmaximum_radus = 6\n")
+    config.write_text("[background_field.vsharp]\nmaximum_radus = 6\n")
     code, last, _ = qsmbids(tmp_path, tmp_path / "out", "participant", "--config-file", config)
     assert code == 2
     assert "maximum_radius" in last
@@ -137,7 +137,7 @@ LONGER = (
         "[total_field]\necho_weighting = 'average'\n",
         "[total_field]\necho_phase_combination = 'nonlinear-fit'\n",
         "[total_field]\nbipolar_correction = 'off'\n[phase]\nslice_alternation = 'off'\n",
-        "[background_field]\nvsharp_variant = 'sepia'\nerode_after = 1\n",
+        "[background_field]\nerode_after = 1\n[background_field.vsharp]\nvariant = 'sepia'\n",
         "[background_field]\nremove_residual_b1_field = true\n",
         "[dipole_inversion]\nholes = 'weight'\n[dipole_inversion.fansi]\nsolver = 'linear'\n",
         "[dipole_inversion.fansi]\nregularisation_weight = 'none'\n",
