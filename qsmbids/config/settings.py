@@ -96,7 +96,7 @@ def _updated_section(section: Any, name: str, table: Mapping[str, Any], source: 
 def _in_a_method(section: Any, name: str, key: str) -> str:
     """Return in which method's table a key stands, that was looked for in the step's."""
     own = declared(section)
-    places = {}
+    places: dict[str, str] = {}
     for method in (f.name for f in fields(section) if f.name not in own):
         for known in declared(getattr(section, method)):
             place = f"[{name}.{method}] {known}"

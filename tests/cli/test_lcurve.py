@@ -12,30 +12,19 @@ from qsmbids.reports.run.l_curve import curve_table, draw_l_curve
 
 
 @pytest.fixture
-def lcurve(capfd):
-    """Run the command in this process; returns exit code, last line and everything said."""
-    from qsmbids.cli.lcurve import main
-
-    def call(*args):
-        capfd.readouterr()
-        try:
-            code = main([str(a) for a in args])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        return code, out.strip().splitlines()[-1] if out.strip() else "", out + err
-
-    return call
+def lcurve(command):
+    """Run ``qsmbids-lcurve`` in this process."""
+    return command("lcurve")
 
 
 def test_the_corner_of_a_finished_run_becomes_a_preset(
-    lcurve, qsmbids, small_dataset, tmp_path, monkeypatch
+    lcurve, qsmbids, small_dataset_source, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
     out = tmp_path / "out"
     options = ["--inversion", "tkd", "--nprocs", "1", "--skip-bids-validation"]
     work = ["--work-dir", tmp_path / "work"]
-    assert qsmbids(small_dataset, out, "participant", *work, *options)[0] == 0
+    assert qsmbids(small_dataset_source, out, "participant", *work, *options)[0] == 0
     weights = out / "sub-demo" / "anat" / "sub-demo_desc-weights_T2starw.nii.gz"
     folder = out / "logs" / "lcurve"
 

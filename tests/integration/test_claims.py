@@ -4,6 +4,7 @@ Small heads go through the pipeline in the usual and in odd ways. What the folde
 directory show to have run decides which claims may be made, and which have to be.
 """
 
+import functools
 import html
 import json
 import re
@@ -130,15 +131,12 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def prepare(tmp_path_factory, write_small_dataset):
+def prepare(made_once, write_small_dataset):
     """Return a dataset of a kind with its truth, and the fields of the truth as files."""
-    root, made = tmp_path_factory.mktemp("claims"), {}
 
     def make(kind):
-        if kind not in made:
-            options = {"shape": SHAPE, "voxel_size": (VOXEL,) * 3, **DATA[kind]}
-            made[kind] = write_small_dataset(root / kind, **options)
-        return made[kind]
+        options = {"shape": SHAPE, "voxel_size": (VOXEL,) * 3, **DATA[kind]}
+        return made_once(f"claims-{kind}", lambda bids: write_small_dataset(bids, **options))
 
     return make
 
@@ -173,17 +171,13 @@ def _toml(settings):
 
 
 @pytest.fixture(scope="module")
-def finished(prepare, tmp_path_factory):
+def finished(prepare, made_once):
     """Return a way when it has been gone, once."""
     from qsmbids.cli.run import main
 
-    done = {}
-
-    def go(name):
-        if name in done:
-            return done[name]
-        way, root = WAYS[name], tmp_path_factory.mktemp("way")
-        bids = prepare(way.data)
+    def go(root, name):
+        way, bids = WAYS[name], prepare(WAYS[name].data)
+        root.mkdir()
         toml = root / "my.toml"
         toml.write_text(_toml(way.settings))
         options = ["--preset", way.preset, "--config-file", toml, *way.options]
@@ -191,24 +185,30 @@ def finished(prepare, tmp_path_factory):
             options += ["--mask", next(bids.rglob("*_desc-truth_mask.nii.gz"))]
         if way.given:
             options += [f"--{way.given}", _given(bids, way.given, root / "given")]
-        out = root / "out"
-        arguments = [bids, out, "participant", "--work-dir", root / "work", "--nprocs", 1,
-                     "--skip-bids-validation", *options]  # fmt: skip
+        arguments = [bids, root / "out", "participant", "--work-dir", root / "work",
+                     "--nprocs", 1, "--skip-bids-validation", *options]  # fmt: skip
         assert main([str(a) for a in arguments]) == 0
-        nodes = {p.parent.name for p in (root / "work").rglob("result_*.pklz")}
-        record = read_run(out, find_results(out)[0])
-        found = found_of(record)
-        done[name] = Finished(
-            way, nodes, publication_of(record), found, settings_of(record), len(found["EchoTime"]),
-            html.unescape((out / "sub-demo.html").read_text("utf-8")),
-        )  # fmt: skip
-        return done[name]
 
-    return go
+    @functools.cache
+    def read(name):
+        root = made_once(f"way-{name}".replace(" ", "-"), lambda folder: go(folder, name))
+        nodes = {p.parent.name for p in (root / "work").rglob("result_*.pklz")}
+        record = read_run(root / "out", find_results(root / "out")[0])
+        found = found_of(record)
+        return Finished(
+            WAYS[name], nodes, publication_of(record), found, settings_of(record),
+            len(found["EchoTime"]),
+            html.unescape((root / "out" / "sub-demo.html").read_text("utf-8")),
+        )  # fmt: skip
+
+    return read
 
 
 def _ways():
-    return [pytest.param(n, marks=SLOW) if n in SLOW_WAYS else n for n in WAYS]
+    """Each way is gone in one process, with all the tests that look at it."""
+    for name in WAYS:
+        slow = [SLOW] if name in SLOW_WAYS else []
+        yield pytest.param(name, marks=[*slow, pytest.mark.xdist_group(f"way {name}")])
 
 
 @pytest.fixture(params=_ways())

@@ -2,20 +2,6 @@
 
 import json
 
-import pytest
-
-
-@pytest.fixture
-def attempt(qsmbids, small_dataset, tmp_path):
-    def call(*options):
-        return qsmbids(
-            small_dataset, tmp_path / "out", "participant", "--work-dir", tmp_path / "work",
-            "--nprocs", "1", "--sloppy", "--skip-bids-validation", *options,
-        )  # fmt: skip
-
-    call.bids, call.out = small_dataset, tmp_path / "out"
-    return call
-
 
 def test_a_report_that_fails_is_named_and_can_be_made_later(attempt, monkeypatch):
     def broken(*_):

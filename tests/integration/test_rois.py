@@ -17,19 +17,6 @@ from qsmbids.io.validate import validate_dataset
 ANAT = Path("sub-demo/anat")
 
 
-@pytest.fixture
-def attempt(qsmbids, small_dataset, tmp_path):
-    def call(*options):
-        return qsmbids(
-            small_dataset, tmp_path / "out", "participant", "--work-dir", tmp_path / "work",
-            "--nprocs", "1", "--sloppy", "--skip-bids-validation", *options,
-        )  # fmt: skip
-
-    call.bids, call.out = small_dataset, tmp_path / "out"
-    call.truth = small_dataset / "derivatives/truth"
-    return call
-
-
 def _rows(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))

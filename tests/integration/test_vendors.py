@@ -52,8 +52,6 @@ SCANS = {
 FAST = [
     ("siemens-signed", "bipolar"),
     ("philips-enhanced", "monopolar"),
-    ("ge-complex", "bipolar"),
-    ("uih", "monopolar"),
 ]
 
 

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
+from volumes import rms
 
 from qsmbids.core.background.ismv import ismv
 from qsmbids.core.background.lbv import lbv
@@ -35,10 +36,6 @@ def remove(name, field, mask=MASK, voxel=ISO, b0=B0, **options):
     if name in ("resharp", "ismv"):
         options = {"radius": 3, **options}
     return METHODS[name](field, mask, voxel, **options)
-
-
-def rms(values):
-    return float(np.sqrt(np.mean(np.square(values, dtype=float))))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
+from volumes import rms
 
 from qsmbids.core.background.pdf import pdf
 from qsmbids.core.inversion.dipole import dipole_field
@@ -23,10 +24,6 @@ def fields(b0, voxel=ISO):
     local = ball((3, 0, 2), 3, 0.1) + ball((-4, -3, -2), 2, -0.2)
     outside = ball((0, 16, -9), 2, 9.0) + ball((12, -12, 4), 2, -2.0)
     return tuple(127 * dipole_field(chi, voxel, b0) for chi in (local, outside * ~MASK))
-
-
-def rms(values):
-    return float(np.sqrt(np.mean(np.square(values, dtype=float))))
 
 
 def reference(field, mask, weights, b0, n_iterations, tissue, margin):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from volumes import wrap
 
 from qsmbids.core.field.nonlinear_fit import (
     echo_grid,
@@ -13,10 +14,6 @@ from qsmbids.core.field.nonlinear_fit import (
 UNIFORM = np.array([5.25, 11.08, 16.91, 22.74, 28.57]) * 1e-3
 UNEVEN = np.array([4.0, 9.1, 16.3, 21.2, 30.0]) * 1e-3
 SHAPE = (12, 10, 8)
-
-
-def wrap(x):
-    return x - 2 * np.pi * np.rint(x / (2 * np.pi))
 
 
 def acquire(field, offset, times, noise=0.0, rng=None, t2star=0.03):

@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from volumes import contrast_error, turn
 
 from qsmbids.core.inversion.dipole import dipole_field, dipole_kernel
 from qsmbids.core.inversion.fansi import fansi, mean_edge
@@ -44,8 +45,7 @@ def weights():
 
 
 def error(estimate, truth, mask=MASK):
-    a, b = (v[mask] - v[mask].mean(dtype=float) for v in (estimate, truth))
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+    return contrast_error(estimate, truth, mask)
 
 
 class Plain:
@@ -148,9 +148,9 @@ class Plain:
 def test_equals_the_plain_equations(field, weights, weak_harmonic, nonlinear, sign, iterations):
     """Fused single-precision loops, odd grid, oblique B0, wrapped data, a hole of weight 0."""
     noisy = 3 * field + np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
-    cut = np.s_[3:-4, 2:-2, 4:-3]
+    cut = np.s_[4:-15, 2:-19, 4:-13]
     noisy, roi, w = noisy[cut], MASK[cut], weights[cut].copy()
-    w[15:17, 12:14, 10:12] = 0
+    w[10:12, 8:10, 6:8] = 0
     voxel, b0 = (1, 1.2, 0.9), (0.0, 0.6, 0.8)
     plain = Plain(noisy * roi * TO_RAD, roi, w, voxel, b0, nonlinear, sign, linear_start=5)
     if iterations == "joint":
@@ -262,9 +262,6 @@ def test_hole_is_inpainted(chi, field, weights):
 
 
 def test_axes_may_be_permuted_and_flipped(field, weights):
-    def turn(volume):
-        return volume.transpose(2, 0, 1)[::-1]
-
     straight = fansi(field, MASK, weights, ISO, AXIAL, **SCAN)
     turned = fansi(turn(field), turn(MASK), turn(weights), ISO, (-1, 0, 0), **SCAN)
     assert error(turned.chi[::-1].transpose(1, 2, 0), straight.chi) < 0.02

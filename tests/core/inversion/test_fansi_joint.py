@@ -10,9 +10,9 @@ from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.gradient import gradient, gradient_adjoint
 from qsmbids.units import radians_per_ppm
 
-SHAPE = (40, 44, 36)
+SHAPE = (26, 30, 22)
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
-MASK = ((R / np.reshape([16, 18, 14], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
+MASK = ((R / np.reshape([11, 13, 9], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
 ISO, OBLIQUE = (1, 1, 1), (0.0, 0.6, 0.8)
 F0, TE = 127.7e6, 0.0286
 LINEAR = {"nonlinear": False, "weak_harmonic": False, "centre_frequency": F0, "echo_time": TE}
@@ -23,14 +23,14 @@ TO_RAD, KAPPA = 2 * np.pi * TE, radians_per_ppm(F0, TE)
 def weights():
     rng = np.random.default_rng(5)
     w = (1 + 0.1 * rng.standard_normal(SHAPE)).clip(0.2, 2)
-    w[20:23, 20:23, 20:23] = 0.2  # where the signal is lost
+    w[14:17, 14:17, 11:14] = 0.2  # where the signal is lost
     return (w * MASK).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def field():
     chi = np.zeros(SHAPE, np.float32)
-    for centre, radius, value in (((5, 0, 3), 4, 0.1), ((-7, 5, -3), 3, -0.08)):
+    for centre, radius, value in (((4, 0, 2), 3.5, 0.1), ((-5, 4, -2), 2.5, -0.08)):
         chi[((R - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(axis=0) <= radius**2] = value
     noise = np.random.default_rng(6).standard_normal(SHAPE)
     return np.where(MASK, (1e-6 * F0) * dipole_field(chi, ISO, OBLIQUE) + 0.3 * noise, 0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from volumes import turn
 
 from qsmbids.core.inversion.dipole import dipole_field, dipole_kernel
 from qsmbids.core.inversion.l2 import closed_form_l2
@@ -85,9 +86,6 @@ def test_l2_smooths_more_with_more_penalty(rng):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_axes_may_be_permuted_and_flipped(method):
-    def turn(volume):
-        return volume.transpose(2, 0, 1)[::-1]
-
     field, voxel = field_of(0.1 * BALL, voxel=(1, 1.2, 0.9)), (1, 1.2, 0.9)
     straight = invert(method, field, voxel=voxel).chi
     turned = invert(

@@ -107,14 +107,14 @@ def test_mirrored_head_gives_the_mirrored_mask(
     assert dice(np.flip(mirrored, axes), mask) > 0.99
 
 
-@pytest.mark.parametrize("order", [(2, 0, 1), (0, 2, 1)])
-def test_any_axis_may_point_up(order: tuple[int, int, int]) -> None:
+def test_any_axis_may_point_up() -> None:
     head = make_head((2.5, 3.0, 4.0), centre=(90.0, 118.0, 94.0))
     straight = bet(head.magnitude, head.voxel, superior=UP)
-    voxel = [head.voxel[a] for a in order]
-    up = [UP[a] for a in order]
-    turned = bet(head.magnitude.transpose(order), voxel, superior=up)
-    assert dice(turned, straight.transpose(order)) > 0.99
+    for order in ((2, 0, 1), (0, 2, 1)):
+        voxel = [head.voxel[a] for a in order]
+        up = [UP[a] for a in order]
+        turned = bet(head.magnitude.transpose(order), voxel, superior=up)
+        assert dice(turned, straight.transpose(order)) > 0.99
 
 
 def test_scale_of_the_scanner_does_not_matter(head: Head, mask: npt.NDArray[np.bool_]) -> None:

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
+from volumes import wrap
 
 from qsmbids.core.maths.local_linear import smooth_phase
-
-
-def wrap(x):
-    return x - 2 * np.pi * np.rint(x / (2 * np.pi))
 
 
 def irregular_mask():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from volumes import wrap
 
 from qsmbids.core.field.echo_combination import weighted_echo_average
 from qsmbids.core.field.romeo import unwrap_echoes
@@ -9,15 +10,11 @@ from qsmbids.core.phase.bipolar import correct_bipolar, detect_bipolar
 from qsmbids.core.phase.offset import mcpc3ds
 from qsmbids.core.phase.readout import correct_readout
 
-SHAPE = (40, 36, 32)
+SHAPE = (34, 32, 28)
 VOXEL = (2.0, 2.0, 2.0)
 UNIFORM = np.array([5.25, 11.08, 16.91, 22.74, 28.57]) * 1e-3
 UNEVEN = np.array([4.7, 10.7, 15.2, 22.1, 27.3]) * 1e-3
 EVEN_ECHOES = np.arange(5)[:, None, None, None] % 2  # 0, 1, 0, 1, 0 for echoes 1 to 5
-
-
-def wrap(x):
-    return x - 2 * np.pi * np.rint(x / (2 * np.pi))
 
 
 def rms(x):
@@ -136,7 +133,7 @@ def test_constant_of_the_readout_phase(times, rng):
 
 
 @pytest.mark.parametrize("times", [UNIFORM, UNIFORM[:3], UNEVEN, UNEVEN[:3]])
-@pytest.mark.parametrize("scale", [0, 1, 4])
+@pytest.mark.parametrize("scale", [0, 1, 3.4])
 def test_monopolar_readout_is_not(times, scale, rng):
     field = scale * bowl() + 15
     phase, magnitude = acquire(0, times, field=field, noise=0.05, rng=rng)

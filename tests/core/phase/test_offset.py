@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
+from volumes import grid, wrap
 
 from qsmbids.core.field.romeo import unwrap_echoes
 from qsmbids.core.maths.smoothing import smooth_complex
@@ -17,27 +18,19 @@ UNEVEN = np.array([0.0047, 0.0107, 0.0149, 0.0231])
 VOXEL = (1.0, 1.0, 1.0)
 
 
-def wrap(x):
-    return x - 2 * np.pi * np.rint(x / (2 * np.pi))
-
-
-def grid():
-    return np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in SHAPE), indexing="ij")
-
-
-MASK = sum((a / (n / 2 - 2)) ** 2 for a, n in zip(grid(), SHAPE, strict=True)) < 1
+MASK = sum((a / (n / 2 - 2)) ** 2 for a, n in zip(grid(SHAPE), SHAPE, strict=True)) < 1
 INNER = binary_erosion(MASK, iterations=4)
 
 
 def bowl():
     """Field [Hz] with a median near zero."""
-    x, y, z = grid()
+    x, y, z = grid(SHAPE)
     field = 4 * x - 2 * y + 0.25 * (x**2 + z**2)
     return field - np.median(field[MASK])
 
 
 def smooth_offset():
-    x, y, z = grid()
+    x, y, z = grid(SHAPE)
     return 0.5 + 0.02 * x - 0.015 * y + 0.0008 * z**2
 
 
@@ -80,7 +73,7 @@ def test_field_under_a_smooth_offset(times):
 
 def test_whole_cycles_of_the_difference_do_not_reach_the_field():
     # the flat part, where the growth starts, is 0.9 cycles away from the median of the head
-    x, _, _ = grid()
+    x, _, _ = grid(SHAPE)
     field = 150 * np.clip((-x - 2) / 10, 0, 1)
     assert abs(np.median(field[MASK])) < 1
     phase, magnitude = acquire(field, 0.4, UNEVEN)

@@ -1,8 +1,11 @@
 """Signs of damaged phase: found in a head with the damage, silent without it."""
 
+import functools
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates, rotate
+from volumes import wrap
 
 from qsmbids.core.field.residues import count_residues
 from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
@@ -19,12 +22,18 @@ SHAPE = (64, 76, 54)
 CONDITIONS = [(b0, seed) for b0 in (3.0, 7.0) for seed in (1, 2)]
 
 
+@functools.cache
+def head(b0_tesla, seed):
+    """Return a phantom and its field."""
+    phantom = make_phantom(SHAPE, VOXEL, seed=seed)
+    return phantom, simulate_field(phantom, b0_tesla=b0_tesla)[0]
+
+
 class Scan:
     """A simulated scan: phase, magnitude (E, X, Y, Z) and mask."""
 
     def __init__(self, b0_tesla, seed, times=TIMES, **kwargs):
-        phantom = make_phantom(SHAPE, VOXEL, seed=seed)
-        field, _ = simulate_field(phantom, b0_tesla=b0_tesla)
+        phantom, field = head(b0_tesla, seed)
         self.signal = multi_echo_signal(
             phantom, field, times, b0_tesla=b0_tesla, noise_std=0.03, seed=seed, **kwargs
         )
@@ -35,10 +44,6 @@ class Scan:
 @pytest.fixture(scope="module", params=CONDITIONS, ids=lambda c: f"{c[0]:g}T-seed{c[1]}")
 def scan(request):
     return Scan(*request.param)
-
-
-def wrap(phase):
-    return phase - 2 * np.pi * np.rint(phase / (2 * np.pi))
 
 
 @pytest.mark.parametrize("echo", [0, -1])
