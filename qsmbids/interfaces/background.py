@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.masks.masking import erode, erode_rim, mask_with_holes
-from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
 from qsmbids.core.maths.polynomial import remove_polynomial
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
@@ -17,9 +17,10 @@ from qsmbids.interfaces.base import (
     settings_record,
     traits,
 )
-from qsmbids.io.nifti import read_volume
-from qsmbids.methods.background.data import BackgroundData
+from qsmbids.io.nifti import Volume, read_volume
+from qsmbids.methods.background.data import BackgroundData, BackgroundRemoval
 from qsmbids.methods.background_field import BACKGROUND
+from qsmbids.methods.declaration import Method
 
 
 class _RemoveBackgroundFieldInputs(BaseInterfaceInputSpec):
@@ -56,6 +57,38 @@ class RemoveBackgroundField(Step):
         total = read_volume(inputs.field)
         mask3 = read_volume(inputs.mask3, np.uint8).array > 0
         reliable = read_volume(inputs.mask2, np.uint8).array > 0
+        removal, local, mask4 = self._remove(total, mask3, method, settings)
+        local[~mask4] = 0.0
+        self._write(
+            runtime,
+            total.affine,
+            local_field=local,
+            background_field=np.where(mask4, total.array - local, np.float32(0)),
+            mask4=mask_with_holes(mask4, reliable),
+            mask4_filled=mask4,
+        )
+        kept = int(np.count_nonzero(mask4)) / max(1, int(np.count_nonzero(mask3)))
+        common = {
+            "RemoveResidualB1Field": inputs.remove_residual_b1_field,
+            "ErodeBefore": inputs.erode_before,
+            "ErodeAfter": inputs.erode_after,
+        }
+        self._results["record"] = record(
+            f"{method.title} {removal.text}: Mask 4 keeps {100 * kept:.1f} % of Mask 3",
+            EstimationAlgorithm=method.title,
+            EstimationReference=method.doi,
+            BackgroundRemoval={
+                "Name": method.title,
+                "Parameters": {**settings_record(settings), **removal.facts, **common},
+            },
+        )
+        return runtime
+
+    def _remove(
+        self, total: Volume, mask3: Mask, method: Method, settings: Any
+    ) -> tuple[BackgroundRemoval, Float32Array, Mask]:
+        """Return what the method made of the field, and its field and Mask 4 after the rest."""
+        inputs = self.inputs
         try:
             data = BackgroundData(
                 field=total.array,
@@ -85,28 +118,4 @@ class RemoveBackgroundField(Step):
                 inputs.field,
                 "Look at the total field and at the settings of background removal.",
             ) from error
-        local[~mask4] = 0.0
-        self._write(
-            runtime,
-            total.affine,
-            local_field=local,
-            background_field=np.where(mask4, total.array - local, np.float32(0)),
-            mask4=mask_with_holes(mask4, reliable),
-            mask4_filled=mask4,
-        )
-        kept = int(np.count_nonzero(mask4)) / max(1, int(np.count_nonzero(mask3)))
-        common = {
-            "RemoveResidualB1Field": inputs.remove_residual_b1_field,
-            "ErodeBefore": inputs.erode_before,
-            "ErodeAfter": inputs.erode_after,
-        }
-        self._results["record"] = record(
-            f"{method.title} {removal.text}: Mask 4 keeps {100 * kept:.1f} % of Mask 3",
-            EstimationAlgorithm=method.title,
-            EstimationReference=method.doi,
-            BackgroundRemoval={
-                "Name": method.title,
-                "Parameters": {**settings_record(settings), **removal.facts, **common},
-            },
-        )
-        return runtime
+        return removal, local, mask4
