@@ -197,6 +197,9 @@ class Method:
         The setting that 7.b asks to tune, "" where there is none.
     tune : str
         How it can be tuned.
+    study : tuple of str
+        Settings that ``regularisation = "adaptive"`` finds for a run, the strength first, and
+        that ``"fixed"`` takes as they are.
     weighted : bool
         Of an inversion: the data count by their weights, not only where these are zero.
     """
@@ -211,6 +214,7 @@ class Method:
     table: str = ""
     strength: str = ""
     tune: str = ""
+    study: tuple[str, ...] = ()
     weighted: bool = True
 
     @property

@@ -42,6 +42,10 @@ class Registry(Mapping[str, Method]):
     def __len__(self) -> int:
         return len(self.methods)
 
+    def titled(self, title: str) -> Method | None:
+        """Return the method that sidecars call so, None where there is none."""
+        return next((m for m in self.methods if title in m.titles), None)
+
     def setting(self, label: str, topic: str, **known: Any) -> Any:
         """Declare the setting that chooses among the methods.
 

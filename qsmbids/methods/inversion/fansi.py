@@ -223,6 +223,7 @@ METHOD = Method(
     compute=_compute,
     table="S2.3",
     strength="gradient_l1_penalty",
+    study=("gradient_l1_penalty", "gradient_consistency"),
     tune="tune it on a typical case (qsmbids-lcurve, or adaptive and then --adaptive-from) and"
     " keep it for the study",
     sentences=(

@@ -6,6 +6,7 @@ from typing import Any
 
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
+from qsmbids.methods.declaration import declared, sidecar_key
 from qsmbids.methods.dipole_inversion import INVERSION
 from qsmbids.methods.sections import Parameter
 from qsmbids.reports.paper.findings import Finding
@@ -49,13 +50,16 @@ def check_regularisation(
         text = "The paper has no strength for this method."
         return Finding("7.b", _TOPIC, "changed", text, name)
     if values.get(f"{section}.regularisation") == "adaptive":
-        penalty = looked_up(record, "DipoleInversion.Parameters.GradientL1Penalty")
+        key = f"DipoleInversion.Parameters.{sidecar_key(method.strength)}"
+        label = declared(method.settings)[method.strength].label
         text = (
             "Found from the noise of this run alone, so that the next run of the same protocol has"
             " another. For a study fix it: --adaptive-from OUTPUT_DIR takes the median of finished"
             " runs."
         )
-        return Finding("7.b", _TOPIC, "changed", text, f"penalty {rounded(penalty)}")
+        return Finding(
+            "7.b", _TOPIC, "changed", text, f"{label} {rounded(looked_up(record, key))}"
+        )
     key = f"{section}.{method.strength}"
     strength = values.get(key)
     value = shown(strength)
