@@ -101,11 +101,11 @@ def export_runs(
             _write(objects, dest, tuple(forms), done)
     except (QSMError, KeyboardInterrupt):
         raise
-    except Exception as error:  # what a library says may quote the patient
+    except Exception as error:  # noqa: BLE001 - what a library says may quote the patient
         raise InputError(
             f"cannot be made into DICOM ({type(error).__name__}{_where(error)})",
             str(source),
-            "Check the DICOM files, for example with dciodvfy, and report what it says of the tag.",
+            "Check the DICOM files, for example with dciodvfy.",
         ) from None
     return done
 
@@ -208,11 +208,7 @@ def _raise_if_foreign(target: Path) -> None:
     """Refuse to replace a folder in which there is more than an earlier export."""
     if not target.exists():
         return
-    others = [
-        p
-        for p in target.rglob("*")
-        if not (p.is_dir() or (p.is_file() and _FILE.fullmatch(p.name)))
-    ]
+    others = [p for p in target.rglob("*") if p.is_file() and not _FILE.fullmatch(p.name)]
     if others or not target.is_dir():
         raise OutputError(
             "is there, and holds other files than an earlier export", str(target), "Move it away."

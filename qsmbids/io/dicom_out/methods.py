@@ -33,9 +33,9 @@ def derivation_text(sidecar: Mapping[str, Any], *, relaxation: bool = False) -> 
 
     Examples
     --------
-    >>> derivation_text({"Description": "Chi", "QsmbidsVersion": "1.0",
-    ...                  "DipoleInversion": {"Name": "TKD"}, "ReferenceRegion": "brain (Mask 4)"})
-    'Chi. qsmbids 1.0: inversion TKD; reference brain (Mask 4). ISMRM consensus doi:10.1002/mrm.30006'
+    >>> sidecar = {"Description": "Chi", "QsmbidsVersion": "1", "ReferenceRegion": "brain"}
+    >>> derivation_text(sidecar | {"DipoleInversion": {"Name": "TKD"}})
+    'Chi. qsmbids 1: inversion TKD; reference brain. ISMRM consensus doi:10.1002/mrm.30006'
     """
     done = []
     for key, what in _STEPS:

@@ -102,19 +102,16 @@ class RunObjects:
     ) -> list[RegionValues]:
         """Return what the tables say of each region, and R2* of the same voxels."""
         tables = {
-            reference: {
-                int(row["index"]): row for row in _rows(self.run.statistics[name, reference])
-            }
-            for reference in _REFERENCES
-            if (name, reference) in self.run.statistics
+            ref: {int(row["index"]): row for row in _rows(self.run.statistics[name, ref])}
+            for ref in _REFERENCES
+            if (name, ref) in self.run.statistics
         }
         r2star = self._r2star(labels, regions)
         voxel_mm3 = abs(float(np.linalg.det(self.source.affine[:3, :3])))
         values = []
         for number, region in enumerate(regions):
-            rows = {
-                ref: table[region.label] for ref, table in tables.items() if region.label in table
-            }
+            label = region.label
+            rows = {ref: table[label] for ref, table in tables.items() if label in table}
             if not rows:
                 continue
             first = next(iter(rows.values()))

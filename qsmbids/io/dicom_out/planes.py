@@ -32,7 +32,8 @@ _STUDY = (
     " ReferringPhysicianName IssuerOfAccessionNumberSequence ReferencedStudySequence"
     " ProcedureCodeSequence ClinicalTrialSponsorName ClinicalTrialProtocolID"
     " ClinicalTrialProtocolName ClinicalTrialSiteID ClinicalTrialSubjectID"
-    " ClinicalTrialSubjectReadingID ClinicalTrialTimePointID LongitudinalTemporalInformationModified"
+    " ClinicalTrialSubjectReadingID ClinicalTrialTimePointID"
+    " LongitudinalTemporalInformationModified"
 )
 #: What an object takes over from its source: whose it is, and of which study.
 IDENTITY = tuple(f"{_PATIENT} {_STUDY}".split())

@@ -134,7 +134,7 @@ _SR_KEYWORDS = (
 
 
 def _identified(item: Any) -> Any:
-    """Return evidence with the attributes that highdicom looks at, whether or not they are known."""
+    """Return evidence with what highdicom looks at, whether or not it is known."""
     from pydicom.dataset import Dataset
 
     out = Dataset()

@@ -201,7 +201,8 @@ class Exam:
         phase = [
             stack
             for stack in here
-            if stack.part == "phase"
+            if stack.part in ("phase", "real", "imag")
+            and stack not in used
             and "SWI" not in stack.planes[0].kind.split("\\")
             and any(abs(stack.echo_time - s.echo_time) < _SAME_MS for s in used)
         ]
@@ -253,7 +254,7 @@ def unpacked(source: Path) -> Iterator[list[Path]]:
             raise InputError(
                 "is neither a folder nor a zip or tar archive",
                 str(source),
-                "Give the folder with the DICOM files as the scanner or the archive exported them.",
+                "Give the folder with the DICOM files as they were exported.",
             )
         packed = [p for place in folders for p in place.rglob("*") if is_gzipped_dicom(p)]
         if packed:
