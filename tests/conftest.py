@@ -120,7 +120,7 @@ def small_run(made_once, small_dataset_source) -> Path:
         arguments = [small_dataset_source, folder / "out", "participant", "--nprocs", "1"]
         options = ["--work-dir", folder / "work", "--sloppy", "--skip-bids-validation"]
         with pytest.MonkeyPatch.context() as patch:  # they take longer than the run
-            patch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+            patch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
             assert main([str(a) for a in (*arguments, *options)]) == 0
 
     return made_once("small-run", build)

@@ -25,12 +25,12 @@ def group(args: argparse.Namespace) -> int:
     OutputError
         A file cannot be written.
     """
-    from qsmbids.reports.group_page import write_group
+    from qsmbids.reports.group.page import write_group
 
     bids_dir, out_dir = checked_folders(args)
     found = None
     if out_dir.is_dir():
-        from qsmbids.reports.group_gather import gather
+        from qsmbids.reports.group.gather import gather
 
         logger.info("gathering the runs of %s", out_dir)
         found = gather(out_dir, bids_dir, args.participant_label, args.session_label)

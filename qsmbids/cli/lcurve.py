@@ -82,8 +82,8 @@ def _main(args: argparse.Namespace) -> int:
     if args.nprocs is not None and args.nprocs < 1:
         raise ConfigError("must be at least 1", "--nprocs")
     from qsmbids.io.write import write_bytes, write_text
-    from qsmbids.reports.l_curve import curve_table, draw_l_curve
-    from qsmbids.reports.record import find_results, read_run
+    from qsmbids.reports.run.l_curve import curve_table, draw_l_curve
+    from qsmbids.reports.run.record import find_results, read_run
 
     out_dir = args.output_dir.resolve()
     results = find_results(out_dir, args.participant_label)
@@ -110,7 +110,7 @@ def _main(args: argparse.Namespace) -> int:
         if curve.at_the_edge:
             logger.warning("WARNING: %s: no corner between these strengths", record.label)
         else:
-            corner = curve.corner_alpha
+            corner = curve.corner
             corners[record.label] = corner if method == "fansi" else 1.0 / corner
     name = _NAMES[method]
     if not corners:
@@ -192,29 +192,29 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
 
     volumes = (field.array, mask, weights)
     common = {
-        "centre_frequency_hz": frequency, "n_threads": n_threads, "progress": progress,
+        "centre_frequency": frequency, "n_threads": n_threads, "progress": progress,
     }  # fmt: skip
     if method == "medi":
         return _medi_curve(record, chosen, volumes, field.voxel_size, b0, times, strengths, common)
-    from qsmbids.core.l_curve import fansi_l_curve
+    from qsmbids.core.inversion.l_curve import fansi_l_curve
 
     return fansi_l_curve(
         *volumes,
         field.voxel_size,
         b0,
-        alphas=strengths,
-        mu1_ratio=MU1_RATIO,
+        gradient_l1_penalties=strengths,
+        consistency_ratio=MU1_RATIO,
         echo_time=float(times[-1]),
-        mu2=chosen.fidelity_consistency,
-        tol=chosen.tolerance_percent,
-        max_iter=chosen.maximum_iterations,
-        weak_harmonic=chosen.weak_harmonic,
-        beta=chosen.harmonic_constraint,
-        muh=chosen.harmonic_consistency,
-        nonlinear=chosen.solver == "nonlinear",
-        start=chosen.start,
-        iterations=chosen.iterations,
-        regularisation_weight=chosen.regularisation_weight,
+        fidelity_consistency=chosen.fansi.fidelity_consistency,
+        tolerance_percent=chosen.fansi.tolerance_percent,
+        maximum_iterations=chosen.fansi.maximum_iterations,
+        weak_harmonic=chosen.fansi.weak_harmonic,
+        harmonic_constraint=chosen.fansi.harmonic_constraint,
+        harmonic_consistency=chosen.fansi.harmonic_consistency,
+        nonlinear=chosen.fansi.solver == "nonlinear",
+        start=chosen.fansi.start,
+        iterations=chosen.fansi.scheme,
+        regularisation_weight=chosen.fansi.regularisation_weight,
         **common,
     )
 
@@ -230,13 +230,13 @@ def _medi_curve(
     common: dict[str, Any],
 ) -> Any:
     """Return the L-curve of MEDI; the fluid of MEDI+0 has no part in it."""
-    from qsmbids.core.medi_l_curve import medi_l_curve
+    from qsmbids.core.inversion.medi_l_curve import medi_l_curve
     from qsmbids.io.nifti import read_volume
 
     if "magnitude" not in record.images:
         raise InputError("the magnitude of the run is missing", str(record.out_dir))
     field, mask, weights = volumes
-    if chosen.medi_data_weighting == "none":
+    if chosen.medi.data_weighting == "none":
         weights = np.where(weights > 0, np.float32(1), np.float32(0))
     spacing = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0]
     return medi_l_curve(
@@ -246,23 +246,24 @@ def _medi_curve(
         read_volume(record.images["magnitude"]).array,
         voxel_size,
         b0,
-        lambdas=strengths,
+        data_weights=strengths,
         echo_spacing=float(spacing),
-        edge_percentage=chosen.medi_edge_percentage,
-        smv_radius_mm=chosen.medi_smv_radius_mm,
-        merit=chosen.medi_merit,
-        max_outer=chosen.medi_maximum_steps,
-        outer_tol=chosen.medi_tolerance,
-        preconditioned=chosen.medi_preconditioner,
-        margin=None if chosen.medi_padding == "none" else "auto",
+        edge_percentage=chosen.medi.edge_percentage,
+        smv_radius_mm=chosen.medi.smv_radius_mm,
+        merit=chosen.medi.merit,
+        maximum_steps=chosen.medi.maximum_steps,
+        tolerance=chosen.medi.tolerance,
+        preconditioner=chosen.medi.preconditioner,
+        margin=None if chosen.medi.padding == "none" else "auto",
         **common,
     )
 
 
 def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -> str:
     """Return what differs from a preset, with what it was derived from."""
-    from qsmbids.config import dump_toml
-    from qsmbids.core.adaptive_weight import MU1_LIMIT
+    from qsmbids.config import dump_toml, nested
+    from qsmbids.core.inversion.adaptive_weight import CONSISTENCY_LIMIT
+    from qsmbids.methods.dipole_inversion import INVERSION
 
     what = "Gradient penalty" if method == "fansi" else "Lambda of MEDI"
     runs = f"{len(corners)} run{'s' if len(corners) != 1 else ''}"
@@ -271,19 +272,17 @@ def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -
         "# For all data of this protocol: qsmbids ... --config-file " + PRESET,
         *(f"# {label}: {corner:.3e}" for label, corner in corners.items()),
     ]
-    table: dict[str, Any] = {
-        "method": method,
-        "regularisation_from": f"corner of the L-curve of {runs}",
+    section = f"dipole_inversion.{method}"
+    values: dict[str, Any] = {
+        "dipole_inversion.method": method,
+        "dipole_inversion.regularisation_from": f"corner of the L-curve of {runs}",
+        f"{section}.{INVERSION[method].strength}": float(f"{strength:.3g}"),
     }
-    if method == "medi":
-        table["medi_lambda"] = float(f"{strength:.3g}")
-    else:
-        table |= {
-            "regularisation": "fixed",
-            "gradient_l1_penalty": float(f"{strength:.3g}"),
-            "gradient_consistency": float(f"{min(MU1_RATIO * strength, MU1_LIMIT):.3g}"),
-        }
-    return "\n".join(lines) + "\n\n" + dump_toml({"dipole_inversion": table})
+    if method == "fansi":
+        consistency = min(MU1_RATIO * strength, CONSISTENCY_LIMIT)
+        values[f"{section}.regularisation"] = "fixed"
+        values[f"{section}.gradient_consistency"] = float(f"{consistency:.3g}")
+    return "\n".join(lines) + "\n\n" + dump_toml(nested(values))
 
 
 if __name__ == "__main__":

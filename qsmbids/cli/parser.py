@@ -1,15 +1,78 @@
 """Options of the command line and what they mean for the settings."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from qsmbids import __version__
-from qsmbids.config import DEFAULT_PRESET, PRESETS
+from qsmbids.config import DEFAULT_PRESET, PRESETS, nested
 from qsmbids.execution import OUTPUT_LEVELS
+from qsmbids.methods.sections import PARAMETERS
 
 __all__ = ["REFERENCES", "build_parser", "parse_args", "settings_overrides"]
+
+
+@dataclass(frozen=True)
+class SettingOption:
+    """An option that stands for a setting; its values are those that the setting may have.
+
+    Attributes
+    ----------
+    flag, key : str
+        Of the command line, and of the settings.
+    help : str
+    words : dict
+        What the option calls the values, where it has other words.
+    """
+
+    flag: str
+    key: str
+    help: str
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the parsed argument."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def choices(self) -> list[str]:
+        """Values that may follow the option."""
+        known = next(p.choices for p in PARAMETERS if p.key == self.key)
+        return list(self.words or known or ())
+
+
+#: Options that change one setting each.
+SETTING_OPTIONS = (
+    SettingOption(
+        "--phase-sign", "phase.sign", "+1: phase grows with the field (write --phase-sign=-1)"
+    ),
+    SettingOption(
+        "--echo-combination",
+        "total_field.echo_phase_combination",
+        "weighted averaging after ROMEO (default), or the nonlinear complex fit",
+        {"romeo": "romeo-weighted-average", "nonlinear": "nonlinear-fit"},
+    ),
+    SettingOption(
+        "--oblique",
+        "background_field.oblique",
+        "a tilted slab: tilt the dipole kernel (default), or rotate the unwrapped field",
+    ),
+    SettingOption("--background", "background_field.method", "background field removal (vsharp)"),
+    SettingOption(
+        "--inversion",
+        "dipole_inversion.method",
+        "dipole inversion (fansi); those in one step are for quick looks",
+    ),
+    SettingOption(
+        "--holes",
+        "dipole_inversion.holes",
+        "voxels of unreliable phase: count as they are weighted (default), have no weight, or"
+        " come from a second inversion",
+    ),
+)
 
 #: What ``--reference`` takes besides a file, and the setting it stands for.
 REFERENCES = {"wholebrain": "brain-mask", "csf": "csf", "none": "none"}
@@ -38,6 +101,19 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(spelled, namespace)
 
 
+class _ListSettings(argparse.Action):
+    """Prints the settings and ends, as ``--help`` does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from qsmbids.config.reference import settings_reference
+
+        print(settings_reference(), end="")
+        parser.exit()
+
+
 def _label(prefix: str) -> Any:
     def strip(text: str) -> str:
         return text.removeprefix(prefix)
@@ -64,6 +140,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="participant: make maps; group: tables and a page of what OUTPUT_DIR holds by then",
     )
     parser.add_argument("--version", action="version", version=f"qsmbids {__version__}")
+    parser.add_argument(
+        "--list-settings",
+        action=_ListSettings,
+        help="print every setting of a TOML file, its unit, limits and the paper's value",
+    )
 
     group = parser.add_argument_group("what is processed")
     group.add_argument(
@@ -144,43 +225,14 @@ def build_parser() -> argparse.ArgumentParser:
             f" output of this program; the sidecar's Units are {units}. Weights and masks still"
             " come from the raw magnitude and phase, which must be there",
         )
-    group.add_argument(
-        "--phase-sign",
-        choices=["auto", "+1", "-1"],
-        help="+1: phase grows with the field (write --phase-sign=-1)",
-    )
-    group.add_argument(
-        "--echo-combination",
-        choices=["romeo", "nonlinear"],
-        help="weighted averaging after ROMEO (default), or the nonlinear complex fit",
-    )
-    group.add_argument(
-        "--oblique",
-        choices=["tilt-kernel", "rotate"],
-        help="a tilted slab: tilt the dipole kernel (default), or rotate the unwrapped field",
-    )
-    group.add_argument(
-        "--background",
-        choices=["vsharp", "pdf", "lbv", "resharp", "ismv"],
-        help="background field removal (vsharp)",
-    )
-    group.add_argument(
-        "--inversion",
-        choices=["fansi", "medi", "tkd", "l2"],
-        help="dipole inversion (fansi); tkd and l2 are for quick looks",
-    )
+    for option in SETTING_OPTIONS:
+        group.add_argument(option.flag, choices=option.choices, help=option.help)
     group.add_argument(
         "--adaptive-from",
         type=Path,
         metavar="OUTPUT_DIR",
         help="one strength of the regularisation for the whole study: the median of those that"
         " finished runs with --preset adaptive found there",
-    )
-    group.add_argument(
-        "--holes",
-        choices=["fill", "weight", "two-pass"],
-        help="voxels of unreliable phase: count as they are weighted (default), have no weight,"
-        " or come from a second inversion",
     )
     group.add_argument(
         "--reference",
@@ -283,34 +335,22 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def settings_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that the command line changes, section by section."""
-    overrides: dict[str, dict[str, Any]] = {}
-    if args.phase_sign is not None:
-        overrides.setdefault("phase", {})["sign"] = args.phase_sign
-    if args.echo_combination is not None:
-        names = {"romeo": "romeo-weighted-average", "nonlinear": "nonlinear-fit"}
-        chosen = {"echo_phase_combination": names[args.echo_combination]}
-        overrides.setdefault("total_field", {}).update(chosen)
-    if args.oblique is not None:
-        overrides.setdefault("background_field", {})["oblique"] = args.oblique
-    if args.background is not None:
-        overrides.setdefault("background_field", {})["method"] = args.background
-    if args.inversion is not None:
-        overrides.setdefault("dipole_inversion", {})["method"] = args.inversion
+    changed: dict[str, Any] = {}
+    for option in SETTING_OPTIONS:
+        value = getattr(args, option.name)
+        if value is not None:
+            changed[option.key] = option.words.get(value, value)
     if args.adaptive_from is not None:
         from qsmbids.cli.study_strength import study_strength
 
-        overrides.setdefault("dipole_inversion", {}).update(study_strength(args.adaptive_from))
-    if args.holes is not None:
-        overrides.setdefault("dipole_inversion", {})["holes"] = args.holes
+        changed |= study_strength(args.adaptive_from)
     if args.reference is not None:
-        chosen = REFERENCES.get(args.reference, "region")
-        overrides.setdefault("reference", {})["region"] = chosen
+        changed["reference.region"] = REFERENCES.get(args.reference, "region")
     if args.swi:
-        overrides.setdefault("swi", {})["enabled"] = True
+        changed["swi.enabled"] = True
     if args.sloppy:
-        overrides.setdefault("dipole_inversion", {}).update(
-            maximum_iterations=20, weak_harmonic=False
-        )
-    return overrides
+        changed["dipole_inversion.fansi.maximum_iterations"] = 20
+        changed["dipole_inversion.fansi.weak_harmonic"] = False
+    return nested(changed)

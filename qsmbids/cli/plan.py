@@ -12,9 +12,9 @@ from qsmbids.cli.parser import REFERENCES
 from qsmbids.cli.segmentations import check_one_run_each, segmentations_of
 from qsmbids.cli.validation import refuse_invalid
 from qsmbids.config import Settings
-from qsmbids.core.given_mask import count_parts
-from qsmbids.core.missing_phase import read_phase_numbers
-from qsmbids.core.phase_sign import phase_sign
+from qsmbids.core.masks.given_mask import count_parts
+from qsmbids.core.phase.missing_phase import read_phase_numbers
+from qsmbids.core.phase.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError
 from qsmbids.execution import Execution, available_memory_gb, parse_memory_gb
 from qsmbids.io.echo_order import in_order_of_echo_times
@@ -28,8 +28,8 @@ from qsmbids.io.preflight import check_head_size, check_run
 from qsmbids.io.runs import Run
 from qsmbids.io.validate import ValidationResult
 from qsmbids.workflows.plan import RunPlan
-from qsmbids.workflows.resources import run_memory_gb
-from qsmbids.workflows.run import STEP_TITLES, init_run_wf, use_fsl
+from qsmbids.workflows.run import init_run_wf, use_fsl
+from qsmbids.workflows.steps import STEP_TITLES, run_memory_gb
 
 __all__ = ["make_plans", "parted", "print_dry_run"]
 

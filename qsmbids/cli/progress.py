@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from qsmbids.workflows.convert import CONVERSION_TITLES
-from qsmbids.workflows.run import STEP_TITLES
+from qsmbids.workflows.steps import STEP_TITLES
 
 __all__ = ["Progress"]
 

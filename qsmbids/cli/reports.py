@@ -31,8 +31,8 @@ def make_reports(
     int
         How many reports failed.
     """
-    from qsmbids.reports.page import write_report
-    from qsmbids.reports.record import entities_of
+    from qsmbids.reports.run.page import write_report
+    from qsmbids.reports.run.record import entities_of
 
     failed = 0
     for result in results:
@@ -73,7 +73,7 @@ def remake_reports(args: argparse.Namespace, out_dir: Path, work_dir: Path, n_th
     InputError
         The output folder holds no such run.
     """
-    from qsmbids.reports.record import find_results
+    from qsmbids.reports.run.record import find_results
 
     results = find_results(out_dir, args.participant_label, args.session_label)
     if not results:

@@ -278,9 +278,9 @@ def _run(
     from qsmbids.workflows.base import init_qsmbids_wf
     from qsmbids.workflows.cache import discard_damaged
     from qsmbids.workflows.execute import execute, read_crashes
-    from qsmbids.workflows.outputs import may_lack, output_paths
+    from qsmbids.workflows.outputs import written
     from qsmbids.workflows.plan import workflow_name
-    from qsmbids.workflows.run import STEP_TITLES
+    from qsmbids.workflows.steps import STEP_TITLES
 
     crash_dir = job.folder
     workflow = init_qsmbids_wf(plans, settings, execution, bids_dir, out_dir, crash_dir)
@@ -307,13 +307,9 @@ def _run(
     results = []
     for plan in plans:
         name = workflow_name(plan.run)
-        nodes = {
-            n.split(".")[-1] for n in workflow.list_node_names() if n.split(".")[-2:-1] == [name]
-        }
-        seg = [s.label for s in plan.segmentations]
-        paths = output_paths(out_dir, plan.run, execution.output_level, nodes, seg)
+        outputs = written(workflow.get_node(name)).values()
         result: dict[str, Any] = {"run": plan.run.label, "status": "ok"}
-        missing = [str(p) for k, p in paths.items() if not may_lack(k) and not p.exists()]
+        missing = [str(o.path) for o in outputs if not o.optional and not o.path.exists()]
         if isinstance(error, KeyboardInterrupt) and missing:
             result |= {"status": "interrupted", "step": "", "message": "stopped before its end"}
         elif name in failures:
@@ -328,7 +324,7 @@ def _run(
         elif missing:
             reason = str(error) if error is not None else "not all outputs were written"
             result |= {"status": "failed", "step": "", "message": reason.splitlines()[0]}
-        result["outputs"] = [str(p.relative_to(out_dir)) for p in paths.values() if p.exists()]
+        result["outputs"] = [str(o.path.relative_to(out_dir)) for o in outputs if o.path.exists()]
         results.append(result)
     if isinstance(error, KeyboardInterrupt):
         write_summary(out_dir, results)

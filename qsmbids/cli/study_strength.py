@@ -16,7 +16,7 @@ _SAME = 0.02
 
 
 def study_strength(folder: Path) -> dict[str, Any]:
-    """Return the settings of the inversion with the median strength of finished adaptive runs.
+    """Return settings by their dotted keys, with the median strength of finished adaptive runs.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ def study_strength(folder: Path) -> dict[str, Any]:
     InputError
         There is none, or they are of more than one protocol.
     """
-    from qsmbids.reports.record import find_results, read_run
-    from qsmbids.reports.settings_in_force import looked_up
+    from qsmbids.reports.paper.settings_in_force import looked_up
+    from qsmbids.reports.run.record import find_results, read_run
 
     if not folder.is_dir():
         raise InputError("is no folder", str(folder), "Name the output of adaptive runs.")
@@ -72,11 +72,11 @@ def study_strength(folder: Path) -> dict[str, Any]:
         folder,
     )
     return {
-        "method": "fansi",
-        "regularisation": "fixed",
-        "regularisation_from": origin,
-        "gradient_l1_penalty": float(f"{penalty:.4g}"),
-        "gradient_consistency": float(f"{consistency:.4g}"),
+        "dipole_inversion.method": "fansi",
+        "dipole_inversion.regularisation_from": origin,
+        "dipole_inversion.fansi.regularisation": "fixed",
+        "dipole_inversion.fansi.gradient_l1_penalty": float(f"{penalty:.4g}"),
+        "dipole_inversion.fansi.gradient_consistency": float(f"{consistency:.4g}"),
     }
 
 

@@ -24,9 +24,9 @@ def compare(dest: Path, out_dir: Path, program: str) -> int:
         For the last line.
     """
     from qsmbids.io.published import find_published
-    from qsmbids.reports.comparison import compare_pair
-    from qsmbids.reports.comparison_page import overall, write_comparison
-    from qsmbids.reports.record import find_results, read_run
+    from qsmbids.reports.comparison.compare import compare_pair
+    from qsmbids.reports.comparison.page import overall, write_comparison
+    from qsmbids.reports.run.record import find_results, read_run
 
     published = find_published(dest)
     results = {str(r["run"]): r for r in find_results(out_dir)}

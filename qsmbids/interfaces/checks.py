@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.echo_time_check import check_echo_time_consistency
-from qsmbids.core.phase_checks import (
+from qsmbids.core.field.residues import count_residues
+from qsmbids.core.phase.echo_time_check import check_echo_time_consistency
+from qsmbids.core.phase.phase_checks import (
     PhaseCheck,
     detect_filtered_phase,
     detect_interpolated_wraps,
     detect_slice_jumps,
 )
-from qsmbids.core.residues import count_residues
-from qsmbids.core.sign_check import check_sign
+from qsmbids.core.reference.sign_check import check_sign
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     EchoesInputSpec,
@@ -73,7 +73,7 @@ class _CheckSignInputs(BaseInterfaceInputSpec):
 
 
 class CheckSign(Step):
-    """Veins and iron-rich nuclei must be paramagnetic: ``core.sign_check``."""
+    """Veins and iron-rich nuclei must be paramagnetic: ``core.reference.sign_check``."""
 
     input_spec = _CheckSignInputs
     output_spec = RecordSpec

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.echo_combination import field_noise, noise_std, weighted_echo_average
-from qsmbids.core.magnitude import root_sum_of_squares
-from qsmbids.core.nonlinear_fit import field_from_fit, noise_hz, nonlinear_fit
-from qsmbids.core.relative_residual import relative_residual, residual_weight
-from qsmbids.core.relaxometry import r2star_map
-from qsmbids.core.romeo import unwrap_echoes
-from qsmbids.core.romeo_weights import quality_map
-from qsmbids.core.weights import sepia_weights
+from qsmbids.core.field.echo_combination import field_noise, noise_std, weighted_echo_average
+from qsmbids.core.field.nonlinear_fit import field_from_fit, noise_from_fit, nonlinear_fit
+from qsmbids.core.field.relative_residual import relative_residual, residual_weight
+from qsmbids.core.field.relaxometry import r2star_map
+from qsmbids.core.field.romeo import unwrap_echoes
+from qsmbids.core.field.romeo_weights import quality_map
+from qsmbids.core.field.weights import sepia_weights
+from qsmbids.core.phase.magnitude import root_sum_of_squares
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -147,7 +147,7 @@ class _FitFieldOutputs(RecordSpec):
 
 
 class FitField(Step):
-    """Nonlinear complex fit, then spatial unwrapping (4.c): ``core.nonlinear_fit``."""
+    """Nonlinear complex fit, then spatial unwrapping (4.c): ``core.field.nonlinear_fit``."""
 
     input_spec = _FitFieldInputs
     output_spec = _FitFieldOutputs
@@ -166,7 +166,7 @@ class FitField(Step):
             n_threads=inputs.n_threads,
         )
         sigma = noise_std(magnitude, mask)
-        noise = noise_hz(fit, sigma)
+        noise = noise_from_fit(fit, sigma)
         quality = phase_quality(
             phase, magnitude, inputs.echo_times, inputs.quality_weights, inputs.n_threads
         )
@@ -276,7 +276,7 @@ class _MapR2StarOutputs(RecordSpec):
 
 
 class MapR2Star(Step):
-    """R2*, T2* and S0 by ``core.relaxometry.r2star_map``."""
+    """R2*, T2* and S0 by ``core.field.relaxometry.r2star_map``."""
 
     input_spec = _MapR2StarInputs
     output_spec = _MapR2StarOutputs

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.masking import mask_with_holes
+from qsmbids.core.masks.masking import mask_with_holes
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,

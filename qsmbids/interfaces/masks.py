@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.bet import bet
-from qsmbids.core.dipole import b0_direction_from_affine
-from qsmbids.core.given_mask import count_parts
-from qsmbids.core.masking import (
+from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.masks.bet import bet
+from qsmbids.core.masks.given_mask import count_parts
+from qsmbids.core.masks.masking import (
     background_mask,
     inverse_noise_mask,
     largest_component,
@@ -49,7 +49,7 @@ class _ExtractBrainInputs(BaseInterfaceInputSpec):
 
 
 class ExtractBrain(Step):
-    """Mask 1 by the built-in BET (5.a): ``core.bet.bet``."""
+    """Mask 1 by the built-in BET (5.a): ``core.masks.bet.bet``."""
 
     input_spec = _ExtractBrainInputs
     output_spec = _MaskOutputs

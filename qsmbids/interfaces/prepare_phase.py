@@ -5,18 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.complex_signal import (
+from qsmbids.core.phase.complex_signal import (
     detect_slice_alternation,
     polar,
     remove_slice_alternation,
 )
-from qsmbids.core.magnitude import Negatives, computable_scale, root_sum_of_squares
-from qsmbids.core.missing_phase import read_phase_numbers, without_phase
-from qsmbids.core.phase_checks import detect_slice_jumps
-from qsmbids.core.phase_scale import to_radians
-from qsmbids.core.phase_sign import phase_sign
-from qsmbids.core.repeated_echoes import repeated_magnitude, repeated_phase
-from qsmbids.core.slice_offsets import find_slice_offsets, remove_slice_offsets, slice_roughness
+from qsmbids.core.phase.magnitude import Negatives, computable_scale, root_sum_of_squares
+from qsmbids.core.phase.missing_phase import read_phase_numbers, without_phase
+from qsmbids.core.phase.phase_checks import detect_slice_jumps
+from qsmbids.core.phase.phase_scale import to_radians
+from qsmbids.core.phase.phase_sign import phase_sign
+from qsmbids.core.phase.repeated_echoes import repeated_magnitude, repeated_phase
+from qsmbids.core.phase.slice_offsets import (
+    find_slice_offsets,
+    remove_slice_offsets,
+    slice_roughness,
+)
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.csf import find_csf
-from qsmbids.core.reference import apply_reference, reference_value, region_statistics
+from qsmbids.core.reference.csf import find_csf
+from qsmbids.core.reference.reference import apply_reference, reference_value, region_statistics
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -52,7 +52,7 @@ class _FindCsfInputs(BaseInterfaceInputSpec):
 
 
 class FindCsf(Step):
-    """Fluid of the ventricles as a reference (8.c): ``core.csf.find_csf``."""
+    """Fluid of the ventricles as a reference (8.c): ``core.reference.csf.find_csf``."""
 
     input_spec = _FindCsfInputs
     output_spec = _RegionOutputs
@@ -135,7 +135,7 @@ class _ReferenceChiOutputs(RecordSpec):
 
 
 class ReferenceChi(Step):
-    """Subtract the mean over the reference region (8.c): ``core.reference``."""
+    """Subtract the mean over the reference region (8.c): ``core.reference.reference``."""
 
     input_spec = _ReferenceChiInputs
     output_spec = _ReferenceChiOutputs

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.resample import resample_labels
-from qsmbids.core.roi_statistics import RoiStatistics, roi_statistics
+from qsmbids.core.maths.resample import resample_labels
+from qsmbids.core.reference.roi_statistics import RoiStatistics, roi_statistics
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -69,7 +69,7 @@ class _BringSegmentationOutputs(RecordSpec):
 
 
 class BringSegmentation(Step):
-    """Bring segmentations onto the grid of the run: ``core.resample.resample_labels``.
+    """Bring segmentations onto the grid of the run: ``core.maths.resample.resample_labels``.
 
     One that lies there already is only flipped to the order of the axes.
     """

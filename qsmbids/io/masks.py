@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.given_mask import GivenMask, read_mask_values
+from qsmbids.core.masks.given_mask import GivenMask, read_mask_values
 from qsmbids.errors import InputError, SeveralVolumesError
 from qsmbids.io.grids import (
     ROUNDING_MM,

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.dipole import b0_direction_from_affine, tilt_degrees
+from qsmbids.core.inversion.dipole import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
 from qsmbids.io.nifti import Header, read_header
 from qsmbids.io.runs import Run
 from qsmbids.io.stated import as_number
-from qsmbids.units import GAMMA_BAR_HZ_PER_T, centre_frequency_hz
+from qsmbids.units import GAMMA_BAR_HZ_PER_T, larmor_frequency
 
 __all__ = ["Acquisition", "read_acquisition"]
 
@@ -333,7 +333,7 @@ def _centre_frequency(
         )
     if not B0_RANGE[0] <= b0 <= B0_RANGE[1]:
         raise MetadataError(f"a field strength of {b0:g} T is impossible", where, fix)
-    nominal = centre_frequency_hz(b0)
+    nominal = larmor_frequency(b0)
     if frequency is not None:
         if abs(frequency - nominal) <= FREQUENCY_TOLERANCE * nominal:
             notes.decisions.append(

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.dipole import b0_direction_from_affine
-from qsmbids.core.phantom import (
+from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.phantom.head import (
     TISSUES,
     Phantom,
     make_phantom,
@@ -19,7 +19,7 @@ from qsmbids.core.phantom import (
     simulate_field,
 )
 from qsmbids.io.write import write_json, write_text, write_volume
-from qsmbids.units import centre_frequency_hz
+from qsmbids.units import larmor_frequency
 
 __all__ = [
     "DEFAULT_ECHO_TIMES",
@@ -195,7 +195,7 @@ def write_phantom_dataset(
         "PulseSequenceDetails": f"simulated, {readout} readout",
         "MRAcquisitionType": "3D",
         "MagneticFieldStrength": b0_tesla,
-        "ImagingFrequency": centre_frequency_hz(b0_tesla) * 1e-6,
+        "ImagingFrequency": larmor_frequency(b0_tesla) * 1e-6,
         "FlipAngle": 15,
         "RepetitionTimeExcitation": math.ceil(1000.0 * max(echo_times) + 5.0) / 1000.0,
     }
@@ -291,7 +291,7 @@ def _write_truth(
     scan = {
         "SkullStripped": True,
         "MagneticFieldStrength": b0_tesla,
-        "ImagingFrequency": centre_frequency_hz(b0_tesla) * 1e-6,
+        "ImagingFrequency": larmor_frequency(b0_tesla) * 1e-6,
     }
 
     def save(path: Path, numbers: npt.NDArray, **sidecar: object) -> None:

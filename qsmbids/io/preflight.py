@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.head_size import is_small_head
-from qsmbids.core.magnitude import Negatives, negatives
+from qsmbids.core.maths.head_size import is_small_head
+from qsmbids.core.phase.magnitude import Negatives, negatives
 from qsmbids.errors import InputError, MetadataError
 from qsmbids.io.grids import ROUNDING_MM, corner_distance, is_same_place
 from qsmbids.io.metadata import Acquisition

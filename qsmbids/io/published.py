@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.resample import resample_image
+from qsmbids.core.maths.resample import resample_image
 from qsmbids.errors import InputError
 from qsmbids.io.example_data import ExampleRun, published_maps
 from qsmbids.io.nifti import Header, read_header, read_volume

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qsmbids.core.phantom import TISSUES
+from qsmbids.core.phantom.head import TISSUES
 from qsmbids.io.nifti import read_volume
 
 __all__ = ["NUCLEI", "Comparison", "compare_with_truth"]

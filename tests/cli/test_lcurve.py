@@ -7,8 +7,8 @@ import pytest
 
 from qsmbids.cli.lcurve import _preset
 from qsmbids.config import load_settings
-from qsmbids.core.l_curve import find_corner
-from qsmbids.reports.l_curve import curve_table, draw_l_curve
+from qsmbids.core.inversion.l_curve import find_corner
+from qsmbids.reports.run.l_curve import curve_table, draw_l_curve
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def lcurve(capfd):
 def test_the_corner_of_a_finished_run_becomes_a_preset(
     lcurve, qsmbids, small_dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
     out = tmp_path / "out"
     options = ["--inversion", "tkd", "--nprocs", "1", "--skip-bids-validation"]
     work = ["--work-dir", tmp_path / "work"]
@@ -57,7 +57,7 @@ def test_the_corner_of_a_finished_run_becomes_a_preset(
 
     chosen = load_settings(config_file=folder / "lcurve.toml").dipole_inversion
     norms = (10.0 ** table[f"log10_{n}"] for n in ("misfit_hz", "total_variation_ppm"))
-    corner = find_corner(table["alpha1"], *norms).corner_alpha
+    corner = find_corner(table["alpha1"], *norms).corner
     assert chosen.gradient_l1_penalty == pytest.approx(corner, rel=0.05)
     assert chosen.gradient_consistency == pytest.approx(
         min(100 * chosen.gradient_l1_penalty, 0.05), rel=0.01
@@ -93,7 +93,7 @@ def test_the_gradient_consistency_never_exceeds_that_of_the_paper():
 def test_the_corner_for_medi_is_a_lambda(
     lcurve, qsmbids, write_small_dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
     bids = write_small_dataset(tmp_path / "bids", shape=(32, 36, 28), voxel_size=(2.5,) * 3)
     fast = tmp_path / "fast.toml"
     fast.write_text("[total_field]\nphase_offset_refinements = 0\n"

@@ -76,7 +76,7 @@ def test_it_is_the_strength_of_fansi(capsys, tmp_path):
 def test_a_run_of_the_study_records_where_its_strength_is_from(
     qsmbids, write_small_dataset, study, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
     bids = write_small_dataset(tmp_path / "bids", shape=(32, 36, 28), voxel_size=(2.5,) * 3)
     truth = bids / "derivatives/truth/sub-demo"
     out = tmp_path / "out"

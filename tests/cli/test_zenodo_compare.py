@@ -8,8 +8,8 @@ import pytest
 
 from qsmbids.cli.zenodo import main
 from qsmbids.config import PRESETS, dump_toml, load_settings
-from qsmbids.core.phantom import TISSUES
-from qsmbids.core.xsim import xsim
+from qsmbids.core.phantom.head import TISSUES
+from qsmbids.core.quality.xsim import xsim
 from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.write import write_json, write_text, write_volume
 

@@ -111,7 +111,7 @@ class Job:
             pytest.MonkeyPatch.context() as patch,
             _no_hang(timeout, text),
         ):
-            patch.setattr("qsmbids.reports.page.make_figures", lambda *_, **__: [])
+            patch.setattr("qsmbids.reports.run.page.make_figures", lambda *_, **__: [])
             code = main(self.command(*options)[3:])
         return Said(code, text.getvalue())
 

@@ -7,4 +7,4 @@ import pytest
 def _few_figures(request, monkeypatch):
     """Leave out the figures of the report, which take longer than the small runs themselves."""
     if "report" not in request.node.name:
-        monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+        monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from qsmbids.config import Settings, load_settings
-from qsmbids.reports.publication import Publication
-from qsmbids.reports.record import find_results, read_run
-from qsmbids.reports.run_publication import found_of, publication_of, settings_of
-from qsmbids.reports.settings_in_force import in_force, looked_up
+from qsmbids.reports.paper.publication import Publication
+from qsmbids.reports.paper.run_publication import found_of, publication_of, settings_of
+from qsmbids.reports.paper.settings_in_force import in_force, looked_up
+from qsmbids.reports.run.record import find_results, read_run
 
 SHAPE, VOXEL = (32, 36, 28), 2.5
 QUICK = {
@@ -348,7 +348,7 @@ def test_settings_and_sidecars_are_the_same_settings(run):
 
 
 def test_another_value_in_the_log_is_found(run):
-    from qsmbids.reports.settings_in_force import disagreements
+    from qsmbids.reports.paper.settings_in_force import disagreements
 
     for row, value in in_force(run.settings, record=run.record):
         if not row.is_setting or looked_up(run.record, row.record) is None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from qsmbids.config import Settings
-from qsmbids.core.swi import even_magnitude
-from qsmbids.reports.methods_text import processing_text
+from qsmbids.core.field.swi import even_magnitude
+from qsmbids.reports.paper.methods_text import processing_text
 
 
 @pytest.fixture(scope="module")

@@ -176,7 +176,7 @@ def test_a_phase_offset_is_left_only_where_there_is_none(
     assert not list((tmp_path / "with").rglob("*_Chimap.nii.gz"))
 
     monkeypatch.setattr(
-        "qsmbids.core.phantom.phase_offset", lambda phantom: np.zeros_like(phantom.chi)
+        "qsmbids.core.phantom.head.phase_offset", lambda phantom: np.zeros_like(phantom.chi)
     )
     bids = write_small_dataset(tmp_path / "bids")
     code, _, said = qsmbids(bids, tmp_path / "out", "participant", *options)

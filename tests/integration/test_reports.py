@@ -22,7 +22,7 @@ def test_a_report_that_fails_is_named_and_can_be_made_later(attempt, monkeypatch
         raise RuntimeError("no ink")
 
     with monkeypatch.context() as patch:
-        patch.setattr("qsmbids.reports.page.make_figures", broken)
+        patch.setattr("qsmbids.reports.run.page.make_figures", broken)
         code, last, said = attempt("--output-level", "minimal")
     assert code == 0, said
     assert "1 ok, 0 failed (1 without a report)" in last

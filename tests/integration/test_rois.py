@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsmbids.core.resample import resample_labels
+from qsmbids.core.maths.resample import resample_labels
 from qsmbids.interfaces.registration import to_voxel
 from qsmbids.io.nifti import Volume, read_volume, write_volume
 from qsmbids.io.transforms import read_affine, write_affine

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
+from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.errors import InputError
 from qsmbids.io.dicom import convert_dicom, scan_dicom
 from qsmbids.io.raw_dataset import place

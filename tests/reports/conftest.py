@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from qsmbids.io.write import write_json, write_text, write_volume
-from qsmbids.reports.catalogue import MASKS
-from qsmbids.reports.record import entities_of
+from qsmbids.reports.run.catalogue import MASKS
+from qsmbids.reports.run.record import entities_of
 
 SHAPE = (24, 30, 20)
 FOLDERS = {

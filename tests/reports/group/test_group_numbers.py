@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from qsmbids.reports.group_crosscheck import cross_check, grouping_column, reference_pairs
-from qsmbids.reports.group_exclusions import exclusions, keep_edits, to_tsv
-from qsmbids.reports.group_gather import gather
-from qsmbids.reports.group_runs import GroupRun, RoiRow, identity
-from qsmbids.reports.group_strata import set_strata
-from qsmbids.reports.group_values import collect_series, robust_z, roi_name
+from qsmbids.reports.group.crosscheck import cross_check, grouping_column, reference_pairs
+from qsmbids.reports.group.exclusions import exclusions, keep_edits, to_tsv
+from qsmbids.reports.group.gather import gather
+from qsmbids.reports.group.runs import GroupRun, RoiRow, identity
+from qsmbids.reports.group.strata import set_strata
+from qsmbids.reports.group.values import collect_series, robust_z, roi_name
 
 
 def test_robust_z_is_that_of_the_median_and_the_mad():

@@ -42,8 +42,8 @@ def test_repeated_it_changes_no_byte_and_no_time(typical, group):
 def test_groups_at_the_same_time_leave_whole_files(typical, group):
     from concurrent.futures import ThreadPoolExecutor
 
-    from qsmbids.reports.group_gather import gather
-    from qsmbids.reports.group_page import write_group
+    from qsmbids.reports.group.gather import gather
+    from qsmbids.reports.group.page import write_group
 
     def one(_):
         return write_group(typical.out, gather(typical.out, typical.bids))

@@ -7,12 +7,12 @@ import re
 import pytest
 
 from qsmbids.config import PRESETS, Settings, load_settings
-from qsmbids.reports.citations import citation_files, cited_keys
-from qsmbids.reports.method_sentences import PARAGRAPHS
-from qsmbids.reports.methods_text import methods_markdown, processing_text, software_versions
-from qsmbids.reports.parameters import PARAMETERS
-from qsmbids.reports.reconstruction_table import reconstruction_table
-from qsmbids.reports.settings_in_force import (
+from qsmbids.reports.paper.citations import citation_files, cited_keys
+from qsmbids.reports.paper.method_sentences import PARAGRAPHS
+from qsmbids.reports.paper.methods_text import methods_markdown, processing_text, software_versions
+from qsmbids.reports.paper.parameters import PARAMETERS
+from qsmbids.reports.paper.reconstruction_table import reconstruction_table
+from qsmbids.reports.paper.settings_in_force import (
     disagreements,
     in_force,
     looked_up,

@@ -9,18 +9,18 @@ import pytest
 
 from qsmbids.config import Settings, dump_toml, load_settings
 from qsmbids.io.write import write_text
-from qsmbids.reports.acquisition_record import (
+from qsmbids.reports.paper.acquisition_record import (
     acquisition_path,
     describing,
     load_acquisition,
     save_acquisition,
 )
-from qsmbids.reports.page import write_report
-from qsmbids.reports.paper_sections import advice, paper_sections
-from qsmbids.reports.publication import prepare_publication
-from qsmbids.reports.record import read_run
-from qsmbids.reports.run_publication import publication_of, settings_of, write_tables
-from qsmbids.reports.settings_in_force import in_force, shown
+from qsmbids.reports.paper.paper_sections import advice, paper_sections
+from qsmbids.reports.paper.publication import prepare_publication
+from qsmbids.reports.paper.run_publication import publication_of, settings_of, write_tables
+from qsmbids.reports.paper.settings_in_force import in_force, shown
+from qsmbids.reports.run.page import write_report
+from qsmbids.reports.run.record import read_run
 
 HOSTILE = "</script><script>alert(1)</script>[@evil1999] **x** | `y`"
 ENTITIES = {"subject": "01"}
@@ -28,7 +28,7 @@ ENTITIES = {"subject": "01"}
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
 
 
 @pytest.fixture

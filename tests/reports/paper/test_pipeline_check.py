@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from qsmbids.config import PRESETS, Settings, load_settings
-from qsmbids.reports.pipeline_check import check_pipeline
-from qsmbids.reports.recommendations import CHOICES
+from qsmbids.reports.paper.pipeline_check import check_pipeline
+from qsmbids.reports.paper.recommendations import CHOICES
 
 
 def _verdicts(findings):

@@ -1,0 +1,66 @@
+"""Which runs of a group may be compared: those of one scanner and one protocol."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qsmbids.reports.group.runs import GroupRun
+from qsmbids.reports.paper import facts
+
+__all__ = ["protocol_of", "scanner_of", "set_strata"]
+
+#: What makes a protocol another one for the values of a map.
+_PROTOCOL = (
+    "MagneticFieldStrength",
+    "EchoTime",
+    "RepetitionTimeExcitation",
+    "FlipAngle",
+    "VoxelSize",
+)
+#: Rounding of a scanner, such as 2.8936 T for 2.89 T.
+_DIGITS = ".2g"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def scanner_of(run: GroupRun) -> tuple[str, ...]:
+    """Return manufacturer, model and key of a scanner, as far as they are stated."""
+    said = run.acquisition
+    serial = said.get("ScannerKey") or said.get("DeviceSerialNumber") or said.get("StationName")
+    names = (said.get("Manufacturer"), said.get("ManufacturersModelName"), serial)
+    return tuple(facts.text(name) for name in names)
+
+
+def protocol_of(run: GroupRun) -> tuple[str, ...]:
+    """Return what a protocol is told by, to two digits."""
+    return tuple(_rounded(run.acquisition.get(name)) for name in _PROTOCOL)
+
+
+def _rounded(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(_rounded(v) for v in value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return format(value, _DIGITS)
+    return facts.text(value)
+
+
+def set_strata(runs: Sequence[GroupRun]) -> None:
+    """Name scanner and protocol of every run, where the group has more than one of them.
+
+    Runs without a map have no part in what there is.
+    """
+    made = [run for run in runs if run.status == "ok"]
+    for word, tell in (("scanner", scanner_of), ("protocol", protocol_of)):
+        names = _names(made, tell, word)
+        for run in made if len(names) > 1 else ():
+            name = names[tell(run)]
+            run.compared_with = f"{run.compared_with}_{name}".strip("_")
+
+
+def _names(
+    runs: Sequence[GroupRun], tell: Callable[[GroupRun], tuple[str, ...]], word: str
+) -> dict[tuple[str, ...], str]:
+    """Return a short name for each kind of run, in the order in which they come."""
+    kinds = dict.fromkeys(map(tell, runs))
+    return {
+        kind: f"{word}-{_LETTERS[n] if n < len(_LETTERS) else n + 1}"
+        for n, kind in enumerate(kinds)
+    }
