@@ -282,6 +282,26 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="S",
         help="one per echo number, instead of the sidecars' [s]",
     )
+    group.add_argument(
+        "--dicom-out",
+        type=Path,
+        metavar="DEST",
+        help="also write the maps of finished runs as DICOM (pip install qsmbids[dicom]); as"
+        " qsmbids-dicom does it for one participant",
+    )
+    group.add_argument(
+        "--dicom-source",
+        type=Path,
+        metavar="DIR",
+        help="the DICOM files that the runs were made from: of one participant, or in it a folder"
+        " or archive sub-LABEL for each; default BIDS_DIR/sourcedata",
+    )
+    group.add_argument(
+        "--dicom-form",
+        choices=["parametric-map", "classic", "both"],
+        default="parametric-map",
+        help="for viewers that read no Parametric Map: classic (%(default)s)",
+    )
     group.add_argument("--sloppy", action="store_true", help="quick and rough, to try things out")
     group.add_argument(
         "--output-level",
@@ -330,6 +350,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--t1w and --t1w-transform bring the regions of a --segmentation")
     if args.adaptive_from is not None and args.inversion not in (None, "fansi"):
         parser.error("--adaptive-from gives the strength of --inversion fansi")
+    if args.dicom_source is not None and args.dicom_out is None:
+        parser.error("--dicom-source is that of --dicom-out")
     if args.b0_dir is not None and not any(args.b0_dir):
         parser.error("--b0-dir must not be zero")
     return args

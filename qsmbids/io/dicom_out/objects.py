@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids import __version__
-from qsmbids.core.roi_statistics import RoiStatistics, roi_statistics
+from qsmbids.core.reference.roi_statistics import RoiStatistics, roi_statistics
 from qsmbids.errors import InputError
 from qsmbids.io.dicom_out.classic import classic_images
 from qsmbids.io.dicom_out.geometry import in_order_of
