@@ -140,6 +140,11 @@ class Exam:
         used.sort(key=lambda s: (s.part not in ("mag", "real"), s.number, s.echo_time))
         return Source(tuple(used), self.numbers, magnitude is not None)
 
+    @property
+    def _lacks(self) -> str:
+        """What is wrong with the slices of a series, for a message."""
+        return f"; {self.lacking[0]}" if self.lacking else ""
+
     def _in_place(self, label: str, grid: Volume) -> list[Stack]:
         """Return the volumes whose voxels are those of the run, with their slices in one order."""
         here, nearest = [], ""
@@ -153,9 +158,8 @@ class Exam:
             else:
                 here.append(stack)
         if not here:
-            lacking = f"; {self.lacking[0]}" if self.lacking else ""
             raise InputError(
-                f"holds no series with the voxels of {label}{lacking or nearest}",
+                f"holds no series with the voxels of {label}{self._lacks or nearest}",
                 self.where,
                 "Give the DICOM files of the gradient echo scan itself.",
             )
@@ -176,7 +180,7 @@ class Exam:
             numbers = ", ".join(str(n) for n in sorted({s.number for s in here}))
             raise InputError(
                 f"holds series {numbers} with the place of {label}, but other values: another"
-                " person or scan, or the magnitude of an echo is missing",
+                f" person or scan, or the magnitude of an echo is missing{self._lacks}",
                 self.where,
                 "Give the DICOM files that the run was made from, all of them.",
             )
@@ -230,7 +234,7 @@ class Exam:
             if lacking or not there:
                 at = f" at {', '.join(lacking)} ms" if lacking else ""
                 raise InputError(
-                    f"lacks the {name} of {label}{at}",
+                    f"lacks the {name} of {label}{at}{self._lacks}",
                     self.where,
                     "Give the folder with all series of the gradient echo scan.",
                 )
