@@ -156,7 +156,9 @@ def test_storescu_and_patient_level(archive, dicom_scan, tmp_path):
     archive.store(source)
     archive.store(tmp_path / "dest")
     archive.store(tmp_path / "dest")  # the same identifiers: nothing new
-    (study,) = archive.query("STUDY", PatientID="PID-99", StudyInstanceUID="", ModalitiesInStudy="")
+    (study,) = archive.query(
+        "STUDY", PatientID="PID-99", StudyInstanceUID="", ModalitiesInStudy=""
+    )
     assert study.StudyInstanceUID == scan.study
     found = archive.query("SERIES", StudyInstanceUID=scan.study, Modality="", SeriesNumber="")
     assert len(found) == 2 + 8

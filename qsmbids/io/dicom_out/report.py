@@ -121,7 +121,7 @@ def measurement_report(
     dataset.ManufacturerModelName = EQUIPMENT["manufacturer_model_name"]
     dataset.SoftwareVersions = __version__
     dataset.SeriesDescription = new.description
-    return finish(dataset, new, own_codes=True)
+    return finish(dataset, new, own_codes=True, texts=[v.region.name for v in values])
 
 
 _SR_KEYWORDS = (

@@ -58,7 +58,7 @@ def segmentation(
     )
     describe_frames(dataset, new)
     own = not all(anatomy_of(region)[2] for region in regions)
-    return finish(dataset, new, own_codes=own)
+    return finish(dataset, new, own_codes=own, texts=[r.name for r in regions])
 
 
 def _describe(number: int, region: Region, new: NewSeries) -> Any:

@@ -178,7 +178,9 @@ def series_references(source: Source) -> list[Any]:
     return out
 
 
-def finish(dataset: Any, new: NewSeries, *, own_codes: bool = False) -> Any:
+def finish(
+    dataset: Any, new: NewSeries, *, own_codes: bool = False, texts: Iterable[str] = ()
+) -> Any:
     """Give an object the identity of its source, and the times and identifiers of its content.
 
     Parameters
@@ -189,6 +191,8 @@ def finish(dataset: Any, new: NewSeries, *, own_codes: bool = False) -> Any:
     new : NewSeries
     own_codes : bool
         It has codes of this program.
+    texts : iterable of str
+        What it says beside the words of the source and of this program.
 
     Returns
     -------
@@ -208,9 +212,7 @@ def finish(dataset: Any, new: NewSeries, *, own_codes: bool = False) -> Any:
             dataset.add(header[keyword])
     if "BodyPartExamined" not in dataset and dataset.Modality == "MR":
         dataset.Laterality = None  # of a body part that is not said, it has to be there
-    character_set = header.get("SpecificCharacterSet")
-    if dataset.get("SpecificCharacterSet") is None and character_set is not None:
-        dataset.SpecificCharacterSet = character_set
+    dataset.SpecificCharacterSet = _character_set(header.get("SpecificCharacterSet"), texts)
     date, time = new.made.strftime("%Y%m%d"), new.made.strftime("%H%M%S")
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = date, time
     if "ContentDate" in dataset:
@@ -226,6 +228,19 @@ def finish(dataset: Any, new: NewSeries, *, own_codes: bool = False) -> Any:
             if "DimensionOrganizationUID" in item:
                 item.DimensionOrganizationUID = organisation
     return dataset
+
+
+def _character_set(of_source: Any, texts: Iterable[str]) -> Any:
+    """Return the character set of the source, or UTF-8 where that cannot hold the texts."""
+    from pydicom.charset import python_encoding
+
+    first = of_source if isinstance(of_source, str) else next(iter(of_source or ()), "")
+    try:
+        for text in texts:
+            text.encode("ascii" if not first else python_encoding.get(first, "ascii"))
+    except UnicodeEncodeError:
+        return "ISO_IR 192"
+    return of_source
 
 
 def _own_scheme() -> Any:

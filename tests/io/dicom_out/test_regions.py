@@ -134,6 +134,26 @@ def test_the_report_refers_to_the_segments(with_regions):
     assert str(report.PatientName) == str(segments.PatientName) == "Müller^Jane"
 
 
+@pytest.mark.parametrize("character_set", ["ISO_IR 100", None, ["", "ISO 2022 IR 87"]])
+def test_names_of_regions_in_any_script(dicom_scan, exported, tmp_path, character_set):
+    """The name of the patient is written anew where the script of the source cannot hold both."""
+    scan = dicom_scan.Scan()
+    anat = tmp_path / "out" / "sub-01" / "anat"
+    anat.mkdir(parents=True)
+    (anat / "sub-01_seg-a_dseg.tsv").write_text("index\tname\n1\t\u88ab\u6bbb\n")
+    labels = np.zeros(scan.shape, np.int16)
+    labels[2:5, 2:6, 3:6] = 1
+    person = "Yamada^Tarou" if character_set is None else "M\u00fcller^Jane"
+    if isinstance(character_set, list):
+        person = "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"
+    tags = {"SpecificCharacterSet": character_set, "PatientName": person}
+    found = exported(scan, tags=tags, forms=("classic",), **{"seg-a_dseg": labels})
+    (segments,) = found.series["seg-a_dseg"]
+    assert segments.SegmentSequence[0].SegmentLabel == "\u88ab\u6bbb"
+    for objects in found.series.values():
+        assert str(objects[0].PatientName) == person
+
+
 def _groups(report):
     (container,) = (
         item
