@@ -125,6 +125,8 @@ def test_resolved_settings_load_again(tmp_path):
         ("[background_field.vsharp]\nmaximum_radius = 4.5\n", "int"),
         ("[background_field.vsharp]\nminimum_radius = 13\n", "larger"),
         ("[background_field.vsharb]\n", "vsharp"),
+        ("[background_field]\nmaximum_radus = 5\n", r"\[background_field.vsharp\] maximum_rad"),
+        ("[background_field]\npdf_padding_mm = 5\n", r"\[background_field.pdf\] padding_mm"),
         ("[background_field]\nvsharp = 3\n", "table"),
         ("[background_field]\nmethod = 'magic'\n", "vsharp"),
         ("masks = 3\n", "table"),

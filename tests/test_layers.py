@@ -53,6 +53,7 @@ STANDARD = {
     "dataclasses",
     "enum",
     "functools",
+    "importlib",
     "itertools",
     "math",
     "typing",

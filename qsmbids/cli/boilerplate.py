@@ -46,11 +46,12 @@ def write_methods(results: Sequence[dict[str, Any]], out_dir: Path) -> None:
     OutputError
         A file cannot be written.
     """
+    from qsmbids.io.runs import run_entities
     from qsmbids.reports.paper.citations import write_citations
     from qsmbids.reports.paper.dataset_methods import described_runs, methods_of_runs
-    from qsmbids.reports.run.record import entities_of, read_run
+    from qsmbids.reports.run.record import read_run
 
-    finished = [r for r in results if r["status"] in ("ok", "unknown") and entities_of(r["run"])]
+    finished = [r for r in results if r["status"] in ("ok", "unknown") and run_entities(r["run"])]
     settings, runs, n_other = described_runs([read_run(out_dir, r) for r in finished])
     if not runs:  # a text of an earlier call stays
         return

@@ -4,7 +4,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -153,8 +153,21 @@ def _strengths(args: argparse.Namespace, method: str) -> Any:
     return np.geomspace(weakest, strongest, args.strengths)
 
 
-def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
-    """Return the L-curve of a run from its derivatives."""
+class _Problem(NamedTuple):
+    """What the L-curve of a run is made from."""
+
+    settings: Any
+    field_hz: Any
+    mask: Any
+    weights: Any
+    voxel_size: Any
+    b0_direction: Any
+    echo_times: Any
+    centre_frequency: float
+
+
+def _read_problem(record: Any) -> _Problem:
+    """Read the derivatives of a run, and the settings under which they were made."""
     from qsmbids.config.settings import Settings
     from qsmbids.io.derivatives import derivative_path
     from qsmbids.io.nifti import read_volume
@@ -172,8 +185,8 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
     weights = read_volume(path).array
     mask = read_volume(record.images["mask4noholes"], np.uint8).array > 0
     tables = {k: v for k, v in record.settings.items() if k != "execution"}
-    chosen = Settings().updated(tables, str(record.log_dir)).dipole_inversion
-    if chosen.holes == "weight":
+    settings: Any = Settings().updated(tables, str(record.log_dir)).dipole_inversion
+    if settings.holes == "weight":
         weights = weights * (read_volume(record.images["mask4"], np.uint8).array > 0)
     about = record.sidecars["local_field"]
     try:
@@ -183,6 +196,11 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
         raise MetadataError(
             f"{error} is missing in the sidecar", str(record.images["local_field"])
         ) from error
+    return _Problem(settings, field.array, mask, weights, field.voxel_size, b0, times, frequency)
+
+
+def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
+    """Return the L-curve of a run from its derivatives."""
 
     def progress(number: int, strength: float) -> None:
         shown = strength if method == "fansi" else 1.0 / strength
@@ -190,71 +208,71 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
             "%s  %d of %d: %s = %.2e", record.label, number, len(strengths), _NAMES[method], shown
         )
 
-    volumes = (field.array, mask, weights)
-    common = {
-        "centre_frequency": frequency, "n_threads": n_threads, "progress": progress,
-    }  # fmt: skip
+    problem = _read_problem(record)
+    common: dict[str, Any] = {
+        "centre_frequency": problem.centre_frequency,
+        "n_threads": n_threads,
+        "progress": progress,
+    }
     if method == "medi":
-        return _medi_curve(record, chosen, volumes, field.voxel_size, b0, times, strengths, common)
+        return _medi_curve(record, problem, strengths, common)
+    return _fansi_curve(problem, strengths, common)
+
+
+def _fansi_curve(problem: _Problem, strengths: Any, common: dict[str, Any]) -> Any:
     from qsmbids.core.inversion.l_curve import fansi_l_curve
 
+    settings = problem.settings.fansi
     return fansi_l_curve(
-        *volumes,
-        field.voxel_size,
-        b0,
+        problem.field_hz,
+        problem.mask,
+        problem.weights,
+        problem.voxel_size,
+        problem.b0_direction,
         gradient_l1_penalties=strengths,
         consistency_ratio=MU1_RATIO,
-        echo_time=float(times[-1]),
-        fidelity_consistency=chosen.fansi.fidelity_consistency,
-        tolerance_percent=chosen.fansi.tolerance_percent,
-        maximum_iterations=chosen.fansi.maximum_iterations,
-        weak_harmonic=chosen.fansi.weak_harmonic,
-        harmonic_constraint=chosen.fansi.harmonic_constraint,
-        harmonic_consistency=chosen.fansi.harmonic_consistency,
-        nonlinear=chosen.fansi.solver == "nonlinear",
-        start=chosen.fansi.start,
-        iterations=chosen.fansi.scheme,
-        regularisation_weight=chosen.fansi.regularisation_weight,
+        echo_time=float(problem.echo_times[-1]),
+        fidelity_consistency=settings.fidelity_consistency,
+        tolerance_percent=settings.tolerance_percent,
+        maximum_iterations=settings.maximum_iterations,
+        weak_harmonic=settings.weak_harmonic,
+        harmonic_constraint=settings.harmonic_constraint,
+        harmonic_consistency=settings.harmonic_consistency,
+        nonlinear=settings.solver == "nonlinear",
+        start=settings.start,
+        iterations=settings.scheme,
+        regularisation_weight=settings.regularisation_weight,
         **common,
     )
 
 
-def _medi_curve(
-    record: Any,
-    chosen: Any,
-    volumes: tuple[Any, Any, Any],
-    voxel_size: Any,
-    b0: Any,
-    times: Any,
-    strengths: Any,
-    common: dict[str, Any],
-) -> Any:
+def _medi_curve(record: Any, problem: _Problem, strengths: Any, common: dict[str, Any]) -> Any:
     """Return the L-curve of MEDI; the fluid of MEDI+0 has no part in it."""
     from qsmbids.core.inversion.medi_l_curve import medi_l_curve
     from qsmbids.io.nifti import read_volume
 
     if "magnitude" not in record.images:
         raise InputError("the magnitude of the run is missing", str(record.out_dir))
-    field, mask, weights = volumes
-    if chosen.medi.data_weighting == "none":
+    settings, weights, times = problem.settings.medi, problem.weights, problem.echo_times
+    if settings.data_weighting == "none":
         weights = np.where(weights > 0, np.float32(1), np.float32(0))
     spacing = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0]
     return medi_l_curve(
-        field,
-        mask,
+        problem.field_hz,
+        problem.mask,
         weights,
         read_volume(record.images["magnitude"]).array,
-        voxel_size,
-        b0,
+        problem.voxel_size,
+        problem.b0_direction,
         data_weights=strengths,
         echo_spacing=float(spacing),
-        edge_percentage=chosen.medi.edge_percentage,
-        smv_radius_mm=chosen.medi.smv_radius_mm,
-        merit=chosen.medi.merit,
-        maximum_steps=chosen.medi.maximum_steps,
-        tolerance=chosen.medi.tolerance,
-        preconditioner=chosen.medi.preconditioner,
-        margin=None if chosen.medi.padding == "none" else "auto",
+        edge_percentage=settings.edge_percentage,
+        smv_radius_mm=settings.smv_radius_mm,
+        merit=settings.merit,
+        maximum_steps=settings.maximum_steps,
+        tolerance=settings.tolerance,
+        preconditioner=settings.preconditioner,
+        margin=None if settings.padding == "none" else "auto",
         **common,
     )
 

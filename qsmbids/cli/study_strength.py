@@ -33,25 +33,25 @@ def study_strength(folder: Path) -> dict[str, Any]:
 
     if not folder.is_dir():
         raise InputError("is no folder", str(folder), "Name the output of adaptive runs.")
-    found: dict[str, tuple[float, float]] = {}
+    strengths: dict[str, tuple[float, float]] = {}
     protocols: dict[str, tuple[float, float]] = {}
     for result in find_results(folder):
         record = read_run(folder, result)
-        said = record.metadata
-        if looked_up(said, "DipoleInversion.Parameters.Regularisation") != "adaptive":
+        metadata = record.metadata
+        if looked_up(metadata, "DipoleInversion.Parameters.Regularisation") != "adaptive":
             continue
         values = [
-            looked_up(said, f"DipoleInversion.Parameters.{name}")
+            looked_up(metadata, f"DipoleInversion.Parameters.{name}")
             for name in ("GradientL1Penalty", "GradientConsistency")
         ]
         if record.status not in ("ok", "unknown") or None in values:
             continue
-        found[record.label] = (float(values[0]), float(values[1]))
+        strengths[record.label] = (float(values[0]), float(values[1]))
         protocols[record.label] = (
-            float(said["EchoTime"][-1]),
-            float(said["MagneticFieldStrength"]),
+            float(metadata["EchoTime"][-1]),
+            float(metadata["MagneticFieldStrength"]),
         )
-    if not found:
+    if not strengths:
         raise InputError(
             "holds no finished run with an adaptive regularisation",
             str(folder),
@@ -59,16 +59,16 @@ def study_strength(folder: Path) -> dict[str, Any]:
         )
     _check_protocols(folder, protocols)
     penalty, consistency = (
-        statistics.median(values) for values in zip(*found.values(), strict=True)
+        statistics.median(values) for values in zip(*strengths.values(), strict=True)
     )
-    n = len(found)
+    n = len(strengths)
     origin = f"median of {n} adaptive run{'s' if n > 1 else ''}"
     logger.info(
         "gradient L1 penalty %.4g, %s (%.4g to %.4g) in %s",
         penalty,
         origin,
-        min(v[0] for v in found.values()),
-        max(v[0] for v in found.values()),
+        min(v[0] for v in strengths.values()),
+        max(v[0] for v in strengths.values()),
         folder,
     )
     return {

@@ -78,7 +78,8 @@ def _updated_section(section: Any, name: str, table: Mapping[str, Any], source: 
     for key, value in table.items():
         where = f"[{name}] {key}"
         if key not in known:
-            raise ConfigError(f"unknown key {where}", source, suggest(key, list(known)))
+            cure = _in_a_method(section, name, key) or suggest(key, list(known))
+            raise ConfigError(f"unknown key {where}", source, cure)
         if key in limits:
             values[key] = _checked(value, hints[key], limits[key], where, source)
         elif isinstance(value, Mapping):
@@ -90,6 +91,18 @@ def _updated_section(section: Any, name: str, table: Mapping[str, Any], source: 
     if problem:
         raise ConfigError(f"[{name}] {problem}", source, cure)
     return updated
+
+
+def _in_a_method(section: Any, name: str, key: str) -> str:
+    """Return in which method's table a key stands, that was looked for in the step's."""
+    own = declared(section)
+    places = {}
+    for method in (f.name for f in fields(section) if f.name not in own):
+        for known in declared(getattr(section, method)):
+            place = f"[{name}.{method}] {known}"
+            places |= {known: place, f"{method}_{known}": place}
+    close = difflib.get_close_matches(key, list(places), n=1, cutoff=0.8)
+    return f"Did you mean {places[close[0]]}?" if close else ""
 
 
 def _checked(value: Any, kind: type, limits: Setting, where: str, source: str) -> Any:

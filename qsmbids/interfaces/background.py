@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.masks.masking import erode, erode_rim, mask_with_holes
+from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.maths.polynomial import remove_polynomial
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
@@ -72,6 +73,12 @@ class RemoveBackgroundField(Step):
                 mask4 = erode(mask4, inputs.erode_after)
             if inputs.remove_residual_b1_field:
                 local = remove_polynomial(local, mask4)
+        except EmptyMaskError as error:
+            raise InputError(
+                f"background removal left nothing ({error})",
+                inputs.mask3,
+                "The brain mask is too small for the settings of background removal; check it.",
+            ) from error
         except ValueError as error:
             raise InputError(
                 f"{method.title} cannot remove the background of it: {error}",
@@ -87,7 +94,7 @@ class RemoveBackgroundField(Step):
             mask4=mask_with_holes(mask4, reliable),
             mask4_filled=mask4,
         )
-        kept = np.count_nonzero(mask4) / max(1, np.count_nonzero(mask3))
+        kept = int(np.count_nonzero(mask4)) / max(1, int(np.count_nonzero(mask3)))
         common = {
             "RemoveResidualB1Field": inputs.remove_residual_b1_field,
             "ErodeBefore": inputs.erode_before,

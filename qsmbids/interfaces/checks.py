@@ -80,19 +80,19 @@ class CheckSign(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        found = check_sign(
+        check = check_sign(
             read_volume(inputs.chi).array,
             read_volume(inputs.r2star).array,
             read_volume(inputs.mask, np.uint8).array > 0,
         )
-        advice = f"{found.text}; if veins are dark, run again with the other --phase-sign"
+        advice = f"{check.text}; if veins are dark, run again with the other --phase-sign"
         self._results["record"] = record(
-            f"sign check: {found.text}",
-            warnings=[advice if found.inverted else ""],
+            f"sign check: {check.text}",
+            warnings=[advice if check.inverted else ""],
             SignCheck={
-                "Inverted": found.inverted,
-                "MeanAtHighR2Star": float(found.mean_high_r2star)
-                if np.isfinite(found.mean_high_r2star)
+                "Inverted": check.inverted,
+                "MeanAtHighR2Star": float(check.mean_high_r2star)
+                if np.isfinite(check.mean_high_r2star)
                 else None,
             },
         )

@@ -79,6 +79,8 @@ class Step:
         that is made of them.
     records : tuple of str
         Steps whose records it takes, where they are in the graph.
+    made_of : dict
+        Outputs of the interface that do not follow from all inputs, to those they follow from.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Step:
     inputs: Callable[[RunContext], dict[str, Any]] = _nothing
     checks: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    made_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def step_memory_gb(step: Step, n_voxels: int, n_echoes: int) -> float:
@@ -116,7 +119,8 @@ class RunGraph:
     context: RunContext
     sources: dict[str, Source] = field(default_factory=dict)
     finer: float = 1.0
-    _needed: dict[str, list[Source]] = field(default_factory=dict)
+    _steps: dict[str, Step] = field(default_factory=dict)
+    _needed: dict[str, dict[str, Source]] = field(default_factory=dict)
     _checks: dict[Source, list[str]] = field(default_factory=dict)
 
     def __contains__(self, quantity: str) -> bool:
@@ -159,7 +163,8 @@ class RunGraph:
                 step, round(self.finer * acquisition.n_voxels), len(acquisition.echo_times)
             ),
         )
-        self._needed[step.name] = [(name, "record") for name in records]
+        self._steps[step.name] = step
+        self._needed[step.name] = {f"record of {name}": (name, "record") for name in records}
         self.workflow.add_nodes([node])
         for name, quantity in {**step.needs, **(needs or {})}.items():
             wanted = quantity.removesuffix("?")
@@ -196,17 +201,19 @@ class RunGraph:
             if source in seen:
                 continue
             seen.add(source)
-            checks = [(name, "record") for name in self._checks.get(source, ())]
-            ahead += [self._key(s) for s in (*self._needed[source[0]], *checks)]
-        found = {name for name, _ in seen}
-        return [name for name in self._needed if name in found and self._records(name)]
+            ahead += [(name, "record") for name in self._checks.get(source, ())]
+            step, output = source
+            inputs = self._steps[step].made_of.get(output)
+            ahead += [s for name, s in self._needed[step].items() if not inputs or name in inputs]
+        names = {name for name, _ in seen}
+        return [name for name in self._needed if name in names and self._records(name)]
 
     def _records(self, name: str) -> bool:
         return "record" in self.workflow.get_node(name).outputs.copyable_trait_names()
 
     def _connect(self, source: Source, node: pe.Node, name: str) -> None:
         step, output = source
-        self._needed[node.name].append(source)
+        self._needed[node.name][name] = self._key(source)
         self.workflow.connect([(self.workflow.get_node(step), node, [(output, name)])])
 
     @staticmethod

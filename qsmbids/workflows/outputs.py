@@ -128,6 +128,7 @@ def _add_save(
             labels=output.labels,
             sidecar=output.own_sidecar,
             optional=output.optional,
+            estimated=output.suffix.endswith("map"),
         ),
         name=name,
         mem_gb=0.3 + 3e-8 * plan.acquisition.n_voxels,
@@ -195,8 +196,8 @@ def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) 
         skull_stripped=None if output.suffix in _NOT_STRIPPED else output.skull_stripped,
         mask_type=output.mask_type,
         units=output.units or None,
-        algorithm=(output.algorithm or None) if plan.given is None else None,
-        reference=(output.reference or None) if plan.given is None else None,
+        algorithm=(output.algorithm or None) if plan.start is None else None,
+        reference=(output.reference or None) if plan.start is None else None,
         entities=output.entities,
         **extra,
     )

@@ -101,13 +101,13 @@ def _add_total_field(graph: RunGraph) -> None:
     """Add what leads to the total field, its noise and the quality of the phase, or is given."""
     plan, total = graph.context.plan, graph.context.settings.total_field
     n_echoes = len(graph.context.echo_times)
-    start = plan.given
+    start = plan.start
     # without a total field, none of the steps that remain looks at the phase of all echoes
     all_echoes = start is None or start.kind != "local" or plan.gives("total") is not None
     if n_echoes > 2 and total.bipolar_correction != "off" and all_echoes:
         graph.add(field.CORRECT_READOUT)
     if start is not None:
-        _add_given_field(graph)
+        _add_start(graph)
     elif n_echoes > 2 and total.echo_phase_combination == "nonlinear-fit":
         graph.add(field.FIT_FIELD)
     else:
@@ -118,16 +118,16 @@ def _add_total_field(graph: RunGraph) -> None:
         graph.add(field.COMBINE_ECHOES)
 
 
-def _add_given_field(graph: RunGraph) -> None:
+def _add_start(graph: RunGraph) -> None:
     """Add the unwrapped phase or total field of the user, beside a local field or not."""
     phase, total = graph.context.plan.gives("unwrapped"), graph.context.plan.gives("total")
     graph.add(field.RATE_PHASE)
     if phase is not None:
         files = [str(path) for path in phase.paths]
-        graph.add(field.GIVEN_PHASE, given=files, **field.numbers(phase))
+        graph.add(field.GIVEN_PHASE, start=files, **field.numbers(phase))
         graph.add(field.COMBINE_ECHOES)
     elif total is not None:
-        graph.add(field.GIVEN_FIELD, given=str(total.paths[0]), **field.numbers(total))
+        graph.add(field.GIVEN_FIELD, start=str(total.paths[0]), **field.numbers(total))
 
 
 def _add_susceptibility(graph: RunGraph) -> None:
@@ -139,11 +139,11 @@ def _add_susceptibility(graph: RunGraph) -> None:
     if (local := plan.gives("local")) is not None:
         inputs = field.numbers(local)
         if rotate:
-            said = "oblique slab: a given local field is not rotated, the kernel is"
-            inputs["said"].append(said)
+            note = "oblique slab: a given local field is not rotated, the kernel is"
+            inputs["notes"].append(note)
         if local.mask is not None:
             inputs["support"] = str(local.mask)
-        graph.add(chi.GIVEN_LOCAL_FIELD, given=str(local.paths[0]), **inputs)
+        graph.add(chi.GIVEN_LOCAL_FIELD, start=str(local.paths[0]), **inputs)
         _add_fluid(graph, "mask4_filled")
         _add_inversion(graph)
         return

@@ -37,6 +37,7 @@ from qsmbids.core.inversion.fansi import fansi
 from qsmbids.core.inversion.l2 import closed_form_l2
 from qsmbids.core.inversion.medi import medi
 from qsmbids.core.inversion.tgv import tgv
+from qsmbids.core.inversion.tikhonov import iterative_tikhonov
 from qsmbids.core.inversion.tkd import tkd
 from qsmbids.core.masks.masking import erode
 from qsmbids.core.phantom.head import BY_NAME, make_phantom
@@ -146,6 +147,7 @@ INVERSIONS = {
     "medi-no-smv": _medi(smv_radius_mm=None),
     "tkd": _quick(tkd),
     "l2": _quick(closed_form_l2),
+    "tikhonov": _quick(iterative_tikhonov),
 }
 
 

@@ -143,7 +143,7 @@ def main(argv=None):
     )
     phase, magnitude, times, voxel, b0_direction, frequency = data
     settings, n = load_settings(args.preset), args.threads
-    inv, bfr = settings.dipole_inversion, settings.background_field
+    inv, bfr = settings.dipole_inversion.fansi, settings.background_field
     print(f"{phase.shape[1:]} voxels of {voxel} mm, {len(times)} echoes, {n} threads\n")
     bench = Bench(args.repeat)
     mask = bench("BET", lambda: bet(magnitude[0], voxel, n_threads=n))
@@ -189,13 +189,13 @@ def main(argv=None):
         ),
     )
     removed = bench(
-        f"V-SHARP {bfr.maximum_radius}..{bfr.minimum_radius}",
+        f"V-SHARP {bfr.vsharp.maximum_radius}..{bfr.vsharp.minimum_radius}",
         lambda: vsharp(
             field,
             erode(mask3, bfr.erode_before),
             voxel,
-            maximum_radius=bfr.maximum_radius,
-            minimum_radius=bfr.minimum_radius,
+            maximum_radius=bfr.vsharp.maximum_radius,
+            minimum_radius=bfr.vsharp.minimum_radius,
             n_threads=n,
         ),
     )

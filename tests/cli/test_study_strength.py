@@ -46,9 +46,9 @@ def test_the_median_becomes_the_fixed_strength(study):
     args = parse_args([".", "out", "participant", "--preset", "adaptive", "--adaptive-from",
                        str(folder)])  # fmt: skip
     chosen = load_settings("adaptive", None, settings_overrides(args)).dipole_inversion
-    assert chosen.regularisation == "fixed"
-    assert chosen.gradient_l1_penalty == 3e-4
-    assert chosen.gradient_consistency == 0.03
+    assert chosen.fansi.regularisation == "fixed"
+    assert chosen.fansi.gradient_l1_penalty == 3e-4
+    assert chosen.fansi.gradient_consistency == 0.03
     assert chosen.regularisation_from == "median of 3 adaptive runs"
 
 

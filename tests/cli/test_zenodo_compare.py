@@ -177,8 +177,8 @@ def test_the_page_holds_all_it_shows(paper, finished, compare):
     [
         ({"preset": "consensus-fansi"}, "made with preset consensus-fansi"),
         (
-            {"changed": {"dipole_inversion": {"gradient_l1_penalty": 1e-3}}},
-            "dipole_inversion.gradient_l1_penalty",
+            {"changed": {"dipole_inversion": {"fansi": {"gradient_l1_penalty": 1e-3}}}},
+            "dipole_inversion.fansi.gradient_l1_penalty",
         ),
         ({"command": "--local-field=f.nii.gz"}, "--local-field"),
     ],

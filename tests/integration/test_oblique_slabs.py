@@ -23,7 +23,7 @@ def test_nuclei_are_those_of_the_axial_slab(qsmbids, write_small_dataset, tmp_pa
         )  # fmt: skip
         assert code == 0, said
         rows, slope = compare_with_truth(bids, next(out.rglob("*desc-wholebrain_Chimap.nii.gz")))
-        return {row.name: row.found for row in rows}, slope
+        return {row.name: row.value for row in rows}, slope
 
     axial, on_truth = nuclei("axial", 0.0)
     said, bad = [f"axial: slope on the truth {on_truth:.3f}; {axial}"], []

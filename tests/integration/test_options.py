@@ -108,7 +108,7 @@ def test_a_wrong_plugin_file_is_a_usage_error(attempt, tmp_path, text, says):
 
 def test_settings_of_the_file_are_used_and_kept(go_on, tmp_path):
     config = tmp_path / "my.toml"
-    config.write_text("[background_field]\nmaximum_radius = 6\n")
+    config.write_text("[background_field.vsharp]\nmaximum_radius = 6\n")
     code, _, said = go_on("--config-file", config, "--output-level", "minimal")
     assert code == 0, said
     chi = json.loads((go_on.out / ANAT / "sub-demo_desc-wholebrain_Chimap.json").read_text())
@@ -134,15 +134,16 @@ def test_a_wrong_setting_is_a_usage_error_before_anything_is_read(qsmbids, tmp_p
         "[total_field]\necho_weighting = 'average'\n",
         "[total_field]\necho_phase_combination = 'nonlinear-fit'\n",
         "[total_field]\nbipolar_correction = 'off'\n[phase]\nslice_alternation = 'off'\n",
-        "[background_field]\nvsharp_variant = 'sepia'\nerode_after = 1\n",
+        "[background_field]\nerode_after = 1\n[background_field.vsharp]\nvariant = 'sepia'\n",
         "[background_field]\nremove_residual_b1_field = true\n",
-        "[dipole_inversion]\nsolver = 'linear'\nholes = 'weight'\n",
-        "[dipole_inversion]\nregularisation_weight = 'none'\n",
+        "[dipole_inversion]\nholes = 'weight'\n[dipole_inversion.fansi]\nsolver = 'linear'\n",
+        "[dipole_inversion.fansi]\nregularisation_weight = 'none'\n",
         "[reference]\nregion = 'csf'\n[relaxometry]\nmethod = 'loglinear'\n",
         "[dipole_inversion]\nholes = 'two-pass'\n",
-        "[dipole_inversion]\nconstraint = 'tgv'\nregularisation = 'adaptive'\n",
-        "[dipole_inversion]\nmethod = 'medi'\nmedi_zero_reference = true\n",
-        "[dipole_inversion]\nmethod = 'medi'\nholes = 'two-pass'\nmedi_smv_radius_mm = 0.0\n",
+        "[dipole_inversion.fansi]\nconstraint = 'tgv'\nregularisation = 'adaptive'\n",
+        "[dipole_inversion]\nmethod = 'medi'\n[dipole_inversion.medi]\nzero_reference = true\n",
+        "[dipole_inversion]\nmethod = 'medi'\nholes = 'two-pass'\n"
+        "[dipole_inversion.medi]\nsmv_radius_mm = 0.0\n",
         "[dipole_inversion]\nmethod = 'tkd'\n[background_field]\nmethod = 'pdf'\n",
         "[dipole_inversion]\nmethod = 'l2'\n[background_field]\nmethod = 'lbv'\n",
         "[background_field]\nmethod = 'resharp'\n",
@@ -285,7 +286,7 @@ def test_an_oblique_slab_may_be_rotated(qsmbids, write_small_dataset, tmp_path):
         mask4 = np.asarray(nib.load(next(out.rglob("*desc-mask4_mask.nii.gz"))).dataobj) > 0
         assert abs(np.asarray(image.dataobj)[mask4].mean(dtype=np.float64)) < 1e-6
         rows, slope = compare_with_truth(bids, chi)
-        found[method] = {row.name: row.found for row in rows}
+        found[method] = {row.name: row.value for row in rows}
         assert 0.85 < slope < 1.15
     a, b = (np.array(list(found[m].values())) for m in found)
     assert np.polyfit(a, b, 1)[0] == pytest.approx(1, abs=0.08)

@@ -140,7 +140,7 @@ def test_nuclei_come_out_near_the_truth(finished):
     rows, slope = compare_with_truth(bids, chi)
     assert len(rows) >= 5
     assert 0.7 < slope < 1.15  # voxels of 2 mm: nuclei of a few voxels
-    assert all(abs(row.found - row.true) < 0.05 for row in rows)
+    assert all(abs(row.value - row.true) < 0.05 for row in rows)
 
 
 def test_fields_are_in_hz_and_add_up(finished):

@@ -5,19 +5,18 @@ import numpy.typing as npt
 
 from qsmbids.core.background.result import BackgroundResult, CroppedField
 from qsmbids.core.background.smv import EvenFilter, sphere_support
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.cg import conjugate_gradients
 
 __all__ = ["ismv"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Keeps the deconvolution finite where the sphere does not filter; any small value will do.
 FLOOR = np.float32(0.03)
 
 
 def ismv(
-    field: npt.NDArray[np.floating],
+    field: FloatArray,
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
@@ -54,9 +53,11 @@ def ismv(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty, or the sphere does not fit into it.
     ValueError
-        A shape, the voxel size, the radius or an option is wrong, the field is not finite in the
-        mask, the mask is empty, or the sphere does not fit into it.
+        A shape, the voxel size, the radius or an option is wrong, or the field is not finite in
+        the mask.
 
     Notes
     -----
@@ -89,15 +90,15 @@ def ismv(
     mean = EvenFilter(cropped.shape, kernel, n_threads)
     deconvolution = EvenFilter(cropped.shape, 1.0 / (1.0 - kernel + FLOOR), n_threads)
 
-    def difference(volume: Volume) -> Volume:
+    def difference(volume: Float32Array) -> Float32Array:
         """Return M (1 - S) volume; spheres around the support do not leave the mask."""
         return (volume - mean(volume)) * support
 
-    found = conjugate_gradients(
+    solution = conjugate_gradients(
         difference,
         difference(cropped.field),
         precondition=lambda residual: deconvolution(residual) * support,
         tolerance=tolerance,
         maximum_iterations=maximum_iterations,
     )
-    return cropped.result(found.x, support, found)
+    return cropped.result(solution.x, support, solution)

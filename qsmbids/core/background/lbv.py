@@ -1,21 +1,19 @@
 r"""LBV: remove the background field as the solution of a Laplacian boundary value problem."""
 
-import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.background.multigrid import PoissonMultigrid
 from qsmbids.core.background.result import BackgroundResult, CroppedField
+from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
 from qsmbids.core.maths.cg import conjugate_gradients
 from qsmbids.core.phantom.analytic_fields import checked_vector
 
 __all__ = ["lbv"]
 
-Mask = npt.NDArray[np.bool_]
-
 
 def lbv(
-    field: npt.NDArray[np.floating],
+    field: FloatArray,
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
@@ -48,9 +46,10 @@ def lbv(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty, or nothing is left inside its boundary.
     ValueError
-        A shape, the voxel size or an option is wrong, the field is not finite in the mask, the
-        mask is empty, or nothing is left inside its boundary.
+        A shape, the voxel size or an option is wrong, or the field is not finite in the mask.
 
     Notes
     -----
@@ -83,13 +82,13 @@ def lbv(
     kept = ndi.binary_erosion(cropped.mask, iterations=peel) if peel else cropped.mask
     interior = ndi.binary_erosion(kept)
     if not interior.any():
-        raise ValueError("the mask is too thin: nothing is left inside its boundary")
+        raise EmptyMaskError("the mask is too thin: nothing is left inside its boundary")
     solver = PoissonMultigrid(interior, voxel)
-    found = conjugate_gradients(
+    solution = conjugate_gradients(
         solver.operator,
         solver.operator(solver.pad(cropped.field)),
         precondition=solver.precondition,
         tolerance=tolerance,
         maximum_iterations=maximum_iterations,
     )
-    return cropped.result(solver.unpad(found.x), interior, found)
+    return cropped.result(solver.unpad(solution.x), interior, solution)

@@ -10,12 +10,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.fft import pad_to
 
 __all__ = ["PoissonMultigrid"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 Factors = tuple[int, int, int]
 
 #: Axes with voxels up to this multiple of the shortest side are halved in the next level, so that
@@ -30,7 +29,7 @@ SWEEPS, COARSEST_SWEEPS = 2, 16
 @dataclass(frozen=True)
 class _Level:
     active: Mask
-    stencil: npt.NDArray[np.float32]  # 1 / h^2 along the axes
+    stencil: Float32Array  # 1 / h^2 along the axes
     factors: Factors  # to the next level
 
 
@@ -70,27 +69,27 @@ class PoissonMultigrid:
             size = size * factors
             active = _clear_border(_blocks(active, factors).mean(axis=(1, 3, 5)) >= 0.5)
 
-    def pad(self, volume: Volume) -> Volume:
+    def pad(self, volume: Float32Array) -> Float32Array:
         """Put a volume on the grid of the solver."""
         return pad_to(volume, self._levels[0].active.shape, (1, 1, 1))
 
-    def unpad(self, volume: Volume) -> Volume:
+    def unpad(self, volume: Float32Array) -> Float32Array:
         """Undo :meth:`pad`."""
         x, y, z = self.shape
         return volume[1 : x + 1, 1 : y + 1, 1 : z + 1].copy()
 
-    def operator(self, u: Volume) -> Volume:
+    def operator(self, u: Float32Array) -> Float32Array:
         """Return -Laplace u on the mask, zero elsewhere, of a padded volume."""
         level = self._levels[0]
         out = np.zeros_like(u)
         _negative_laplace(u, level.active, level.stencil, out)
         return out
 
-    def precondition(self, rhs: Volume) -> Volume:
+    def precondition(self, rhs: Float32Array) -> Float32Array:
         """Return about the inverse of :meth:`operator`: one V-cycle from zero."""
         return self._cycle(rhs, 0)
 
-    def _cycle(self, rhs: Volume, depth: int) -> Volume:
+    def _cycle(self, rhs: Float32Array, depth: int) -> Float32Array:
         level = self._levels[depth]
         u = np.zeros_like(rhs)
         args = (u, rhs, level.active, level.stencil)
@@ -111,7 +110,7 @@ class PoissonMultigrid:
         return u
 
 
-def _plan(shape: tuple[int, ...], size: npt.NDArray[np.float64]) -> list[Factors]:
+def _plan(shape: tuple[int, ...], size: Float64Array) -> list[Factors]:
     """Return by what each level is coarser than the one before."""
     n, plan = np.array(shape), list[Factors]()
     while True:
@@ -137,7 +136,7 @@ def _blocks(volume: npt.NDArray, factors: Factors) -> npt.NDArray:
     return volume.reshape(x, a, y, b, z, c)
 
 
-def _interpolate(coarse: Volume, factors: Factors) -> Volume:
+def _interpolate(coarse: Float32Array, factors: Factors) -> Float32Array:
     """Interpolate linearly to the halves of each voxel: 3/4 its own, 1/4 the nearer value."""
     for axis in (2, 1, 0):  # the largest volume last, in its contiguous direction
         if factors[axis] == 1:
@@ -155,7 +154,7 @@ def _interpolate(coarse: Volume, factors: Factors) -> Volume:
     return coarse
 
 
-def _restrict(fine: Volume, factors: Factors) -> Volume:
+def _restrict(fine: Float32Array, factors: Factors) -> Float32Array:
     """Transpose of :func:`_interpolate`, scaled to keep a constant."""
     for axis in (0, 1, 2):
         if factors[axis] == 1:

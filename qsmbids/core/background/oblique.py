@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.dipole import tilt_degrees
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, pad_to
 
 __all__ = [
@@ -25,9 +26,6 @@ __all__ = [
     "to_straight",
 ]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-Matrix = npt.NDArray[np.float64]
 
 #: Below this tilt the corner of a head moves by less than a hundredth of a voxel.
 STRAIGHT_DEGREES = 0.005
@@ -60,11 +58,11 @@ class Grid:
     """
 
     shape: tuple[int, int, int]
-    voxel_size: Matrix
-    b0_direction: Matrix
+    voxel_size: Float64Array
+    b0_direction: Float64Array
     original_shape: tuple[int, int, int]
-    matrix: Matrix
-    offset: Matrix
+    matrix: Float64Array
+    offset: Float64Array
 
     @property
     def is_identity(self) -> bool:
@@ -130,7 +128,7 @@ def straight_grid(
     if not oversampling >= 1:
         raise ValueError("oversampling must be at least 1")
     if not mask.any():
-        raise ValueError("the mask is empty")
+        raise EmptyMaskError("the mask is empty")
     b0 = b0 / np.linalg.norm(b0)
     size = (int(shape[0]), int(shape[1]), int(shape[2]))
     nearest = int(np.abs(b0).argmax())
@@ -159,8 +157,8 @@ def straight_grid(
 
 
 def to_straight(
-    volume: npt.NDArray[np.floating], grid: Grid, mask: Mask, *, order: int = 3, n_threads: int = 1
-) -> Volume:
+    volume: FloatArray, grid: Grid, mask: Mask, *, order: int = 3, n_threads: int = 1
+) -> Float32Array:
     """Interpolate a field, magnitude or weights onto the straight array; never wrapped phase.
 
     Parameters
@@ -210,8 +208,8 @@ def to_straight(
 
 
 def from_straight(
-    volume: npt.NDArray[np.floating], grid: Grid, mask: Mask, *, order: int = 3, n_threads: int = 1
-) -> Volume:
+    volume: FloatArray, grid: Grid, mask: Mask, *, order: int = 3, n_threads: int = 1
+) -> Float32Array:
     """Interpolate a result, such as susceptibility, back onto the original array.
 
     Parameters
@@ -273,14 +271,14 @@ def mask_from_straight(mask: Mask, grid: Grid, *, n_threads: int = 1) -> Mask:
     return _resampled_mask(mask, matrix, offset, grid.original_shape, n_threads)
 
 
-def _smallest_rotation(start: Matrix, end: Matrix) -> Matrix:
+def _smallest_rotation(start: Float64Array, end: Float64Array) -> Float64Array:
     """Return the rotation of unit vector ``start`` onto ``end`` (less than 180 degrees apart)."""
     x, y, z = np.cross(start, end)
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     return np.eye(3) + cross + cross @ cross / (1.0 + float(start @ end))
 
 
-def _column_ends(mask: Mask) -> Matrix:
+def _column_ends(mask: Mask) -> Float64Array:
     """Return the first and last voxel of the mask in every column; they hold its convex hull."""
     x, y = np.nonzero(mask.any(axis=2))
     columns = mask[x, y]
@@ -289,22 +287,22 @@ def _column_ends(mask: Mask) -> Matrix:
     return np.vstack([np.column_stack([x, y, first]), np.column_stack([x, y, last])]).astype(float)
 
 
-def _inverse(grid: Grid) -> tuple[Matrix, Matrix]:
+def _inverse(grid: Grid) -> tuple[Float64Array, Float64Array]:
     """Return original to straight voxel indices."""
     inverse = np.linalg.inv(grid.matrix).astype(np.float64)
     return inverse, -inverse @ grid.offset
 
 
 def _interpolate(
-    volume: npt.NDArray[np.floating],
+    volume: FloatArray,
     mask: Mask,
     inside: Mask,
-    matrix: Matrix,
-    offset: Matrix,
+    matrix: Float64Array,
+    offset: Float64Array,
     identity: bool,
     order: int,
     n_threads: int,
-) -> Volume:
+) -> Float32Array:
     """Sample the masked volume at ``matrix @ j + offset`` for the voxels j of ``inside``."""
     if order not in range(1, 6):
         raise ValueError("order must be 1 to 5")
@@ -322,7 +320,7 @@ def _interpolate(
     values = np.where(mask[source], volume[source] - mean, 0).astype(np.float32)
     wanted = inside[result]
 
-    def sampled(samples: Volume) -> Volume:
+    def sampled(samples: Float32Array) -> Float32Array:
         spline = samples
         if order > 1:
             spline = ndi.spline_filter(samples, order=order, output=np.float32, mode="mirror")
@@ -343,35 +341,35 @@ def _box(mask: Mask, margin: int) -> tuple[slice, ...]:
     )
 
 
-def _corner(box: tuple[slice, ...]) -> Matrix:
+def _corner(box: tuple[slice, ...]) -> Float64Array:
     return np.array([b.start for b in box], dtype=float)
 
 
 def _resampled_mask(
-    mask: Mask, matrix: Matrix, offset: Matrix, shape: tuple[int, ...], n_threads: int
+    mask: Mask, matrix: Float64Array, offset: Float64Array, shape: tuple[int, ...], n_threads: int
 ) -> Mask:
     return _affine(mask.astype(np.float32), matrix, offset, shape, 1, n_threads) > 0.5
 
 
 def _affine(
-    spline: Volume,
-    matrix: Matrix,
-    offset: Matrix,
+    spline: Float32Array,
+    matrix: Float64Array,
+    offset: Float64Array,
     shape: tuple[int, ...],
     order: int,
     n_threads: int,
     inside: Mask | None = None,
-) -> Volume:
+) -> Float32Array:
     """Sample a filtered spline at ``matrix @ j + offset``, a slab of voxels j at a time."""
     out = np.zeros(shape, np.float32)
 
     def sample(planes: slice) -> None:
         box = (planes, slice(0, shape[1]), slice(0, shape[2]))
         if inside is not None:  # most slabs of a head need far less than the whole plane
-            found = ndi.find_objects(inside[planes].view(np.uint8), max_label=1)[0]
-            if found is None:
+            part = ndi.find_objects(inside[planes].view(np.uint8), max_label=1)[0]
+            if part is None:
                 return
-            box = (planes, found[1], found[2])
+            box = (planes, part[1], part[2])
         start = matrix @ np.array([b.start for b in box], dtype=float) + offset
         ndi.affine_transform(
             spline,

@@ -11,15 +11,13 @@ import numpy.typing as npt
 
 from qsmbids.core.background.result import BackgroundResult, CroppedField
 from qsmbids.core.inversion.dipole import dipole_kernel
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask, Vector
 from qsmbids.core.maths.cg import Solution, conjugate_gradients
 from qsmbids.core.maths.fft import irfft, pad_to, rfft
 from qsmbids.core.phantom.analytic_fields import checked_vector, unit_vector
 
 __all__ = ["pdf"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-Vector = tuple[float, float, float]
 
 #: Weights above this multiple of their median count as this multiple: a few very certain voxels
 #: would make the system stiff.
@@ -31,12 +29,12 @@ COARSE_TOLERANCE = 1e-3
 
 
 def pdf(
-    field: npt.NDArray[np.floating],
+    field: FloatArray,
     mask: Mask,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    weights: npt.NDArray[np.floating] | None = None,
+    weights: FloatArray | None = None,
     tissue: float = 0.0,
     padding_mm: float = 20.0,
     tolerance: float = 2e-3,
@@ -85,9 +83,11 @@ def pdf(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty.
     ValueError
         A shape, the voxel size, the direction or an option is wrong, the field is not finite in
-        the mask, the weights are negative or nowhere positive, or the mask is empty.
+        the mask, or the weights are negative or nowhere positive.
 
     Notes
     -----
@@ -138,27 +138,27 @@ def pdf(
         n_threads=n_threads,
     )
     start = _coarse_solution(problem, voxel, b0, coarse_iterations) if coarse_iterations else None
-    found = problem.solve(start, tolerance, maximum_iterations)
-    found.x[inside] = 0.0  # the tissue's part stays in the local field, with the noise
-    return cropped.result(cropped.field - problem.dipole_field(found.x), inside, found)
+    solution = problem.solve(start, tolerance, maximum_iterations)
+    solution.x[inside] = 0.0  # the tissue's part stays in the local field, with the noise
+    return cropped.result(cropped.field - problem.dipole_field(solution.x), inside, solution)
 
 
 @dataclass(frozen=True)
 class _Problem:
     """Least squares for y: precision-weighted ``field - D (sources y)``."""
 
-    field: Volume
-    precision: Volume  # w^2, zero outside the mask
-    sources: Volume  # s
-    kernel: Volume
+    field: Float32Array
+    precision: Float32Array  # w^2, zero outside the mask
+    sources: Float32Array  # s
+    kernel: Float32Array
     n_threads: int
 
-    def dipole_field(self, sources: Volume) -> Volume:
+    def dipole_field(self, sources: Float32Array) -> Float32Array:
         spectrum = rfft(sources, self.n_threads)
         spectrum *= self.kernel
         return irfft(spectrum, _shape(sources), self.n_threads, overwrite=True)
 
-    def normal(self, y: Volume) -> Volume:
+    def normal(self, y: Float32Array) -> Float32Array:
         """Return s D w^2 D s y."""
         image = self.dipole_field(self.sources * y)
         image *= self.precision
@@ -166,7 +166,9 @@ class _Problem:
         out *= self.sources
         return out
 
-    def solve(self, start: Volume | None, tolerance: float, maximum_iterations: int) -> Solution:
+    def solve(
+        self, start: Float32Array | None, tolerance: float, maximum_iterations: int
+    ) -> Solution:
         rhs = self.sources * self.dipole_field(self.precision * self.field)
         return conjugate_gradients(
             self.normal,
@@ -177,7 +179,7 @@ class _Problem:
         )
 
 
-def _coarse_solution(p: _Problem, voxel: Vector, b0: npt.NDArray[np.float64], n: int) -> Volume:
+def _coarse_solution(p: _Problem, voxel: Vector, b0: Float64Array, n: int) -> Float32Array:
     """Solve at half the resolution, where the background costs little, and repeat the voxels."""
     x, y, z = (2 if v <= HALVED * min(voxel) else 1 for v in voxel)
     factors = (x, y, z)
@@ -199,14 +201,14 @@ def _coarse_solution(p: _Problem, voxel: Vector, b0: npt.NDArray[np.float64], n:
     return np.ascontiguousarray(y_coarse[:nx, :ny, :nz])
 
 
-def _block_mean(volume: Volume, factors: tuple[int, int, int]) -> Volume:
+def _block_mean(volume: Float32Array, factors: tuple[int, int, int]) -> Float32Array:
     """Average blocks of voxels; what is missing at the end of an axis counts as zero."""
     (a, x), (b, y), (c, z) = ((f, -(-n // f)) for f, n in zip(factors, volume.shape, strict=True))
     whole = pad_to(volume, (a * x, b * y, c * z), (0, 0, 0))
     return whole.reshape(x, a, y, b, z, c).mean(axis=(1, 3, 5), dtype=np.float32)
 
 
-def _precision(weights: npt.NDArray[np.floating] | None, mask: Mask) -> Volume:
+def _precision(weights: FloatArray | None, mask: Mask) -> Float32Array:
     """Return squared weights of mean weight 1, capped, zero outside the mask."""
     if weights is None:
         return mask.astype(np.float32)
@@ -219,6 +221,6 @@ def _precision(weights: npt.NDArray[np.floating] | None, mask: Mask) -> Volume:
     return ((w / w[mask].mean()) ** 2).astype(np.float32)
 
 
-def _shape(volume: Volume) -> tuple[int, int, int]:
+def _shape(volume: Float32Array) -> tuple[int, int, int]:
     x, y, z = volume.shape
     return x, y, z

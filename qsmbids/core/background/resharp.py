@@ -5,19 +5,18 @@ import numpy.typing as npt
 
 from qsmbids.core.background.result import BackgroundResult, CroppedField
 from qsmbids.core.background.smv import EvenFilter, sphere_support
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.cg import conjugate_gradients
 
 __all__ = ["resharp"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Keeps the deconvolution finite without regularisation.
 FLOOR = 1e-6
 
 
 def resharp(
-    field: npt.NDArray[np.floating],
+    field: FloatArray,
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
@@ -58,9 +57,11 @@ def resharp(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty, or the sphere does not fit into it.
     ValueError
-        A shape, the voxel size, the radius or an option is wrong, the field is not finite in the
-        mask, the mask is empty, or the sphere does not fit into it.
+        A shape, the voxel size, the radius or an option is wrong, or the field is not finite in
+        the mask.
 
     Notes
     -----
@@ -96,22 +97,22 @@ def resharp(
     inverse = (1.0 / ((1.0 - kernel) ** 2 + max(tikhonov_weight, FLOOR))).astype(np.float32)
     deconvolution = EvenFilter(cropped.shape, inverse, n_threads)
 
-    def squared(volume: Volume) -> Volume:
+    def squared(volume: Float32Array) -> Float32Array:
         """Return C* C volume; spheres around the support do not leave the mask."""
         difference = (volume - mean(volume)) * support
         return difference - mean(difference)
 
-    def normal(local: Volume) -> Volume:
+    def normal(local: Float32Array) -> Float32Array:
         return squared(local) + np.float32(tikhonov_weight) * local
 
-    def precondition(residual: Volume) -> Volume:
+    def precondition(residual: Float32Array) -> Float32Array:
         return deconvolution(residual) * cropped.mask
 
-    found = conjugate_gradients(
+    solution = conjugate_gradients(
         normal,
         squared(cropped.field),
         precondition=precondition,
         tolerance=tolerance,
         maximum_iterations=maximum_iterations,
     )
-    return cropped.result(found.x, support, found)
+    return cropped.result(solution.x, support, solution)

@@ -6,21 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.background.smv import remove_plane
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, FloatArray, Mask
 from qsmbids.core.maths.cg import Solution
 from qsmbids.core.maths.fft import bounding_box, crop, uncrop
 
-__all__ = ["BackgroundResult", "CroppedField"]
-
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+__all__ = ["BackgroundResult", "CroppedField", "EmptyMaskError"]
 
 
 @dataclass(frozen=True)
 class BackgroundResult:
     """Local and background field [Hz], zero outside ``mask``, and how the solver ended."""
 
-    local_field: Volume
-    background_field: Volume
+    local_field: Float32Array
+    background_field: Float32Array
     mask: Mask
     n_iterations: int = 0  # as of a method that does not iterate until it converges
     relative_residual: float = 0.0
@@ -31,22 +29,22 @@ class BackgroundResult:
 class CroppedField:
     """A total field less its plane, on a padded grid of a fast size; see :meth:`of`."""
 
-    field: Volume
+    field: Float32Array
     mask: Mask
-    total: npt.NDArray[np.floating]  # as given
+    total: FloatArray  # as given
     box: tuple[slice, slice, slice]
     margin: tuple[int, int, int]
 
     @classmethod
-    def of(
-        cls, field: npt.NDArray[np.floating], mask: Mask, margin: tuple[int, int, int]
-    ) -> "CroppedField":
+    def of(cls, field: FloatArray, mask: Mask, margin: tuple[int, int, int]) -> "CroppedField":
         """Check a field and a mask, cut out the box of the mask and put ``margin`` around it.
 
         Raises
         ------
+        EmptyMaskError
+            The mask is empty.
         ValueError
-            The shapes differ, the mask is empty, or the field is not finite in it.
+            The shapes differ, or the field is not finite in the mask.
         """
         mask = np.asarray(mask, dtype=bool)
         if field.ndim != 3 or field.shape != mask.shape:
@@ -69,7 +67,7 @@ class CroppedField:
         return crop(volume, self.box, self.margin)
 
     def result(
-        self, local: Volume, support: Mask, solution: Solution | None = None
+        self, local: Float32Array, support: Mask, solution: Solution | None = None
     ) -> BackgroundResult:
         """Put a local field, known in ``support``, back into the whole volume."""
         shape = self.total.shape

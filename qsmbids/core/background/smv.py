@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, irfft, rfft
+from qsmbids.units import TWO_PI
 
 __all__ = [
     "TIE",
@@ -23,8 +25,6 @@ __all__ = [
     "sphere_unit",
 ]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Voxels are taken to be isotropic up to this ratio of the largest to the smallest side.
 ISOTROPY = 1.2
@@ -32,7 +32,7 @@ ISOTROPY = 1.2
 TIE = 1e-6
 
 
-def sphere_unit(voxel_size: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def sphere_unit(voxel_size: npt.ArrayLike) -> Float64Array:
     """Return the voxel size in the unit in which radii are counted.
 
     (1, 1, 1) for near-isotropic voxels, whose radii are voxels as in Table S2.2, else the size
@@ -49,7 +49,7 @@ def sphere_unit(voxel_size: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.ones(3) if voxel.max() <= ISOTROPY * voxel.min() else voxel
 
 
-def remove_plane(field: Volume, mask: Mask) -> Volume:
+def remove_plane(field: Float32Array, mask: Mask) -> Float32Array:
     """Subtract the least-squares constant and gradient in a mask; zero outside.
 
     Both are harmonic, so nothing of the local field is lost that a background filter would keep,
@@ -66,7 +66,7 @@ def remove_plane(field: Volume, mask: Mask) -> Volume:
     return out
 
 
-def distance_to_border(mask: Mask, unit: npt.NDArray[np.float64]) -> npt.NDArray[np.floating]:
+def distance_to_border(mask: Mask, unit: Float64Array) -> FloatArray:
     """Return the distance of every voxel to the next one outside the mask.
 
     A sphere fits where it is above ``radius * (1 + TIE)``. The mask must not touch the border of
@@ -79,7 +79,9 @@ def distance_to_border(mask: Mask, unit: npt.NDArray[np.float64]) -> npt.NDArray
     return distance
 
 
-def sphere_support(mask: Mask, voxel_size: npt.ArrayLike, radius: float) -> tuple[Mask, Volume]:
+def sphere_support(
+    mask: Mask, voxel_size: npt.ArrayLike, radius: float
+) -> tuple[Mask, Float32Array]:
     """Return where a sphere fits into a mask, and the transform of the sphere.
 
     Parameters
@@ -100,21 +102,21 @@ def sphere_support(mask: Mask, voxel_size: npt.ArrayLike, radius: float) -> tupl
 
     Raises
     ------
+    EmptyMaskError
+        The sphere fits nowhere.
     ValueError
-        The voxel size is wrong, the radius is less than a voxel, or the sphere fits nowhere.
+        The voxel size is wrong, or the radius is less than a voxel.
     """
     unit = sphere_unit(voxel_size)
     if not unit.max() <= radius < np.inf:
         raise ValueError(f"the radius {radius} must be at least the longest side, {unit.max():g}")
     support = distance_to_border(mask, unit) > radius * (1.0 + TIE)
     if not support.any():
-        raise ValueError(f"the mask is too thin for a sphere of radius {radius:g}")
+        raise EmptyMaskError(f"the mask is too thin for a sphere of radius {radius:g}")
     return support, sphere_transform(mask.shape, radius, unit)
 
 
-def sphere_transform(
-    shape: tuple[int, ...], radius: float, unit: npt.NDArray[np.float64]
-) -> Volume:
+def sphere_transform(shape: tuple[int, ...], radius: float, unit: Float64Array) -> Float32Array:
     """Transform a digital sphere of unit sum, as a cosine sum over one octant.
 
     Only the non-negative frequencies are kept, the sphere being even along every axis.
@@ -125,7 +127,7 @@ def sphere_transform(
     ball = (gx**2 + gy**2 + gz**2 <= (radius * (1.0 + TIE)) ** 2).astype(np.float64)
     for axis, n in enumerate(shape):
         offset = np.arange(reach[axis] + 1)
-        wave = np.cos(2.0 * np.pi / n * np.outer(np.arange(n // 2 + 1), offset))
+        wave = np.cos(TWO_PI / n * np.outer(np.arange(n // 2 + 1), offset))
         wave[:, 1:] *= 2.0  # the mirrored half
         ball = np.moveaxis(np.tensordot(wave, ball, axes=(1, axis)), 0, axis)
     return (ball / ball[0, 0, 0]).astype(np.float32)
@@ -133,7 +135,7 @@ def sphere_transform(
 
 def multiply_even(
     spectrum: npt.NDArray[np.complexfloating],
-    kernel: Volume,
+    kernel: Float32Array,
     out: npt.NDArray[np.complexfloating] | None = None,
 ) -> npt.NDArray[np.complexfloating]:
     """Multiply a half spectrum by a kernel that is even and known at frequencies >= 0."""
@@ -158,10 +160,10 @@ class EvenFilter:
     """
 
     shape: tuple[int, int, int]
-    kernel: Volume  # transform at frequencies >= 0
+    kernel: Float32Array  # transform at frequencies >= 0
     n_threads: int
 
-    def __call__(self, volume: Volume) -> Volume:
+    def __call__(self, volume: Float32Array) -> Float32Array:
         """Return the filtered volume; two transforms."""
         spectrum = rfft(volume, self.n_threads)
         multiply_even(spectrum, self.kernel, out=spectrum)

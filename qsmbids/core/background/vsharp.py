@@ -4,7 +4,6 @@ Consensus section 5 and Table S2.2: spheres of 12 to 1 voxels, mask eroded by on
 (by the caller), no polynomial afterwards.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +18,15 @@ from qsmbids.core.background.smv import (
     sphere_transform,
     sphere_unit,
 )
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
+from qsmbids.core.maths.cg import Operator
 from qsmbids.core.maths.fft import irfft, rfft
 
 __all__ = ["vsharp", "vsharp_radii"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-Operator = Callable[[Volume], Volume]
-
 
 def vsharp(
-    field: npt.NDArray[np.floating],
+    field: FloatArray,
     mask: Mask,
     voxel_size: npt.ArrayLike,
     *,
@@ -78,9 +75,11 @@ def vsharp(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty, or no sphere fits into it.
     ValueError
-        A shape, the voxel size, the variant or a radius is wrong, the field is not finite in
-        the mask, the mask is empty, or no sphere fits into it.
+        A shape, the voxel size, the variant or a radius is wrong, or the field is not finite in
+        the mask.
 
     Notes
     -----
@@ -136,7 +135,7 @@ def vsharp(
 
 def vsharp_radii(
     voxel_size: npt.ArrayLike, maximum_radius: int, minimum_radius: int
-) -> tuple[list[float], npt.NDArray[np.float64]]:
+) -> tuple[list[float], Float64Array]:
     """Return the radii, largest first, and the voxel size in the unit of the radii.
 
     Near-isotropic voxels: radii in voxels as in Table S2.2, size (1, 1, 1). Others: radii in mm
@@ -162,12 +161,14 @@ class _Spheres:
     """The operator A: the field minus its mean over the largest sphere that fits."""
 
     shells: list[npt.NDArray[np.intp]]  # flat indices of the voxels that use each radius
-    kernels: list[Volume]  # transforms of the unit-sum spheres, non-negative frequencies only
+    kernels: list[
+        Float32Array
+    ]  # transforms of the unit-sum spheres, non-negative frequencies only
     rim: Mask  # voxels that the largest sphere does not fit around
     support: Mask
     n_threads: int
 
-    def apply(self, field: Volume) -> Volume:
+    def apply(self, field: Float32Array) -> Float32Array:
         spectrum = rfft(field, self.n_threads)
         out = np.zeros_like(field)
         for shell, kernel in zip(self.shells, self.kernels, strict=True):
@@ -177,7 +178,7 @@ class _Spheres:
 
 
 def _spheres(
-    mask: Mask, radii: list[float], unit: npt.NDArray[np.float64], cube: bool, n_threads: int
+    mask: Mask, radii: list[float], unit: Float64Array, cube: bool, n_threads: int
 ) -> _Spheres:
     """Give every voxel the largest radius whose sphere (or cube) lies in the mask."""
     if cube:
@@ -195,7 +196,7 @@ def _spheres(
         upper = limit
     support = distance > radii[-1] * (1.0 + TIE)
     if not support.any():
-        raise ValueError("the mask is too thin for the smallest sphere")
+        raise EmptyMaskError("the mask is too thin for the smallest sphere")
     rim = support & (distance <= radii[0] * (1.0 + TIE))
     return _Spheres(shells, kernels, rim, support, n_threads)
 
@@ -206,7 +207,7 @@ def _deconvolution(spheres: _Spheres, truncation: float) -> Operator:
     kept = np.abs(response) >= truncation
     inverse = np.where(kept, 1.0 / np.where(kept, response, 1.0), 0.0).astype(np.float32)
 
-    def apply(volume: Volume) -> Volume:
+    def apply(volume: Float32Array) -> Float32Array:
         spectrum = multiply_even(rfft(volume, spheres.n_threads), inverse)
         out = irfft(spectrum, _shape(volume), spheres.n_threads, overwrite=True)
         return np.where(spheres.support, out, np.float32(0.0))
@@ -215,8 +216,12 @@ def _deconvolution(spheres: _Spheres, truncation: float) -> Operator:
 
 
 def _refine(
-    filtered: Volume, spheres: _Spheres, deconvolve: Operator, n_steps: int, rim_outlier: float
-) -> Volume:
+    filtered: Float32Array,
+    spheres: _Spheres,
+    deconvolve: Operator,
+    n_steps: int,
+    rim_outlier: float,
+) -> Float32Array:
     """Solve ``A l = filtered`` for the local field by a few preconditioned Richardson steps."""
     spread = 1.4826 * float(np.median(np.abs(filtered[spheres.support])))
     outlier = spheres.rim & (np.abs(filtered) > rim_outlier * spread)
@@ -231,6 +236,6 @@ def _refine(
     return local
 
 
-def _shape(volume: Volume) -> tuple[int, int, int]:
+def _shape(volume: Float32Array) -> tuple[int, int, int]:
     x, y, z = volume.shape
     return x, y, z

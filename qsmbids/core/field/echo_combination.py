@@ -15,8 +15,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.units import TWO_PI
 
 __all__ = [
     "WEIGHTINGS",
@@ -27,7 +29,6 @@ __all__ = [
     "weighted_echo_average",
 ]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Power p of the magnitude in each weighting w_e = c(TE_e) |S_e|^p.
 WEIGHTINGS = {
@@ -51,7 +52,7 @@ def weighted_echo_average(
     *,
     weighting: str = "phase_snr",
     n_threads: int = 1,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Average the field [Hz] of unwrapped echoes.
 
     Parameters
@@ -109,7 +110,7 @@ def field_noise(
     noise_std: float,
     *,
     weighting: str = "phase_snr",
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the noise SD [Hz] of the field of :func:`weighted_echo_average`.
 
     Parameters
@@ -154,11 +155,11 @@ def field_noise(
             total += np.float32(c) * signal**power
     known = (total > 0) & (spread > 0) & np.isfinite(spread)
     noise = np.zeros_like(total)
-    noise[known] = noise_std / (2 * np.pi) * np.sqrt(spread[known]) / total[known]
+    noise[known] = noise_std / TWO_PI * np.sqrt(spread[known]) / total[known]
     return noise
 
 
-def noise_std(magnitude: FloatArray, mask: npt.NDArray[np.bool_]) -> float:
+def noise_std(magnitude: FloatArray, mask: Mask) -> float:
     """Estimate the noise SD of one complex channel from the magnitude itself.
 
     Parameters
@@ -213,7 +214,7 @@ def noise_std(magnitude: FloatArray, mask: npt.NDArray[np.bool_]) -> float:
 
 def checked_echo_times(
     echo_times: npt.ArrayLike, echoes: npt.NDArray, *, at_least: int = 1
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     """Return the echo times [s] as float64 after checking them against (E, X, Y, Z) images.
 
     Raises
@@ -232,14 +233,14 @@ def checked_echo_times(
     return times
 
 
-def flat_echoes(echoes: npt.NDArray) -> npt.NDArray[np.float32]:
+def flat_echoes(echoes: npt.NDArray) -> Float32Array:
     """Return (E, X, Y, Z) images as (E, X * Y * Z) float32; a view where that is possible."""
     # writeable as well, because numba compiles a loop anew for read-only arrays
-    flat: npt.NDArray[np.float32] = np.require(echoes, np.float32, ["C", "W"])
+    flat: Float32Array = np.require(echoes, np.float32, ["C", "W"])
     return flat.reshape(len(echoes), -1)
 
 
-def _weighting(name: str, times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], int]:
+def _weighting(name: str, times: Float64Array) -> tuple[Float64Array, int]:
     """Return c(TE) and p of a weighting c(TE) |S|^p."""
     if name not in WEIGHTINGS:
         raise ValueError(f"unknown weighting {name!r}, choose from {', '.join(WEIGHTINGS)}")
@@ -254,7 +255,7 @@ def _weighting(name: str, times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[n
     return factor.astype(np.float64), WEIGHTINGS[name]
 
 
-def _all_of_four(mask: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
+def _all_of_four(mask: Mask, axis: int) -> Mask:
     """Return where four neighbours along an axis are all in the mask (support of a difference)."""
     n = mask.shape[axis] - 3
     if n < 1:
@@ -266,12 +267,12 @@ def _all_of_four(mask: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_
 
 @numba.njit(cache=True, parallel=True)
 def _average(
-    phase: npt.NDArray[np.float32],
-    magnitude: npt.NDArray[np.float32],
-    weight: npt.NDArray[np.float64],
-    weight_per_te: npt.NDArray[np.float64],
+    phase: Float32Array,
+    magnitude: Float32Array,
+    weight: Float64Array,
+    weight_per_te: Float64Array,
     power: int,
-    field: npt.NDArray[np.float32],
+    field: Float32Array,
 ) -> None:
     for i in numba.prange(field.size):
         total = 0.0
@@ -281,5 +282,5 @@ def _average(
             w = 1.0 if power == 0 else (signal if power == 1 else signal * signal)
             total += weight[e] * w
             angle += weight_per_te[e] * w * phase[e, i]
-        f = angle / (2 * np.pi * total) if total != 0 else 0.0
+        f = angle / (TWO_PI * total) if total != 0 else 0.0
         field[i] = f if np.isfinite(f) else 0.0

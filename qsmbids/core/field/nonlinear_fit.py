@@ -23,8 +23,10 @@ import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
 from qsmbids.core.field.romeo import unwrap
-from qsmbids.core.field.romeo_weights import TWO_PI, as_volume
+from qsmbids.core.field.romeo_weights import as_volume
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.units import TWO_PI
 
 __all__ = ["NonlinearFit", "echo_grid", "field_from_fit", "noise_from_fit", "nonlinear_fit"]
 
@@ -54,21 +56,21 @@ class NonlinearFit:
         Echo spacing [s] that the slope refers to; of unequal ones the smallest.
     """
 
-    phase_slope: npt.NDArray[np.float32]
-    noise_std: npt.NDArray[np.float32]
-    residual: npt.NDArray[np.float32]
-    offset: npt.NDArray[np.float32]
+    phase_slope: Float32Array
+    noise_std: Float32Array
+    residual: Float32Array
+    offset: Float32Array
     spacing: float
 
 
 def nonlinear_fit(
-    phase: npt.NDArray[np.floating],
-    magnitude: npt.NDArray[np.floating],
+    phase: FloatArray,
+    magnitude: FloatArray,
     echo_times: npt.ArrayLike,
     *,
-    mask: npt.NDArray[np.bool_] | None = None,
+    mask: Mask | None = None,
     maximum_iterations: int = 30,
-    tolerance: float = 1e-6,
+    smallest_step: float = 1e-6,
     n_threads: int = 1,
 ) -> NonlinearFit:
     r"""Fit a line to the phase of the complex signal in every voxel.
@@ -85,7 +87,7 @@ def nonlinear_fit(
         Where to fit; default is everywhere.
     maximum_iterations : int
         Most Gauss-Newton steps of a voxel; noise-free signals need two, noise alone uses all.
-    tolerance : float
+    smallest_step : float
         A voxel is done when its step moves no echo by more than this [rad].
     n_threads : int
         Threads of the voxel loop.
@@ -100,7 +102,7 @@ def nonlinear_fit(
     ------
     ValueError
         Fewer than three echoes (two leave nothing to fit), shapes or echo times that do not fit,
-        ``maximum_iterations`` below 1 or ``tolerance`` not positive.
+        ``maximum_iterations`` below 1 or ``smallest_step`` not positive.
 
     Notes
     -----
@@ -131,8 +133,8 @@ def nonlinear_fit(
     phase = as_volume(phase, "phase", ndim=4)
     magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
     times = checked_echo_times(echo_times, phase, at_least=3)
-    if maximum_iterations < 1 or not tolerance > 0:
-        raise ValueError("the maximum of iterations and the tolerance must be positive")
+    if maximum_iterations < 1 or not smallest_step > 0:
+        raise ValueError("the maximum of iterations and the smallest step must be positive")
     shape = phase.shape[1:]
     if mask is None:
         inside = np.ones(shape, dtype=np.bool_)
@@ -149,7 +151,7 @@ def nonlinear_fit(
             tau,
             order,
             int(maximum_iterations),
-            float(tolerance),
+            float(smallest_step),
             maps,
         )
     slope, noise, residual, offset = (m.reshape(shape) for m in maps)
@@ -158,12 +160,12 @@ def nonlinear_fit(
 
 def field_from_fit(
     fit: NonlinearFit,
-    magnitude_rss: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
+    magnitude_rss: FloatArray,
+    mask: Mask,
     *,
     weights: str = "romeo4",
     n_threads: int = 1,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Unwrap the fitted slope in space and turn it into the field.
 
     Parameters
@@ -198,7 +200,7 @@ def field_from_fit(
     return slope
 
 
-def noise_from_fit(fit: NonlinearFit, noise_std: float = 1.0) -> npt.NDArray[np.float32]:
+def noise_from_fit(fit: NonlinearFit, noise_std: float = 1.0) -> Float32Array:
     """Return the noise SD [Hz] of the field of a fit.
 
     Parameters
@@ -217,8 +219,8 @@ def noise_from_fit(fit: NonlinearFit, noise_std: float = 1.0) -> npt.NDArray[np.
 
 
 def echo_grid(
-    times: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float64], float, npt.NDArray[np.int64]]:
+    times: Float64Array,
+) -> tuple[Float64Array, float, npt.NDArray[np.int64]]:
     """Return the echo times in units of the spacing.
 
     Parameters
@@ -296,7 +298,7 @@ def _best_line(phi, w, tau, order):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _fit_voxels(phase, magnitude, inside, tau, order, maximum_iterations, tolerance, maps):  # type: ignore[no-untyped-def]
+def _fit_voxels(phase, magnitude, inside, tau, order, maximum_iterations, smallest_step, maps):  # type: ignore[no-untyped-def]
     """Fit every voxel inside; fill slope, noise, residual and offset."""
     n_echoes, n = phase.shape
     block = 4096  # voxels that share the scratch arrays
@@ -336,7 +338,7 @@ def _fit_voxels(phase, magnitude, inside, tau, order, maximum_iterations, tolera
                 d1 = (s0 * r1 - s1 * r0) / det
                 p0 += d0
                 p1 += d1
-                if max(abs(d0), abs(d0 + d1 * tau[-1])) < tolerance:
+                if max(abs(d0), abs(d0 + d1 * tau[-1])) < smallest_step:
                     break
 
             left = 0.0

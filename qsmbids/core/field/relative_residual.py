@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.units import TWO_PI
 
 __all__ = ["relative_residual", "residual_weight"]
-
-FloatArray = npt.NDArray[np.floating]
 
 
 def relative_residual(
@@ -26,9 +26,9 @@ def relative_residual(
     field: FloatArray,
     r2star: FloatArray,
     *,
-    mask: npt.NDArray[np.bool_] | None = None,
+    mask: Mask | None = None,
     n_threads: int = 1,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the relative residual of the one-frequency decay model.
 
     Parameters
@@ -97,7 +97,7 @@ def relative_residual(
     return residual.reshape(shape)
 
 
-def residual_weight(residual: FloatArray, threshold: float = 0.3) -> npt.NDArray[np.float32]:
+def residual_weight(residual: FloatArray, threshold: float = 0.3) -> Float32Array:
     """Return a weight that falls linearly from 1 at no residual to 0 at ``threshold``.
 
     Parameters
@@ -131,13 +131,13 @@ def residual_weight(residual: FloatArray, threshold: float = 0.3) -> npt.NDArray
 
 @numba.njit(cache=True, parallel=True)
 def _residual(
-    phase: npt.NDArray[np.float32],
-    magnitude: npt.NDArray[np.float32],
-    elapsed: npt.NDArray[np.float64],
-    field: npt.NDArray[np.float32],
-    r2star: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.bool_],
-    residual: npt.NDArray[np.float32],
+    phase: Float32Array,
+    magnitude: Float32Array,
+    elapsed: Float64Array,
+    field: Float32Array,
+    r2star: Float32Array,
+    mask: Mask,
+    residual: Float32Array,
 ) -> None:
     for i in numba.prange(residual.size):
         if not mask[i]:
@@ -150,7 +150,7 @@ def _residual(
             signal = np.float64(magnitude[e, i])
             model = first * np.exp(-elapsed[e] * r2star[i])
             turned = np.float64(phase[e, i]) - np.float64(phase[0, i])
-            turns = elapsed[e] * field[i] - turned / (2 * np.pi)
+            turns = elapsed[e] * field[i] - turned / TWO_PI
             half_sine = np.sin(np.pi * (turns - np.rint(turns)))
             misfit += (model - signal) ** 2 + 4 * model * signal * half_sine**2
             power += signal * signal

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.parallel import numba_threads
 
 __all__ = ["R2Star", "r2star_map"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Spacings that differ by less than this from their mean count as uniform; sidecars round TE.
 _UNIFORM_TOLERANCE = 0.01
@@ -20,11 +20,11 @@ _UNIFORM_TOLERANCE = 0.01
 class R2Star(NamedTuple):
     """Relaxation maps, 0 outside the mask, and how they were computed."""
 
-    r2star: npt.NDArray[np.float32]
+    r2star: Float32Array
     """(X, Y, Z) [1/s]."""
-    t2star: npt.NDArray[np.float32]
+    t2star: Float32Array
     """(X, Y, Z) [s], the reciprocal of R2*."""
-    s0: npt.NDArray[np.float32]
+    s0: Float32Array
     """(X, Y, Z) signal at TE = 0 in the unit of the magnitude."""
     method: str
     """``arlo`` or ``loglinear``."""
@@ -33,7 +33,7 @@ class R2Star(NamedTuple):
 def r2star_map(
     magnitude: FloatArray,
     echo_times: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     method: Literal["auto", "arlo", "loglinear"] = "auto",
     n_threads: int = 1,
@@ -110,7 +110,7 @@ def r2star_map(
     )
 
 
-def _chosen(method: str, times: npt.NDArray[np.float64]) -> str:
+def _chosen(method: str, times: Float64Array) -> str:
     spacing = np.diff(times)
     uniform = np.abs(spacing - spacing.mean()).max() <= _UNIFORM_TOLERANCE * spacing.mean()
     can_arlo = times.size >= 3 and bool(uniform)
@@ -124,7 +124,7 @@ def _chosen(method: str, times: npt.NDArray[np.float64]) -> str:
 
 
 @numba.njit(cache=True)
-def _arlo(magnitude: npt.NDArray[np.float32], i: int, third: float) -> float:
+def _arlo(magnitude: Float32Array, i: int, third: float) -> float:
     """Return R2* of voxel i; ``third`` is a third of the echo spacing."""
     ss = sd = dd = 0.0
     for e in range(magnitude.shape[0] - 2):
@@ -140,9 +140,7 @@ def _arlo(magnitude: npt.NDArray[np.float32], i: int, third: float) -> float:
 
 
 @numba.njit(cache=True)
-def _log_linear(
-    magnitude: npt.NDArray[np.float32], i: int, times: npt.NDArray[np.float64]
-) -> float:
+def _log_linear(magnitude: Float32Array, i: int, times: Float64Array) -> float:
     """Return minus the slope of log m over TE of voxel i, weighted by m^2."""
     w_sum = t_sum = y_sum = 0.0
     for e in range(times.size):
@@ -166,14 +164,14 @@ def _log_linear(
 
 @numba.njit(cache=True, parallel=True)
 def _fit(
-    magnitude: npt.NDArray[np.float32],
-    times: npt.NDArray[np.float64],
-    mask: npt.NDArray[np.bool_],
+    magnitude: Float32Array,
+    times: Float64Array,
+    mask: Mask,
     arlo: bool,
     lowest: float,
     highest: float,
-    r2star: npt.NDArray[np.float32],
-    s0: npt.NDArray[np.float32],
+    r2star: Float32Array,
+    s0: Float32Array,
 ) -> None:
     third = (times[-1] - times[0]) / (times.size - 1) / 3.0
     for i in numba.prange(mask.size):

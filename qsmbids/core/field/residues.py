@@ -2,14 +2,12 @@
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.phase.phase_checks import PhaseCheck, inside_mask, unknown
+from qsmbids.units import TWO_PI
 
 __all__ = ["count_residues"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def count_residues(
@@ -66,10 +64,10 @@ def count_residues(
     if n_loops < 100:
         return unknown("too little phase to look for open-ended fringe lines")
     fraction = n_open / n_loops
-    found = f"{n_open} of {n_loops} loops of well-sampled phase do not close"
+    finding = f"{n_open} of {n_loops} loops of well-sampled phase do not close"
     if fraction > limit and n_open > 10:
-        return PhaseCheck(fraction, True, f"open-ended fringe lines: {found}")
-    return PhaseCheck(fraction, False, f"no open-ended fringe lines: {found}")
+        return PhaseCheck(fraction, True, f"open-ended fringe lines: {finding}")
+    return PhaseCheck(fraction, False, f"no open-ended fringe lines: {finding}")
 
 
 @numba.njit(cache=True)
@@ -89,7 +87,7 @@ def _open_loops(phase, usable):  # type: ignore[no-untyped-def]
                         good = False
                         break
                     step = phase[x, y1, z1] - phase[x, y0, z0]
-                    step -= 2 * np.pi * np.rint(step / (2 * np.pi))
+                    step -= TWO_PI * np.rint(step / TWO_PI)
                     if abs(step) > 0.5 * np.pi:
                         good = False
                         break

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.field.romeo_weights import (
-    TWO_PI,
     WEIGHT_PRESETS,
     WORST_COST,
     as_volume,
@@ -28,21 +27,23 @@ from qsmbids.core.field.romeo_weights import (
     quality_map,
     ratio_of,
 )
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
+from qsmbids.units import TWO_PI
 
 __all__ = ["WEIGHT_PRESETS", "edge_weights", "quality_map", "unwrap", "unwrap_echoes"]
 
 
 def unwrap(
-    phase: npt.NDArray[np.floating],
+    phase: FloatArray,
     *,
-    magnitude: npt.NDArray[np.floating] | None = None,
-    mask: npt.NDArray[np.bool_] | None = None,
-    phase2: npt.NDArray[np.floating] | None = None,
+    magnitude: FloatArray | None = None,
+    mask: Mask | None = None,
+    phase2: FloatArray | None = None,
     echo_times: npt.ArrayLike | None = None,
     weights: str = "romeo3",
     correct_global: bool = True,
     n_threads: int = 1,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Unwrap one phase volume in space.
 
     Parameters
@@ -137,16 +138,16 @@ def unwrap(
 
 
 def unwrap_echoes(
-    phase: npt.NDArray[np.floating],
-    magnitude: npt.NDArray[np.floating],
+    phase: FloatArray,
+    magnitude: FloatArray,
     echo_times: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     template: int = 0,
     weights: str = "romeo3",
     correct_global: bool = True,
     n_threads: int = 1,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Unwrap one echo in space and the others in time from it.
 
     Parameters
@@ -207,7 +208,7 @@ def unwrap_echoes(
 
 def _centre_regions(
     cycles: npt.NDArray[np.int32],
-    wrapped: npt.NDArray[np.float32],
+    wrapped: Float32Array,
     order: npt.NDArray[np.int32],
     starts: npt.NDArray[np.int64],
 ) -> None:
@@ -220,8 +221,8 @@ def _centre_regions(
 
 def _correct_seeds(
     cycles: npt.NDArray[np.int32],
-    wrapped: npt.NDArray[np.float32],
-    second: npt.NDArray[np.float32],
+    wrapped: Float32Array,
+    second: Float32Array,
     echo_times: npt.ArrayLike,
     order: npt.NDArray[np.int32],
     starts: npt.NDArray[np.int64],

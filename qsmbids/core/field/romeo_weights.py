@@ -15,12 +15,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.units import TWO_PI
 
 __all__ = ["WEIGHT_PRESETS", "edge_weights", "quality_map"]
 
-TWO_PI = 2 * np.pi
 WORST_COST = 255
 
 #: Active terms of each preset; romeo3 is what the ROMEO command line takes with a magnitude.
@@ -34,16 +35,16 @@ WEIGHT_PRESETS: dict[str, tuple[int, ...]] = {
 
 
 def edge_weights(
-    phase: npt.NDArray[np.floating],
+    phase: FloatArray,
     *,
-    magnitude: npt.NDArray[np.floating] | None = None,
-    mask: npt.NDArray[np.bool_] | None = None,
-    phase2: npt.NDArray[np.floating] | None = None,
+    magnitude: FloatArray | None = None,
+    mask: Mask | None = None,
+    phase2: FloatArray | None = None,
     te_ratio: float | None = None,
     weights: str = "romeo3",
     magnitude_max: float | None = None,
     n_threads: int = 1,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return how unlikely a wrap is between every voxel and its +x, +y and +z neighbour.
 
     Parameters
@@ -116,14 +117,14 @@ def edge_weights(
 
 
 def quality_map(
-    phase: npt.NDArray[np.floating],
+    phase: FloatArray,
     *,
-    magnitude: npt.NDArray[np.floating] | None = None,
-    phase2: npt.NDArray[np.floating] | None = None,
+    magnitude: FloatArray | None = None,
+    phase2: FloatArray | None = None,
     echo_times: npt.ArrayLike | None = None,
     weights: str = "romeo3",
     n_threads: int = 1,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the mean weight of the six edges at every voxel, a measure of phase quality.
 
     Parameters
@@ -165,7 +166,7 @@ def quality_map(
     return quality
 
 
-def edge_costs(edges: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def edge_costs(edges: Float32Array) -> npt.NDArray[np.uint8]:
     """Quantise weights to costs 1 (best) to 255, 0 = no edge, with a border of 0 all around.
 
     The three edges of a voxel lie side by side, as the growth reads them together.
@@ -180,7 +181,7 @@ def edge_costs(edges: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return cost
 
 
-def padded_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+def padded_box(mask: Mask) -> tuple[slice, ...]:
     """Return the bounding box of a mask and the voxel that the linearity term sees beyond it.
 
     Raises
@@ -228,7 +229,7 @@ def ratio_of(echo_times: npt.ArrayLike | None) -> float | None:
     return float(times[0] / times[1])
 
 
-def masked_quantile(magnitude: npt.NDArray[np.float32], usable: npt.NDArray[np.bool_]) -> float:
+def masked_quantile(magnitude: Float32Array, usable: Mask) -> float:
     """Return the 0.95 quantile of a magnitude set to zero outside a mask."""
     return float(np.quantile(np.where(usable, magnitude, np.float32(0)), 0.95))
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.maths.smoothing import smooth_complex
 
@@ -24,9 +25,6 @@ __all__ = [
     "susceptibility_mask",
 ]
 
-FloatArray = npt.NDArray[np.floating]
-FloatVolume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Sharpness of the softplus: below its knee a signal is pressed down, above it is kept.
 _SOFTPLUS_FACTOR = 2.0
@@ -41,7 +39,7 @@ def even_magnitude(
     *,
     smoothing_mm: float = 16.0,
     n_threads: int = 1,
-) -> FloatVolume:
+) -> Float32Array:
     r"""Return a magnitude without receive bias, about 1 in tissue and pressed down below it.
 
     The bias is the Gaussian mean of the voxels that resemble their surroundings. The even signal
@@ -109,7 +107,7 @@ def high_pass(
     *,
     smoothing_mm: float = 4.0,
     slice_axis: int = 2,
-) -> FloatVolume:
+) -> Float32Array:
     """Return a field less its Gaussian mean over the voxels of the mask in the same slice.
 
     Parameters
@@ -149,7 +147,7 @@ def high_pass(
     return _into(mask, box, np.where(inside, values - mean, 0))
 
 
-def phase_mask(phase: FloatArray, mask: Mask, *, strength: float = 4.0) -> FloatVolume:
+def phase_mask(phase: FloatArray, mask: Mask, *, strength: float = 4.0) -> Float32Array:
     r"""Return the factor that darkens positive phase: :math:`(1 + \tanh(1 - p / m)) / 2`.
 
     m is 10 / ``strength`` times the median of the positive phase, so that the factor is the same
@@ -185,7 +183,7 @@ def phase_mask(phase: FloatArray, mask: Mask, *, strength: float = 4.0) -> Float
 
 def susceptibility_mask(
     chi: FloatArray, *, limit_ppm: float = 1.0, power: float = 4.0
-) -> FloatVolume:
+) -> Float32Array:
     """Return the factor that darkens paramagnetic voxels [2]_.
 
     1 where chi is zero or diamagnetic, from there linear to 0 at ``limit_ppm``, to a power.
@@ -227,7 +225,7 @@ def minimum_projection(
     *,
     thickness_mm: float = 10.0,
     slice_axis: int = 2,
-) -> FloatVolume:
+) -> Float32Array:
     """Return the running minimum over a slab of slices, of the voxels inside the mask.
 
     Parameters
@@ -276,14 +274,14 @@ def _checked_box(volume: FloatArray, mask: Mask) -> tuple[slice, slice, slice]:
     return bounding_box(mask)
 
 
-def _positive(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+def _positive(values: npt.ArrayLike, name: str) -> Float64Array:
     numbers = np.array(values, dtype=float)
     if numbers.shape != (3,) or not np.all(numbers > 0):
         raise ValueError(f"{name} must be three positive numbers, not {numbers}")
     return numbers
 
 
-def _into(mask: Mask, box: tuple[slice, slice, slice], values: FloatArray) -> FloatVolume:
+def _into(mask: Mask, box: tuple[slice, slice, slice], values: FloatArray) -> Float32Array:
     out = np.zeros(mask.shape, dtype=np.float32)
     out[box] = values
     return out

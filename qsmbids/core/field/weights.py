@@ -1,18 +1,17 @@
 """Data weights of the dipole inversion from the noise of the field map, by SEPIA's rule."""
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 
 __all__ = ["sepia_weights"]
-
-FloatArray = npt.NDArray[np.floating]
 
 
 def sepia_weights(
     noise_sd_relative: FloatArray,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     residual_weight: FloatArray | None = None,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the data weights of the inversion, of median 1 but for outliers and the residual.
 
     Parameters
@@ -80,9 +79,9 @@ def sepia_weights(
 
 
 def _soften_outliers(
-    weight: npt.NDArray[np.float64],
-    outlier: npt.NDArray[np.bool_],
-    mask: npt.NDArray[np.bool_],
+    weight: Float64Array,
+    outlier: Mask,
+    mask: Mask,
 ) -> None:
     """Replace outliers of the masked values by the mean of their block, zero outside the mask."""
     if not outlier.any():

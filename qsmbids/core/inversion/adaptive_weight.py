@@ -22,14 +22,13 @@ import numpy.typing as npt
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi import FansiResult, fansi, mean_edge
 from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
 from qsmbids.core.maths.gradient import difference
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["AdaptiveWeight", "adaptive_weight", "cone_noise"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Factor of the rule; 1 in theory. Fitted to the best penalties of simulated heads of 1 mm.
 TAU = 0.45
@@ -83,9 +82,9 @@ class AdaptiveWeight:
 
 
 def adaptive_weight(
-    local_field: npt.NDArray[np.floating],
+    local_field: FloatArray,
     mask: Mask,
-    weights: npt.NDArray[np.floating],
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
@@ -177,9 +176,9 @@ def adaptive_weight(
 
 def cone_noise(
     result: FansiResult,
-    local_field: npt.NDArray[np.floating],
+    local_field: FloatArray,
     mask: Mask,
-    weights: npt.NDArray[np.floating],
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
@@ -244,13 +243,11 @@ class _Edges:
     """Regularisation weights r_d between the voxels of a mask."""
 
     between: tuple[Mask, ...]
-    weights: tuple[npt.NDArray[np.floating], ...]
+    weights: tuple[FloatArray, ...]
     n_voxels: int
 
     @classmethod
-    def of(
-        cls, weights: npt.NDArray[np.floating], mask: Mask, regularisation_weight: str
-    ) -> "_Edges":
+    def of(cls, weights: FloatArray, mask: Mask, regularisation_weight: str) -> "_Edges":
         w = np.where(mask, weights, 0.0).astype(np.float32)
         mean = mean_edge(w, regularisation_weight)
         between, r = [], []
@@ -265,7 +262,7 @@ class _Edges:
             r.append(mean / np.maximum(edge, EDGE_FLOOR))
         return cls(tuple(between), tuple(r), int(np.count_nonzero(mask)))
 
-    def mean_gradient(self, chi: Volume) -> float:
+    def mean_gradient(self, chi: Float32Array) -> float:
         """Return the sum of r_d |grad_d chi| over the axes, per voxel of the mask."""
         total = 0.0
         for axis, (both, r) in enumerate(zip(self.between, self.weights, strict=True)):

@@ -9,6 +9,7 @@ Eq. 1), which in k-space is a product with
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray
 from qsmbids.core.maths.fft import fast_shape, irfft, pad_to, rfft
 
 __all__ = ["b0_direction_from_affine", "dipole_field", "dipole_kernel", "tilt_degrees"]
@@ -16,7 +17,7 @@ __all__ = ["b0_direction_from_affine", "dipole_field", "dipole_kernel", "tilt_de
 
 def b0_direction_from_affine(
     affine: npt.ArrayLike, b0_scanner: npt.ArrayLike = (0.0, 0.0, 1.0)
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     """Return the unit B0 vector along the voxel axes of an image.
 
     Parameters
@@ -53,7 +54,7 @@ def tilt_degrees(b0_direction: npt.ArrayLike) -> float:
 
 def dipole_kernel(
     shape: tuple[int, int, int], voxel_size: npt.ArrayLike, b0_direction: npt.ArrayLike
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the k-space unit dipole on the half spectrum.
 
     Parameters
@@ -87,10 +88,10 @@ def dipole_kernel(
 
 def _sampled_dipole(
     shape: tuple[int, int, int],
-    voxel: npt.NDArray[np.float64],
-    b: npt.NDArray[np.float64],
+    voxel: Float64Array,
+    b: Float64Array,
     flip: bool,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Sample D(k), with the Nyquist sample of every axis taken as -n/2 or (``flip``) as +n/2."""
     k = [np.fft.fftfreq(n, v) for n, v in zip(shape, voxel, strict=True)]
     for axis, n in enumerate(shape):
@@ -107,12 +108,12 @@ def _sampled_dipole(
 
 
 def dipole_field(
-    chi: npt.NDArray[np.floating],
+    chi: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
     n_threads: int = 1,
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the relative field [ppm] of a susceptibility map [ppm].
 
     The map is taken to be zero outside its array, which is padded to twice its size so that the

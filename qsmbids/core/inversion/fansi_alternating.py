@@ -99,7 +99,7 @@ def _combine_spectra(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def _update_fidelity(  # type: ignore[no-untyped-def]
-    start, stop, source, dx, h, s2, y, w, u, mask, w_scale, mu2, rho, mu_h, n_newton
+    start, stop, source, dx, h, s2, y, w, u, mask, w_scale, mu2, rho, muh, n_newton
 ):
     """Fit z2 to the data; overwrite s2 by z2 and dx by b = z2 - s2 - dx; fill the source of h.
 
@@ -128,7 +128,7 @@ def _update_fidelity(  # type: ignore[no-untyped-def]
             phase[0], phase[nz + 1] = phase[nz], phase[1]
             o = source[i, j]
             for k in range(nz):
-                o[k] = mu2 * d[k] + mu_h * (
+                o[k] = mu2 * d[k] + muh * (
                     SIX * phase[k + 1]
                     - phase[k]
                     - phase[k + 2]
@@ -140,7 +140,7 @@ def _update_fidelity(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
-def _harmonic_spectrum(start, stop, source, lx, ly, lz, mu2, mu_h):  # type: ignore[no-untyped-def]
+def _harmonic_spectrum(start, stop, source, lx, ly, lz, mu2, muh):  # type: ignore[no-untyped-def]
     """Overwrite source by the new h, source / (mu2 + muh L^2)."""
     for i in range(start, stop):
         for j in range(source.shape[1]):
@@ -148,7 +148,7 @@ def _harmonic_spectrum(start, stop, source, lx, ly, lz, mu2, mu_h):  # type: ign
             lxy = lx[i] + ly[j]
             for k in range(f.size):
                 lap = lxy + lz[k]
-                f[k] *= ONE / (mu2 + mu_h * lap * lap)
+                f[k] *= ONE / (mu2 + muh * lap * lap)
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)

@@ -12,38 +12,16 @@ together there are two blocks of variables instead of three, over-relaxation by 
 converges (Eckstein and Bertsekas), and each iteration needs one transform less, since x is left
 free outside the mask.
 
-Measured on a simulated head of 1 mm, 3 T, straight and tilted by 30 degrees, from the local field
-of the default chain at the tolerance of Table S2.3, from zero with a linear data term for ten
-iterations: iterations, error against the truth, standard deviation of that error smoothed by 8 mm,
-and slope of the nuclei of the tilted on the straight::
+Without h the two are the same but for the over-relaxation; linear TV (linear data term, no h) is
+convex. How the two compare on simulated heads stands in tests/benchmarks/METHODS.md.
 
-    alternating    124, 122    17.9, 21.4 %    3.5, 4.9 ppb    0.975
-    joint           74,  78    15.7, 16.3 %    2.3, 2.3 ppb    0.997
-
-From another field of the straight head, 1200 alternating iterations still had 3.6 ppb, 74 joint
-ones 3.3 ppb.
-
-Without h the two are the same but for the over-relaxation. Linear TV (linear data term, no h) is
-convex; on simulated heads: iterations, distance in the mask to the minimum on a grid with 24 (and
-40) zeros around it, and error against the truth, of plain iterations with 24 zeros and of these
-with 16::
-
-    1 mm, 3 T            286  17.6 % (12.6 %)  38.8 %    173  17.2 % (12.1 %)  38.8 %
-    reliable weights           4.5 %  (4.4 %)  49.4 %          4.4 %  (4.2 %)  49.3 %
-    2 mm, 3 T            286   1.8 %           40.8 %    215   1.2 %           40.7 %
-    2 mm, 7 T            276   4.5 %           22.3 %    224   2.9 %           22.7 %
-    2 mm, 3 T, tilted    321   2.2 %  (2.5 %)  37.8 %    230   3.0 %  (2.2 %)  38.0 %
-
-(The last two from the true local field with noise, the others from whole runs.) The distance at
-1 mm is mostly that in 448 voxels of strong sources without signal. The data and the penalty hardly
-hold x there, and at the minimum the error of the map is 45.5 %.
+The names and the symbols are those of :mod:`qsmbids.core.inversion.fansi_problem`.
 """
 
 from collections.abc import Callable
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from qsmbids.core.inversion import fansi_kernels as loops
 from qsmbids.core.inversion.fansi_kernels import ONE, TWO, fit_row
@@ -54,7 +32,6 @@ from qsmbids.core.maths.parallel import planes
 
 __all__ = ["minimise_jointly"]
 
-Volume = npt.NDArray[np.float32]
 
 #: From zero, n iterations end as far from the minimum as 1.8 n plain ones.
 RELAXATION = 1.8
@@ -121,12 +98,12 @@ def minimise_jointly(
     with planes(grid[0], max(1, n_threads)) as run:
         for iteration in range(1, maximum_iterations + 1):
             run(loops.negative_divergence, v, edges, *edge, source)
-            spectrum, held = rfft(source, n_threads), [rfft(data, n_threads)]
+            spectrum, spectra = rfft(source, n_threads), [rfft(data, n_threads)]
             if p.weak_harmonic:
-                held.append(rfft(bend, n_threads))
-                run(_solve_both, spectrum, *held, p.kernel, *symbols, mu1, mu2, muh)
+                spectra.append(rfft(bend, n_threads))
+                run(_solve_both, spectrum, *spectra, p.kernel, *symbols, mu1, mu2, muh)
             else:
-                run(_solve_x, spectrum, *held, p.kernel, *symbols, mu1, mu2)
+                run(_solve_x, spectrum, *spectra, p.kernel, *symbols, mu1, mu2)
             previous, x = x, irfft(spectrum, grid, n_threads, overwrite=True)
             del spectrum
             run(loops.change_and_size, x, previous, counted, sums)
@@ -139,7 +116,7 @@ def minimise_jointly(
             if done or iteration == maximum_iterations:
                 break
             run(loops.update_gradient, v, x, edges, *edge, relax)
-            fit = irfft(held.pop(0), grid, n_threads, overwrite=True)
+            fit = irfft(spectra.pop(0), grid, n_threads, overwrite=True)
             if p.n_newton and iteration == p.linear_start + 1:
                 data += s2  # forget what pulls towards the turn of the data, right or wrong
                 s2[:] = 0.0
@@ -147,12 +124,12 @@ def minimise_jointly(
             run(_update_fidelity, fit, s2, data, p.y, p.weights, w_scale, mu2, pace, newton)
             del fit
             if p.weak_harmonic:
-                bend = irfft(held.pop(), grid, n_threads, overwrite=True)
+                bend = irfft(spectra.pop(), grid, n_threads, overwrite=True)
                 run(_update_harmonic, bend, u, p.mask, rho, relax)
     if p.weak_harmonic:  # what was held last is Dx + h
         dx = rfft(x, n_threads)
         dx *= p.kernel
-        h = irfft(held[0] - dx, grid, n_threads, overwrite=True)
+        h = irfft(spectra[0] - dx, grid, n_threads, overwrite=True)
     return FansiState(x, h, u, s2, data, v), iteration, update
 
 
@@ -174,7 +151,7 @@ def _solve_x(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2):  # ty
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def _solve_both(  # type: ignore[no-untyped-def]
-    start, stop, divergence, data, bend, kernel, lx, ly, lz, mu1, mu2, mu_h
+    start, stop, divergence, data, bend, kernel, lx, ly, lz, mu1, mu2, muh
 ):
     """Overwrite divergence by x, data by Dx + h and bend by Lap h.
 
@@ -187,12 +164,12 @@ def _solve_both(  # type: ignore[no-untyped-def]
             lxy = lx[i] + ly[j]
             for k in range(d.size):
                 lap = lxy + lz[k]
-                inverse = ONE / (mu2 + mu_h * lap * lap)
-                pull = mu2 * d[k] * mu_h * lap * inverse
+                inverse = ONE / (mu2 + muh * lap * lap)
+                pull = mu2 * d[k] * muh * lap * inverse
                 scale = ONE / (mu1 * lap + pull * d[k] * lap + np.float32(1e-12))
                 x = (mu1 * scale) * g[k] + (pull * scale) * (lap * f[k] - b[k])
                 dx = d[k] * x
-                h = inverse * (mu2 * (f[k] - dx) + mu_h * lap * b[k])
+                h = inverse * (mu2 * (f[k] - dx) + muh * lap * b[k])
                 g[k] = x
                 f[k] = dx + h
                 b[k] = lap * h

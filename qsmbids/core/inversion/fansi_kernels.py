@@ -12,6 +12,8 @@ clip(v, -t, t); with u = Lap h + sh, zh = rho u and the new dual is (1 - rho) u.
 import numba
 import numpy as np
 
+from qsmbids.units import TWO_PI
+
 __all__ = [
     "change_and_size",
     "fit_row",
@@ -22,8 +24,8 @@ __all__ = [
 #: Below this difference two neighbouring weights count as equal.
 EDGE_FLOOR = np.float32(1e-3)
 ZERO, ONE, TWO, SIX = np.float32(0), np.float32(1), np.float32(2), np.float32(6)
-HALF_PI, TWO_PI = np.float32(0.5 * np.pi), np.float32(2.0 * np.pi)
-INV_TWO_PI = np.float32(0.5 / np.pi)
+#: Whole turns of the phase in single precision [rad].
+TURN, QUARTER_TURN, PER_TURN = (np.float32(v) for v in (TWO_PI, TWO_PI / 4, 1 / TWO_PI))
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
@@ -116,7 +118,7 @@ def negative_divergence(start, stop, v, w, scale, flip, out):  # type: ignore[no
 @numba.njit(cache=True, fastmath=True, inline="always")
 def _sine_cosine(angle):  # type: ignore[no-untyped-def]
     """Sine and cosine to 1e-6 by Taylor series of the half angle; unlike libm's, it vectorises."""
-    half = np.float32(0.5) * (angle - TWO_PI * np.rint(angle * INV_TWO_PI))
+    half = np.float32(0.5) * (angle - TURN * np.rint(angle * PER_TURN))
     q = half * half
     s = np.float32(-1 / 39916800)
     s = s * q + np.float32(1 / 362880)
@@ -141,10 +143,10 @@ def fit_row(phase, misfit, w, w_scale, mu2, n_newton):  # type: ignore[no-untype
     It starts from the solution for a small misfit, up to whole turns; without Newton steps the
     data are linear and that is the answer.
     """
-    per_turn = INV_TWO_PI if n_newton > 0 else ZERO
+    per_turn = PER_TURN if n_newton > 0 else ZERO
     for k in range(misfit.size):
         weight = (w_scale * w[k]) ** 2
-        turns = TWO_PI * np.rint(misfit[k] * per_turn)
+        turns = TURN * np.rint(misfit[k] * per_turn)
         phase[k] = turns + mu2 * (misfit[k] - turns) / (weight + mu2)
     for _ in range(n_newton):
         for k in range(misfit.size):
@@ -152,4 +154,4 @@ def fit_row(phase, misfit, w, w_scale, mu2, n_newton):  # type: ignore[no-untype
             sine, cosine = _sine_cosine(phase[k])
             slope = max(weight * cosine + mu2, EDGE_FLOOR)
             step = (weight * sine + mu2 * (phase[k] - misfit[k])) / slope
-            phase[k] -= clip(step, HALF_PI)
+            phase[k] -= clip(step, QUARTER_TURN)

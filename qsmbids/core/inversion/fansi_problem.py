@@ -1,14 +1,41 @@
-"""What the iterations of FANSI start from and end with."""
+r"""What the iterations of FANSI start from and end with.
+
+Names here and in the loops, and the symbols of the papers that :mod:`qsmbids.core.inversion.fansi`
+cites. All are in radians of phase at the reference echo, lengths in voxels.
+
+========================  ========================  =============================================
+name                      symbol                    meaning
+========================  ========================  =============================================
+``x``                     :math:`x`                 susceptibility, as phase
+``h``                     :math:`\phi_h`            weak harmonic field
+``y``                     :math:`\phi`              local field, the data
+``weights``               :math:`W`                 data weights, times ``weight_scale``
+``kernel``                :math:`D`                 dipole, on the half spectrum
+``v``                     :math:`z_1 + s_1`         gradient split and its dual
+``s2``                    :math:`s_2`               dual of the fidelity split
+``data``                  :math:`z_2 - s_2`         what Dx + h is drawn to; alternating: less h
+``u``                     :math:`z_h + s_h`         harmonic split and its dual
+``bend``                  :math:`z_h - s_h`         what the Laplacian of h is drawn to
+``gradient_l1_penalty``   :math:`\alpha_1`          penalty of the gradient
+``gradient_consistency``  :math:`\mu_1`             of z1 = grad x; ``mu1`` in the loops
+``fidelity_consistency``  :math:`\mu_2`             of z2 = Dx + h; ``mu2``
+``harmonic_consistency``  :math:`\mu_h`             of zh = Lap h; ``muh``
+``harmonic_constraint``   :math:`\beta`             penalty of Lap h in the mask
+``harmonic_share``        :math:`\rho`              muh / (muh + beta)
+``threshold``             :math:`\alpha_1 / \mu_1`  of the soft thresholding, times the mean edge
+========================  ========================  =============================================
+
+A split variable (z) stands for what it is consistent with: at the minimum the two are the same.
+The scaled dual (s) remembers by how much they have differed.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import Float32Array, Mask
 
 __all__ = ["FansiProblem", "FansiState"]
-
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -19,12 +46,12 @@ class FansiState:
     consistency to its penalty they stay those of the solution when both change.
     """
 
-    x: Volume
-    h: Volume
-    u: Volume
-    s2: Volume
-    data: Volume
-    v: npt.NDArray[np.float32]
+    x: Float32Array
+    h: Float32Array
+    u: Float32Array
+    s2: Float32Array
+    data: Float32Array
+    v: Float32Array
 
     def copy(self) -> "FansiState":
         """Return a state that iterations may overwrite; they leave x and h as they are."""
@@ -36,10 +63,10 @@ class FansiState:
 class FansiProblem:
     """Everything that stays the same between iterations, in radians, on the padded grid."""
 
-    y: Volume
-    weights: Volume
+    y: Float32Array
+    weights: Float32Array
     mask: Mask
-    kernel: Volume
+    kernel: Float32Array
     weight_scale: float
     threshold: float
     edge_sign: float
@@ -63,7 +90,7 @@ class FansiProblem:
         return np.float32(self.threshold), np.float32(self.edge_sign)
 
     @property
-    def edges(self) -> Volume:
+    def edges(self) -> Float32Array:
         """The map whose differences lower the threshold; a flat one has none."""
         return self.weights if self.edge_sign else np.zeros_like(self.y)
 

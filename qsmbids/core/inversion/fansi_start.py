@@ -23,19 +23,16 @@ from dataclasses import replace
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR, INV_TWO_PI, ONE, TWO, TWO_PI, ZERO
+from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR, ONE, PER_TURN, TURN, TWO, ZERO
 from qsmbids.core.inversion.fansi_problem import FansiProblem, FansiState
+from qsmbids.core.maths.arrays import Float32Array, Mask, SpectrumArray
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.gradient import difference, gradient, laplacian_symbols
-from qsmbids.core.maths.parallel import planes
+from qsmbids.core.maths.parallel import Run, planes
 
 __all__ = ["least_squares_map", "least_squares_start"]
 
-Volume = npt.NDArray[np.float32]
-Spectrum = npt.NDArray[np.complex64]
-Run = Callable[..., None]
 
 #: Misfit [rad] of data that are not to be trusted. Wrong turns are those of an early echo, several
 #: at the reference echo.
@@ -76,7 +73,9 @@ def least_squares_start(p: FansiProblem, n_threads: int = 1) -> tuple[FansiProbl
     return replace(p, y=y, least_iterations=LEAST_ITERATIONS), state
 
 
-def least_squares_map(p: FansiProblem, n_threads: int = 1) -> tuple[Volume, Volume, Volume]:
+def least_squares_map(
+    p: FansiProblem, n_threads: int = 1
+) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Return the map, its field and the data at the right turns [rad], on the padded grid.
 
     Parameters are those of :func:`least_squares_start`.
@@ -92,9 +91,9 @@ def least_squares_map(p: FansiProblem, n_threads: int = 1) -> tuple[Volume, Volu
         phase = system.solve(p.y, np.zeros_like(p.y), np.inf, FINE)
         phase = system.solve(p.y, phase, OUTLIER, FINE)
         misfit = phase - p.y
-        turns = np.rint(misfit * INV_TWO_PI)
+        turns = np.rint(misfit * PER_TURN)
         turns[np.abs(misfit) <= OUTLIER] = 0
-        y = p.y + TWO_PI * turns
+        y = p.y + TURN * turns
         phase = system.solve(y, phase, np.inf, SMOOTH)
         return system.map(), phase, y
 
@@ -112,11 +111,13 @@ class _System:
         self.x = np.zeros(p.kernel.shape, np.complex64)
         self.sums = np.empty(self.grid[0])
 
-    def map(self) -> Volume:
+    def map(self) -> Float32Array:
         """Return x; the system is of no use any more."""
         return irfft(self.x, self.grid, self.n_threads, overwrite=True)  # type: ignore[return-value]
 
-    def solve(self, y: Volume, phase: Volume, outlier: float, smoothness: float) -> Volume:
+    def solve(
+        self, y: Float32Array, phase: Float32Array, outlier: float, smoothness: float
+    ) -> Float32Array:
         """Go on to the solution for data y, with outliers those of ``phase``; return its field."""
         p, run, lambda_ = self.p, self.run, np.float32(smoothness)
         run(_data_weights, self.weights, self.edges, phase, y, np.float32(1.0 / outlier))
@@ -141,7 +142,7 @@ class _System:
         run(_times, direction, p.kernel, self.x)
         return irfft(direction, self.grid, self.n_threads, overwrite=True)  # type: ignore[return-value]
 
-    def _apply(self, spectrum: Spectrum, lambda_: np.float32) -> Spectrum:
+    def _apply(self, spectrum: SpectrumArray, lambda_: np.float32) -> SpectrumArray:
         """Return (D W^2 D + lambda G' q^2 G) of a spectrum."""
         grid, n = self.grid, self.n_threads
         data = np.empty_like(spectrum)
@@ -160,7 +161,7 @@ class _System:
         return float(self.sums.sum())
 
 
-def _mean_difference(volume: Volume, mask: npt.NDArray[np.bool_]) -> np.float32:
+def _mean_difference(volume: Float32Array, mask: Mask) -> np.float32:
     """Return the mean size of the differences between neighbours that are both in the mask."""
     means = []
     for axis in range(3):

@@ -1,14 +1,11 @@
 """What every inversion asks of its volumes."""
 
 import numpy as np
-import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["check_finite", "check_inversion"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def check_inversion(local_field: FloatArray, mask: Mask, weights: FloatArray) -> None:

@@ -5,15 +5,16 @@ import numpy.typing as npt
 
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.quick_inversion import QuickInversion, invert_spectrum
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.gradient import laplacian_symbols
 
 __all__ = ["closed_form_l2"]
 
 
 def closed_form_l2(
-    local_field: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
-    weights: npt.NDArray[np.floating],
+    local_field: FloatArray,
+    mask: Mask,
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
@@ -72,7 +73,7 @@ def closed_form_l2(
     if not (np.isfinite(gradient_l2_penalty) and gradient_l2_penalty > 0):
         raise ValueError(f"the gradient penalty must be > 0, not {gradient_l2_penalty}")
 
-    def inverse(grid: tuple[int, int, int]) -> npt.NDArray[np.float32]:
+    def inverse(grid: tuple[int, int, int]) -> Float32Array:
         kernel = dipole_kernel(grid, voxel_size, b0_direction)
         lx, ly, lz = laplacian_symbols(grid)
         penalty = np.float32(gradient_l2_penalty) * (lx[:, None, None] + ly[:, None] + lz)

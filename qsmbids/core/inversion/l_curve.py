@@ -18,6 +18,7 @@ from scipy.interpolate import UnivariateSpline
 from qsmbids.core.inversion.adaptive_weight import CONSISTENCY_LIMIT
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi import FansiResult, fansi
+from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
 from qsmbids.core.maths.gradient import difference
 
@@ -29,8 +30,6 @@ __all__ = [
     "total_variation",
 ]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Three decades about the value of Table S2.3 (5e-4), four to a decade.
 DEFAULT_PENALTIES = tuple(float(a) for a in np.geomspace(3e-5, 3e-2, 13))
@@ -61,10 +60,10 @@ class LCurve:
         The corner is at the first or last strength: the range holds none.
     """
 
-    strengths: npt.NDArray[np.float64]
-    residual: npt.NDArray[np.float64]
-    regularity: npt.NDArray[np.float64]
-    curvature: npt.NDArray[np.float64]
+    strengths: Float64Array
+    residual: Float64Array
+    regularity: Float64Array
+    curvature: Float64Array
     corner: float
     at_the_edge: bool
 
@@ -121,7 +120,7 @@ def find_corner(
     degree = min(5, t.size - 1)
     splines = [UnivariateSpline(t, values, k=degree, s=smooth) for values in (rho, eta)]
 
-    def curvature(at: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def curvature(at: Float64Array) -> Float64Array:
         (r1, r2), (e1, e2) = ([f(at, nu) for nu in (1, 2)] for f in splines)
         return np.asarray((r1 * e2 - r2 * e1) / np.maximum(np.hypot(r1, e1), 1e-12) ** 3)
 

@@ -23,13 +23,12 @@ from qsmbids.core.inversion.inversion_input import check_finite
 from qsmbids.core.inversion.medi_edges import edge_mask
 from qsmbids.core.inversion.medi_smv import smv_kernel
 from qsmbids.core.inversion.medi_solver import Problem, gauss_newton
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, fast_shape, irfft, pad_to, rfft, uncrop
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["MediResult", "medi"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 T = TypeVar("T")
 
 #: A voxel stays in the mask if this part of the sphere around it lies in the mask.
@@ -67,7 +66,7 @@ class MediResult:
         Differences above it for each voxel of the mask, 0 to 3.
     """
 
-    chi: Volume
+    chi: Float32Array
     mask: Mask
     n_steps: int
     n_cg_steps: int
@@ -80,10 +79,10 @@ class MediResult:
 
 
 def medi(
-    local_field: npt.NDArray[np.floating],
+    local_field: FloatArray,
     mask: Mask,
-    weights: npt.NDArray[np.floating],
-    magnitude: npt.NDArray[np.floating],
+    weights: FloatArray,
+    magnitude: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
@@ -160,10 +159,11 @@ def medi(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty or too thin for the SMV sphere.
     ValueError
-        A shape or parameter is wrong, the mask is empty or too thin for the SMV sphere, the
-        field or the weights in it are not finite, negative, or all zero, or the cerebrospinal
-        fluid is not in it.
+        A shape or parameter is wrong, the field or the weights in the mask are not finite,
+        negative, or all zero, or the cerebrospinal fluid is not in it.
 
     Notes
     -----
@@ -199,21 +199,9 @@ def medi(
     if not all(np.isfinite(v) and v > 0 for v in (*numbers, maximum_steps, maximum_cg_steps)):
         raise ValueError("frequency, echo spacing, weights, tolerances and steps must be > 0")
     check_finite(mask, **volumes)
-    radius = float(smv_radius_mm or 0.0)
-    if radius < 0:
-        raise ValueError("the SMV radius must be >= 0")
-    voxel = np.asarray(voxel_size, dtype=float)
-    if margin == "auto":
-        margin = 0 if radius > 0 else FAR
-    if not (margin is None or isinstance(margin, int)):
-        raise ValueError(f"unknown margin {margin!r}")
+    radius, voxel = float(smv_radius_mm or 0.0), np.asarray(voxel_size, dtype=float)
+    grid, support = _Grid.with_room(mask, voxel, radius, margin, n_threads)
 
-    support = mask
-    if radius > 0:
-        support = _erode(mask, radius, voxel, periodic=margin is None, n_threads=n_threads)
-    grid = _Grid.around(support, mask, voxel, margin, radius)
-
-    support = grid.place(support)
     y = grid.place(local_field) * np.float32(TWO_PI * echo_spacing)
     kernel = dipole_kernel(grid.shape, voxel, b0_direction)
     smv = None
@@ -222,32 +210,22 @@ def medi(
         kernel *= 1 - sphere
         smv = partial(_filter, sphere, n_threads)
         y = np.where(support, y - smv(y), np.float32(0))
-    noise = grid.place(weights)
-    if noise.min() < 0 or not noise[support].any():
-        raise ValueError("the weights must be >= 0, and not 0 in the whole mask")
-    np.divide(1.0, noise, out=noise, where=noise > 0)
-    csf = None if fluid is None else np.flatnonzero(grid.place(fluid.astype(bool)) & support)
-    if csf is not None and csf.size == 0:
-        raise ValueError("the mask holds no voxel of the cerebrospinal fluid")
+    in_fluid = None if fluid is None else _indices(grid.place(fluid.astype(bool)) & support)
     # the threshold begins at a part of the largest magnitude of the image, skin and all
     largest = float(np.max(magnitude, where=np.isfinite(magnitude), initial=0.0))
     edges = edge_mask(grid.place(magnitude), support, voxel, edge_percentage, largest=largest)
 
     problem = Problem(
         y=y,
-        noise=noise,
+        noise=_noise(grid.place(weights), support),
         support=support,
         kernel=kernel,
         penalised=edges.penalised,
-        inverse_size=(
-            np.float32(1 / voxel[0]),
-            np.float32(1 / voxel[1]),
-            np.float32(1 / voxel[2]),
-        ),
+        inverse_size=_three([np.float32(1 / v) for v in voxel]),
         data_weight=data_weight,
         smv=smv,
         merit=merit,
-        csf=csf,
+        fluid=in_fluid,
         fluid_weight=fluid_weight,
         preconditioner=preconditioner,
         n_threads=max(1, n_threads),
@@ -255,8 +233,8 @@ def medi(
     x, path = gauss_newton(
         problem, maximum_steps, tolerance, maximum_cg_steps, cg_tolerance, progress
     )
-    if csf is not None:
-        x -= np.float32(x.flat[csf].mean(dtype=np.float64))
+    if in_fluid is not None:
+        x -= np.float32(x.flat[in_fluid].mean(dtype=np.float64))
     x /= np.float32(radians_per_ppm(centre_frequency, echo_spacing))
     return MediResult(
         chi=grid.restore(np.where(support, x, np.float32(0))),
@@ -282,11 +260,33 @@ class _Grid:
     shape: tuple[int, int, int]
 
     @classmethod
+    def with_room(
+        cls,
+        mask: Mask,
+        voxel: Float64Array,
+        radius: float,
+        margin: int | str | None,
+        n_threads: int,
+    ) -> tuple["_Grid", Mask]:
+        """Return a grid for spheres of a radius, and on it where they lie in the mask."""
+        if radius < 0:
+            raise ValueError("the SMV radius must be >= 0")
+        if margin == "auto":
+            margin = 0 if radius > 0 else FAR
+        if not (margin is None or isinstance(margin, int)):
+            raise ValueError(f"unknown margin {margin!r}")
+        support = mask
+        if radius > 0:
+            support = _erode(mask, radius, voxel, periodic=margin is None, n_threads=n_threads)
+        grid = cls.around(support, mask, voxel, margin, radius)
+        return grid, grid.place(support)
+
+    @classmethod
     def around(
         cls,
         support: Mask,
         mask: Mask,
-        voxel: npt.NDArray[np.float64],
+        voxel: Float64Array,
         margin: int | None,
         radius: float,
     ) -> "_Grid":
@@ -313,10 +313,25 @@ class _Grid:
         return uncrop(volume, self.mask.shape, self.box, self.offset)
 
 
+def _noise(weights: Float32Array, support: Mask) -> Float32Array:
+    """Return the SD of the noise in any unit, 0 where there are no data."""
+    if weights.min() < 0 or not weights[support].any():
+        raise ValueError("the weights must be >= 0, and not 0 in the whole mask")
+    return np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
+
+
+def _indices(fluid: Mask) -> npt.NDArray[np.intp]:
+    """Return the flat indices of the voxels of fluid."""
+    indices = np.flatnonzero(fluid)
+    if indices.size == 0:
+        raise ValueError("the mask holds no voxel of the cerebrospinal fluid")
+    return indices
+
+
 def _erode(
     mask: Mask,
     radius: float,
-    voxel: npt.NDArray[np.float64],
+    voxel: Float64Array,
     *,
     periodic: bool,
     n_threads: int,
@@ -333,11 +348,11 @@ def _erode(
     mean = _filter(sphere, n_threads, inside.astype(np.float32))
     support = uncrop(inside & (mean > SPHERE_INSIDE), mask.shape, box, margin)
     if not support.any():
-        raise ValueError("the mask is too thin for the SMV sphere")
+        raise EmptyMaskError("the mask is too thin for the SMV sphere")
     return support
 
 
-def _filter(sphere: Volume, n_threads: int, volume: Volume) -> Volume:
+def _filter(sphere: Float32Array, n_threads: int, volume: Float32Array) -> Float32Array:
     """Return the spherical mean value."""
     spectrum = rfft(volume, n_threads)
     spectrum *= sphere

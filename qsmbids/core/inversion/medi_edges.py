@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
+
 __all__ = ["EdgeMask", "edge_mask"]
 
 #: Threshold to begin with, as a part of the largest magnitude, and what one step changes it by.
@@ -27,14 +29,14 @@ class EdgeMask:
         Differences above it for each voxel of the mask, 0 to 3.
     """
 
-    penalised: npt.NDArray[np.bool_]
+    penalised: Mask
     threshold: float
     fraction: float
 
 
 def edge_mask(
-    magnitude: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
+    magnitude: FloatArray,
+    mask: Mask,
     voxel_size: npt.ArrayLike,
     percentage: float = 90.0,
     *,
@@ -95,15 +97,15 @@ def edge_mask(
         size[axis][tuple(slice(n) for n in difference.shape)] = difference
 
     candidates = np.sort(size[size > 0])
-    threshold, found = START * top, _above(candidates, START * top, inside.size)
-    wanted, rising = percentage / 100.0, found > percentage / 100.0
-    while (found > wanted) if rising else (found < wanted and threshold > LOWEST * top):
+    threshold, fraction = START * top, _above(candidates, START * top, inside.size)
+    target, rising = percentage / 100.0, fraction > percentage / 100.0
+    while (fraction > target) if rising else (fraction < target and threshold > LOWEST * top):
         threshold *= 1.0 + STEP if rising else 1.0 - STEP
-        found = _above(candidates, threshold, inside.size)
-    return EdgeMask(size <= threshold, threshold, found)
+        fraction = _above(candidates, threshold, inside.size)
+    return EdgeMask(size <= threshold, threshold, fraction)
 
 
-def _above(ascending: npt.NDArray[np.floating], threshold: float, n_voxels: int) -> float:
+def _above(ascending: FloatArray, threshold: float, n_voxels: int) -> float:
     """Return how many values lie above a threshold, for each voxel."""
     limit = np.float32(threshold)
     return float(ascending.size - np.searchsorted(ascending, limit, side="right")) / n_voxels

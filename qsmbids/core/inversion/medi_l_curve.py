@@ -7,12 +7,11 @@ import numpy.typing as npt
 
 from qsmbids.core.inversion.l_curve import LCurve, l_curve, total_variation
 from qsmbids.core.inversion.medi import medi
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.units import TWO_PI
 
 __all__ = ["DEFAULT_DATA_WEIGHTS", "medi_l_curve"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Three decades about the value of Table S2.4 (2000), four to a decade.
 DEFAULT_DATA_WEIGHTS = tuple(float(v) for v in np.geomspace(6e1, 6e4, 13))

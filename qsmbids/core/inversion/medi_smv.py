@@ -3,6 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array
+from qsmbids.units import TWO_PI
+
 __all__ = ["smv_kernel"]
 
 #: Points along each side of a voxel, to find which part of it lies in the sphere.
@@ -11,7 +14,7 @@ SAMPLES = 20
 
 def smv_kernel(
     shape: tuple[int, int, int], radius_mm: float, voxel_size: npt.ArrayLike
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Return the transform of a sphere of unit sum on the half spectrum.
 
     Voxels that the surface cuts count by the part of them inside, unlike the whole voxels of
@@ -50,13 +53,13 @@ def smv_kernel(
     part = _octant(radius_mm, voxel)
     for axis, n in enumerate(shape):
         frequency = np.arange(n // 2 + 1 if axis == 2 else n)
-        wave = np.cos(2.0 * np.pi / n * np.outer(frequency, np.arange(part.shape[axis])))
+        wave = np.cos(TWO_PI / n * np.outer(frequency, np.arange(part.shape[axis])))
         wave[:, 1:] *= 2.0  # the mirrored half
         part = np.moveaxis(np.tensordot(wave, part, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(part / part[0, 0, 0], dtype=np.float32)
 
 
-def _octant(radius: float, voxel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _octant(radius: float, voxel: Float64Array) -> Float64Array:
     """Return the part of each voxel inside a sphere around the first, one octant."""
     inner = (np.arange(SAMPLES) + 0.5) / SAMPLES - 0.5
     squares = [

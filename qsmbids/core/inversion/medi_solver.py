@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.inversion import medi_kernels as loops
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
-from qsmbids.core.maths.parallel import planes
+from qsmbids.core.maths.parallel import Run, planes
 
 __all__ = ["Path", "Problem", "System", "gauss_newton", "merit_factor"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-Run = Callable[..., None]
 
 #: Added to squared differences [(rad / mm)^2], so that the penalty has a derivative at zero.
 SMOOTHING = 1e-6
@@ -33,16 +31,16 @@ NO_DATA = 0.01
 class Problem:
     """Everything that stays the same between Gauss-Newton steps."""
 
-    y: Volume  # local field [rad]
-    noise: Volume  # SD of the noise in any unit, 0 where there are no data
+    y: Float32Array  # local field [rad]
+    noise: Float32Array  # SD of the noise in any unit, 0 where there are no data
     support: Mask
-    kernel: Volume  # D, with the SMV filter if any, on the half spectrum
-    penalised: npt.NDArray[np.bool_]
+    kernel: Float32Array  # D, with the SMV filter if any, on the half spectrum
+    penalised: Mask
     inverse_size: tuple[np.float32, ...]  # [1 / mm]
     data_weight: float
-    smv: Callable[[Volume], Volume] | None
+    smv: Callable[[Float32Array], Float32Array] | None
     merit: bool
-    csf: npt.NDArray[np.intp] | None  # flat indices
+    fluid: npt.NDArray[np.intp] | None  # flat indices
     fluid_weight: float
     preconditioner: bool
     n_threads: int
@@ -65,7 +63,7 @@ def gauss_newton(
     maximum_cg_steps: int,
     cg_tolerance: float,
     progress: Callable[[int, float], None] | None,
-) -> tuple[Volume, Path]:
+) -> tuple[Float32Array, Path]:
     """Iterate from zero; return x [rad] and the path to it."""
     path, noise = Path(), p.noise.copy()
     weights = _data_weights(noise, p)
@@ -100,10 +98,10 @@ def gauss_newton(
 
 
 def merit_factor(
-    phase: npt.NDArray[np.floating],
-    y: npt.NDArray[np.floating],
-    weights: npt.NDArray[np.floating],
-) -> npt.NDArray[np.float64]:
+    phase: FloatArray,
+    y: FloatArray,
+    weights: FloatArray,
+) -> Float64Array:
     """Return by how much the noise of each voxel is raised because the model does not fit it.
 
     The square of the weighted complex misfit, less its mean, over six standard deviations of its
@@ -117,7 +115,7 @@ def merit_factor(
     return np.asarray(np.maximum(size / spread, 1.0) ** 2)
 
 
-def _data_weights(noise: Volume, p: Problem) -> Volume:
+def _data_weights(noise: Float32Array, p: Problem) -> Float32Array:
     """Return 1 / noise with a mean of 1 in the mask; the SMV filter adds the noise of its mean."""
     variance = noise**2
     if p.smv is not None:
@@ -128,14 +126,14 @@ def _data_weights(noise: Volume, p: Problem) -> Volume:
     return weights / np.float32(weights[p.support].mean(dtype=np.float64))
 
 
-def _misfit(phase: Volume, y: Volume, weights: Volume) -> float:
+def _misfit(phase: Float32Array, y: Float32Array, weights: Float32Array) -> float:
     """Return the weighted root mean square of |exp(i phase) - exp(i y)|."""
     squares = (weights * np.sin(0.5 * (phase - y))) ** 2
     total = (weights**2).sum(dtype=np.float64)
     return float(np.sqrt(4.0 * squares.sum(dtype=np.float64) / total))
 
 
-def _norm(volume: Volume) -> float:
+def _norm(volume: Float32Array) -> float:
     return float(np.sqrt(np.square(volume).sum(dtype=np.float64)))
 
 
@@ -154,7 +152,7 @@ class System:
         mirrored = half[:, :, 1 : (shape[2] + 1) // 2].sum()
         self.mean_square = float((half.sum() + mirrored) / problem.y.size)  # diagonal of D D
 
-    def linearise(self, x: Volume, weights: Volume) -> None:
+    def linearise(self, x: Float32Array, weights: Float32Array) -> None:
         """Fix the weights of the differences and of the data at x."""
         p = self.problem
         smoothing = np.float32(SMOOTHING)
@@ -166,27 +164,29 @@ class System:
             mean_square = np.float32(self.mean_square)
             self.run(loops.inverse_diagonal, self.v, self.data, mean_square, least, self.scale)
 
-    def dipole(self, x: Volume) -> Volume:
+    def dipole(self, x: Float32Array) -> Float32Array:
         """Return D x."""
         n = self.problem.n_threads
         spectrum = rfft(x, n)
         self.run(loops.multiply, spectrum, self.problem.kernel)
         return irfft(spectrum, self.grid, n, overwrite=True)  # type: ignore[return-value]
 
-    def data_slope(self, phase: Volume) -> Volume:
+    def data_slope(self, phase: Float32Array) -> Float32Array:
         """Return the derivative of the data term where D x is ``phase``."""
         return self.dipole(self.data * np.sin(phase - self.problem.y))
 
-    def add_penalty(self, x: Volume, y: Volume) -> float:
+    def add_penalty(self, x: Float32Array, y: Float32Array) -> float:
         """Add the penalties' operator on x to y; return x . y."""
         p = self.problem
-        if p.csf is not None:
-            values = x.flat[p.csf]
-            y.flat[p.csf] += np.float32(p.fluid_weight) * (values - values.mean(dtype=np.float64))
+        if p.fluid is not None:
+            values = x.flat[p.fluid]
+            y.flat[p.fluid] += np.float32(p.fluid_weight) * (
+                values - values.mean(dtype=np.float64)
+            )
         self.run(loops.add_penalty, x, self.v, y, self.sums)
         return float(self.sums.sum())
 
-    def apply(self, x: Volume) -> tuple[Volume, float]:
+    def apply(self, x: Float32Array) -> tuple[Float32Array, float]:
         """Return A x and x . A x."""
         y = self.dipole(x)
         self.run(loops.multiply, y, self.data)
@@ -195,8 +195,8 @@ class System:
 
 
 def _conjugate_gradients(
-    system: System, slope: Volume, maximum_cg_steps: int, tolerance: float
-) -> tuple[Volume, int, float]:
+    system: System, slope: Float32Array, maximum_cg_steps: int, tolerance: float
+) -> tuple[Float32Array, int, float]:
     """Solve A dx = -slope from zero; return dx, the steps and the relative residual."""
     run, scale = system.run, system.scale
     sums = np.empty((slope.shape[0], 2))

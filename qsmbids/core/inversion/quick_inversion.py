@@ -4,15 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from qsmbids.core.inversion.inversion_input import check_inversion
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft, uncrop
 
 __all__ = ["QuickInversion", "invert_spectrum", "symmetric_mean"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class QuickInversion:
         Always true.
     """
 
-    chi: npt.NDArray[np.float32]
+    chi: Float32Array
     n_iterations: int = 1
     converged: bool = True
 
@@ -38,7 +35,7 @@ def invert_spectrum(
     local_field: FloatArray,
     mask: Mask,
     weights: FloatArray,
-    inverse: Callable[[tuple[int, int, int]], npt.NDArray[np.float32]],
+    inverse: Callable[[tuple[int, int, int]], Float32Array],
     centre_frequency: float,
     margin: int | None,
     n_threads: int,

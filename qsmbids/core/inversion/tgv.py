@@ -16,19 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.inversion.dipole import dipole_kernel
-from qsmbids.core.inversion.fansi import FansiResult, mean_edge
+from qsmbids.core.inversion.fansi import NEWTON_STEPS, FansiResult, mean_edge
 from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR
 from qsmbids.core.inversion.inversion_input import check_inversion
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft, uncrop
 from qsmbids.core.maths.gradient import difference, difference_adjoint, gradient, gradient_adjoint
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["solve_slope_step", "symmetric_adjoint", "symmetric_gradient", "tgv"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
-NEWTON_STEPS = 3
 #: Iterations with the linear data term first: from zero they bring moderate sources to the right
 #: turn of the phase. Many more would fit stray unwrapping errors too closely to leave them again.
 LINEAR_START = 10

@@ -5,14 +5,15 @@ import numpy.typing as npt
 
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.quick_inversion import QuickInversion, invert_spectrum, symmetric_mean
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 
 __all__ = ["tkd"]
 
 
 def tkd(
-    local_field: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
-    weights: npt.NDArray[np.floating],
+    local_field: FloatArray,
+    mask: Mask,
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
@@ -80,7 +81,7 @@ def tkd(
     if not 0.0 < threshold < 2.0 / 3.0:
         raise ValueError(f"the threshold must be between 0 and 2/3, not {threshold}")
 
-    def inverse(grid: tuple[int, int, int]) -> npt.NDArray[np.float32]:
+    def inverse(grid: tuple[int, int, int]) -> Float32Array:
         kernel = dipole_kernel(grid, voxel_size, b0_direction)
         sign = np.where(kernel < 0, np.float32(-1), np.float32(1))
         out = sign / np.maximum(np.abs(kernel), np.float32(threshold))

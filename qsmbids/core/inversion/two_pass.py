@@ -14,19 +14,18 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.dipole import dipole_field
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
-__all__ = ["Rest", "TwoPass", "merge_two_pass", "set_aside"]
+__all__ = ["TissueField", "TwoPass", "merge_two_pass", "set_aside"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Susceptibility [ppm] from the median of the brain that no healthy tissue but veins reaches.
 STRONG_PPM = 0.3
 
 
 @dataclass(frozen=True)
-class Rest:
+class TissueField:
     """What the second inversion gets.
 
     Attributes
@@ -37,7 +36,7 @@ class Rest:
         Voxels of the filled mask that were not set aside.
     """
 
-    local_field: npt.NDArray[np.float32]
+    local_field: Float32Array
     reliable: Mask
 
 
@@ -53,7 +52,7 @@ def set_aside(
     strong_ppm: float = STRONG_PPM,
     rim: int = 1,
     n_threads: int = 1,
-) -> Rest:
+) -> TissueField:
     """Subtract the field of strong sources and of voxels of unreliable phase.
 
     Parameters
@@ -78,13 +77,14 @@ def set_aside(
 
     Returns
     -------
-    Rest
+    TissueField
 
     Raises
     ------
+    EmptyMaskError
+        Nothing of the mask is left.
     ValueError
-        Shapes differ, the mask with holes is empty or does not lie in the other, or nothing of
-        it is left.
+        Shapes differ, or the mask with holes is empty or does not lie in the other.
 
     References
     ----------
@@ -100,14 +100,14 @@ def set_aside(
     unknown = (unknown | (np.abs(anomaly) > strong_ppm)) & mask_filled
     reliable = mask_filled & ~unknown
     if not reliable.any():
-        raise ValueError("nothing of the mask is left beside strong sources")
+        raise EmptyMaskError("nothing of the mask is left beside strong sources")
     box = bounding_box(mask_filled)
     sources = np.where(unknown[box], anomaly[box], 0.0).astype(np.float32)
     theirs = dipole_field(sources, voxel_size, b0_direction, n_threads=n_threads)
-    rest = np.zeros(mask_filled.shape, dtype=np.float32)
-    rest[box] = local_field[box] - np.float32(1e-6 * centre_frequency) * theirs
-    rest[~reliable] = 0.0
-    return Rest(rest, reliable)
+    tissue = np.zeros(mask_filled.shape, dtype=np.float32)
+    tissue[box] = local_field[box] - np.float32(1e-6 * centre_frequency) * theirs
+    tissue[~reliable] = 0.0
+    return TissueField(tissue, reliable)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class TwoPass:
         Constant [ppm] that was subtracted from it: inversions fix chi up to a constant only.
     """
 
-    chi: npt.NDArray[np.float32]
+    chi: Float32Array
     from_filled: Mask
     offset: float
 

@@ -20,12 +20,10 @@ from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from qsmbids.core.masks.bet_evolution import Levels, evolve, sample
 from qsmbids.core.masks.bet_mesh import fill_mesh, icosphere, mean_edge, self_intersection
+from qsmbids.core.maths.arrays import Box, Float32Array, Float64Array, Mask
 
 __all__ = ["bet"]
 
-Volume = npt.NDArray[np.float32]
-Vector = npt.NDArray[np.float64]
-Box = tuple[slice, slice, slice]
 
 FOLDED = 4000.0  # self-intersection above which a smoother pass starts (bet2)
 BLOCK = 4.0  # mm, grid of the receive field and of the height profile
@@ -40,7 +38,7 @@ def bet(
     superior: npt.ArrayLike | None = None,
     bias_correct: bool = True,
     n_threads: int = 1,
-) -> npt.NDArray[np.bool_]:
+) -> Mask:
     """Extract the brain from a magnitude image.
 
     Parameters
@@ -115,10 +113,10 @@ def bet(
 
 def _check(
     magnitude: npt.NDArray[np.number],
-    voxel: Vector,
+    voxel: Float64Array,
     fractional_intensity: float,
     gradient: float,
-    superior: Vector | None,
+    superior: Float64Array | None,
 ) -> None:
     if magnitude.ndim != 3 or min(magnitude.shape) < 2:
         raise ValueError(f"the magnitude must be a 3-D volume, not of shape {magnitude.shape}")
@@ -136,13 +134,13 @@ def _check(
         raise ValueError(f"superior must be a vector of three, not {superior}")
 
 
-def _blocks(shape: tuple[int, ...], voxel: Vector) -> tuple[int, int, int]:
+def _blocks(shape: tuple[int, ...], voxel: Float64Array) -> tuple[int, int, int]:
     """Return how many voxels make a block of about 4 mm along each axis."""
     x, y, z = (max(1, min(round(BLOCK / v), n // 2)) for n, v in zip(shape, voxel, strict=True))
     return x, y, z
 
 
-def _block_mean(volume: npt.NDArray, blocks: tuple[int, int, int]) -> Vector:
+def _block_mean(volume: npt.NDArray, blocks: tuple[int, int, int]) -> Float64Array:
     """Average over blocks; the last ones are completed with the border voxels."""
     n = [-(-size // b) for size, b in zip(volume.shape, blocks, strict=True)]
     pad = [(0, m * b - size) for m, b, size in zip(n, blocks, volume.shape, strict=True)]
@@ -150,7 +148,7 @@ def _block_mean(volume: npt.NDArray, blocks: tuple[int, int, int]) -> Vector:
     return np.pad(volume, pad, mode="edge").reshape(split).mean(axis=(1, 3, 5), dtype=np.float64)
 
 
-def _head_box(volume: Volume, voxel: Vector, up: Vector) -> Box:
+def _head_box(volume: Float32Array, voxel: Float64Array, up: Float64Array) -> Box:
     """Return the box that holds the head without neck and shoulders.
 
     The largest cross-section A of the upper head tells the size of this head, child or adult;
@@ -185,7 +183,7 @@ def _head_box(volume: Volume, voxel: Vector, up: Vector) -> Box:
     return box[0], box[1], box[2]
 
 
-def _cut_at_side(tissue: Vector, upper: npt.NDArray[np.bool_], up: Vector) -> bool:
+def _cut_at_side(tissue: Float64Array, upper: Mask, up: Float64Array) -> bool:
     """Tell whether the upper head runs through a border of the volume beside it."""
     for axis in np.flatnonzero(np.abs(up) < 0.7):
         for side in (0, -1):
@@ -195,7 +193,7 @@ def _cut_at_side(tissue: Vector, upper: npt.NDArray[np.bool_], up: Vector) -> bo
     return False
 
 
-def _divide_receive_field(volume: Volume, voxel: Vector) -> Volume:
+def _divide_receive_field(volume: Float32Array, voxel: Float64Array) -> Float32Array:
     """Divide by the mean tissue intensity around each voxel (Gaussian of 25 mm).
 
     Air does not count as tissue; far from tissue the field tends to 1 so that noise stays small.
@@ -213,7 +211,9 @@ def _divide_receive_field(volume: Volume, voxel: Vector) -> Volume:
 
 
 @numba.njit(cache=True, nogil=True)
-def _divide_by_blocks(volume: Volume, field: Volume, blocks: Vector) -> Volume:
+def _divide_by_blocks(
+    volume: Float32Array, field: Float32Array, blocks: Float64Array
+) -> Float32Array:
     out = np.empty_like(volume)
     for i in range(volume.shape[0]):
         x = (i + 0.5) / blocks[0] - 0.5
@@ -224,7 +224,9 @@ def _divide_by_blocks(volume: Volume, field: Volume, blocks: Vector) -> Volume:
     return out
 
 
-def _extract(volume: Volume, voxel: Vector, threshold: float, slope: Vector) -> npt.NDArray:
+def _extract(
+    volume: Float32Array, voxel: Float64Array, threshold: float, slope: Float64Array
+) -> npt.NDArray:
     """Evolve the surface, smoother at each pass until it does not fold, and fill it."""
     levels = _levels(volume, voxel)
     sphere = icosphere(4)
@@ -241,7 +243,7 @@ def _extract(volume: Volume, voxel: Vector, threshold: float, slope: Vector) -> 
     return fill_mesh(moved / voxel, sphere.faces, shape)
 
 
-def _levels(volume: Volume, voxel: Vector) -> Levels:
+def _levels(volume: Float32Array, voxel: Float64Array) -> Levels:
     """Return the intensity landmarks, centre of gravity [mm] and radius [mm] of the head."""
     t2, t98 = np.percentile(volume, [2, 98])
     t = t2 + 0.1 * (t98 - t2)

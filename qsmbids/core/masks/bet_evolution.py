@@ -13,16 +13,12 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from qsmbids.core.masks.bet_mesh import Mesh, mean_edge
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, IndexArray, Vector
 
 __all__ = ["Levels", "evolve", "sample"]
 
-Points = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int32]
-Volume = npt.NDArray[np.float32]
-Triple = tuple[float, float, float]
 
 N_ITER = 1000
 R_MIN, R_MAX = 3.33, 10.0  # mm, radii of curvature between which the surface may bend (Smith 2002)
@@ -50,20 +46,20 @@ class Levels(NamedTuple):
     t2: float
     t: float
     tm: float
-    centre: Points
+    centre: Float64Array
     radius: float
 
 
 def evolve(
-    volume: Volume,
-    voxel: Points,
+    volume: Float32Array,
+    voxel: Float64Array,
     mesh: Mesh,
-    start: Points,
+    start: Float64Array,
     levels: Levels,
     threshold: float,
-    slope: Points,
+    slope: Float64Array,
     stiffness: float,
-) -> Points:
+) -> Float64Array:
     """Move the vertices outwards until they meet the dark ring around the brain.
 
     Parameters
@@ -102,21 +98,21 @@ def evolve(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _iterate(
-    volume: Volume,
-    voxel: Points,
-    start: Points,
-    faces: Index,
-    neighbours: Index,
-    around: Index,
-    depths: Points,
+    volume: Float32Array,
+    voxel: Float64Array,
+    start: Float64Array,
+    faces: IndexArray,
+    neighbours: IndexArray,
+    around: IndexArray,
+    depths: Float64Array,
     n_bright: int,
     t2: float,
     t: float,
     tm: float,
     offset: float,
-    gradient: Points,
+    gradient: Float64Array,
     stiffness: float,
-) -> Points:
+) -> Float64Array:
     """Run all iterations; ``offset + gradient . x`` is the threshold at x."""
     old, new = start.copy(), start.copy()
     normals = np.empty((faces.shape[0], 3))
@@ -153,7 +149,7 @@ def _iterate(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _face_normals(vertices: Points, faces: Index, normals: Points) -> None:
+def _face_normals(vertices: Float64Array, faces: IndexArray, normals: Float64Array) -> None:
     for f in range(faces.shape[0]):
         a, b, c = faces[f]
         a0, a1, a2 = vertices[a, 0], vertices[a, 1], vertices[a, 2]
@@ -166,13 +162,13 @@ def _face_normals(vertices: Points, faces: Index, normals: Points) -> None:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _normal_and_pull(
-    vertices: Points,
+    vertices: Float64Array,
     v: int,
-    neighbours: Index,
-    around: Index,
-    normals: Points,
-    n: Points,
-    d: Points,
+    neighbours: IndexArray,
+    around: IndexArray,
+    normals: Float64Array,
+    n: Float64Array,
+    d: Float64Array,
 ) -> None:
     """Write the unit normal and the way to the mean of the neighbours into ``n`` and ``d``."""
     count = 0
@@ -193,11 +189,11 @@ def _normal_and_pull(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _push(
-    volume: Volume,
-    at: Triple,
-    per_mm: Triple,
-    beyond: Triple,
-    depths: Points,
+    volume: Float32Array,
+    at: Vector,
+    per_mm: Vector,
+    beyond: Vector,
+    depths: Float64Array,
     n_bright: int,
     t2: float,
     t: float,
@@ -229,7 +225,7 @@ def _push(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _within(volume: Volume, x: float, y: float, z: float, beyond: Triple) -> bool:
+def _within(volume: Float32Array, x: float, y: float, z: float, beyond: Vector) -> bool:
     nx, ny, nz = volume.shape
     return (
         -beyond[0] <= x <= nx - 1 + beyond[0]
@@ -239,7 +235,7 @@ def _within(volume: Volume, x: float, y: float, z: float, beyond: Triple) -> boo
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def sample(volume: Volume, x: float, y: float, z: float) -> float:
+def sample(volume: Float32Array, x: float, y: float, z: float) -> float:
     """Interpolate linearly at a voxel index; outside, the last voxels continue."""
     nx, ny, nz = volume.shape
     x, y, z = min(max(x, 0.0), nx - 1.0), min(max(y, 0.0), ny - 1.0), min(max(z, 0.0), nz - 1.0)

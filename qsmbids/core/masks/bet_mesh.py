@@ -8,9 +8,9 @@ import numpy.typing as npt
 from scipy.ndimage import label
 from scipy.spatial import cKDTree
 
-__all__ = ["Mesh", "fill_mesh", "icosphere", "mean_edge", "self_intersection"]
+from qsmbids.core.maths.arrays import Float64Array, Mask
 
-Points = npt.NDArray[np.float64]
+__all__ = ["Mesh", "fill_mesh", "icosphere", "mean_edge", "self_intersection"]
 
 
 class Mesh(NamedTuple):
@@ -27,7 +27,7 @@ class Mesh(NamedTuple):
         Faces that meet in the vertex; -1 as above.
     """
 
-    vertices: Points
+    vertices: Float64Array
     faces: npt.NDArray[np.int32]
     neighbours: npt.NDArray[np.int32]
     around: npt.NDArray[np.int32]
@@ -68,8 +68,8 @@ def icosphere(subdivisions: int = 4) -> Mesh:
 
 
 def _subdivide(
-    vertices: Points, faces: npt.NDArray[np.int64]
-) -> tuple[Points, npt.NDArray[np.int64]]:
+    vertices: Float64Array, faces: npt.NDArray[np.int64]
+) -> tuple[Float64Array, npt.NDArray[np.int64]]:
     """Split each triangle in four and put the new vertices on the unit sphere."""
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     unique, index = np.unique(edges, axis=0, return_inverse=True)
@@ -99,7 +99,7 @@ def _adjacency(
 
 
 @numba.njit(cache=True, nogil=True)
-def mean_edge(vertices: Points, neighbours: npt.NDArray[np.int32]) -> float:
+def mean_edge(vertices: Float64Array, neighbours: npt.NDArray[np.int32]) -> float:
     """Return the mean edge length."""
     total, count = 0.0, 0
     for v in range(vertices.shape[0]):
@@ -113,7 +113,7 @@ def mean_edge(vertices: Points, neighbours: npt.NDArray[np.int32]) -> float:
     return total / count
 
 
-def self_intersection(mesh: Mesh, moved: Points, edge: float, edge_before: float) -> float:
+def self_intersection(mesh: Mesh, moved: Float64Array, edge: float, edge_before: float) -> float:
     """Return how far vertices came closer than an edge length, against the undeformed mesh.
 
     Parameters
@@ -139,8 +139,8 @@ def self_intersection(mesh: Mesh, moved: Points, edge: float, edge_before: float
 
 
 def fill_mesh(
-    vertices: Points, faces: npt.NDArray[np.int32], shape: tuple[int, int, int]
-) -> npt.NDArray[np.bool_]:
+    vertices: Float64Array, faces: npt.NDArray[np.int32], shape: tuple[int, int, int]
+) -> Mask:
     """Return the voxels on or inside a closed surface.
 
     The surface is drawn as a wall of voxels; all that cannot be reached from outside is inside.
@@ -179,9 +179,7 @@ def fill_mesh(
 
 
 @numba.njit(cache=True, nogil=True)
-def _draw_triangles(
-    vertices: Points, faces: npt.NDArray[np.int32], wall: npt.NDArray[np.bool_]
-) -> None:
+def _draw_triangles(vertices: Float64Array, faces: npt.NDArray[np.int32], wall: Mask) -> None:
     """Mark the voxels that the triangles pass, sampled at most 0.4 voxels apart."""
     for f in range(faces.shape[0]):
         a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]

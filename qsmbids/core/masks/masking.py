@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
+from qsmbids.core.maths.arrays import EmptyMaskError, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = [
@@ -25,9 +26,6 @@ __all__ = [
 _GAP_VOXELS = 3
 #: Parts that may face each other; the rest are specks.
 _MOST_PARTS = 8
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def reliable_phase_mask(quality: FloatArray, threshold: float = 0.3) -> Mask:
@@ -98,14 +96,16 @@ def background_mask(
 
     Raises
     ------
+    EmptyMaskError
+        The masks have nothing in common.
     ValueError
-        Shapes differ or the masks have nothing in common.
+        Shapes differ.
     """
     if mask1.shape != mask2.shape:
         raise ValueError(f"Mask 1 {mask1.shape} and Mask 2 {mask2.shape} differ in shape")
     both = mask1 & mask2
     if not both.any():
-        raise ValueError("Mask 1 and Mask 2 have no voxel in common")
+        raise EmptyMaskError("Mask 1 and Mask 2 have no voxel in common")
     filled = fill_holes(both, voxel_size=voxel_size, closing_mm=closing_mm)
     return _largest_piece_of_each_part(filled & mask1, mask1)
 
@@ -268,7 +268,7 @@ def fill_holes(
     return filled
 
 
-def _checked(radius: float, voxel_size: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _checked(radius: float, voxel_size: npt.ArrayLike) -> Float64Array:
     voxel = np.asarray(voxel_size, dtype=np.float64)
     if voxel.shape != (3,) or not (np.isfinite(voxel) & (voxel > 0)).all():
         raise ValueError(f"the voxel size must be three positive numbers, not {voxel_size!r}")
@@ -283,7 +283,7 @@ def _outside(mask: Mask) -> Mask:
     return np.asarray(labels == labels[0, 0, 0])
 
 
-def _near(target: Mask, radius: float, voxel: npt.NDArray[np.float64]) -> Mask:
+def _near(target: Mask, radius: float, voxel: Float64Array) -> Mask:
     """Return where the distance to the next voxel of ``target`` is at most ``radius``.
 
     A squared Euclidean distance transform, axis by axis, that looks no farther than the radius:

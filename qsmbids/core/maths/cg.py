@@ -4,19 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["Solution", "conjugate_gradients"]
+from qsmbids.core.maths.arrays import Float32Array
 
-Volume = npt.NDArray[np.float32]
-Operator = Callable[[Volume], Volume]
+__all__ = ["Operator", "Solution", "conjugate_gradients"]
+
+Operator = Callable[[Float32Array], Float32Array]
 
 
 @dataclass(frozen=True)
 class Solution:
     """What conjugate gradients found, and how far they came."""
 
-    x: Volume
+    x: Float32Array
     n_iterations: int
     relative_residual: float  # |b - A x| / |b|
     converged: bool
@@ -24,9 +24,9 @@ class Solution:
 
 def conjugate_gradients(
     operator: Operator,
-    rhs: Volume,
+    rhs: Float32Array,
     *,
-    start: Volume | None = None,
+    start: Float32Array | None = None,
     precondition: Operator | None = None,
     tolerance: float,
     maximum_iterations: int,
@@ -109,6 +109,6 @@ def conjugate_gradients(
     return Solution(x, iteration, float(relative), bool(relative <= tolerance))
 
 
-def _dot(a: Volume, b: Volume) -> float:
+def _dot(a: Float32Array, b: Float32Array) -> float:
     """Inner product in double precision, in an order that no number of threads changes."""
     return float(np.einsum("i,i->", a.ravel(), b.ravel(), dtype=np.float64))

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-__all__ = ["bounding_box", "crop", "fast_shape", "irfft", "pad_to", "rfft", "uncrop"]
+from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
 
-FloatArray = npt.NDArray[np.floating]
+__all__ = ["bounding_box", "crop", "fast_shape", "irfft", "pad_to", "rfft", "uncrop"]
 
 
 def rfft(volume: FloatArray, n_threads: int = 1) -> npt.NDArray[np.complexfloating]:
@@ -34,12 +34,12 @@ def fast_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return x, y, z
 
 
-def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+def bounding_box(mask: Mask) -> tuple[slice, slice, slice]:
     """Return the smallest box that holds a mask.
 
     Raises
     ------
-    ValueError
+    EmptyMaskError
         The mask is empty.
     """
     box = []
@@ -47,7 +47,7 @@ def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice, slice]:
         other = tuple(a for a in range(3) if a != axis)
         hits = np.flatnonzero(mask.any(axis=other))
         if hits.size == 0:
-            raise ValueError("the mask is empty")
+            raise EmptyMaskError("the mask is empty")
         box.append(slice(int(hits[0]), int(hits[-1]) + 1))
     return box[0], box[1], box[2]
 

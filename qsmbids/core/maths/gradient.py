@@ -5,11 +5,11 @@ The k-space symbol of ``adjoint(gradient(x))`` is the sum over the axes of
 """
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import Float32Array, FloatArray
+from qsmbids.units import TWO_PI
 
 __all__ = ["difference", "difference_adjoint", "gradient", "gradient_adjoint", "laplacian_symbols"]
-
-FloatArray = npt.NDArray[np.floating]
 
 
 def difference(volume: FloatArray, axis: int) -> FloatArray:
@@ -37,12 +37,10 @@ def gradient_adjoint(vectors: FloatArray) -> FloatArray:
 
 def laplacian_symbols(
     shape: tuple[int, int, int],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Return the symbol of ``adjoint(gradient)`` along each axis of the half spectrum.
 
     The symbol at (i, j, k) is the sum of the three; the last axis has ``Z // 2 + 1`` samples.
     """
-    x, y, z = (
-        (2.0 - 2.0 * np.cos(2.0 * np.pi * np.arange(n) / n)).astype(np.float32) for n in shape
-    )
+    x, y, z = ((2.0 - 2.0 * np.cos(TWO_PI * np.arange(n) / n)).astype(np.float32) for n in shape)
     return x, y, z[: shape[2] // 2 + 1]

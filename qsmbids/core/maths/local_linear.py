@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.smoothing import (
     block_sums,
     convolve_blocks,
@@ -39,8 +40,6 @@ from qsmbids.core.phase.phase_plane import mean_advance
 
 __all__ = ["phase_factors", "smooth_phase"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 #: Added to the variance of the positions [sigma^2], which is 0 across a thin sheet or around a
 #: single voxel: there the fit turns into the average.
@@ -57,7 +56,7 @@ _BEFORE_OUTLIERS = 2
 
 def smooth_phase(
     signal: npt.NDArray[np.complex64],
-    sigma: npt.NDArray[np.float64],
+    sigma: Float64Array,
     *,
     refinements: int = 8,
     n_threads: int = 1,
@@ -128,19 +127,19 @@ def phase_factors(volume: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64
     return unit
 
 
-def _outliers(missed: npt.NDArray[np.complex64]) -> npt.NDArray[np.bool_]:
+def _outliers(missed: npt.NDArray[np.complex64]) -> Mask:
     """Return where phase factors are far from 1."""
     misfit = np.abs(np.angle(missed))  # 0 beyond the support
     # 1.4826: standard deviation of a normal distribution in median absolute deviations
     spread = 1.4826 * float(np.median(misfit[missed != 0])) if missed.any() else 0.0
-    far: npt.NDArray[np.bool_] = misfit > max(_OUTLIER, _OUTLIER_DEVIATIONS * spread)
+    far: Mask = misfit > max(_OUTLIER, _OUTLIER_DEVIATIONS * spread)
     return far
 
 
 def _refined(
     signal: npt.NDArray[np.complex64],
     unit: npt.NDArray[np.complex64],
-    support: npt.NDArray[np.bool_],
+    support: Mask,
     sigma: Float64Array,
     rounds: list[int],
     n_threads: int,
@@ -179,7 +178,7 @@ class _LocalPlanes:
     Positions are in sigma from the centre of the volume; arrays of N are over the needed nodes.
     """
 
-    needed: npt.NDArray[np.bool_]  # (X, Y, Z): blocks of the support and their neighbours
+    needed: Mask  # (X, Y, Z): blocks of the support and their neighbours
     points: Float32Array  # (X, Y, Z, 4): weight times 1, x, y, z of the centroid of the support
     width: Float64Array  # (3,) of the Gaussian [blocks]
     mass: Float64Array  # (N,)
@@ -190,8 +189,8 @@ class _LocalPlanes:
     @classmethod
     def of(
         cls,
-        usable: npt.NDArray[np.bool_],
-        support: npt.NDArray[np.bool_],
+        usable: Mask,
+        support: Mask,
         weight: Float32Array,
         sigma: Float64Array,
         n_threads: int,

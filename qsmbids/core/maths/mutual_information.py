@@ -3,13 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
+
 __all__ = ["dice", "normalised_mutual_information"]
 
 
 def normalised_mutual_information(
-    first: npt.NDArray[np.floating],
-    second: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
+    first: FloatArray,
+    second: FloatArray,
+    mask: Mask,
     *,
     n_bins: int = 32,
 ) -> float:
@@ -47,7 +49,7 @@ def normalised_mutual_information(
     return (_entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))) / together
 
 
-def dice(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+def dice(first: Mask, second: Mask) -> float:
     """Return the overlap of two masks, 0 to 1; 0 where both are empty.
 
     Examples
@@ -65,6 +67,6 @@ def _binned(values: npt.NDArray, n_bins: int) -> npt.NDArray[np.intp]:
     return np.clip(scaled * n_bins, 0, n_bins - 1).astype(np.intp)
 
 
-def _entropy(probability: npt.NDArray[np.float64]) -> float:
+def _entropy(probability: Float64Array) -> float:
     known = probability[probability > 0]
     return float(-(known * np.log(known)).sum())

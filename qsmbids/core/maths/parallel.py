@@ -8,7 +8,10 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-__all__ = ["numba_threads", "planes"]
+__all__ = ["Run", "numba_threads", "planes"]
+
+#: Runs a loop over all planes of a volume with the other arguments that it is given.
+Run = Callable[..., None]
 
 
 @contextmanager
@@ -23,7 +26,7 @@ def numba_threads(n_threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def planes(n_planes: int, n_threads: int) -> Iterator[Callable[..., None]]:
+def planes(n_planes: int, n_threads: int) -> Iterator[Run]:
     """Give a function that runs a loop over all planes, a slab for each thread."""
     edges = np.linspace(0, n_planes, n_threads + 1).astype(int)
     slabs = list(pairwise(edges.tolist()))

@@ -3,14 +3,13 @@
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
 
 __all__ = ["remove_polynomial"]
 
 
-def remove_polynomial(
-    field: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_], *, order: int = 4
-) -> npt.NDArray[np.float32]:
+def remove_polynomial(field: FloatArray, mask: Mask, *, order: int = 4) -> Float32Array:
     """Subtract the least-squares polynomial of all terms up to ``order`` inside a mask.
 
     Parameters
@@ -29,16 +28,20 @@ def remove_polynomial(
 
     Raises
     ------
+    EmptyMaskError
+        The mask is empty.
     ValueError
-        The mask is empty or the shapes differ.
+        The shapes differ.
 
     Notes
     -----
     Not in the default pipeline: unlike background removal it also takes slow variation that
     belongs to tissue.
     """
-    if field.shape != mask.shape or not mask.any():
-        raise ValueError("the mask is empty or does not fit the field")
+    if field.shape != mask.shape:
+        raise ValueError(f"field {field.shape} and mask {mask.shape} must be one volume")
+    if not mask.any():
+        raise EmptyMaskError("the mask is empty")
     where = np.nonzero(mask)
     axes = [
         2.0 * (index - index.min()) / max(1, index.max() - index.min()) - 1.0 for index in where
@@ -49,7 +52,7 @@ def remove_polynomial(
     right = np.zeros(len(powers))
     chunks = range(0, values.size, 200_000)  # bounds the memory of the design matrix
 
-    def design(start: int) -> npt.NDArray[np.float64]:
+    def design(start: int) -> Float64Array:
         part = [a[start : start + 200_000] for a in axes]
         return np.stack([part[0] ** i * part[1] ** j * part[2] ** k for i, j, k in powers], axis=1)
 

@@ -5,14 +5,13 @@ import numpy.typing as npt
 from numba import njit
 from scipy import ndimage
 
-__all__ = ["resample_image", "resample_labels"]
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, LabelArray
 
-Matrix = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.integer]
+__all__ = ["resample_image", "resample_labels"]
 
 
 def resample_labels(
-    labels: Labels, to_voxel: Matrix, shape: tuple[int, int, int]
+    labels: LabelArray, to_voxel: Float64Array, shape: tuple[int, int, int]
 ) -> npt.NDArray[np.int32]:
     """Bring a segmentation onto another grid; labels are voted for, never averaged.
 
@@ -55,8 +54,8 @@ def resample_labels(
 
 
 def resample_image(
-    image: npt.NDArray[np.floating], to_voxel: Matrix, shape: tuple[int, int, int]
-) -> npt.NDArray[np.float32]:
+    image: FloatArray, to_voxel: Float64Array, shape: tuple[int, int, int]
+) -> Float32Array:
     """Bring an image onto another grid by trilinear interpolation, 0 outside.
 
     Parameters and errors as in :func:`resample_labels`.
@@ -65,13 +64,13 @@ def resample_image(
     padded = np.pad(image.astype(np.float32), 1)
     # one voxel further, for the background around it
     offset = to_voxel[:3, 3] + 1.0
-    moved: npt.NDArray[np.float32] = ndimage.affine_transform(
+    moved: Float32Array = ndimage.affine_transform(
         padded, to_voxel[:3, :3], offset, shape, np.float32, order=1, mode="constant"
     )
     return moved
 
 
-def _check(volume: npt.NDArray, to_voxel: Matrix) -> None:
+def _check(volume: npt.NDArray, to_voxel: Float64Array) -> None:
     if volume.ndim != 3:
         raise ValueError(f"the volume has {volume.ndim} axes instead of 3")
     if not np.isfinite(to_voxel).all() or abs(np.linalg.det(to_voxel[:3, :3])) < 1e-9:
@@ -79,7 +78,9 @@ def _check(volume: npt.NDArray, to_voxel: Matrix) -> None:
 
 
 @njit(cache=True)
-def _vote(padded: npt.NDArray[np.int32], to_voxel: Matrix, moved: npt.NDArray[np.int32]) -> None:
+def _vote(
+    padded: npt.NDArray[np.int32], to_voxel: Float64Array, moved: npt.NDArray[np.int32]
+) -> None:
     """Fill ``moved`` with the winners; ``padded`` has one voxel of background around it."""
     place, corner = np.empty(3), np.empty(3, np.int64)
     label, weight = np.empty(8, np.int32), np.empty(8)

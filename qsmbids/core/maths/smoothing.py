@@ -6,13 +6,14 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array
 from qsmbids.core.maths.parallel import numba_threads
 
 __all__ = ["block_sums", "block_widths", "convolve_blocks", "interpolate_blocks", "smooth_complex"]
 
 
 def smooth_complex(
-    volume: npt.NDArray[np.complex64], sigma: npt.NDArray[np.float64], n_threads: int = 1
+    volume: npt.NDArray[np.complex64], sigma: Float64Array, n_threads: int = 1
 ) -> npt.NDArray[np.complex64]:
     """Convolve with a Gaussian of ``sigma`` voxels cut at 4 sigma, zero beyond the border.
 
@@ -26,7 +27,7 @@ def smooth_complex(
     return interpolate_blocks(smooth.view(np.complex64)[..., 0], widths, volume.shape)
 
 
-def block_widths(sigma: npt.NDArray[np.float64]) -> list[int]:
+def block_widths(sigma: Float64Array) -> list[int]:
     """Return the voxels per block along every axis: a third of sigma, 1 to 4."""
     return [int(np.clip(width / 3, 1, 4)) for width in sigma]
 
@@ -40,8 +41,8 @@ def block_sums(volume: npt.NDArray[Any], widths: list[int]) -> npt.NDArray[Any]:
 
 
 def convolve_blocks(
-    volumes: npt.NDArray[np.float32], sigma: npt.NDArray[np.float64], n_threads: int = 1
-) -> npt.NDArray[np.float32]:
+    volumes: Float32Array, sigma: Float64Array, n_threads: int = 1
+) -> Float32Array:
     """Convolve (X, Y, Z, K) with a Gaussian (peak 1) of ``sigma`` blocks along X, Y and Z."""
     for width, size in zip(sigma, volumes.shape[:3], strict=True):
         # three times: along the first axis, which then becomes the third

@@ -3,10 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["checked_vector", "cylinder_field", "grid", "sphere_field", "unit_vector"]
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Vector
 
-FloatVolume = npt.NDArray[np.float32]
-Vector = tuple[float, float, float]
+__all__ = ["checked_vector", "cylinder_field", "grid", "sphere_field", "unit_vector"]
 
 
 def sphere_field(
@@ -17,7 +16,7 @@ def sphere_field(
     chi: float = 1.0,
     b0_direction: npt.ArrayLike = (0.0, 0.0, 1.0),
     centre_mm: Vector = (0.0, 0.0, 0.0),
-) -> FloatVolume:
+) -> Float32Array:
     """Return the relative field [ppm] of a sphere of ``chi`` [ppm] in closed form.
 
     Zero inside (Lorentz corrected), ``chi/3 (a/r)^3 (3 cos^2 - 1)`` outside. ``centre_mm`` is from
@@ -40,7 +39,7 @@ def cylinder_field(
     chi: float = 1.0,
     b0_direction: npt.ArrayLike = (0.0, 0.0, 1.0),
     centre_mm: Vector = (0.0, 0.0, 0.0),
-) -> FloatVolume:
+) -> Float32Array:
     """Return the relative field [ppm] of an infinite cylinder of ``chi`` [ppm] in closed form.
 
     With theta between ``axis`` and B0: ``chi/2 (cos^2 theta - 1/3)`` inside (Lorentz corrected),
@@ -58,7 +57,7 @@ def cylinder_field(
     return np.where(r2 < radius_mm**2, inside, outside).astype(np.float32)
 
 
-def grid(shape: tuple[int, ...], voxel_size: npt.ArrayLike) -> list[FloatVolume]:
+def grid(shape: tuple[int, ...], voxel_size: npt.ArrayLike) -> list[Float32Array]:
     """Coordinates from the middle of the array, one broadcastable axis each."""
     voxel = checked_vector(voxel_size, "voxel size")
     axes = [
@@ -77,7 +76,7 @@ def checked_vector(value: npt.ArrayLike, name: str, *, positive: bool = True) ->
     return float(array[0]), float(array[1]), float(array[2])
 
 
-def unit_vector(direction: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def unit_vector(direction: npt.ArrayLike) -> Float64Array:
     """Return a direction with length 1."""
     b = np.asarray(checked_vector(direction, "direction", positive=False))
     return b / np.linalg.norm(b)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.ndimage import convolve1d
 
 from qsmbids.core.inversion.dipole import dipole_field
+from qsmbids.core.maths.arrays import Float32Array, Mask, Vector
 from qsmbids.core.phantom.analytic_fields import checked_vector, grid
 from qsmbids.units import TWO_PI, larmor_frequency
 
@@ -26,8 +27,6 @@ __all__ = [
     "simulate_field",
 ]
 
-FloatVolume = npt.NDArray[np.float32]
-Vector = tuple[float, float, float]
 
 REFERENCE_FOV_MM = (96.0, 112.0, 80.0)
 
@@ -114,16 +113,16 @@ class Phantom:
         Unit vector along the array axes.
     """
 
-    chi: FloatVolume
-    chi_brain: FloatVolume
-    r2star: FloatVolume
-    s0: FloatVolume
-    mask: npt.NDArray[np.bool_]
+    chi: Float32Array
+    chi_brain: Float32Array
+    r2star: Float32Array
+    s0: Float32Array
+    mask: Mask
     labels: npt.NDArray[np.int16]
     voxel_size: Vector
     b0_direction: Vector
 
-    def region(self, name: str) -> npt.NDArray[np.bool_]:
+    def region(self, name: str) -> Mask:
         """Voxels of a tissue by name, such as ``"pallidum"``."""
         return self.labels == BY_NAME[name].label
 
@@ -228,11 +227,11 @@ class _Painter:
         )
         self.labels = np.zeros(shape, dtype=np.int16)
 
-    def cover(self, distance: FloatVolume) -> FloatVolume:
+    def cover(self, distance: Float32Array) -> Float32Array:
         """Fraction of a voxel inside a surface at a signed distance (negative inside)."""
         return np.clip(0.5 - distance / self.edge, 0.0, 1.0).astype(np.float32)
 
-    def paint(self, name: str, distance: FloatVolume) -> None:
+    def paint(self, name: str, distance: Float32Array) -> None:
         tissue = BY_NAME[name]
         cover = self.cover(distance)
         for volume, value in (
@@ -244,14 +243,14 @@ class _Painter:
             volume += cover * (np.float32(value) - volume)
         self.labels[cover >= 0.5] = tissue.label
 
-    def ellipsoid(self, centre: Vector, axes: Vector) -> FloatVolume:
+    def ellipsoid(self, centre: Vector, axes: Vector) -> Float32Array:
         """Signed distance, exact for a ball and to first order near the surface otherwise."""
         p = [a - np.float32(c) for a, c in zip(self.axes, centre, strict=True)]
         k0 = np.sqrt(sum((a / r) ** 2 for a, r in zip(p, axes, strict=True)))
         k1 = np.sqrt(sum((a / r**2) ** 2 for a, r in zip(p, axes, strict=True)))
         return np.asarray(k0 * (k0 - 1.0) / np.maximum(k1, 1e-6) - (k1 < 1e-6) * min(axes))
 
-    def tube(self, start: Vector, stop: Vector, radius: float) -> FloatVolume:
+    def tube(self, start: Vector, stop: Vector, radius: float) -> Float32Array:
         """Signed distance to a segment with round ends."""
         d = np.subtract(stop, start).astype(np.float32)
         p = [a - np.float32(c) for a, c in zip(self.axes, start, strict=True)]
@@ -266,7 +265,7 @@ def simulate_field(
     b0_tesla: float = 3.0,
     ramp_hz_per_mm: Vector = (0.1, -0.2, 0.3),
     n_threads: int = 1,
-) -> tuple[FloatVolume, FloatVolume]:
+) -> tuple[Float32Array, Float32Array]:
     """Return the total and the local field of the head.
 
     Parameters
@@ -303,7 +302,7 @@ def simulate_field(
     return total, local
 
 
-def phase_offset(phantom: Phantom, *, scale: float = 1.8) -> FloatVolume:
+def phase_offset(phantom: Phantom, *, scale: float = 1.8) -> Float32Array:
     """Return a smooth, curved phase at TE = 0 [rad].
 
     With the default ``scale`` it spans more than 2 pi in the brain, so that it wraps itself.
@@ -316,10 +315,10 @@ def phase_offset(phantom: Phantom, *, scale: float = 1.8) -> FloatVolume:
 
 def multi_echo_signal(
     phantom: Phantom,
-    field: FloatVolume,
+    field: Float32Array,
     echo_times: npt.ArrayLike,
     *,
-    offset: FloatVolume | None = None,
+    offset: Float32Array | None = None,
     b0_tesla: float = 3.0,
     noise_std: float = 0.02,
     bipolar_rad: float = 0.0,

@@ -31,17 +31,15 @@ import numpy.typing as npt
 
 from qsmbids.core.field.nonlinear_fit import nonlinear_fit
 from qsmbids.core.field.romeo import unwrap
-from qsmbids.core.field.romeo_weights import TWO_PI, padded_box
+from qsmbids.core.field.romeo_weights import padded_box
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.local_linear import phase_factors, smooth_phase
 from qsmbids.core.phase.masked_echoes import checked_echoes, echoes_inside
 from qsmbids.core.phase.phase_plane import fit_phase_plane
 from qsmbids.core.phase.readout_polarity import Polarity, alternating, echo_combinations
+from qsmbids.units import TWO_PI
 
 __all__ = ["BipolarCorrection", "BipolarEvidence", "correct_bipolar", "detect_bipolar"]
-
-FloatArray = npt.NDArray[np.floating]
-Float32Array = npt.NDArray[np.float32]
-Box = tuple[slice, ...]
 
 #: Readout phase [rad, root mean square over the mask] from which the readout is called bipolar;
 #: a ramp from -0.5 to 0.5 over a head has 0.2, a monopolar readout about 0.01 or less.
@@ -106,7 +104,7 @@ def detect_bipolar(
     phase: FloatArray,
     magnitude: FloatArray,
     echo_times: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     polarity: Polarity | None = None,
     threshold: float = _THRESHOLD,
@@ -147,7 +145,7 @@ def detect_bipolar(
     phase, magnitude, mask, times = checked_echoes(phase, magnitude, echo_times, mask)
     polarity = polarity or alternating(times.size)
     box = padded_box(mask)
-    found = []
+    fits = []
     for signal, weight in _doubled_readout_phase(
         phase, magnitude, times, polarity, mask, box, n_threads
     ):
@@ -156,10 +154,10 @@ def detect_bipolar(
         agreeing = np.sum(signal[inside] * np.exp(-1j * straight[inside]))
         coherence = float(np.abs(agreeing)) / float(np.sum(weight, dtype=np.float64))
         theta = straight[inside].astype(np.float64) / 2
-        found.append((float(np.sqrt(np.mean(theta**2))), theta.mean(), plane.slopes, coherence))
-    limit = 0.99 * max(coherence for _, _, _, coherence in found)
+        fits.append((float(np.sqrt(np.mean(theta**2))), theta.mean(), plane.slopes, coherence))
+    limit = 0.99 * max(coherence for _, _, _, coherence in fits)
     strength, constant, slopes, coherence = min(
-        (f for f in found if f[3] >= limit), key=lambda candidate: candidate[0]
+        (f for f in fits if f[3] >= limit), key=lambda candidate: candidate[0]
     )
     gx, gy, gz = (slopes / 2).tolist()
     return BipolarEvidence(
@@ -176,7 +174,7 @@ def correct_bipolar(
     magnitude: FloatArray,
     echo_times: npt.ArrayLike,
     voxel_size: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     polarity: Polarity | None = None,
     method: str = "auto",
@@ -281,10 +279,10 @@ def correct_bipolar(
 def _doubled_readout_phase(
     phase: Float32Array,
     magnitude: Float32Array,
-    times: npt.NDArray[np.float64],
+    times: Float64Array,
     polarity: Polarity,
-    mask: npt.NDArray[np.bool_],
-    box: Box,
+    mask: Mask,
+    box: tuple[slice, ...],
     n_threads: int,
 ) -> list[tuple[npt.NDArray[np.complex64], Float32Array]]:
     """Return candidates of a volume whose angle is twice the readout phase, with its weight.
@@ -327,7 +325,7 @@ def _doubled_readout_phase(
 
 
 def _line_misfit(
-    phase: Float32Array, magnitude: Float32Array, times: npt.NDArray[np.float64], n_threads: int
+    phase: Float32Array, magnitude: Float32Array, times: Float64Array, n_threads: int
 ) -> tuple[float, float]:
     """Return the mean misfit of a line through (E, N) echoes, and their mean advance [rad]."""
     volume = (*phase.shape, 1, 1)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, FloatArray
 from qsmbids.units import TWO_PI
 
 __all__ = ["SliceAlternation", "detect_slice_alternation", "polar", "remove_slice_alternation"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Coherence below which neighbouring slices have nothing in common: noise has 1 / sqrt(voxels).
 _LEAST_COHERENCE = 0.1
@@ -32,9 +32,7 @@ class SliceAlternation(NamedTuple):
     """What was found, in one sentence."""
 
 
-def polar(
-    real: npt.NDArray, imaginary: npt.NDArray
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def polar(real: npt.NDArray, imaginary: npt.NDArray) -> tuple[Float32Array, Float32Array]:
     """Return magnitude and phase of a complex image.
 
     Parameters
@@ -186,7 +184,7 @@ def _coherence(
     return float(np.vdot(weight, cosine)) / total
 
 
-def remove_slice_alternation(phase: FloatArray, axis: int) -> npt.NDArray[np.float32]:
+def remove_slice_alternation(phase: FloatArray, axis: int) -> Float32Array:
     """Add pi to every second slice along an axis and wrap.
 
     Parameters

@@ -16,14 +16,15 @@ import numpy.typing as npt
 
 from qsmbids.core.field.nonlinear_fit import echo_grid
 from qsmbids.core.field.romeo import unwrap
-from qsmbids.core.field.romeo_weights import TWO_PI, padded_box
+from qsmbids.core.field.romeo_weights import padded_box
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.phase.masked_echoes import checked_echoes, echoes_inside
 from qsmbids.core.phase.phase_checks import thinned
 from qsmbids.core.phase.phase_plane import fit_phase_plane
+from qsmbids.units import TWO_PI
 
 __all__ = ["EchoConstants", "find_echo_constants", "remove_echo_constants"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Constants [rad] that are left alone: the phase of tissue with several water pools bends by
 #: about as much.
@@ -36,7 +37,7 @@ _ENOUGH_VOXELS = 500_000
 class EchoConstants(NamedTuple):
     """What every echo has beside the line through the first two."""
 
-    constants: npt.NDArray[np.float64]
+    constants: Float64Array
     """[rad], -pi to pi, one per echo; 0 for the first two."""
     coherence: float
     """0 to 1: how well the worst echo agrees with a constant and a slope in space."""
@@ -52,7 +53,7 @@ def find_echo_constants(
     phase: FloatArray,
     magnitude: FloatArray,
     echo_times: npt.ArrayLike,
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     *,
     n_threads: int = 1,
 ) -> EchoConstants:
@@ -114,14 +115,14 @@ def find_echo_constants(
     return EchoConstants(constants, min(coherences))
 
 
-def remove_echo_constants(phase: FloatArray, found: EchoConstants) -> npt.NDArray[np.float32]:
+def remove_echo_constants(phase: FloatArray, estimate: EchoConstants) -> Float32Array:
     """Subtract the constant of each echo and wrap.
 
     Parameters
     ----------
     phase : (E, X, Y, Z) ndarray
         [rad].
-    found : EchoConstants
+    estimate : EchoConstants
 
     Returns
     -------
@@ -129,7 +130,7 @@ def remove_echo_constants(phase: FloatArray, found: EchoConstants) -> npt.NDArra
         [rad], -pi to pi; an echo without a constant is as it was.
     """
     out = phase.astype(np.float32, copy=True)
-    for echo, constant in zip(out, found.constants, strict=True):
+    for echo, constant in zip(out, estimate.constants, strict=True):
         if constant:
             echo -= np.float32(constant)
             echo -= np.float32(TWO_PI) * np.rint(echo / np.float32(TWO_PI))

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.phase.phase_checks import (
     PhaseCheck,
@@ -17,8 +18,6 @@ from qsmbids.core.phase.phase_checks import (
 
 __all__ = ["check_echo_time_consistency"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Variance of the first component over that of the second; noise has 1 to 4, a head 190 and more.
 _LEAST_DOMINANCE = 8.0
@@ -98,7 +97,7 @@ def check_echo_time_consistency(
 
 def _field_steps(
     phase: FloatArray, magnitude: FloatArray, mask: Mask, block: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Float64Array, Float64Array]:
     """Return the steps (E - 1, N) [rad] of all phase differences between blocks, and weights."""
     box = bounding_box(mask)
     thin = thinned(mask[box].shape, 500_000)
@@ -129,9 +128,7 @@ def _field_steps(
     return np.concatenate(steps, axis=1), np.concatenate(weights)
 
 
-def _principal_component(
-    steps: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], float]:
+def _principal_component(steps: Float64Array, weight: Float64Array) -> tuple[Float64Array, float]:
     """Return the unit vector nearest to all columns, and its share over that of the next.
 
     Outliers are held down.

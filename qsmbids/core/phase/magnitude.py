@@ -4,7 +4,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import Float32Array, FloatArray
 
 __all__ = ["Negatives", "computable_scale", "negatives", "root_sum_of_squares"]
 
@@ -21,7 +22,7 @@ class Negatives(NamedTuple):
     share: float  #: of the sum of all absolute values
 
 
-def negatives(magnitude: npt.NDArray[np.floating]) -> Negatives:
+def negatives(magnitude: FloatArray) -> Negatives:
     """Measure the values below zero.
 
     Parameters
@@ -46,7 +47,7 @@ def negatives(magnitude: npt.NDArray[np.floating]) -> Negatives:
     return Negatives(count, lowest / largest if largest else math.inf, low / (low + high))
 
 
-def computable_scale(magnitude: npt.NDArray[np.floating]) -> float:
+def computable_scale(magnitude: FloatArray) -> float:
     """Return the power of two that brings magnitudes to where single precision is safe.
 
     Parameters
@@ -71,7 +72,7 @@ def computable_scale(magnitude: npt.NDArray[np.floating]) -> float:
     return 2.0 ** min(10 - round(math.log2(peak)), 120)
 
 
-def root_sum_of_squares(magnitude: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+def root_sum_of_squares(magnitude: FloatArray) -> Float32Array:
     """Return the root of the sum of squares over the echoes (recommendation 5.a).
 
     Parameters

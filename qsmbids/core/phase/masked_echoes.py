@@ -5,17 +5,14 @@ import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times
 from qsmbids.core.field.romeo_weights import as_volume
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 
 __all__ = ["checked_echoes", "echoes_inside"]
-
-FloatArray = npt.NDArray[np.floating]
-Float32Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 def checked_echoes(
     phase: FloatArray, magnitude: FloatArray, echo_times: npt.ArrayLike, mask: npt.NDArray
-) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+) -> tuple[Float32Array, Float32Array, Mask, Float64Array]:
     """Return three echoes or more, their times and a mask in the types they are used in."""
     phase = as_volume(phase, "phase", ndim=4)
     magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
+from qsmbids.core.maths.arrays import Float64Array, Mask
 from qsmbids.core.phase.phase_scale import PhaseScale, detect_phase_scale
 from qsmbids.core.phase.phase_statistics import (
     PhaseStatistics,
@@ -22,7 +23,6 @@ from qsmbids.core.phase.phase_statistics import (
 
 __all__ = ["NoPhase", "PhaseNumbers", "read_phase_numbers", "without_phase", "zero_dots"]
 
-Mask = npt.NDArray[np.bool_]
 
 #: Share of all voxels from which the smallest or largest number may be a fill value; a level of
 #: a 10 bit circle has 0.001.
@@ -165,23 +165,23 @@ def without_phase(
     -------
     NoPhase
     """
-    found = np.zeros(np.shape(volumes[0]), dtype=bool)
+    missing = np.zeros(np.shape(volumes[0]), dtype=bool)
     notes: list[str] = []
     facts: dict[str, Any] = {}
     numerical = []
     for volume in volumes:
         strays = numbers.strays(volume)
         if strays is not None:
-            found |= strays
+            missing |= strays
             volume = np.where(strays, np.nan, volume)
         numerical.append(volume)
-    count = int(np.count_nonzero(found))
+    count = int(np.count_nonzero(missing))
     if count:
         what = "are out of the range of phase"
         if numbers.fills:
             what = f"hold the fill value {', '.join(f'{value:g}' for value in numbers.fills)}"
         notes.append(
-            f"{count} voxels ({100 * count / found.size:.2g} %) {what} and were left out; the"
+            f"{count} voxels ({100 * count / missing.size:.2g} %) {what} and were left out; the"
             " others set the scale of the phase"
         )
         facts = {"PhaseFillValues": list(numbers.fills), "OutOfRangeVoxels": count}
@@ -195,8 +195,8 @@ def without_phase(
             " no measured phase; they were left out"
         )
         facts["ZeroPhaseVoxels"] = count
-        found |= dots
-    return NoPhase(found, notes, facts)
+        missing |= dots
+    return NoPhase(missing, notes, facts)
 
 
 def _attempt(
@@ -215,8 +215,8 @@ def _certain(scale: PhaseScale | None, refusal: ValueError | None) -> PhaseScale
 
 
 def _fill_values(
-    values: npt.NDArray[np.float64],
-) -> tuple[tuple[float, ...], npt.NDArray[np.float64]]:
+    values: Float64Array,
+) -> tuple[tuple[float, ...], Float64Array]:
     """Return the numbers at the ends of the range that are too frequent, and all others."""
     fills: list[float] = []
     rest = values
@@ -230,19 +230,19 @@ def _fill_values(
     return tuple(fills), rest
 
 
-def _gap(fills: tuple[float, ...], rest: npt.NDArray[np.float64]) -> float:
+def _gap(fills: tuple[float, ...], rest: Float64Array) -> float:
     """Return how far the furthest fill value lies outside the rest, by the range of the rest."""
     outside = [max(float(rest.min()) - v, v - float(rest.max())) for v in fills]
     return max(outside) / float(np.ptp(rest))
 
 
-def _ranges(rest: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
+def _ranges(rest: Float64Array) -> list[tuple[float, float]]:
     """Return the ranges that hold all numbers, or all but a few strays."""
     ranges = [(-np.inf, np.inf)]
-    told = rest[rest != 0]  # a masked background says nothing
+    numbers = rest[rest != 0]  # a masked background says nothing
     for low, high in _CIRCLES:
-        outside = int(np.count_nonzero((told < low) | (told > high)))
-        if 0 < outside <= max(2.0, _STRAY_SHARE * told.size):
+        outside = int(np.count_nonzero((numbers < low) | (numbers > high)))
+        if 0 < outside <= max(2.0, _STRAY_SHARE * numbers.size):
             ranges.append((low, high))
     return ranges
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = [
@@ -19,8 +20,6 @@ __all__ = [
     "detect_slice_jumps",
 ]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 _RELIABLE_MAGNITUDE = 0.5  # of the median in the mask; below it the phase is noise or dephased
 
@@ -88,10 +87,10 @@ def detect_filtered_phase(
         return unknown("too little phase to tell whether it was filtered")
     units = sums / np.abs(sums)
     spread = 1.4826 * float(np.median(np.abs(np.angle(units * np.conj(units.sum())))))
-    found = f"over {block_mm:g} mm it varies by {spread:.2f} rad through the brain"
+    finding = f"over {block_mm:g} mm it varies by {spread:.2f} rad through the brain"
     if spread < limit:
-        return PhaseCheck(spread, True, f"the phase looks high-pass filtered: {found}")
-    return PhaseCheck(spread, False, f"the phase is not filtered: {found}")
+        return PhaseCheck(spread, True, f"the phase looks high-pass filtered: {finding}")
+    return PhaseCheck(spread, False, f"the phase is not filtered: {finding}")
 
 
 def detect_slice_jumps(
@@ -136,13 +135,13 @@ def detect_slice_jumps(
     if math.isnan(max(jumps)):
         return unknown("too few slices to look for jumps between them")
     axis = int(np.nanargmax(jumps))
-    found = f"up to {jumps[axis]:.2f} rad between slices along axis {axis}"
+    finding = f"up to {jumps[axis]:.2f} rad between slices along axis {axis}"
     if jumps[axis] > limit:
-        return PhaseCheck(jumps[axis], True, f"the phase jumps: {found}")
-    return PhaseCheck(jumps[axis], False, f"no jumps of the phase: {found}")
+        return PhaseCheck(jumps[axis], True, f"the phase jumps: {finding}")
+    return PhaseCheck(jumps[axis], False, f"no jumps of the phase: {finding}")
 
 
-def _largest_jump(phase: npt.NDArray[np.float32], usable: Mask, axis: int) -> float:
+def _largest_jump(phase: Float32Array, usable: Mask, axis: int) -> float:
     """Return the largest jump [rad] between well filled slices; NaN without four of them."""
     thin = thinned(phase.shape, 500_000, keep=axis)
     p, ok = np.moveaxis(phase[thin], axis, 0), np.moveaxis(usable[thin], axis, 0)
@@ -207,10 +206,10 @@ def detect_interpolated_wraps(
     if n_wraps < 100:
         return unknown("too few wraps to tell whether the phase was interpolated")
     fraction = n_middle / n_wraps
-    found = f"{100 * fraction:.1f} % of the wraps pass through the middle of the circle"
+    finding = f"{100 * fraction:.1f} % of the wraps pass through the middle of the circle"
     if fraction > limit:
-        return PhaseCheck(fraction, True, f"the wrapped phase was interpolated: {found}")
-    return PhaseCheck(fraction, False, f"the wrapped phase was not interpolated: {found}")
+        return PhaseCheck(fraction, True, f"the wrapped phase was interpolated: {finding}")
+    return PhaseCheck(fraction, False, f"the wrapped phase was not interpolated: {finding}")
 
 
 def inside_mask(
@@ -219,7 +218,7 @@ def inside_mask(
     magnitude: FloatArray | None,
     *,
     level: float = _RELIABLE_MAGNITUDE,
-) -> tuple[npt.NDArray[np.float32], Mask, npt.NDArray[np.float32]]:
+) -> tuple[Float32Array, Mask, Float32Array]:
     """Cut phase, its reliable voxels and the magnitude to the box of the mask."""
     if phase.ndim != 3 or phase.shape != mask.shape:
         raise ValueError(f"phase {phase.shape} and mask {mask.shape} must be one volume")

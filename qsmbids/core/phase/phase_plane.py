@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array
+from qsmbids.units import TWO_PI
+
 __all__ = ["PhasePlane", "fit_phase_plane", "mean_advance"]
 
-TWO_PI = 2 * np.pi
 #: Voxels that are enough to fit a plane.
 _ENOUGH_VOXELS = 200_000
 
@@ -27,10 +29,10 @@ class PhasePlane:
     """
 
     constant: float
-    slopes: npt.NDArray[np.float64]
-    centre: npt.NDArray[np.float64]
+    slopes: Float64Array
+    centre: Float64Array
 
-    def at(self, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    def at(self, shape: tuple[int, ...]) -> Float32Array:
         """Return the phase [rad] in every voxel of a volume, not wrapped."""
         x, y, z = (
             s * (np.arange(n) - c) for s, n, c in zip(self.slopes, shape, self.centre, strict=True)
@@ -39,7 +41,7 @@ class PhasePlane:
         return values.astype(np.float32)
 
 
-def mean_advance(signal: npt.NDArray[np.complex64]) -> npt.NDArray[np.float64]:
+def mean_advance(signal: npt.NDArray[np.complex64]) -> Float64Array:
     """Return the mean phase [rad, (3,)] from a voxel to the next along each axis."""
     slopes = np.empty(3)
     for axis in range(3):

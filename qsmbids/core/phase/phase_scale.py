@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array
 from qsmbids.core.phase.phase_statistics import PhaseStatistics, phase_statistics
+from qsmbids.units import TWO_PI
 
 __all__ = ["PhaseScale", "PhaseStatistics", "detect_phase_scale", "phase_statistics", "to_radians"]
 
-TWO_PI = 2.0 * math.pi
 BLOCK = 1 << 18  # voxels converted at a time: stays in the cache
 WIDEST_HOLE = 0.25  # of the range, in the middle of a circle
 FEWEST_LEVELS = 1000  # scanners store phase with at least 10 bits
@@ -300,7 +301,7 @@ def _min_max(s: PhaseStatistics) -> PhaseScale:
 
 def to_radians(
     volume: npt.NDArray, scale: PhaseScale, *, sign: int = 1, n_threads: int = 1
-) -> npt.NDArray[np.float32]:
+) -> Float32Array:
     """Convert stored numbers to wrapped phase [rad].
 
     Parameters

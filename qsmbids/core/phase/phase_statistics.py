@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float64Array
+
 __all__ = ["PhaseStatistics", "phase_statistics", "sample_statistics", "sampled_values"]
 
 SAMPLES_PER_VOLUME = 200_000
@@ -110,14 +112,14 @@ def phase_statistics(volumes: Sequence[npt.NDArray]) -> PhaseStatistics:
     return replace(sample_statistics(sample), n_finite=n_finite)
 
 
-def sampled_values(volume: npt.NDArray) -> npt.NDArray[np.float64]:
+def sampled_values(volume: npt.NDArray) -> Float64Array:
     """Return about 200 000 finite values of a volume."""
     values = np.asarray(volume).reshape(-1)
     sample = values[:: max(1, values.size // SAMPLES_PER_VOLUME) | 1]
     return sample[np.isfinite(sample)].astype(np.float64)
 
 
-def sample_statistics(sample: npt.NDArray[np.float64]) -> PhaseStatistics:
+def sample_statistics(sample: Float64Array) -> PhaseStatistics:
     """Summarise a sample of finite values that has the smallest and the largest."""
     minimum, maximum = float(sample.min()), float(sample.max())
     whole = np.abs(sample - np.rint(sample)) < 1e-3
@@ -134,7 +136,7 @@ def sample_statistics(sample: npt.NDArray[np.float64]) -> PhaseStatistics:
     )
 
 
-def _end_density(sample: npt.NDArray[np.float64], minimum: float, maximum: float) -> float:
+def _end_density(sample: Float64Array, minimum: float, maximum: float) -> float:
     """Return the density of the sparser 2 % end of the range, relative to uniform."""
     inner = sample[sample != 0]  # a masked background
     width = END_WIDTH * (maximum - minimum)
@@ -144,7 +146,7 @@ def _end_density(sample: npt.NDArray[np.float64], minimum: float, maximum: float
     return float(min(ends)) / END_WIDTH
 
 
-def _hole(sample: npt.NDArray[np.float64], minimum: float, maximum: float) -> float:
+def _hole(sample: Float64Array, minimum: float, maximum: float) -> float:
     """Return the widest part of the range without any value, as a share of it."""
     if maximum == minimum:
         return 0.0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
 from qsmbids.core.phase.bipolar import (
     BipolarCorrection,
     BipolarEvidence,
@@ -17,8 +18,6 @@ from qsmbids.core.phase.readout_polarity import Polarity, alternating, polarity_
 
 __all__ = ["ReadoutCorrection", "correct_readout"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Coherence from which an alternating phase is believed before constants were looked for.
 _CERTAIN = 0.9
@@ -45,7 +44,7 @@ class ReadoutCorrection:
     evidence: BipolarEvidence
     polarity: Polarity
     bipolar: BipolarCorrection | None
-    constants: npt.NDArray[np.float64] | None
+    constants: Float64Array | None
 
     @property
     def changed(self) -> bool:
@@ -110,18 +109,18 @@ def correct_readout(
     constants = np.zeros(times.size)
 
     def level(echoes: FloatArray) -> FloatArray:
-        found = find_echo_constants(echoes, magnitude, times, mask, n_threads=n_threads)
-        if not found.stand_out:
+        estimate = find_echo_constants(echoes, magnitude, times, mask, n_threads=n_threads)
+        if not estimate.stand_out:
             return echoes
-        constants[:] += found.constants
-        return remove_echo_constants(echoes, found)
+        constants[:] += estimate.constants
+        return remove_echo_constants(echoes, estimate)
 
-    found = detect(phase)
-    if not any(e.is_bipolar and e.coherence >= _CERTAIN for e, _ in found):
+    evidences = detect(phase)
+    if not any(e.is_bipolar and e.coherence >= _CERTAIN for e, _ in evidences):
         levelled = level(phase)
         if levelled is not phase:
-            phase, found = levelled, detect(levelled)
-    tried = [
+            phase, evidences = levelled, detect(levelled)
+    attempts = [
         (
             correct_bipolar(
                 phase,
@@ -136,15 +135,15 @@ def correct_readout(
             evidence,
             polarity,
         )
-        for evidence, polarity in found
+        for evidence, polarity in evidences
         if evidence.is_bipolar
     ]
-    bipolar, (evidence, polarity) = None, max(found, key=lambda f: f[0].coherence)
+    bipolar, (evidence, polarity) = None, max(evidences, key=lambda f: f[0].coherence)
     # constants of the echoes may look like an alternation that they are not
-    tried = [t for t in tried if t[0].residual_after < t[0].residual_before]
-    if tried:  # three echoes fit a line in any: then the first, which is the likeliest
-        limit = 1.01 * min(correction.residual_after for correction, _, _ in tried) + 1e-6
-        bipolar, evidence, polarity = next(t for t in tried if t[0].residual_after <= limit)
+    attempts = [t for t in attempts if t[0].residual_after < t[0].residual_before]
+    if attempts:  # three echoes fit a line in any: then the first, which is the likeliest
+        limit = 1.01 * min(correction.residual_after for correction, _, _ in attempts) + 1e-6
+        bipolar, evidence, polarity = next(t for t in attempts if t[0].residual_after <= limit)
         phase = level(bipolar.phase)
-    removed = np.angle(np.exp(1j * constants)) if constants.any() else None
-    return ReadoutCorrection(phase, evidence, polarity, bipolar, removed)
+    offsets = np.angle(np.exp(1j * constants)) if constants.any() else None
+    return ReadoutCorrection(phase, evidence, polarity, bipolar, offsets)

@@ -10,7 +10,8 @@ from math import gcd
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import Float64Array
 
 __all__ = ["EchoCombination", "alternating", "echo_combinations", "polarity_candidates"]
 
@@ -67,7 +68,7 @@ def polarity_candidates(
 
 
 def echo_combinations(
-    echo_times: npt.NDArray[np.float64], polarity: Polarity
+    echo_times: Float64Array, polarity: Polarity
 ) -> tuple[list[EchoCombination], bool]:
     """Return the sums of three successive echoes that hold twice the readout phase.
 
@@ -98,7 +99,7 @@ def _parity(numbers: Sequence[int]) -> Polarity:
     return tuple(1 - 2 * ((int(n) - int(numbers[0])) % 2) for n in numbers)
 
 
-def _grid_places(times: npt.NDArray[np.float64]) -> list[int] | None:
+def _grid_places(times: Float64Array) -> list[int] | None:
     """Return each echo time in whole spacings from the first; None if they are not whole."""
     if times.size < 2 or np.any(np.diff(times) <= 0):
         return None

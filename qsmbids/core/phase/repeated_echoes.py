@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import Float64Array, FloatArray
 
 __all__ = ["repeated_magnitude", "repeated_phase"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Spread [rad] that the noise and the field of no scan stay below; 12 bit have steps of 0.0015.
 _SAME_PHASE = 2e-3
@@ -40,10 +40,10 @@ def repeated_phase(phase: Sequence[FloatArray]) -> tuple[int, int] | None:
     """
     sample = _sampled(phase)
     for i, j in combinations(range(len(phase)), 2):
-        told = (sample[i] != 0) & (sample[j] != 0)
-        if np.count_nonzero(told) < _FEWEST:
+        common = (sample[i] != 0) & (sample[j] != 0)
+        if np.count_nonzero(common) < _FEWEST:
             continue
-        turn = np.exp(1j * (sample[j][told] - sample[i][told]))
+        turn = np.exp(1j * (sample[j][common] - sample[i][common]))
         spread = np.abs(np.angle(turn * np.conj(turn.mean())))
         if np.quantile(spread, 0.999) < _SAME_PHASE:
             return i, j
@@ -70,7 +70,7 @@ def repeated_magnitude(magnitude: Sequence[FloatArray]) -> tuple[int, int] | Non
     return None
 
 
-def _sampled(volumes: Sequence[FloatArray]) -> list[npt.NDArray[np.float64]]:
+def _sampled(volumes: Sequence[FloatArray]) -> list[Float64Array]:
     """Return the same voxels of every volume, about 200 000."""
     stride = max(1, np.size(volumes[0]) // _SAMPLES) | 1
     return [np.asarray(v).reshape(-1)[::stride].astype(np.float64) for v in volumes]

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.units import TWO_PI
 
 __all__ = ["SliceOffsets", "find_slice_offsets", "remove_slice_offsets", "slice_roughness"]
 
-FloatArray = npt.NDArray[np.floating]
 
 #: Change of the step from slice to slice [rad] that no smooth offset has; simulated heads have
 #: 0.02, a real one of 3 mm voxels 0.12 along an axis in the slices.
@@ -41,7 +41,7 @@ class SliceOffsets(NamedTuple):
 
     axis: int
     """Array axis across the slices."""
-    offsets: npt.NDArray[np.float64]
+    offsets: Float64Array
     """[rad], one per slice, 0 for the first."""
     change: float
     """Largest change [rad] of the step between neighbouring slices."""
@@ -75,13 +75,13 @@ def find_slice_offsets(
     if phase.ndim != 4 or magnitude.shape != phase.shape or times.size < 2 or len(phase) < 2:
         raise ValueError(f"two echoes are needed, not phase {phase.shape}, times {times}")
     ratio = float(times[0] / (times[1] - times[0]))
-    found = None
+    offsets = None
     for axis in range(3):
         steps, filled = _steps(phase[0], magnitude[0], axis, phase[1], ratio)
         change = _largest_change(steps, filled)
-        if change > _LEAST_CHANGE and (found is None or change > found.change):
-            found = SliceOffsets(axis, np.concatenate([[0.0], np.cumsum(steps)]), change)
-    return found
+        if change > _LEAST_CHANGE and (offsets is None or change > offsets.change):
+            offsets = SliceOffsets(axis, np.concatenate([[0.0], np.cumsum(steps)]), change)
+    return offsets
 
 
 def slice_roughness(phase: FloatArray, magnitude: FloatArray) -> tuple[float, int]:
@@ -103,14 +103,14 @@ def slice_roughness(phase: FloatArray, magnitude: FloatArray) -> tuple[float, in
     return changes[axis], axis
 
 
-def remove_slice_offsets(phase: FloatArray, found: SliceOffsets) -> npt.NDArray[np.float32]:
+def remove_slice_offsets(phase: FloatArray, estimate: SliceOffsets) -> Float32Array:
     """Subtract the phase of every slice from all echoes and wrap.
 
     Parameters
     ----------
     phase : (..., X, Y, Z) ndarray
         Phase [rad].
-    found : SliceOffsets
+    estimate : SliceOffsets
 
     Returns
     -------
@@ -118,8 +118,8 @@ def remove_slice_offsets(phase: FloatArray, found: SliceOffsets) -> npt.NDArray[
         [rad], -pi to pi.
     """
     shape = [1, 1, 1]
-    shape[found.axis] = -1
-    out = (phase - found.offsets.reshape(shape)).astype(np.float32)
+    shape[estimate.axis] = -1
+    out = (phase - estimate.offsets.reshape(shape)).astype(np.float32)
     out -= np.float32(TWO_PI) * np.rint(out / np.float32(TWO_PI))
     return out
 
@@ -130,7 +130,7 @@ def _steps(
     axis: int,
     second: FloatArray | None = None,
     ratio: float = 0.0,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+) -> tuple[Float64Array, Mask]:
     """Return the mean step [rad] from each slice to the next, and whether it can be told."""
     stride = max(1, math.isqrt(phase.size // _PAIRS))
     thin = tuple(slice(None) if a == axis else slice(stride // 2, None, stride) for a in range(3))
@@ -158,7 +158,7 @@ def _steps(
     return np.angle(sums), filled
 
 
-def _largest_change(steps: npt.NDArray[np.float64], filled: npt.NDArray[np.bool_]) -> float:
+def _largest_change(steps: Float64Array, filled: Mask) -> float:
     """Return the largest change [rad] of the step between slices next to each other."""
     change = np.diff(steps)
     change -= TWO_PI * np.rint(change / TWO_PI)

@@ -3,11 +3,10 @@ r"""How well two maps of the same quantity agree."""
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import FloatArray, Mask
 
 __all__ = ["Agreement", "agreement"]
-
-FloatArray = npt.NDArray[np.floating]
 
 
 class Agreement(NamedTuple):
@@ -24,12 +23,12 @@ class Agreement(NamedTuple):
     """Root mean square of the difference over that of the reference; 0 for equal maps."""
 
 
-def agreement(found: FloatArray, reference: FloatArray, mask: npt.NDArray[np.bool_]) -> Agreement:
+def agreement(estimate: FloatArray, reference: FloatArray, mask: Mask) -> Agreement:
     """Compare a map with a reference, voxel by voxel.
 
     Parameters
     ----------
-    found, reference : (X, Y, Z) ndarray
+    estimate, reference : (X, Y, Z) ndarray
         Same unit, and same zero if the quantity has none of its own.
     mask : (X, Y, Z) ndarray of bool
         Where both are known.
@@ -52,14 +51,14 @@ def agreement(found: FloatArray, reference: FloatArray, mask: npt.NDArray[np.boo
     Examples
     --------
     >>> reference = np.arange(8.0).reshape(2, 2, 2)
-    >>> found = agreement(0.5 * reference + 1, reference, reference > 0)
-    >>> round(found.slope, 6), round(found.offset, 6), round(found.correlation, 6)
+    >>> result = agreement(0.5 * reference + 1, reference, reference > 0)
+    >>> round(result.slope, 6), round(result.offset, 6), round(result.correlation, 6)
     (0.5, 1.0, 1.0)
     """
     mask = np.asarray(mask, dtype=bool)
-    if not found.shape == reference.shape == mask.shape:
+    if not estimate.shape == reference.shape == mask.shape:
         raise ValueError("the maps and the mask must be of one shape")
-    a, b = found[mask].astype(np.float64), reference[mask].astype(np.float64)
+    a, b = estimate[mask].astype(np.float64), reference[mask].astype(np.float64)
     if a.size < 3:
         raise ValueError(f"{a.size} voxels are too few to compare")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):

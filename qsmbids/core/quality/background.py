@@ -5,12 +5,11 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["harmonic_part", "rim_difference", "shadowing"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 _MOST_SAMPLES = 60_000
 
@@ -59,7 +58,7 @@ def harmonic_part(field: FloatArray, mask: Mask, voxel_size: npt.ArrayLike) -> f
     return float(np.std(terms @ solution))
 
 
-def _solid_harmonics(x: FloatArray, y: FloatArray, z: FloatArray) -> npt.NDArray[np.float64]:
+def _solid_harmonics(x: FloatArray, y: FloatArray, z: FloatArray) -> Float64Array:
     """Return the (N, 15) polynomials of degree 1 to 3 whose Laplacian is zero."""
     r2 = x * x + y * y + z * z
     terms = [
@@ -159,7 +158,7 @@ def _strides(mask: Mask, voxel_size: npt.ArrayLike) -> list[int]:
     return [max(1, int(2.0 / v)) for v in np.asarray(voxel_size, dtype=float)]
 
 
-def _block_sums(volume: npt.NDArray[np.float32], step: list[int]) -> npt.NDArray[np.float32]:
+def _block_sums(volume: Float32Array, step: list[int]) -> Float32Array:
     """Sum over blocks; zeros are put behind the last."""
     pad = [(0, -n % s) for n, s in zip(volume.shape, step, strict=True)]
     padded = np.pad(volume, pad)

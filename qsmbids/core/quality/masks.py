@@ -5,12 +5,10 @@ import numpy.typing as npt
 from scipy.ndimage import label
 
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["channel_fraction", "removed_fraction", "rim_fraction", "volume_ml"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def volume_ml(mask: Mask, voxel_size: npt.ArrayLike) -> float:
@@ -61,10 +59,10 @@ def channel_fraction(mask: Mask, voxel_size: npt.ArrayLike, *, closing_mm: float
     labels, count = label(gaps)
     if count == 0:
         return 0.0
-    held = np.bincount(labels[deep], minlength=count + 1)
-    held[0] = 0
+    sizes_inside = np.bincount(labels[deep], minlength=count + 1)
+    sizes_inside[0] = 0
     sizes = np.bincount(labels.reshape(-1), minlength=count + 1)
-    return float(sizes[held > 0].sum() / np.count_nonzero(inside))
+    return float(sizes[sizes_inside > 0].sum() / np.count_nonzero(inside))
 
 
 def _touches_far_outside(closed: Mask) -> Mask:

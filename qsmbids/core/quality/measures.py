@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.quality.background import harmonic_part, rim_difference, shadowing
 from qsmbids.core.quality.criteria import CRITERIA, Measure, judge
 from qsmbids.core.quality.masks import channel_fraction, removed_fraction, rim_fraction, volume_ml
@@ -15,11 +16,10 @@ from qsmbids.core.quality.noise import ghosting, noise_of_map
 from qsmbids.core.quality.streaking import streaking
 from qsmbids.core.quality.values import histogram, phase_coverage
 from qsmbids.core.quality.wraps import echo_differences, wrap_jumps
+from qsmbids.units import GAMMA_BAR_HZ_PER_T, TWO_PI
 
 __all__ = ["QualityInputs", "measure_quality"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: R2* [1/s] per tesla that brain tissue does not reach: iron-rich pallidum has about 20.
 _BONE_R2STAR_PER_TESLA = 50.0
@@ -86,7 +86,7 @@ class QualityInputs:
     n_threads: int = 1
 
 
-def measure_quality(given: QualityInputs) -> list[Measure]:
+def measure_quality(inputs: QualityInputs) -> list[Measure]:
     """Return every measure of :data:`qsmbids.core.quality.criteria.CRITERIA`, in its order.
 
     What cannot be measured is there too, with the verdict "unknown".
@@ -96,92 +96,94 @@ def measure_quality(given: QualityInputs) -> list[Measure]:
     ValueError
         Shapes differ, or a mask is empty.
     """
-    shape = given.chi.shape
+    shape = inputs.chi.shape
     for name in ("support", "local_field", "mask1", "mask3", "mask4", "mask4_filled"):
-        volume = getattr(given, name)
+        volume = getattr(inputs, name)
         if volume.shape != shape:
             raise ValueError(f"{name} has shape {volume.shape}, the map {shape}")
-    if not all(m.any() for m in (given.mask1, given.mask3, given.mask4, given.support)):
+    if not all(m.any() for m in (inputs.mask1, inputs.mask3, inputs.mask4, inputs.support)):
         raise ValueError("a mask or the support of the map is empty")
     values = {
-        **_of_the_map(given),
-        **_of_the_field(given),
-        **_of_the_masks(given),
-        **_of_the_magnitude(given),
+        **_of_the_map(inputs),
+        **_of_the_field(inputs),
+        **_of_the_masks(inputs),
+        **_of_the_magnitude(inputs),
     }
-    recorded, bad = _of_the_records(given.records)
+    recorded, bad = _of_the_records(inputs.records)
     values |= recorded
     measures = [judge(name, values.get(name), bad.get(name)) for name in CRITERIA]
-    if given.length_scale != 1.0:  # the limits of the volume are those of people
+    if inputs.length_scale != 1.0:  # the limits of the volume are those of people
         return [m._replace(verdict="unknown") if m.name == "BrainVolume" else m for m in measures]
     return measures
 
 
-def _of_the_map(given: QualityInputs) -> dict[str, float]:
-    chi, support, voxel = given.chi, given.support, given.voxel_size
-    energy, height = streaking(chi, support, voxel, given.b0_direction, n_threads=given.n_threads)
-    found = histogram(chi, support)
+def _of_the_map(inputs: QualityInputs) -> dict[str, float]:
+    chi, support, voxel = inputs.chi, inputs.support, inputs.voxel_size
+    energy, height = streaking(
+        chi, support, voxel, inputs.b0_direction, n_threads=inputs.n_threads
+    )
+    distribution = histogram(chi, support)
     return {
         "StreakingEnergy": energy,
         "StreakingAmplitude": height,
         "ShadowingStd": shadowing(chi, support, voxel),
         "RimDifference": rim_difference(chi, support, voxel),
         "SusceptibilityNoise": 1e3 * noise_of_map(chi, support),
-        "SusceptibilityStd": found.std,
-        "SusceptibilityP01": found.p01,
-        "SusceptibilityP99": found.p99,
-        "SusceptibilitySkewness": found.skewness,
-        "SusceptibilityKurtosis": found.kurtosis,
-        "ExtremeFraction": found.extreme,
+        "SusceptibilityStd": distribution.std,
+        "SusceptibilityP01": distribution.p01,
+        "SusceptibilityP99": distribution.p99,
+        "SusceptibilitySkewness": distribution.skewness,
+        "SusceptibilityKurtosis": distribution.kurtosis,
+        "ExtremeFraction": distribution.extreme,
     }
 
 
-def _of_the_field(given: QualityInputs) -> dict[str, float]:
-    ppb_per_hz = 1e9 / given.centre_frequency
-    times = np.asarray(given.echo_times, dtype=float)
+def _of_the_field(inputs: QualityInputs) -> dict[str, float]:
+    ppb_per_hz = 1e9 / inputs.centre_frequency
+    times = np.asarray(inputs.echo_times, dtype=float)
     spacing = float(np.min(np.diff(times))) if times.size > 1 else float(times[0])
-    predicted = given.noise[given.mask1]
+    predicted = inputs.noise[inputs.mask1]
     predicted = predicted[predicted > 0]
-    dim = _DIM_MAGNITUDE * float(np.median(given.magnitude[given.mask3]))
-    inner = given.mask4 & erode(given.mask3, _WRAP_RIM_MM, given.voxel_size)
-    inner &= given.magnitude > dim
-    echoes = echo_differences(given.unwrapped, given.echo_times)
+    dim = _DIM_MAGNITUDE * float(np.median(inputs.magnitude[inputs.mask3]))
+    inner = inputs.mask4 & erode(inputs.mask3, _WRAP_RIM_MM, inputs.voxel_size)
+    inner &= inputs.magnitude > dim
+    echoes = echo_differences(inputs.unwrapped, inputs.echo_times)
     return {
         "FieldNoise": ppb_per_hz * float(np.median(predicted)) if predicted.size else np.nan,
-        "LocalFieldNoise": ppb_per_hz * noise_of_map(given.local_field, given.mask4),
+        "LocalFieldNoise": ppb_per_hz * noise_of_map(inputs.local_field, inputs.mask4),
         "ResidualBackground": ppb_per_hz
-        * harmonic_part(given.local_field, given.mask4, given.voxel_size),
-        "WrapJumpsPhase": wrap_jumps(echoes, inner, 2 * np.pi),
-        "WrapJumpsField": wrap_jumps([given.total_field], inner, 1.0 / spacing),
-        "PhaseCoverage": phase_coverage(given.wrapped) if given.wrapped is not None else np.nan,
+        * harmonic_part(inputs.local_field, inputs.mask4, inputs.voxel_size),
+        "WrapJumpsPhase": wrap_jumps(echoes, inner, TWO_PI),
+        "WrapJumpsField": wrap_jumps([inputs.total_field], inner, 1.0 / spacing),
+        "PhaseCoverage": phase_coverage(inputs.wrapped) if inputs.wrapped is not None else np.nan,
     }
 
 
-def _of_the_masks(given: QualityInputs) -> dict[str, float]:
-    voxel = given.voxel_size
-    dark = _DARK_MAGNITUDE * float(np.median(given.magnitude[given.mask3]))
+def _of_the_masks(inputs: QualityInputs) -> dict[str, float]:
+    voxel = inputs.voxel_size
+    dark = _DARK_MAGNITUDE * float(np.median(inputs.magnitude[inputs.mask3]))
     values = {
-        "BrainVolume": volume_ml(given.mask1, voxel) * given.length_scale**3,
-        "RemovedByReliability": removed_fraction(given.mask1, given.mask3),
-        "RemovedByBackgroundRemoval": removed_fraction(given.mask3, given.mask4_filled),
-        "RemovedByInversion": removed_fraction(given.mask4_filled, given.support),
-        "HoleFraction": removed_fraction(given.mask4_filled, given.mask4),
-        "ChannelFraction": channel_fraction(given.mask3, voxel),
-        "RimLowSignal": rim_fraction(given.magnitude, given.mask3, voxel, below=dark),
+        "BrainVolume": volume_ml(inputs.mask1, voxel) * inputs.length_scale**3,
+        "RemovedByReliability": removed_fraction(inputs.mask1, inputs.mask3),
+        "RemovedByBackgroundRemoval": removed_fraction(inputs.mask3, inputs.mask4_filled),
+        "RemovedByInversion": removed_fraction(inputs.mask4_filled, inputs.support),
+        "HoleFraction": removed_fraction(inputs.mask4_filled, inputs.mask4),
+        "ChannelFraction": channel_fraction(inputs.mask3, voxel),
+        "RimLowSignal": rim_fraction(inputs.magnitude, inputs.mask3, voxel, below=dark),
     }
-    if given.r2star is not None:
-        tesla = given.centre_frequency / 42.577478e6
+    if inputs.r2star is not None:
+        tesla = inputs.centre_frequency / GAMMA_BAR_HZ_PER_T
         bone = _BONE_R2STAR_PER_TESLA * tesla
-        values["RimHighR2Star"] = rim_fraction(given.r2star, given.mask3, voxel, above=bone)
+        values["RimHighR2Star"] = rim_fraction(inputs.r2star, inputs.mask3, voxel, above=bone)
     return values
 
 
-def _of_the_magnitude(given: QualityInputs) -> dict[str, float]:
-    noise = noise_of_map(given.magnitude, given.mask1)
-    signal = float(np.median(given.magnitude[given.mask1]))
+def _of_the_magnitude(inputs: QualityInputs) -> dict[str, float]:
+    noise = noise_of_map(inputs.magnitude, inputs.mask1)
+    signal = float(np.median(inputs.magnitude[inputs.mask1]))
     return {
         "MagnitudeSnr": signal / noise if noise > 0 else np.nan,
-        "Ghosting": ghosting(given.magnitude, given.mask1),
+        "Ghosting": ghosting(inputs.magnitude, inputs.mask1),
     }
 
 

@@ -1,15 +1,12 @@
 """Noise of field and susceptibility from the maps themselves, and ghosts of the magnitude."""
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import binary_dilation, binary_fill_holes
 
 from qsmbids.core.field.echo_combination import noise_std
+from qsmbids.core.maths.arrays import FloatArray, Mask
 
 __all__ = ["ghosting", "noise_of_map"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def noise_of_map(volume: FloatArray, mask: Mask) -> float:

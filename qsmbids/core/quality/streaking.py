@@ -4,12 +4,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.inversion.dipole import dipole_kernel
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
 
 __all__ = ["streaking"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: |D| of the cone, and above which a frequency is well determined by the field.
 _CONE, _DETERMINED = 0.08, 0.16
@@ -77,7 +76,7 @@ def streaking(
     power = np.square(np.abs(spectrum))
     shell = ((radius - _LOWEST) * (_SHELLS / (_HIGHEST - _LOWEST))).astype(np.int16)
 
-    def density(where: Mask) -> npt.NDArray[np.float64]:
+    def density(where: Mask) -> Float64Array:
         total = np.bincount(shell[where], weights=power[where], minlength=_SHELLS)[:_SHELLS]
         count = np.bincount(shell[where], minlength=_SHELLS)[:_SHELLS]
         return np.asarray(total / np.maximum(count, 1))
@@ -93,7 +92,7 @@ def streaking(
     return energy, float(np.quantile(streaks, 0.999))
 
 
-def _frequency(shape: tuple[int, int, int]) -> npt.NDArray[np.float32]:
+def _frequency(shape: tuple[int, int, int]) -> Float32Array:
     """Return |k| [cycles per voxel] on the half spectrum."""
     k = [np.fft.fftfreq(n).astype(np.float32) for n in shape]
     k[2] = np.abs(k[2][: shape[2] // 2 + 1])

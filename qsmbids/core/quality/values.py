@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import FloatArray, Mask
+from qsmbids.units import TWO_PI
 
 __all__ = ["Histogram", "histogram", "phase_coverage"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 _SAMPLES = 200_000
 
@@ -89,6 +89,6 @@ def phase_coverage(phase: FloatArray) -> float:
     values = values[np.isfinite(values) & (values != 0)]
     if values.size < 6400:
         return float("nan")
-    sectors = np.floor(values * (64 / (2 * np.pi))).astype(np.int64) % 64
+    sectors = np.floor(values * (64 / TWO_PI)).astype(np.int64) % 64
     share = np.bincount(sectors, minlength=64) * (64 / values.size)
     return float(np.mean(share > 0.1))

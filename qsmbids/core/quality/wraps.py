@@ -3,14 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["echo_differences", "wrap_jumps"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 def echo_differences(
@@ -42,11 +39,11 @@ def echo_differences(
 
 
 def wrap_jumps(
-    volumes: Iterable[FloatArray], mask: Mask, period: float, *, tolerance: float = 0.15
+    volumes: Iterable[FloatArray], mask: Mask, period: float, *, closeness: float = 0.15
 ) -> float:
     r"""Return how many neighbours differ by a whole turn, per million pairs of neighbours.
 
-    A pair counts if its difference is within ``tolerance`` of a multiple of the period other than
+    A pair counts if its difference is within ``closeness`` of a multiple of the period other than
     zero, and three of the eight pairs beside it do so, too: wrap errors have surfaces, noise has
     not.
 
@@ -58,7 +55,7 @@ def wrap_jumps(
         Reliable voxels.
     period : float
         2 pi, or 1 / dTE for a field.
-    tolerance : float
+    closeness : float
         In periods.
 
     Returns
@@ -87,8 +84,8 @@ def wrap_jumps(
             both = np.moveaxis(inside, axis, 0)
             both = both[1:] & both[:-1]
             step = np.abs(np.diff(np.moveaxis(turns, axis, 0), axis=0))
-            whole = both & (step > 1.0 - tolerance)  # few are left
-            whole[whole] = np.abs(step[whole] - np.rint(step[whole])) < tolerance
+            whole = both & (step > 1.0 - closeness)  # few are left
+            whole[whole] = np.abs(step[whole] - np.rint(step[whole])) < closeness
             jumps += _in_sheets(whole)
             pairs += int(np.count_nonzero(both))
         if pairs:

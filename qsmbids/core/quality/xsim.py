@@ -1,15 +1,13 @@
 r"""XSIM: the structural similarity index with constants that fit susceptibility maps."""
 
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage as ndi
 
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["xsim", "xsim_map"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Constants of the index: C1 = (K1 L)^2, C2 = (K2 L)^2 with L = 1 ppm.
 K1, K2, DYNAMIC_RANGE = 0.01, 0.001, 1.0
@@ -50,7 +48,7 @@ def xsim(chi: FloatArray, truth: FloatArray, mask: Mask) -> float:
     return float(xsim_map(chi, truth, mask)[mask].mean(dtype=np.float64))
 
 
-def xsim_map(chi: FloatArray, truth: FloatArray, mask: Mask) -> npt.NDArray[np.float32]:
+def xsim_map(chi: FloatArray, truth: FloatArray, mask: Mask) -> Float32Array:
     r"""Return the structural similarity around each voxel.
 
     Parameters

@@ -7,12 +7,11 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["CsfRegion", "find_csf"]
 
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Choroid plexus and vessels in the ventricles are more paramagnetic than fluid by this [ppm].
 _PLEXUS_PPM = 0.1
@@ -136,11 +135,11 @@ def find_csf(
         region &= values <= float(np.median(values[region])) + _PLEXUS_PPM
     full[box] = region
     volume = np.count_nonzero(region) * ml_per_voxel
-    said = f"{volume:.1f} ml of fluid with R2* below {r2star_threshold:g} 1/s"
+    text = f"{volume:.1f} ml of fluid with R2* below {r2star_threshold:g} 1/s"
     if volume < smallest_volume_ml:
-        said += f", less than the {smallest_volume_ml:g} ml of a ventricle"
+        text += f", less than the {smallest_volume_ml:g} ml of a ventricle"
     elif volume > largest_volume_ml:
-        said += f", more than the {largest_volume_ml:g} ml of ventricles"
+        text += f", more than the {largest_volume_ml:g} ml of ventricles"
     else:
-        return CsfRegion(full, True, volume, said)
-    return CsfRegion(np.zeros_like(full), False, volume, said)
+        return CsfRegion(full, True, volume, text)
+    return CsfRegion(np.zeros_like(full), False, volume, text)

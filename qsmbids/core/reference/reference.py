@@ -3,12 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 
 __all__ = ["RegionStatistics", "apply_reference", "reference_value", "region_statistics"]
-
-FloatArray = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 
 class RegionStatistics(NamedTuple):
@@ -54,7 +52,7 @@ def reference_value(chi: FloatArray, region: Mask) -> float:
     return float(_region_values(chi, region).mean())
 
 
-def apply_reference(chi: FloatArray, mask: Mask, value: float) -> npt.NDArray[np.float32]:
+def apply_reference(chi: FloatArray, mask: Mask, value: float) -> Float32Array:
     """Subtract a reference value [ppm] inside the mask.
 
     Parameters
@@ -117,7 +115,7 @@ def region_statistics(chi: FloatArray, region: Mask) -> RegionStatistics:
     )
 
 
-def _region_values(chi: FloatArray, region: Mask) -> npt.NDArray[np.float64]:
+def _region_values(chi: FloatArray, region: Mask) -> Float64Array:
     _check_shapes(chi, region)
     values = chi[region].astype(np.float64)
     if values.size == 0:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RoiStatistics", "roi_statistics"]
+from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
 
-Vector = npt.NDArray[np.float64]
+__all__ = ["RoiStatistics", "roi_statistics"]
 
 
 class RoiStatistics(NamedTuple):
@@ -17,23 +17,23 @@ class RoiStatistics(NamedTuple):
     """Of the segmentation."""
     n_mask4: npt.NDArray[np.int64]
     """Of these, inside the support; all that follows is about them."""
-    fraction_excluded: Vector
-    mean: Vector
-    std: Vector
+    fraction_excluded: Float64Array
+    mean: Float64Array
+    std: Float64Array
     """Of the population, 0 for one voxel."""
-    median: Vector
-    iqr: Vector
+    median: Float64Array
+    iqr: Float64Array
     """75th less 25th percentile."""
-    mad: Vector
+    mad: Float64Array
     """Median absolute deviation from the median, not scaled."""
-    p05: Vector
-    p95: Vector
+    p05: Float64Array
+    p95: Float64Array
 
 
 def roi_statistics(
-    chi: npt.NDArray[np.floating],
+    chi: FloatArray,
     labels: npt.NDArray[np.integer],
-    support: npt.NDArray[np.bool_],
+    support: Mask,
     index: npt.ArrayLike,
 ) -> RoiStatistics:
     """Describe a map over the regions of a segmentation.
@@ -70,8 +70,8 @@ def roi_statistics(
     --------
     >>> chi = np.array([[[0.1, 0.2, 0.6, 9.0]]])
     >>> labels = np.array([[[5, 5, 5, 5]]])
-    >>> found = roi_statistics(chi, labels, chi < 1, [5])
-    >>> round(float(found.mean[0]), 6), float(found.median[0]), float(found.fraction_excluded[0])
+    >>> table = roi_statistics(chi, labels, chi < 1, [5])
+    >>> round(float(table.mean[0]), 6), float(table.median[0]), float(table.fraction_excluded[0])
     (0.3, 0.2, 0.25)
     """
     wanted = _check(chi, labels, support, index)
@@ -134,8 +134,8 @@ def _region_numbers(
 
 
 def _percentiles(
-    values: Vector, region: npt.NDArray[np.int64], n: npt.NDArray[np.int64], percents: tuple
-) -> list[Vector]:
+    values: Float64Array, region: npt.NDArray[np.int64], n: npt.NDArray[np.int64], percents: tuple
+) -> list[Float64Array]:
     """Return percentiles of every region, NaN of an empty one."""
     ordered = values[np.lexsort((values, region))]
     start = np.cumsum(n) - n

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage
 
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.maths.arrays import FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["SignCheck", "check_sign"]
@@ -29,9 +29,9 @@ class SignCheck(NamedTuple):
 
 
 def check_sign(
-    chi: npt.NDArray[np.floating],
-    r2star: npt.NDArray[np.floating],
-    mask: npt.NDArray[np.bool_],
+    chi: FloatArray,
+    r2star: FloatArray,
+    mask: Mask,
     *,
     quantile: float = 0.995,
     rim_voxels: int = 5,
@@ -110,7 +110,7 @@ def check_sign(
     return SignCheck(True, mean, f"the sign of the phase may be inverted: {counts}")
 
 
-def _without_rim(mask: npt.NDArray[np.bool_], voxels: int) -> npt.NDArray[np.bool_]:
+def _without_rim(mask: Mask, voxels: int) -> Mask:
     """Erode by ``voxels``, or as far as at least a fifth of the mask remains."""
     for rim in range(voxels, 0, -1):
         inner = erode(mask, rim)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.config import PRESETS, Settings, flattened, load_settings
+from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.quality.agreement import Agreement, agreement
 from qsmbids.core.quality.xsim import xsim
 from qsmbids.errors import QSMError
@@ -36,9 +37,6 @@ _MAPS = {
 _LEAST_COMMON = 0.5
 #: Options that replace a part of the pipeline.
 _GIVEN = ("--mask", "--unwrapped", "--total-field", "--local-field")
-
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Pair:
     nuclei: list[Nucleus] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
-    volumes: tuple[Volume, Volume, Mask, npt.NDArray[np.float64]] | None = None
+    volumes: tuple[Float32Array, Float32Array, Mask, npt.NDArray[np.float64]] | None = None
 
     @property
     def verdict(self) -> str:
@@ -208,15 +206,15 @@ def _compare_map(pair: Pair, record: RunRecord, name: str, published: Mapping[st
         )
     else:
         scale = _hz_per_ppm(record.sidecars.get(key, {}), record.metadata)
-    found = agreement(own, theirs, common)
+    measure = agreement(own, theirs, common)
     similarity = None if scale is None else xsim(own / scale, theirs / scale, common)
     unit = "ppm" if name == CHI else "Hz"
-    pair.maps[name] = Compared(unit, found, similarity, float(dice))
+    pair.maps[name] = Compared(unit, measure, similarity, float(dice))
     if pair.judged:
-        pair.missed += outside(pair.preset, name, found, similarity)
+        pair.missed += outside(pair.preset, name, measure, similarity)
 
 
-def _own_mask(record: RunRecord, names: tuple[str, ...], own: Volume, grid: Header) -> Mask:
+def _own_mask(record: RunRecord, names: tuple[str, ...], own: Float32Array, grid: Header) -> Mask:
     """Return where a map of the run is known: its mask, else where it is not zero."""
     for name in names:
         if name in record.images:

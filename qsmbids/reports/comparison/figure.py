@@ -22,7 +22,7 @@ _WIDTH_INCHES, _TITLE_INCHES, _DPI = 7.2, 0.3, 130
 
 def draw_side_by_side(
     published: npt.NDArray[np.float32],
-    found: npt.NDArray[np.float32],
+    own: npt.NDArray[np.float32],
     mask: npt.NDArray[np.bool_],
     affine: npt.NDArray[np.float64],
 ) -> bytes:
@@ -42,13 +42,13 @@ def draw_side_by_side(
     bytes
         A PNG file; the same maps give the same bytes.
     """
-    a, b, c = found.shape
+    a, b, c = own.shape
     grid = DisplayGrid((a, b, c), affine)
     inside = grid.display(mask)
     box = tuple(_extent(inside, axis) for axis in range(3))
     middle = [_middle(inside, axis) for axis in range(3)]
-    difference = np.where(mask, found - published, np.nan)
-    columns = [(grid.display(published), WINDOW), (grid.display(found), WINDOW)]
+    difference = np.where(mask, own - published, np.nan)
+    columns = [(grid.display(published), WINDOW), (grid.display(own), WINDOW)]
     columns.append((grid.display(difference), DIFFERENCE_WINDOW))
     size = [(s.stop - s.start) * v for s, v in zip(box, grid.voxel_size, strict=True)]
     shapes = [(size[1], size[0]), (size[2], size[0]), (size[2], size[1])]  # height, width [mm]

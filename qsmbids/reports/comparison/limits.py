@@ -63,19 +63,23 @@ REASON = (
 )
 
 
-def outside(preset: str, name: str, found: Agreement, xsim: float | None) -> list[str]:
+def outside(preset: str, name: str, similarity: Agreement, xsim: float | None) -> list[str]:
     """Return which limits a comparison misses, in words; none where the preset has no limits."""
     limit = LIMITS.get(preset, {}).get(name)
     if limit is None:
         return []
     low, high = limit.slope
     missed = []
-    if not low <= found.slope <= high:
-        missed.append(f"{name}: slope {found.slope:.3f}, limits {low:g} to {high:g}")
-    if not found.correlation >= limit.correlation:
-        missed.append(f"{name}: correlation {found.correlation:.3f}, least {limit.correlation:g}")
-    if not found.nrmse <= limit.nrmse:
-        missed.append(f"{name}: NRMSE {100 * found.nrmse:.1f} %, most {100 * limit.nrmse:g} %")
+    if not low <= similarity.slope <= high:
+        missed.append(f"{name}: slope {similarity.slope:.3f}, limits {low:g} to {high:g}")
+    if not similarity.correlation >= limit.correlation:
+        missed.append(
+            f"{name}: correlation {similarity.correlation:.3f}, least {limit.correlation:g}"
+        )
+    if not similarity.nrmse <= limit.nrmse:
+        missed.append(
+            f"{name}: NRMSE {100 * similarity.nrmse:.1f} %, most {100 * limit.nrmse:g} %"
+        )
     if xsim is not None and not xsim >= limit.xsim:
         missed.append(f"{name}: XSIM {xsim:.3f}, least {limit.xsim:g}")
     return missed

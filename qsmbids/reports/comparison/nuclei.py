@@ -56,7 +56,7 @@ def is_nucleus(name: str) -> bool:
 
 def measure_nuclei(
     record: RunRecord,
-    found: npt.NDArray[np.float32],
+    chi: npt.NDArray[np.float32],
     published: npt.NDArray[np.float32],
     mask: npt.NDArray[np.bool_],
     affine: npt.NDArray[np.float64],
@@ -92,7 +92,7 @@ def measure_nuclei(
             notes.append(f"{image.name} lies on another grid and is left out")
             continue
         index = [r.label for r in regions]
-        own, theirs = (roi_statistics(v, volume.array, mask, index) for v in (found, published))
+        own, theirs = (roi_statistics(v, volume.array, mask, index) for v in (chi, published))
         segmentation = image.name.partition("_seg-")[2].partition("_")[0]
         nuclei += [
             Nucleus(segmentation, region.name, int(n), float(b), float(a))

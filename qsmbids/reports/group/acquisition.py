@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from qsmbids.reports.group.runs import GroupRun
@@ -22,6 +23,7 @@ _OF_THE_RUN = re.compile(
 _ALWAYS = ("ImagingFrequency",)
 
 
+@cache
 def is_parameter(name: str) -> bool:
     """Return whether a key of a sidecar describes the protocol or the scanner."""
     return not _OF_THE_RUN.search(name)
@@ -47,26 +49,26 @@ def _alike(value: Any) -> str:
 
 def _stated(runs: Sequence[GroupRun]) -> dict[str, dict[str, str]]:
     """Return the values of each key: how they are compared, and how they are written."""
-    found: dict[str, dict[str, str]] = {}
+    values: dict[str, dict[str, str]] = {}
     for run in runs:
         for name, value in run.acquisition.items():
             if is_parameter(name) and (text := cell(value)):
-                found.setdefault(name, {}).setdefault(_alike(value), text)
-    return found
+                values.setdefault(name, {}).setdefault(_alike(value), text)
+    return values
 
 
 def varying_parameters(runs: Sequence[GroupRun]) -> list[str]:
     """Return the keys that at least two runs state differently, to three digits."""
-    found = _stated(runs)
-    return sorted(k for k, values in found.items() if len(values) > 1 or k in _ALWAYS)
+    stated = _stated(runs)
+    return sorted(k for k, values in stated.items() if len(values) > 1 or k in _ALWAYS)
 
 
 def common_parameters(runs: Sequence[GroupRun]) -> dict[str, str]:
     """Return the keys on which all runs that state them agree, and their value."""
-    found = _stated(runs)
+    stated = _stated(runs)
     return {
         k: next(iter(v.values()))
-        for k, v in sorted(found.items())
+        for k, v in sorted(stated.items())
         if len(v) == 1 and k not in _ALWAYS
     }
 
@@ -75,8 +77,8 @@ def varying_settings(runs: Sequence[GroupRun]) -> dict[str, Counter[str]]:
     """Return versions, presets and settings that differ between runs, with how often each is."""
     counts: dict[str, Counter[str]] = {}
     for run in runs:
-        said = {"version": run.version, "preset": run.preset, **run.settings}
-        for name, value in said.items():
+        settings = {"version": run.version, "preset": run.preset, **run.settings}
+        for name, value in settings.items():
             if value:
                 counts.setdefault(name, Counter())[value] += 1
     return {name: values for name, values in counts.items() if len(values) > 1}

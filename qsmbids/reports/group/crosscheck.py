@@ -2,16 +2,16 @@
 
 import itertools
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+import pandas as pd
+from scipy.stats import kendalltau, ttest_ind
 
 from qsmbids.reports.group.runs import GroupRun
-from qsmbids.reports.group.values import OWN_REGIONS, Series
+from qsmbids.reports.group.values import OWN_REGIONS
 
 __all__ = [
     "Agreement",
@@ -26,6 +26,8 @@ __all__ = [
 #: Columns of participants.tsv that may name the groups of a study, the likeliest first.
 _GROUPING = ("group", "diagnosis", "cohort", "dx", "patient_group", "condition")
 _MOST_GROUPS = 4
+#: What tells one region of one set of comparable runs from another.
+_REGION = ("segmentation", "name", "stratum")
 #: Fewer participants than these make no group to compare.
 _FEWEST = 3
 
@@ -97,7 +99,7 @@ class Difference:
         return _finding(self.first) != _finding(self.second)
 
     @property
-    def found(self) -> bool:
+    def exists(self) -> bool:
         """Whether any of the two finds a difference."""
         return _finding(self.first) != 0 or _finding(self.second) != 0
 
@@ -119,15 +121,15 @@ class CrossCheck:
     differences: tuple[Difference, ...]
 
 
-def reference_pairs(series: Sequence[Series]) -> list[tuple[str, str]]:
+def reference_pairs(values: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the pairs of references in use, the whole brain first."""
-    used = {s.reference for s in series if s.kind == "chi"}
+    used = values.loc[values["kind"] == "chi", "reference"].unique()
     ordered = sorted(used, key=lambda name: (name != "wholebrain", name))
     return list(itertools.combinations(ordered, 2))
 
 
 def cross_check(
-    series: Sequence[Series],
+    values: pd.DataFrame,
     runs: Sequence[GroupRun],
     references: tuple[str, str],
     groups: Mapping[str, str] | None = None,
@@ -136,77 +138,85 @@ def cross_check(
 
     Parameters
     ----------
-    series : sequence of Series
+    values : DataFrame
+        From :func:`qsmbids.reports.group.values.collect_values`.
     runs : sequence of GroupRun
-        To which the series refer.
+        To which the values refer.
     references : (str, str)
     groups : mapping, optional
         Group of each participant, by ``participant_id``.
     """
-    by_key = {(s.reference, s.segmentation, s.name, s.stratum): s for s in series}
-    agreements, differences = [], []
-    medians: dict[tuple[str, str], list[tuple[str, float, float]]] = defaultdict(list)
-    shifts: dict[int, float] = {}
-    for (reference, segmentation, name, stratum), first in by_key.items():
-        second = by_key.get((references[1], segmentation, name, stratum))
-        if reference != references[0] or second is None:
-            continue
-        places, a, b = np.intersect1d(first.runs, second.runs, return_indices=True)
-        if not len(places):
-            continue
-        x, y = first.values[a], second.values[b]
-        agreements.append(_agreement(first, second, runs, x, y))
-        shifts |= dict(zip(places.tolist(), (y - x).tolist(), strict=True))
-        if segmentation != OWN_REGIONS:
-            pair = (name, float(np.median(x)), float(np.median(y)))
-            medians[segmentation, stratum].append(pair)
-        key = (segmentation, name, stratum)
-        differences += _differences(key, [runs[p].label for p in places], x, y, groups or {})
-    spread = list(shifts.values())
+    both = _under_both(values, references).sort_values(["series_1", "run"], kind="stable")
+    both["label"] = [runs[place].label for place in both["run"]]
+    both["group"] = both["label"].str.split("_").str[0].map(groups or {})
+    regions = both.groupby([*_REGION, "series_1"], sort=False)
+    by_region = [(key[:3], rows) for key, rows in regions]
+    last = both.assign(shift=both["value_2"] - both["value_1"]).groupby("run", sort=False)["shift"]
+    shifts = last.last().to_numpy(np.float64)
     return CrossCheck(
         references,
         (
-            float(np.mean(spread)) if spread else math.nan,
-            float(np.std(spread, ddof=1)) if len(spread) > 1 else math.nan,
+            float(np.mean(shifts)) if len(shifts) else math.nan,
+            float(np.std(shifts, ddof=1)) if len(shifts) > 1 else math.nan,
         ),
-        tuple(agreements),
-        tuple(change for key, found in medians.items() for change in _reordered(key, found)),
-        tuple(differences),
+        tuple(_agreement(key, rows) for key, rows in by_region),
+        tuple(_reordered(regions[["value_1", "value_2"]].median())),
+        tuple(difference for key, rows in by_region for difference in _differences(key, rows)),
     )
 
 
-def _agreement(
-    first: Series,
-    second: Series,
-    runs: Sequence[GroupRun],
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-) -> Agreement:
-    flags = [{runs[p].label for p in s.runs[s.flagged]} for s in (first, second)]
-    pairs = np.triu_indices(len(x), 1)
-    order = [np.sign(v[pairs[0]] - v[pairs[1]]) for v in (x, y)]
+def _under_both(values: pd.DataFrame, references: tuple[str, str]) -> pd.DataFrame:
+    """Return the values of each region and run under both references side by side."""
+    values = values[values["kind"] == "chi"].drop_duplicates([*_REGION, "run", "reference"])
+    first, second = (values[values["reference"] == name] for name in references)
+    return first.merge(second, on=[*_REGION, "run"], suffixes=("_1", "_2"))
+
+
+def _agreement(key: tuple[str, str, str], rows: pd.DataFrame) -> Agreement:
+    x, y = (rows[name].to_numpy() for name in ("value_1", "value_2"))
+    flags = [set(rows.loc[rows[name], "label"]) for name in ("outlier_1", "outlier_2")]
     spread = len(x) > 2 and min(np.ptp(x), np.ptp(y)) > 0
     return Agreement(
-        first.segmentation,
-        first.name,
-        first.stratum,
+        *key,
         len(x),
         float(np.corrcoef(x, y)[0, 1]) if spread else math.nan,
-        float(np.mean(order[0] * order[1] < 0)) if len(pairs[0]) else math.nan,
+        _share_reordered(x, y),
         tuple(sorted(flags[0] & flags[1])),
         tuple(sorted(flags[0] - flags[1])),
         tuple(sorted(flags[1] - flags[0])),
     )
 
 
-def _reordered(
-    key: tuple[str, str], found: Sequence[tuple[str, float, float]]
-) -> list[OrderChange]:
-    return [
-        OrderChange(*key, (one[0], other[0]), one[1] - other[1], one[2] - other[2])
-        for one, other in itertools.combinations(found, 2)
-        if (one[1] - other[1]) * (one[2] - other[2]) < 0
-    ]
+def _share_reordered(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
+    """Return the share of pairs that are discordant, ties apart: n log n, unlike the pairs."""
+
+    def tied(values: npt.NDArray[np.float64]) -> int:
+        counts = np.unique(values, axis=0, return_counts=True)[1].astype(np.int64)
+        return int(np.sum(counts * (counts - 1) // 2))
+
+    pairs = len(x) * (len(x) - 1) // 2
+    if pairs == 0:
+        return math.nan
+    apart = [pairs - tied(v) for v in (x, y)]
+    if 0 in apart:
+        return 0.0
+    # the numerator of tau-b is concordant less discordant pairs
+    difference = kendalltau(x, y).statistic * math.sqrt(apart[0]) * math.sqrt(apart[1])
+    untied = sum(apart) - pairs + tied(np.column_stack([x, y]))
+    return round((untied - difference) / 2) / pairs
+
+
+def _reordered(medians: pd.DataFrame) -> Iterator[OrderChange]:
+    """Yield the pairs of regions of one segmentation and stratum that swap places."""
+    medians = medians.reset_index()
+    medians = medians[medians["segmentation"] != OWN_REGIONS]
+    parts = medians.groupby(["segmentation", "stratum"], sort=False)
+    for (segmentation, stratum), regions in parts:
+        rows = regions[["name", "value_1", "value_2"]].itertuples(index=False)
+        for (one, *a), (other, *b) in itertools.combinations(rows, 2):
+            first, second = a[0] - b[0], a[1] - b[1]
+            if first * second < 0:
+                yield OrderChange(segmentation, stratum, (one, other), first, second)
 
 
 def grouping_column(participants: Mapping[str, Mapping[str, str]]) -> tuple[str, dict[str, str]]:
@@ -231,37 +241,22 @@ def grouping_column(participants: Mapping[str, Mapping[str, str]]) -> tuple[str,
     return "", {}
 
 
-def _differences(
-    key: Sequence[str],
-    labels: Sequence[str],
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-    groups: Mapping[str, str],
-) -> list[Difference]:
+def _differences(key: tuple[str, str, str], rows: pd.DataFrame) -> Iterator[Difference]:
     """Compare the groups two by two; sessions and runs of a participant are averaged."""
-    people: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for label, one, other in zip(labels, x.tolist(), y.tolist(), strict=True):
-        people[label.split("_")[0]].append((one, other))
-    levels: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for person, values in people.items():
-        if person in groups:
-            one, other = np.mean(values, axis=0)
-            levels[groups[person]].append((float(one), float(other)))
-    large = sorted(level for level, values in levels.items() if len(values) >= _FEWEST)
-    found = []
+    people = rows["label"].str.split("_").str[0]
+    means = rows.groupby(["group", people], sort=False)[["value_1", "value_2"]].mean()
+    levels = {name: part.to_numpy() for name, part in means.groupby("group")}
+    large = [name for name, part in levels.items() if len(part) >= _FEWEST]
     for names in itertools.combinations(large, 2):
-        a, b = (np.array(levels[name]) for name in names)
+        a, b = (levels[name] for name in names)
         intervals = [_welch(a[:, i], b[:, i]) for i in (0, 1)]
-        found.append(Difference(key[0], key[1], key[2], names, (len(a), len(b)), *intervals))
-    return found
+        yield Difference(*key, names, (len(a), len(b)), *intervals)
 
 
 def _welch(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     """Return the difference of two means and its 95 % confidence interval."""
     difference = float(a.mean() - b.mean())
-    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    if va + vb <= 0:
+    if a.var() + b.var() <= 0:
         return difference, difference, difference
-    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    half = float(stdtrit(freedom, 0.975) * math.sqrt(va + vb))
-    return difference, difference - half, difference + half
+    interval = ttest_ind(a, b, equal_var=False).confidence_interval()
+    return difference, float(interval.low), float(interval.high)

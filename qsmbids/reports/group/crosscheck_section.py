@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 from markupsafe import Markup
 
 from qsmbids.reports.group.crosscheck import (
@@ -14,19 +15,19 @@ from qsmbids.reports.group.crosscheck import (
 from qsmbids.reports.group.panels import reference_words
 from qsmbids.reports.group.runs import Group, GroupRun
 from qsmbids.reports.group.sections import run_link, shortened
-from qsmbids.reports.group.values import OWN_REGIONS, Series
+from qsmbids.reports.group.values import OWN_REGIONS
 from qsmbids.reports.run.section import Section, paragraph
 
 __all__ = ["crosscheck_section"]
 
 
-def crosscheck_section(group: Group, series: Sequence[Series]) -> Section | None:
+def crosscheck_section(group: Group, values: pd.DataFrame) -> Section | None:
     """Return what depends on the reference; None where no run has two."""
     column, groups = grouping_column(group.participants)
     runs = {run.label: run for run in group.runs}
     html = Markup("")
-    for pair in reference_pairs(series):
-        check = cross_check(series, group.runs, pair, groups)
+    for pair in reference_pairs(values):
+        check = cross_check(values, group.runs, pair, groups)
         if check.agreements:
             html += _one(check, runs, column)
     if not html:
@@ -101,16 +102,16 @@ def _differences(check: CrossCheck, names: Sequence[str], column: str) -> Markup
     """Return the differences between the groups of the study that either reference finds."""
     if not check.differences:
         return Markup("")
-    found = [d for d in check.differences if d.found]
-    found.sort(key=lambda d: not d.changes)
-    changed = sum(d.changes for d in found)
+    differences = [d for d in check.differences if d.exists]
+    differences.sort(key=lambda d: not d.changes)
+    changed = sum(d.changes for d in differences)
     html = Markup("<h3>Groups after “{}” in participants.tsv</h3>\n").format(column)
     html += paragraph(
-        f"Of {len(check.differences)} comparisons, {len(found)} show a difference under at least"
-        f" one reference (95 % confidence interval without zero, not corrected for their number);"
-        f" {changed} of them depend on the reference."
+        f"Of {len(check.differences)} comparisons, {len(differences)} show a difference under at"
+        " least one reference (95 % confidence interval without zero, not corrected for their"
+        f" number); {changed} of them depend on the reference."
     )
-    if not found:
+    if not differences:
         return html
     rows = [
         (
@@ -120,7 +121,7 @@ def _differences(check: CrossCheck, names: Sequence[str], column: str) -> Markup
             _interval(d.second),
             Markup('<b class="flag">changes</b>') if d.changes else "holds",
         )
-        for d in found
+        for d in differences
     ]
     head = ("Region", "Groups (participants)", f"Difference, {names[0]} [ppm]",
             f"Difference, {names[1]} [ppm]", "Finding")  # fmt: skip

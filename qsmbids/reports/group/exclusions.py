@@ -1,92 +1,86 @@
 """The table of inclusions and exclusions that Table 5 asks for, ready for the author to edit."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from qsmbids.io.tables import read_cells
-from qsmbids.reports.group.runs import IDENTITY, GroupRun, identity
-from qsmbids.reports.group.values import LIMIT, OWN_REGIONS, Series, number, roi_name
+from qsmbids.reports.group.runs import GroupRun
+from qsmbids.reports.group.values import OWN_REGIONS, number
 
-__all__ = ["COLUMNS", "Exclusion", "exclusions", "keep_edits", "to_tsv"]
+__all__ = ["COLUMNS", "edited", "exclusions", "keep_edits"]
 
-COLUMNS = (*IDENTITY, "suggested", "flags", "include", "reason")
+#: ``suggested`` is "yes" (include), "check" (look at the flags) or "no" (there is no map),
+#: ``flags`` says why; ``include`` and ``reason`` are the same until the author edits them.
+COLUMNS = ("suggested", "flags", "include", "reason")
 #: Share of a region outside Mask 4 above which its mean says little of the region (8.b).
 _MOST_EXCLUDED = 0.5
 _LONGEST = 160
 
 
-@dataclass(frozen=True)
-class Exclusion:
-    """One run: what is suggested and why, and what the author decided.
+def exclusions(
+    runs: Sequence[GroupRun], regions: pd.DataFrame, values: pd.DataFrame
+) -> pd.DataFrame:
+    """Return what speaks against every run.
 
-    Attributes
+    Parameters
     ----------
-    label : str
-    suggested : str
-        "yes" (include), "check" (look at the flags) or "no" (there is no map).
-    flags : str
-        Why, in words.
-    include, reason : str
-        The same as ``suggested`` and ``flags`` until the author edits them.
+    runs : sequence of GroupRun
+    regions, values : DataFrame
+        From :mod:`qsmbids.reports.group.values`.
+
+    Returns
+    -------
+    DataFrame
+        :data:`COLUMNS`, a row for every run, with its label as the index.
     """
-
-    label: str
-    suggested: str
-    flags: str
-    include: str
-    reason: str
-
-    @property
-    def edited(self) -> bool:
-        """Whether the author decided otherwise than suggested."""
-        return (self.include, self.reason) != (self.suggested, self.flags)
-
-
-def exclusions(runs: Sequence[GroupRun], series: Iterable[Series]) -> list[Exclusion]:
-    """Return a row for every run, with what speaks against it."""
-    outliers: dict[int, list[str]] = defaultdict(list)
-    for found in series:
-        for place, value, z in zip(found.runs, found.values, found.z, strict=True):
-            if abs(z) > LIMIT:
-                outliers[int(place)].append(_in_words(found, float(value), float(z)))
+    far = values[values["outlier"]].sort_values("series", kind="stable")
+    outliers = far.apply(_outlier, axis=1, result_type="reduce").groupby(far["run"]).agg(list)
+    outside = _outside(regions)
     rows = []
     for place, run in enumerate(runs):
         if run.status != "ok":
             where = f" in step {run.step}" if run.step else ""
-            text = _line(f"no map: {run.status}{where}; {run.message}")
-            rows.append(Exclusion(run.label, "no", text, "no", text))
+            rows.append(("no", _line(f"no map: {run.status}{where}; {run.message}")))
             continue
         flags = [
-            *outliers[place],
-            *_outside(run),
+            *outliers.get(place, ()),
+            *outside.get(place, ()),
             *_unusual(run),
             *(f"warning: {w}" for w in run.warnings),
         ]
-        text = "; ".join(dict.fromkeys(map(_line, flags)))
-        suggested = "check" if flags else "yes"
-        rows.append(Exclusion(run.label, suggested, text, suggested, text))
-    return rows
+        rows.append(("check" if flags else "yes", "; ".join(dict.fromkeys(map(_line, flags)))))
+    labels = pd.Index([run.label for run in runs], dtype=object)
+    table = pd.DataFrame(rows, labels, COLUMNS[:2], dtype=object)
+    return table.assign(include=table["suggested"], reason=table["flags"])
 
 
-def _in_words(series: Series, value: float, z: float) -> str:
-    if series.kind == "measure":
-        return f"outlier: {series.name} {value:.4g} (z {z:+.1f})"
-    own = "" if series.segmentation == OWN_REGIONS else f"{series.segmentation} "
-    what = f"{own}{series.name}, {series.reference} reference"
-    return f"outlier: {what} {value:+.4f} ppm (z {z:+.1f})"
+def edited(table: pd.DataFrame) -> pd.Series:
+    """Return where the author decided otherwise than suggested."""
+    return (table["include"] != table["suggested"]) | (table["reason"] != table["flags"])
 
 
-def _outside(run: GroupRun) -> list[str]:
-    names = [
-        f"{row.segmentation} {roi_name(row.cells)}"
-        for row in run.rois
-        if number(row.cells.get("fraction_excluded")) > _MOST_EXCLUDED
-    ]
-    names = list(dict.fromkeys(names))
+def _outlier(row: pd.Series) -> str:
+    if row["kind"] == "measure":
+        return f"outlier: {row['name']} {row['value']:.4g} (z {row['z']:+.1f})"
+    segmentation = "" if row["segmentation"] == OWN_REGIONS else f"{row['segmentation']} "
+    what = f"{segmentation}{row['name']}, {row['reference']} reference"
+    return f"outlier: {what} {row['value']:+.4f} ppm (z {row['z']:+.1f})"
+
+
+def _outside(regions: pd.DataFrame) -> dict[int, list[str]]:
+    """Return by the place of a run which of its regions lie mostly outside Mask 4."""
+    if "fraction_excluded" not in regions:
+        return {}
+    lost = regions[regions["fraction_excluded"].map(number) > _MOST_EXCLUDED]
+    names = (lost["segmentation"] + " " + lost["name"]).groupby(lost["run"]).unique()
+    return {place: [_mostly_outside(list(some))] for place, some in names.items()}
+
+
+def _mostly_outside(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"more than half outside Mask 4: {', '.join(names[:3])}{more}"] if names else []
+    return f"more than half outside Mask 4: {', '.join(names[:3])}{more}"
 
 
 def _unusual(run: GroupRun) -> list[str]:
@@ -102,37 +96,24 @@ def _line(text: str) -> str:
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1].rstrip() + "…"
 
 
-def keep_edits(path: Path, rows: Sequence[Exclusion]) -> list[Exclusion]:
-    """Return the rows with what the author wrote into the present file.
+def keep_edits(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with what the author wrote into the present file.
 
     A decision that still is what was suggested then follows the new suggestion; one that was
+    edited stays, also that on a run that is not among these.
     """
     try:
         head, *lines = read_cells(path) or [[]]
     except (OSError, ValueError):
-        return list(rows)
-    if not set(COLUMNS) <= set(head):
-        return list(rows)
-    edited: dict[str, Exclusion] = {}
-    for line in lines:
-        # an editor of tables may quote cells, and drop empty ones at the end
-        cells = [c.strip().removeprefix('"').removesuffix('"') for c in line]
-        old = dict(zip(head, cells + [""] * len(head), strict=False))
-        old = {k: "" if v == "n/a" else v for k, v in old.items()}
-        row = Exclusion(old["run_label"], *(old[name] for name in COLUMNS[-4:]))
-        if row.edited:
-            edited[row.label] = row
-    kept = []
-    for row in rows:
-        mine = edited.pop(row.label, row)
-        kept.append(replace(row, include=mine.include, reason=mine.reason))
-    return [*kept, *edited.values()]
-
-
-def to_tsv(rows: Iterable[Exclusion]) -> str:
-    """Return the table as text."""
-    lines = ["\t".join(COLUMNS)]
-    for row in rows:
-        cells = [*identity(row.label).values(), row.suggested, row.flags, row.include, row.reason]
-        lines.append("\t".join(" ".join(c.split()) or "n/a" for c in cells))
-    return "\n".join(lines) + "\n"
+        return table
+    if not {"run_label", *COLUMNS} <= set(head):
+        return table
+    # an editor of tables may quote cells, and drop empty ones at the end
+    lines = [(line + [""] * len(head))[: len(head)] for line in lines]
+    old = pd.DataFrame(lines, columns=head, dtype=object)
+    old = old.map(lambda c: c.strip().removeprefix('"').removesuffix('"')).replace("n/a", "")
+    mine = old.drop_duplicates("run_label", keep="last").set_index("run_label")[list(COLUMNS)]
+    mine = mine[edited(mine)]
+    kept = table.copy()
+    kept.update(mine[["include", "reason"]])
+    return pd.concat([kept, mine[~mine.index.isin(kept.index)]])

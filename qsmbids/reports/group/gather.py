@@ -11,8 +11,9 @@ from typing import Any
 
 from qsmbids.config import flattened
 from qsmbids.io.expected_runs import expected_runs, read_participants
+from qsmbids.io.matching import entities_of
 from qsmbids.io.tables import read_cells
-from qsmbids.reports.group.runs import Group, GroupRun, RoiRow
+from qsmbids.reports.group.runs import Group, GroupRun
 from qsmbids.reports.group.strata import set_strata
 from qsmbids.reports.paper import facts
 
@@ -82,22 +83,22 @@ def gather(
     return Group(tuple(kept), listed, tuple(sorted(reader.unreadable)))
 
 
-def _of_the_scan(said: Mapping[str, Any]) -> dict[str, Any]:
+def _of_the_scan(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the raw sidecars of all echoes say, and the array, as one level of keys."""
-    sidecars = said.get("Sidecars")
+    sidecars = metadata.get("Sidecars")
     if not isinstance(sidecars, list):
-        return dict(said)
-    found = {
+        return dict(metadata)
+    parameters = {
         key: value
         for key, value in (
             sidecars[0] if sidecars and isinstance(sidecars[0], dict) else {}
         ).items()
         if key not in _OF_AN_ECHO
     }
-    array = said.get("Acquisition")
+    array = metadata.get("Acquisition")
     if isinstance(array, dict) and isinstance(array.get("voxel_size"), list):
-        found["VoxelSize"] = array["voxel_size"]
-    return found
+        parameters["VoxelSize"] = array["voxel_size"]
+    return parameters
 
 
 def _expect(runs: dict[str, GroupRun], label: str, message: str) -> None:
@@ -124,7 +125,7 @@ def _settle(run: GroupRun, has_map: bool) -> None:
 def _wanted(
     label: str, participants: Sequence[str] | None, sessions: Sequence[str] | None
 ) -> bool:
-    pairs = dict(word.split("-", 1) for word in label.split("_") if "-" in word)
+    pairs = entities_of(label)
     return (not participants or pairs.get("sub") in participants) and (
         not sessions or pairs.get("ses") in sessions
     )
@@ -164,8 +165,8 @@ class _Reader:
             known = {k: sidecar[k] for k in _OF_THE_MAP if k in sidecar}
             run.acquisition = {**known, **run.acquisition}
             run.version = run.version or str(sidecar.get("QsmbidsVersion", ""))
-            said = [sidecar.get(k) for k in ("AcquisitionWarnings", "Warnings")]
-            lines = [str(w) for lines in said if isinstance(lines, list) for w in lines]
+            lists = [sidecar.get(k) for k in ("AcquisitionWarnings", "Warnings")]
+            lines = [str(w) for lines in lists if isinstance(lines, list) for w in lines]
             run.warnings = tuple(dict.fromkeys(lines))
         elif name.endswith(_REFERENCES):
             of(name.removesuffix(_REFERENCES)).references = self._table(path)
@@ -175,15 +176,15 @@ class _Reader:
             run, said_raw = of(name.removesuffix(_ACQUISITION)), self._json(path)
             run.acquisition = {**run.acquisition, **_of_the_scan(said_raw)}
         elif matched := _ROIS.match(name):
-            rows = self._table(path)
             label, segmentation, reference = matched.groups()
-            of(label).rois += [RoiRow(segmentation, reference, cells) for cells in rows]
+            place = {"segmentation": segmentation, "reference": reference}
+            of(label).rois += [{**cells, **place} for cells in self._table(path)]
 
     def statuses(self) -> Iterator[dict[str, Any]]:
         """Yield the status of every run; its own file knows it better than the summary."""
         summary = self._json(self.out_dir / "logs" / "summary.json", quiet=True)
         entries = summary.get("runs")
-        found = {
+        statuses = {
             e["run"]: e
             for e in (entries if isinstance(entries, list) else [])
             if isinstance(e, dict) and isinstance(e.get("run"), str)
@@ -192,8 +193,8 @@ class _Reader:
             if path.suffix == ".json" and not path.name.startswith("."):
                 entry = self._json(path)
                 if isinstance(entry.get("run"), str):
-                    found[entry["run"]] = entry
-        yield from found.values()
+                    statuses[entry["run"]] = entry
+        yield from statuses.values()
 
     def apply_status(self, run: GroupRun, status: Mapping[str, Any]) -> None:
         """Put what the log of a run says into it."""
@@ -224,7 +225,7 @@ class _Reader:
     def _measures(self, path: Path, run: GroupRun) -> None:
         sidecar = self._json(path)
         named, units, verdicts = (
-            found if isinstance(found := sidecar.get(key), dict) else {}
+            entries if isinstance(entries := sidecar.get(key), dict) else {}
             for key in ("Measures", "MeasureUnits", "MeasureVerdicts")
         )
         run.units = {str(name): str(unit) for name, unit in units.items() if unit}

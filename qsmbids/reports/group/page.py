@@ -1,13 +1,14 @@
 """The page of the group and the tables beside it."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from qsmbids.io.write import write_text
 from qsmbids.reports.group.acquisition import varying_settings
 from qsmbids.reports.group.crosscheck_section import crosscheck_section
-from qsmbids.reports.group.exclusions import Exclusion, exclusions, keep_edits
+from qsmbids.reports.group.exclusions import exclusions, keep_edits
 from qsmbids.reports.group.panels import make_panels, panel_html, panels_payload
 from qsmbids.reports.group.runs import Group
 from qsmbids.reports.group.sections import (
@@ -20,7 +21,7 @@ from qsmbids.reports.group.sections import (
     settings_section,
 )
 from qsmbids.reports.group.tables import write_tables
-from qsmbids.reports.group.values import Series, collect_series
+from qsmbids.reports.group.values import collect_regions, collect_values
 from qsmbids.reports.run.section import bullets
 from qsmbids.reports.run.template import asset, fill_template
 from qsmbids.reports.run.verdict import Verdict
@@ -47,28 +48,32 @@ def write_group(out_dir: Path, group: Group) -> Path:
     OutputError
         A file cannot be written.
     """
-    series = collect_series(group.runs)
-    rows = keep_edits(out_dir / "group_exclusions.tsv", exclusions(group.runs, series))
-    write_tables(out_dir, group, series, rows)
-    return write_text(out_dir / "group_chi.html", _render(group, series, rows))
+    regions = collect_regions(group.runs)
+    values = collect_values(group.runs, regions)
+    suggested = exclusions(group.runs, regions, values)
+    decisions = keep_edits(out_dir / "group_exclusions.tsv", suggested)
+    write_tables(out_dir, group, regions, values, decisions)
+    return write_text(out_dir / "group_chi.html", _render(group, regions, values, decisions))
 
 
-def _render(group: Group, series: Sequence[Series], rows: Sequence[Exclusion]) -> str:
-    panels = make_panels(series)
+def _render(
+    group: Group, regions: pd.DataFrame, values: pd.DataFrame, decisions: pd.DataFrame
+) -> str:
+    panels = make_panels(values)
     sections = [
-        flags_section(series, group.runs),
-        references_section(series, group.runs),
-        crosscheck_section(group, series),
+        flags_section(values, group.runs),
+        references_section(regions),
+        crosscheck_section(group, values),
         acquisition_section(group.runs),
         settings_section(group.runs),
-        exclusions_section(group, rows),
+        exclusions_section(group, decisions),
         files_section(),
     ]
     return fill_template(
         "group.html.j2",
         style=asset("report.css") + asset("group.css"),
         script=asset("group.js"),
-        verdict=_verdict(group, series),
+        verdict=_verdict(group, values),
         points=bullets,
         runs=runs_section(group),
         sections=[s for s in sections if s is not None],
@@ -80,17 +85,17 @@ def _render(group: Group, series: Sequence[Series], rows: Sequence[Exclusion]) -
     )
 
 
-def _verdict(group: Group, series: Sequence[Series]) -> Verdict:
+def _verdict(group: Group, values: pd.DataFrame) -> Verdict:
     """Return what to look at, in one line and some points."""
     counts = Counter(run.status for run in group.runs)
-    flagged = {int(p) for s in series for p in s.runs[s.flagged]}
+    flagged = values.loc[values["outlier"], "run"].nunique()
     points = []
     if counts["failed"]:
         points.append(f"{_runs(counts['failed'])} failed.")
     if counts["missing"]:
         points.append(f"{_runs(counts['missing'])} missing.")
     if flagged:
-        points.append(f"{_runs(len(flagged))} with values far from those of the others.")
+        points.append(f"{_runs(flagged)} with values far from those of the others.")
     if differing := varying_settings(group.runs):
         names = ", ".join(list(differing)[:4]) + (", …" if len(differing) > 4 else "")
         points.append(f"The runs were not processed alike: {names}.")

@@ -1,23 +1,17 @@
 """Distributions on the group page: a table for everyone, and the numbers for the plots in it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from qsmbids.reports.group.runs import GroupRun
-from qsmbids.reports.group.values import OWN_REGIONS, Series
+from qsmbids.reports.group.values import OWN_REGIONS
 
-__all__ = [
-    "Panel",
-    "make_panels",
-    "panel_html",
-    "panels_payload",
-    "reference_words",
-    "unit_of",
-]
+__all__ = ["Panel", "make_panels", "panel_html", "panels_payload", "reference_words"]
 
 #: What the references are called where people read them.
 _REFERENCES = {"wholebrain": "whole brain", "csf": "CSF", "region": "given region"}
@@ -34,13 +28,14 @@ class Panel:
     title : str
     kind : str
         "chi" or "measure".
-    series : tuple of Series
+    series : tuple of DataFrame
+        The values of each region or measure.
     """
 
     id: str
     title: str
     kind: str
-    series: tuple[Series, ...]
+    series: tuple[pd.DataFrame, ...]
 
 
 def reference_words(name: str) -> str:
@@ -48,27 +43,24 @@ def reference_words(name: str) -> str:
     return _REFERENCES.get(name, name)
 
 
-def make_panels(series: Iterable[Series]) -> list[Panel]:
+def make_panels(values: pd.DataFrame) -> list[Panel]:
     """Return segmentations before reference regions before measures, the whole brain first."""
-    found: dict[tuple[str, str, str, str], list[Series]] = {}
-    for one in series:
-        key = (one.kind, one.segmentation, one.reference, one.stratum)
-        found.setdefault(key, []).append(one)
 
     def order(key: tuple[str, str, str, str]) -> tuple[bool, bool, str, str, bool, str]:
         kind, segmentation, reference, stratum = key
         own = segmentation == OWN_REGIONS
         return kind != "chi", own, segmentation, stratum, reference != "wholebrain", reference
 
+    columns = ["kind", "segmentation", "reference", "stratum"]
+    parts = dict(iter(values.groupby(columns, sort=False)))
     panels = []
-    for number, key in enumerate(sorted(found, key=order)):
+    for number, key in enumerate(sorted(parts, key=order)):
         kind, segmentation, reference, stratum = key
         words = [segmentation, reference and f"{reference_words(reference)} as reference", stratum]
-        members = found[key]
-        if kind == "measure":
-            members = sorted(members, key=lambda s: s.name)
+        by = "name" if kind == "measure" else "series"
+        members = tuple(rows for _, rows in parts[key].groupby(by))
         title = " · ".join(w for w in words if w) or "all runs"
-        panels.append(Panel(f"panel-{number}", title, kind, tuple(members)))
+        panels.append(Panel(f"panel-{number}", title, kind, members))
     return panels
 
 
@@ -81,13 +73,13 @@ def panels_payload(panels: Sequence[Panel], runs: Sequence[GroupRun]) -> dict[st
                 "shared": panel.kind == "chi",
                 "rows": [
                     {
-                        "name": s.name,
-                        "unit": "ppm" if panel.kind == "chi" else unit_of(s, runs),
-                        "runs": s.runs.tolist(),
-                        "values": [float(f"{v:.5g}") for v in s.values.tolist()],
-                        "z": [None if np.isnan(z) else round(float(z), 1) for z in s.z],
+                        "name": _name(rows),
+                        "unit": "ppm" if panel.kind == "chi" else _unit(rows, runs),
+                        "runs": rows["run"].tolist(),
+                        "values": [float(f"{v:.5g}") for v in rows["value"].tolist()],
+                        "z": [None if np.isnan(z) else round(z, 1) for z in rows["z"].tolist()],
                     }
-                    for s in panel.series
+                    for rows in panel.series
                 ],
             }
             for panel in panels
@@ -95,9 +87,14 @@ def panels_payload(panels: Sequence[Panel], runs: Sequence[GroupRun]) -> dict[st
     }
 
 
-def unit_of(series: Series, runs: Sequence[GroupRun]) -> str:
+def _name(rows: pd.DataFrame) -> str:
+    return str(rows["name"].iat[0])
+
+
+def _unit(rows: pd.DataFrame, runs: Sequence[GroupRun]) -> str:
     """Return the unit of a measure, "" for a pure number."""
-    stated = (runs[place].units.get(series.name, "") for place in series.runs)
+    name = _name(rows)
+    stated = (runs[place].units.get(name, "") for place in rows["run"].tolist())
     return next((unit for unit in stated if unit), "")
 
 
@@ -118,21 +115,22 @@ def panel_html(panel: Panel, runs: Sequence[GroupRun]) -> Markup:
         Markup('<th scope="col" class="{}">{}</th>').format(_kind(place), text)
         for place, text in enumerate(head)
     )
-    rows = Markup("").join(_row(s, chi, "" if chi else unit_of(s, runs)) for s in panel.series)
+    body = Markup("").join(
+        _row(rows, chi, "" if chi else _unit(rows, runs)) for rows in panel.series
+    )
     return Markup(
         '<div class="panel" id="{}" role="group" aria-label="{}">\n<h3>{}</h3>\n'
         '<div class="scroll"><table class="strips">\n<thead><tr>{}</tr></thead>\n'
         "<tbody>\n{}</tbody></table></div></div>\n"
-    ).format(panel.id, panel.title, panel.title, cells, rows)
+    ).format(panel.id, panel.title, panel.title, cells, body)
 
 
 def _kind(place: int) -> str:
     return "strip" if place == 1 else "number" if place > 1 else "name"
 
 
-def _row(series: Series, chi: bool, unit: str) -> Markup:
-    values = series.values
-    median = float(np.median(values))
+def _row(rows: pd.DataFrame, chi: bool, unit: str) -> Markup:
+    values, median = rows["value"].to_numpy(), float(rows["median"].iat[0])
     spread = 1.4826 * float(np.median(np.abs(values - median)))
 
     def shown(value: float, signed: bool = True) -> str:
@@ -141,7 +139,7 @@ def _row(series: Series, chi: bool, unit: str) -> Markup:
         text = f"{value:+.4f}" if signed else f"{value:.4f}"
         return text.replace("-", "\N{MINUS SIGN}")
 
-    flagged = int(np.count_nonzero(series.flagged))
+    flagged = int(np.count_nonzero(rows["outlier"]))
     texts = (
         shown(median),
         shown(spread, signed=False),
@@ -151,6 +149,7 @@ def _row(series: Series, chi: bool, unit: str) -> Markup:
         Markup('<b class="flag">{}</b>').format(flagged) if flagged else "0",
     )
     cells = Markup("").join(Markup('<td class="number">{}</td>').format(t) for t in texts)
+    name = _name(rows)
     return Markup(
         '<tr><th scope="row" class="name">{}</th><td class="strip"></td>{}</tr>\n'
-    ).format(f"{series.name} [{unit}]" if unit else series.name, cells)
+    ).format(f"{name} [{unit}]" if unit else name, cells)

@@ -3,19 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["IDENTITY", "Group", "GroupRun", "RoiRow", "identity"]
+from qsmbids.io.matching import entities_of
+
+__all__ = ["IDENTITY", "Group", "GroupRun", "identity"]
 
 #: Columns that every table of the group begins with.
 IDENTITY = ("participant_id", "session_id", "acquisition", "run", "run_label")
-
-
-@dataclass(frozen=True, slots=True)
-class RoiRow:
-    """One region of a segmentation: its cells as the table of the run has them."""
-
-    segmentation: str
-    reference: str
-    cells: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -42,7 +35,8 @@ class GroupRun:
     warnings : tuple of str
     references : list of dict
         Rows of its table of reference regions.
-    rois : list of RoiRow
+    rois : list of dict
+        Rows of its tables of regions, with ``segmentation`` and ``reference``.
     measures : dict
         Image quality measures.
     units : dict
@@ -65,7 +59,7 @@ class GroupRun:
     acquisition: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     references: list[dict[str, str]] = field(default_factory=list)
-    rois: list[RoiRow] = field(default_factory=list)
+    rois: list[dict[str, str]] = field(default_factory=list)
     measures: dict[str, float] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     unusual: tuple[str, ...] = ()
@@ -109,7 +103,7 @@ def identity(label: str) -> dict[str, str]:
     >>> identity("sub-01_ses-a_run-02")["session_id"]
     'ses-a'
     """
-    pairs = dict(word.split("-", 1) for word in label.split("_") if "-" in word)
+    pairs = entities_of(label)
     return {
         "participant_id": f"sub-{pairs['sub']}" if "sub" in pairs else "n/a",
         "session_id": f"ses-{pairs['ses']}" if "ses" in pairs else "n/a",

@@ -1,10 +1,11 @@
 """Parts of the group page that are words and tables."""
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from qsmbids.reports.group.acquisition import (
@@ -13,10 +14,10 @@ from qsmbids.reports.group.acquisition import (
     varying_parameters,
     varying_settings,
 )
-from qsmbids.reports.group.exclusions import Exclusion
+from qsmbids.reports.group.exclusions import edited
 from qsmbids.reports.group.panels import reference_words
 from qsmbids.reports.group.runs import Group, GroupRun
-from qsmbids.reports.group.values import LIMIT, OWN_REGIONS, Series, number
+from qsmbids.reports.group.values import LIMIT, OWN_REGIONS, number
 from qsmbids.reports.paper.paper_tables import centre_frequency_table
 from qsmbids.reports.run.section import Section, bullets, paragraph, table
 
@@ -60,8 +61,10 @@ def shortened(
 def runs_section(group: Group) -> Section:
     """Return what became of the runs; those without a map by name."""
     counts = Counter(run.status for run in group.runs)
-    said = ", ".join(f"{counts[s]} {s}" for s in ("ok", "failed", "missing"))
-    html = paragraph(f"{group.n_participants} participants with {len(group.runs)} runs: {said}.")
+    statuses = ", ".join(f"{counts[s]} {s}" for s in ("ok", "failed", "missing"))
+    html = paragraph(
+        f"{group.n_participants} participants with {len(group.runs)} runs: {statuses}."
+    )
     rows = [
         (run_link(run), Markup('<span class="status {0}">{0}</span>').format(run.status),
          run.step, run.message)
@@ -75,30 +78,23 @@ def runs_section(group: Group) -> Section:
     return Section("runs", "Runs", html)
 
 
-def references_section(series: Sequence[Series], runs: Sequence[GroupRun]) -> Section | None:
+def references_section(regions: pd.DataFrame) -> Section | None:
     """Return mean and SD of every reference region under every reference (8.f)."""
-    means: dict[tuple[str, str], list[float]] = defaultdict(list)
-    inside: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for run in runs:
-        for cells in run.references:
-            key = (cells.get("reference", ""), cells.get("region", ""))
-            if math.isfinite(mean := number(cells.get("mean"))):
-                means[key].append(mean)
-            if math.isfinite(std := number(cells.get("std"))):
-                inside[key].append(std)
-    if not means:
+    own = regions[(regions["segmentation"] == OWN_REGIONS) & regions["value"].notna()]
+    if own.empty:
         return None
+    parts = dict(iter(own.groupby(["reference", "name"])))
     rows = []
-    for key, values in sorted(
-        means.items(), key=lambda item: (item[0][0] != "wholebrain", *item[0])
-    ):
-        own = key[0] == key[1]
-        spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else "n/a"
-        within = f"{np.mean(inside[key]):.4f}" if inside[key] else "n/a"
-        typical = "0 by definition" if own else f"{np.mean(values):+.4f}"
+    for reference, region in sorted(parts, key=lambda key: (key[0] != "wholebrain", *key)):
+        part = parts[reference, region]
+        means, inside = part["value"].to_numpy(), part["std"].map(number).dropna().to_numpy()
+        zero = reference == region
+        spread = f"{np.std(means, ddof=1):.4f}" if len(means) > 1 else "n/a"
+        within = f"{np.mean(inside):.4f}" if len(inside) else "n/a"
+        typical = "0 by definition" if zero else f"{np.mean(means):+.4f}"
         rows.append(
-            (reference_words(key[0]), reference_words(key[1]), typical, "" if own else spread,
-             within, str(len(values)))
+            (reference_words(reference), reference_words(region), typical, "" if zero else spread,
+             within, str(len(means)))
         )  # fmt: skip
     head = ("Reference", "Region", "Mean [ppm]", "SD of the runs", "Mean SD inside", "Runs")
     note = paragraph(
@@ -111,33 +107,30 @@ def references_section(series: Sequence[Series], runs: Sequence[GroupRun]) -> Se
     return Section("references", "Reference regions", html)
 
 
-def flags_section(series: Sequence[Series], runs: Sequence[GroupRun]) -> Section:
+def flags_section(values: pd.DataFrame, runs: Sequence[GroupRun]) -> Section:
     """Return every value that lies far from those of the other runs (8.a)."""
-    found = []
-    for one in series:
-        for place, value, z in zip(one.runs.tolist(), one.values, one.z, strict=True):
-            if abs(z) > LIMIT:
-                found.append((-abs(z), runs[place], one, float(value), float(z)))
-    found.sort(key=lambda f: (f[0], f[1].label, f[2].segmentation, f[2].name, f[2].reference))
     rule = paragraph(
         f"Flagged: more than {LIMIT:g} robust standard deviations (1.4826 times the median"
         " absolute deviation) from the median of the runs with the same acquisition label, where"
         " there are at least five. A flag is a reason to look, not to exclude.",
         "note",
     )
-    if not found:
+    far = values[values["outlier"]]
+    if far.empty:
         return Section("flags", "Flagged values", paragraph("No value is flagged.") + rule)
-    n_runs = len({f[1].label for f in found})
+    far = far.assign(rank=-far["z"].abs(), label=[runs[place].label for place in far["run"]])
+    far = far.sort_values(["rank", "label", "segmentation", "name", "reference"])
     rows = []
-    for _, run, one, value, z in found:
-        chi = one.kind == "chi"
-        what = (
-            one.name if one.segmentation in ("", OWN_REGIONS) else f"{one.segmentation} {one.name}"
-        )
-        shown = (f"{value:+.4f}", f"{np.median(one.values):+.4f}") if chi else (
-            f"{value:.4g}", f"{np.median(one.values):.4g}")  # fmt: skip
-        rows.append((run_link(run), what, reference_words(one.reference), *shown, f"{z:+.1f}"))
-    html = paragraph(f"{len(found)} values of {n_runs} runs.") + shortened(
+    for one in far.itertuples():
+        own = one.segmentation in ("", OWN_REGIONS)
+        what = one.name if own else f"{one.segmentation} {one.name}"
+        digits = "+.4f" if one.kind == "chi" else ".4g"
+        rows.append(
+            (run_link(runs[one.run]), what, reference_words(one.reference),
+             format(one.value, digits), format(one.median, digits), f"{one.z:+.1f}")
+        )  # fmt: skip
+    count = paragraph(f"{len(far)} values of {far['run'].nunique()} runs.")
+    html = count + shortened(
         ("Run", "Region or measure", "Reference", "Value", "Median", "Robust z"), rows, (3, 4, 5)
     )
     return Section("flags", "Flagged values", html + rule)
@@ -182,9 +175,9 @@ def _distinct(counts: Counter[str]) -> Markup:
                 min(numbers), max(numbers), len(counts)
             )
     common = counts.most_common(_MOST_VALUES)
-    said = [f"{value} ({n})" for value, n in common]
+    texts = [f"{value} ({n})" for value, n in common]
     more = len(counts) - len(common)
-    return Markup("{}").format("; ".join(said) + (f"; and {more} more" if more else ""))
+    return Markup("{}").format("; ".join(texts) + (f"; and {more} more" if more else ""))
 
 
 def settings_section(runs: Sequence[GroupRun]) -> Section:
@@ -204,21 +197,18 @@ def settings_section(runs: Sequence[GroupRun]) -> Section:
     return Section("settings", "Processing", html + table(("Setting", "Values (runs)"), rows))
 
 
-def exclusions_section(group: Group, rows: Sequence[Exclusion]) -> Section:
+def exclusions_section(group: Group, decisions: pd.DataFrame) -> Section:
     """Return the table of inclusions and exclusions (Table 5)."""
     runs = {run.label: run for run in group.runs}
-    counts = Counter(row.include for row in rows)
-    said = ", ".join(f"{n} {name or 'n/a'}" for name, n in sorted(counts.items()))
-    html = paragraph(f"Include: {said}.")
+    counts = decisions["include"].value_counts().sort_index()
+    listing = ", ".join(f"{n} {name or 'n/a'}" for name, n in counts.items())
+    html = paragraph(f"Include: {listing}.")
+    by_author = edited(decisions)
+    shown = decisions.assign(by=by_author.map({True: "author", False: "suggested"}))
+    shown = shown[(shown["include"] != "yes") | by_author]
     listed = [
-        (
-            run_link(runs[row.label]) if row.label in runs else row.label,
-            row.include,
-            "author" if row.edited else "suggested",
-            row.reason,
-        )
-        for row in rows
-        if row.include != "yes" or row.edited
+        (run_link(runs[label]) if label in runs else label, include, by, reason)
+        for label, include, by, reason in shown[["include", "by", "reason"]].itertuples()
     ]
     if listed:
         html += shortened(("Run", "Include", "By", "Reason"), listed)

@@ -1,7 +1,9 @@
 """Which runs of a group may be compared: those of one scanner and one protocol."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import pandas as pd
 
 from qsmbids.reports.group.runs import GroupRun
 from qsmbids.reports.paper import facts
@@ -23,9 +25,9 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 def scanner_of(run: GroupRun) -> tuple[str, ...]:
     """Return manufacturer, model and key of a scanner, as far as they are stated."""
-    said = run.acquisition
-    serial = said.get("ScannerKey") or said.get("DeviceSerialNumber") or said.get("StationName")
-    names = (said.get("Manufacturer"), said.get("ManufacturersModelName"), serial)
+    known = run.acquisition
+    serial = known.get("ScannerKey") or known.get("DeviceSerialNumber") or known.get("StationName")
+    names = (known.get("Manufacturer"), known.get("ManufacturersModelName"), serial)
     return tuple(facts.text(name) for name in names)
 
 
@@ -47,20 +49,10 @@ def set_strata(runs: Sequence[GroupRun]) -> None:
 
     Runs without a map have no part in what there is.
     """
-    made = [run for run in runs if run.status == "ok"]
-    for word, tell in (("scanner", scanner_of), ("protocol", protocol_of)):
-        names = _names(made, tell, word)
-        for run in made if len(names) > 1 else ():
-            name = names[tell(run)]
+    processed = [run for run in runs if run.status == "ok"]
+    for word, kind_of in (("scanner", scanner_of), ("protocol", protocol_of)):
+        kinds = pd.Series([kind_of(run) for run in processed], dtype=object)
+        codes, different = pd.factorize(kinds)  # in the order in which they come
+        for run, code in zip(processed, codes, strict=True) if len(different) > 1 else ():
+            name = f"{word}-{_LETTERS[code] if code < len(_LETTERS) else code + 1}"
             run.compared_with = f"{run.compared_with}_{name}".strip("_")
-
-
-def _names(
-    runs: Sequence[GroupRun], tell: Callable[[GroupRun], tuple[str, ...]], word: str
-) -> dict[tuple[str, ...], str]:
-    """Return a short name for each kind of run, in the order in which they come."""
-    kinds = dict.fromkeys(map(tell, runs))
-    return {
-        kind: f"{word}-{_LETTERS[n] if n < len(_LETTERS) else n + 1}"
-        for n, kind in enumerate(kinds)
-    }

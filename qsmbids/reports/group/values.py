@@ -2,19 +2,29 @@
 
 import math
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from qsmbids.reports.group.runs import GroupRun
 
-__all__ = ["LIMIT", "OWN_REGIONS", "Series", "collect_series", "number", "robust_z", "roi_name"]
+__all__ = [
+    "LIMIT",
+    "OWN_REGIONS",
+    "SERIES",
+    "collect_regions",
+    "collect_values",
+    "number",
+    "robust_z",
+]
 
 #: Robust standard deviations from the median beyond which a value is flagged.
 LIMIT = 3.0
+#: What tells one series of comparable values from another.
+SERIES = ("kind", "segmentation", "reference", "name", "stratum")
 #: Fewer values than these have no spread to speak of.
 _FEWEST = 5
 _SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
@@ -22,40 +32,89 @@ _SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
 OWN_REGIONS = "reference regions"
 
 
-@dataclass(frozen=True)
-class Series:
-    """One quantity in all comparable runs.
+def collect_regions(runs: Sequence[GroupRun]) -> pd.DataFrame:
+    """Return every region of every run under every reference, the reference regions last.
 
-    Attributes
-    ----------
-    kind : str
-        "chi" or "measure".
-    segmentation, reference : str
-        Of a susceptibility; "" for a measure.
-    name : str
-        Region or measure.
-    stratum : str
-        Acquisition and reconstruction label that the runs share.
-    runs : (N,) ndarray of int
-        Their places in the group.
-    values : (N,) ndarray of float
-    z : (N,) ndarray of float
-        Robust standard score; NaN where there is none.
+    Returns
+    -------
+    DataFrame
+        The cells as the tables of the runs have them, with ``run`` (its place in the group),
+        ``segmentation``, ``reference``, ``name`` (with the side) and the mean as a number,
+        ``value``.
     """
+    rows = [
+        {**cells, "run": place}
+        for place, run in enumerate(runs)
+        for cells in (*_segmented(run), *_own_regions(run))
+    ]
+    columns = ["run", "segmentation", "reference", "name", "mean"]
+    regions = pd.DataFrame(rows, columns=None if rows else columns, dtype=object)
+    regions["run"] = regions["run"].astype(np.int64)
+    regions["value"] = regions["mean"].map(number).astype(np.float64)
+    return regions
 
-    kind: str
-    segmentation: str
-    reference: str
-    name: str
-    stratum: str
-    runs: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float64]
-    z: npt.NDArray[np.float64]
 
-    @property
-    def flagged(self) -> npt.NDArray[np.bool_]:
-        """Which values are far from the others."""
-        return np.abs(np.nan_to_num(self.z)) > LIMIT
+def _segmented(run: GroupRun) -> Iterator[dict[str, str]]:
+    for cells in run.rois:
+        name = _with_side(
+            cells.get("name") or cells.get("index") or "unnamed", cells.get("hemisphere", "")
+        )
+        yield {"mean": "", **cells, "name": name}
+
+
+def _own_regions(run: GroupRun) -> Iterator[dict[str, str]]:
+    for cells in run.references:
+        plain = {"reference": "", "region": "", "mean": "", **cells}
+        yield {**plain, "segmentation": OWN_REGIONS, "name": plain["region"]}
+
+
+@lru_cache(maxsize=4096)
+def _with_side(name: str, hemisphere: str) -> str:
+    """Return what a region is called, with its side where the name does not say it."""
+    side = _SIDES.get(hemisphere.lower())
+    if side is None or re.search(rf"(?:^|[-_. ])(?:{side}|{side[0]}h?)(?:[-_. ]|$)", name, re.I):
+        return name
+    return f"{name} ({side})"
+
+
+def collect_values(runs: Sequence[GroupRun], regions: pd.DataFrame) -> pd.DataFrame:
+    """Return every number of every run that can be compared, run by run.
+
+    Parameters
+    ----------
+    runs : sequence of GroupRun
+    regions : DataFrame
+        From :func:`collect_regions`.
+
+    Returns
+    -------
+    DataFrame
+        What is not a number is left out. The columns :data:`SERIES` tell what it is: ``kind`` is
+        "chi" or "measure", ``stratum`` what runs must share to be compared. The others are
+        ``run`` (its place in the group), ``value``, ``median`` of the series, ``z`` (the robust
+        standard score, NaN where there is none), ``outlier`` and ``series``, which counts the
+        series in the order met. The index of a susceptibility is that of its region.
+    """
+    strata = pd.Series([run.stratum for run in runs], dtype=object)
+    # under its own reference a region is zero because it was made so
+    own = (regions["segmentation"] == OWN_REGIONS) & (regions["reference"] == regions["name"])
+    chi = regions.loc[~own, ["run", "segmentation", "reference", "name", "value"]]
+    measures = pd.DataFrame(
+        [(n, "", "", name, v) for n, run in enumerate(runs) for name, v in run.measures.items()],
+        columns=chi.columns,
+    ).set_index(pd.RangeIndex(len(regions), len(regions) + sum(len(r.measures) for r in runs)))
+    values = pd.concat([chi.assign(kind="chi"), measures.assign(kind="measure")])
+    values = values[np.isfinite(values["value"].astype(np.float64))]
+    values = values.sort_values("run", kind="stable")
+    values["run"] = values["run"].astype(np.int64)
+    values["value"] = values["value"].astype(np.float64)
+    values["stratum"] = strata.reindex(values["run"]).to_numpy()
+    series = values.groupby(list(SERIES), sort=False)
+    values["series"] = series.ngroup()
+    values["median"] = series["value"].transform("median")
+    values["z"] = series["value"].transform(lambda v: robust_z(v.to_numpy()))
+    values["outlier"] = values["z"].abs() > LIMIT
+    return values
 
 
 def robust_z(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -91,41 +150,3 @@ def number(cell: str | None) -> float:
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan
-
-
-def roi_name(cells: dict[str, str]) -> str:
-    """Return what a region is called, with its side where the name does not say it."""
-    name = cells.get("name") or cells.get("index") or "unnamed"
-    side = _SIDES.get(cells.get("hemisphere", "").lower())
-    if side is None or re.search(rf"(?:^|[-_. ])(?:{side}|{side[0]}h?)(?:[-_. ]|$)", name, re.I):
-        return name
-    return f"{name} ({side})"
-
-
-def collect_series(runs: Sequence[GroupRun]) -> list[Series]:
-    """Return every quantity that is a number in at least one run, in the order met."""
-    found: dict[tuple[str, ...], list[tuple[int, float]]] = defaultdict(list)
-    for place, run in enumerate(runs):
-        for key, value in _quantities(run):
-            if math.isfinite(value):
-                found[key].append((place, value))
-    series = []
-    for (kind, segmentation, reference, name, stratum), pairs in found.items():
-        places = np.array([p for p, _ in pairs], dtype=np.int64)
-        values = np.array([v for _, v in pairs])
-        z = robust_z(values)
-        series.append(Series(kind, segmentation, reference, name, stratum, places, values, z))
-    return series
-
-
-def _quantities(run: GroupRun) -> Iterator[tuple[tuple[str, str, str, str, str], float]]:
-    for row in run.rois:
-        key = ("chi", row.segmentation, row.reference, roi_name(row.cells), run.stratum)
-        yield key, number(row.cells.get("mean"))
-    for cells in run.references:
-        reference, region = cells.get("reference", ""), cells.get("region", "")
-        if reference != region:  # that is zero because it was made so
-            key = ("chi", OWN_REGIONS, reference, region, run.stratum)
-            yield key, number(cells.get("mean"))
-    for name, value in run.measures.items():
-        yield ("measure", "", "", name, run.stratum), value

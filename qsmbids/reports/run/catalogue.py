@@ -91,18 +91,18 @@ MASKS: dict[str, tuple[str, str]] = {
 }
 
 
-def explained(key: str, said: Mapping[str, Any]) -> str:
+def explained(key: str, sidecar: Mapping[str, Any]) -> str:
     """Return what an image of a run is, by what its steps have recorded.
 
     Parameters
     ----------
     key : str
         Of :data:`MAPS`.
-    said : mapping
+    sidecar : mapping
         Sidecars of the run.
     """
-    steps, usual = said.get("Steps") or (), MAPS[key].explanation
-    if key == "chi" and said.get("MainReference") == "none":
+    steps, usual = sidecar.get("Steps") or (), MAPS[key].explanation
+    if key == "chi" and sidecar.get("MainReference") == "none":
         return "Magnetic susceptibility without a reference. Iron and veins are bright."
     if key == "total_field" and "given_field" in steps:
         return f"{usual} It was given."
@@ -112,7 +112,7 @@ def explained(key: str, said: Mapping[str, Any]) -> str:
         return "The same echo as it was given."
     if key == "unwrapped" and "unwrap_phase" in steps and "remove_phase_offset" not in steps:
         return "The same echo with the phase at TE = 0: smooth, with no jumps left."
-    measure = said.get("ReliablePhase")
+    measure = sidecar.get("ReliablePhase")
     other = isinstance(measure, Mapping) and measure.get("Measure") != "romeo-quality"
     if key == "quality" and other:
         return "Reliability of the phase, 0 (noise) to 1; it has no part in Mask 2."
@@ -153,14 +153,14 @@ def image_paths(out_dir: Path, entities: Mapping[str, str]) -> dict[str, Path]:
         one = derivative_path(
             out_dir, entities, datatype=kind.datatype, suffix="MEGRE", echo="1", **kind.entities
         )
-        found = sorted(
+        images = sorted(
             one.parent.glob(one.name.replace("_echo-1_", "_echo-*_")),
             key=lambda p: (len(p.name), p.name),
         )
         single = derivative_path(
             out_dir, entities, datatype=kind.datatype, suffix="T2starw", **kind.entities
         )
-        paths[key] = found[-1] if found else single
+        paths[key] = images[-1] if images else single
     for key in MASKS:
         paths[key] = derivative_path(
             out_dir, entities, datatype="anat", suffix="mask", label="brain", desc=key

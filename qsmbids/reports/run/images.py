@@ -40,7 +40,7 @@ class Images:
         Voxel that is looked at first: the middle of the brain.
     problems : list of str
         Images that could not be shown, and why.
-    said : mapping
+    sidecar : mapping
         Sidecars of the run.
     """
 
@@ -50,7 +50,7 @@ class Images:
     windows: dict[str, Window]
     start: tuple[int, int, int]
     problems: list[str] = field(default_factory=list)
-    said: Mapping[str, Any] = field(default_factory=dict)
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def brain_box(self) -> tuple[slice, slice, slice]:

@@ -21,11 +21,11 @@ _STEPS = (
 )
 
 
-def _otherwise(key: str, said: Mapping[str, Any]) -> str:
+def _otherwise(key: str, sidecar: Mapping[str, Any]) -> str:
     """Return what happened in a run that went another way, "" in the usual one."""
-    steps = said.get("Steps") or ()
-    measure = said.get("ReliablePhase")
-    if key == "mask1" and str((said.get("BrainExtraction") or {}).get("Name", "")).startswith(
+    steps = sidecar.get("Steps") or ()
+    measure = sidecar.get("ReliablePhase")
+    if key == "mask1" and str((sidecar.get("BrainExtraction") or {}).get("Name", "")).startswith(
         "given"
     ):
         return "given"
@@ -58,7 +58,7 @@ def masks_section(images: Images) -> Section:
         if before in volume and volume[before] > 0:
             removed = f"{100 * (1 - volume[key] / volume[before]):.1f} %"
             of = MASKS[before][0].partition(",")[0]
-        happened = _otherwise(key, images.said) or happened
+        happened = _otherwise(key, images.sidecar) or happened
         swatch = Markup('<span class="swatch" data-mask="{}"></span>{}').format(key, MASKS[key][0])
         rows.append((swatch, f"{volume[key]:.0f}", removed, of, happened))
     head = ("Mask", "Volume [ml]", "Removed", "of", "By")

@@ -103,9 +103,9 @@ def _findings(
     record: RunRecord, images: Images | None, publication: Publication | None
 ) -> list[str]:
     """Return what the checks of the page found, for the verdict."""
-    found = [] if images is None else list(images.problems)
-    found += quality_findings(read_measures(record))
-    return found if publication is None else [*found, *advice(publication)]
+    findings = [] if images is None else list(images.problems)
+    findings += quality_findings(read_measures(record))
+    return findings if publication is None else [*findings, *advice(publication)]
 
 
 def _sections(

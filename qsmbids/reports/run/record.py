@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.io.derivatives import derivative_path
-from qsmbids.io.runs import RUN_ENTITIES
+from qsmbids.io.runs import run_entities
 from qsmbids.reports.run.catalogue import MAPS, image_paths
 
-__all__ = ["RunRecord", "entities_of", "find_results", "read_run"]
+__all__ = ["RunRecord", "find_results", "read_run"]
 
 
 @dataclass(frozen=True)
@@ -97,22 +97,24 @@ class RunRecord:
     @cached_property
     def decisions(self) -> list[str]:
         """Every automatic decision, in the order of the steps."""
-        return self._said("AcquisitionDecisions", "Decisions")
+        return self._lines("AcquisitionDecisions", "Decisions")
 
     @cached_property
     def warnings(self) -> list[str]:
         """Every warning of the sidecars and of the log."""
-        said = self._said("AcquisitionWarnings", "Warnings")
+        stated = self._lines("AcquisitionWarnings", "Warnings")
         logged = [line.removeprefix("WARNING: ") for line in self.log_lines if "WARNING: " in line]
-        return list(dict.fromkeys([*said, *logged]))
+        return list(dict.fromkeys([*stated, *logged]))
 
-    def _said(self, *keys: str) -> list[str]:
+    def _lines(self, *keys: str) -> list[str]:
         """Return the lines under some keys of all sidecars, each once; the fullest first."""
         lines: dict[str, None] = {}
         for key in keys:
             lists = [s.get(key) for s in self.sidecars.values()]
-            for said in sorted((x for x in lists if isinstance(x, list)), key=len, reverse=True):
-                lines |= dict.fromkeys(str(line) for line in said)
+            for listing in sorted(
+                (x for x in lists if isinstance(x, list)), key=len, reverse=True
+            ):
+                lines |= dict.fromkeys(str(line) for line in listing)
         return list(lines)
 
     @cached_property
@@ -141,24 +143,6 @@ class RunRecord:
         return [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
 
 
-def entities_of(label: str) -> dict[str, str] | None:
-    """Return the entities of a run label, None if it is none.
-
-    Examples
-    --------
-    >>> entities_of("sub-01_ses-a_run-02")
-    {'subject': '01', 'session': 'a', 'run': '02'}
-    """
-    names = {short: name for name, short in RUN_ENTITIES.items()}
-    entities = {}
-    for part in label.split("_"):
-        short, dash, value = part.partition("-")
-        if not dash or short not in names or not re.fullmatch("[a-zA-Z0-9+]+", value):
-            return None
-        entities[names[short]] = value
-    return entities if "subject" in entities else None
-
-
 def read_run(
     out_dir: Path,
     result: Mapping[str, Any],
@@ -181,7 +165,7 @@ def read_run(
         The label is not that of a run.
     """
     label = str(result["run"])
-    entities = entities_of(label)
+    entities = run_entities(label)
     if entities is None:
         raise ValueError(f"{label!r} is not the label of a run")
     images = {k: p for k, p in image_paths(out_dir, entities).items() if p.is_file()}
@@ -206,15 +190,15 @@ def find_results(
     """
     results = {}
     for path in sorted((out_dir / "logs" / "status").glob("*.json")):
-        found = _json(path)
-        if isinstance(found.get("run"), str):
-            results[found["run"]] = found
+        status = _json(path)
+        if isinstance(status.get("run"), str):
+            results[status["run"]] = status
     for path in sorted(out_dir.glob("sub-*/**/anat/*_desc-*_Chimap.nii.gz")):
         label = path.name.partition("_desc-")[0]
         results.setdefault(label, {"run": label, "status": "unknown"})
     kept = []
     for label, result in sorted(results.items()):
-        entities = entities_of(label)
+        entities = run_entities(label)
         if entities is None or (participants and entities["subject"] not in participants):
             continue
         if sessions and entities.get("session") not in sessions:

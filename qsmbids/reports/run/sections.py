@@ -57,8 +57,8 @@ def error_section(record: RunRecord) -> Section | None:
 
 def acquisition_section(record: RunRecord, images: Images | None) -> Section | None:
     """Return what was measured, as far as sidecars and headers tell."""
-    said = record.metadata
-    echo_times = said.get("EchoTime")
+    metadata = record.metadata
+    echo_times = metadata.get("EchoTime")
     rows = [] if images is None else _grid_rows(images.grid)
     if isinstance(echo_times, list):
         text = ", ".join(f"{1e3 * t:.2f}" for t in echo_times if isinstance(t, int | float))
@@ -70,8 +70,8 @@ def acquisition_section(record: RunRecord, images: Images | None) -> Section | N
         ("MagnitudeSNR", "Signal-to-noise ratio of the first echo", "{:.0f}"),
         ("FieldNoiseMedianHz", "Noise of the total field (median)", "{:.3f} Hz"),
     ):
-        if isinstance(said.get(key), int | float):
-            rows.append((name, form.format(said[key])))
+        if isinstance(metadata.get(key), int | float):
+            rows.append((name, form.format(metadata[key])))
     return Section("data", "Data", table(("", ""), rows)) if rows else None
 
 
@@ -130,7 +130,7 @@ def settings_section(record: RunRecord, in_force: Table | None = None) -> Sectio
     preset = str(tables.get("execution", {}).get("preset", ""))
     usual = _preset(preset)
     rows = _asked_for(tables) if in_force is None else _with_meaning(in_force)
-    said = (
+    sentence = (
         "These settings were asked for; which of them had a part in the run is not on record."
         if in_force is None
         else "Only settings that had a part in the run, with the values that the sidecars have."
@@ -144,7 +144,7 @@ def settings_section(record: RunRecord, in_force: Table | None = None) -> Sectio
         "Setting", "Value", "Paper", "Software", "")  # fmt: skip
     html = paragraph(
         Markup("Preset <b>{}</b>. {} Values that differ from the preset are marked.").format(
-            preset or "?", said
+            preset or "?", sentence
         )
     )
     html += table(head, marked) if marked else paragraph("No step has left a record.", "note")
@@ -252,8 +252,10 @@ def _word(value: Any) -> str:
 
 def _description(path: Path) -> str:
     try:
-        said = json.loads(path.with_name(path.name.removesuffix(".nii.gz") + ".json").read_text())
-        return str(said.get("Description", ""))
+        sidecar = json.loads(
+            path.with_name(path.name.removesuffix(".nii.gz") + ".json").read_text()
+        )
+        return str(sidecar.get("Description", ""))
     except (OSError, ValueError, AttributeError):
         return ""
 

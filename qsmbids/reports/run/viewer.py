@@ -96,7 +96,7 @@ def _coded(images: Images, key: str, around: npt.NDArray | None) -> _Coded:
         "key": key,
         "title": kind.title,
         "unit": kind.unit,
-        "explanation": explained(key, images.said),
+        "explanation": explained(key, images.sidecar),
         "window": [window.low, window.high],
         "values": coding.table(),
     }

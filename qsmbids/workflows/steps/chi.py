@@ -3,11 +3,11 @@
 from typing import Any
 
 from qsmbids.interfaces.background import RemoveBackgroundField
-from qsmbids.interfaces.given import GivenLocalField
 from qsmbids.interfaces.inversion import InvertDipoleField, MergeTwoPass, SetAsideStrongSources
 from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
 from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
 from qsmbids.interfaces.reference import FindCsf
+from qsmbids.interfaces.start_image import TakeLocalField
 from qsmbids.workflows.graph import Step
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
@@ -59,7 +59,7 @@ FIND_FLUID = Step(
 GIVEN_LOCAL_FIELD = Step(
     "given_local_field",
     "given local field",
-    GivenLocalField,
+    TakeLocalField,
     (0, 8),
     {"like": "combined_magnitude", "mask2": "mask2"},
     {"local_field": "local_field", "mask4": "mask4", "mask4_filled": "mask4_filled"},
@@ -163,6 +163,8 @@ MERGE_TWO_PASS = Step(
     },
     {"chi": "chi", "support": "support", "from_filled": "from_filled"},
 )
+#: The fields and Mask 4 come before the inversion.
+_FIELDS = ("local_field", "mask4_filled", "field", "mask2", "mask3")
 RESTORE_SLAB = Step(
     "restore_slab",
     "rotation back",
@@ -190,4 +192,5 @@ RESTORE_SLAB = Step(
         )
     },
     b0,
+    made_of=dict.fromkeys(("local_field", "background_field", "mask4", "mask4_filled"), _FIELDS),
 )

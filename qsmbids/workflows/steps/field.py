@@ -4,11 +4,11 @@ from typing import Any
 
 from qsmbids.interfaces.checks import CheckPhase
 from qsmbids.interfaces.field import CombineEchoes, FitField, MapR2Star, UnwrapPhase, WeightData
-from qsmbids.interfaces.given import GivenField, GivenPhase, RatePhase
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
 from qsmbids.interfaces.phase_correction import CorrectReadout, RemovePhaseOffset
 from qsmbids.interfaces.prepare_phase import PreparePhase
-from qsmbids.io.given import Given
+from qsmbids.interfaces.start_image import RatePhase, TakeField, TakePhase
+from qsmbids.io.start_image import StartImage
 from qsmbids.workflows.graph import RunContext, Step
 from qsmbids.workflows.steps.inputs import IMAGE, echo_times
 
@@ -169,7 +169,7 @@ _ON_THE_GRID = {"like": "combined_magnitude", "mask": "mask1"}
 GIVEN_PHASE = Step(
     "given_phase",
     "given unwrapped phase",
-    GivenPhase,
+    TakePhase,
     (2, 4),
     _ON_THE_GRID,
     {"unwrapped_phase": "phase"},
@@ -177,7 +177,7 @@ GIVEN_PHASE = Step(
 GIVEN_FIELD = Step(
     "given_field",
     "given total field",
-    GivenField,
+    TakeField,
     (0, 6),
     _ON_THE_GRID,
     {"field": "field"},
@@ -220,6 +220,6 @@ WEIGHT_DATA = Step(
 )
 
 
-def numbers(given: Given) -> dict[str, Any]:
-    """Return the inputs of a step that takes a given image, less the image."""
-    return {"scale": given.scale, "units": given.units, "said": list(given.said)}
+def numbers(start: StartImage) -> dict[str, Any]:
+    """Return the inputs of a step that takes a start image, less the image."""
+    return {"scale": start.scale, "units": start.units, "notes": list(start.notes)}

@@ -4,7 +4,7 @@ from typing import Any
 
 from qsmbids.interfaces.checks import CheckSign
 from qsmbids.interfaces.quality import MeasureQuality
-from qsmbids.interfaces.reference import DescribeReferences, FindCsf, GivenRegion, ReferenceChi
+from qsmbids.interfaces.reference import DescribeReferences, FindCsf, ReferenceChi, TakeRegion
 from qsmbids.interfaces.registration import RegisterT1w
 from qsmbids.interfaces.roi import BringSegmentation, MeasureRois
 from qsmbids.interfaces.swi import WeightByChi, WeightByPhase
@@ -36,7 +36,7 @@ FIND_CSF = Step(
 GIVEN_REGION = Step(
     "given_region",
     "given reference region",
-    GivenRegion,
+    TakeRegion,
     (0, 4),
     {"mask": "support"},
     {"region": "region"},

@@ -97,7 +97,7 @@ def test_whole_cycles_of_the_phase_change_nothing(times, rng):
 
 def test_fit_is_the_least_squares_solution(rng):
     phase, magnitude = acquire(rng.uniform(-80, 80, SHAPE), 0.3, UNIFORM, noise=0.1, rng=rng)
-    fit = nonlinear_fit(phase, magnitude, UNIFORM, maximum_iterations=200, tolerance=1e-9)
+    fit = nonlinear_fit(phase, magnitude, UNIFORM, maximum_iterations=200, smallest_step=1e-9)
     tau = np.arange(5)[:, None, None, None]
     for d_offset, d_slope in ((0, 0.01), (0, -0.01), (0.01, 0), (-0.01, 0)):
         line = fit.offset + d_offset + (fit.phase_slope + d_slope) * tau
@@ -155,7 +155,7 @@ def test_voxels_without_a_signal_are_zero(rng):
         (5, UNIFORM[:4], {}),
         (5, UNIFORM[::-1], {}),
         (5, UNIFORM, {"maximum_iterations": 0}),
-        (5, UNIFORM, {"tolerance": 0.0}),
+        (5, UNIFORM, {"smallest_step": 0.0}),
         (5, UNIFORM, {"mask": np.ones((2, 2, 3), bool)}),
     ],
 )

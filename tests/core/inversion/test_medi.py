@@ -356,7 +356,7 @@ def test_operator_is_symmetric_and_positive(field, weights, magnitude, rng):
         kernel=dipole_kernel(grid, VOXEL, OBLIQUE) * (1 - smv_kernel(grid, 3, VOXEL)),
         penalised=rng.random((3, *grid)) < 0.7,
         inverse_size=tuple(np.float32(1 / v) for v in VOXEL), data_weight=10.0, smv=None,
-        merit=False, csf=np.arange(50), fluid_weight=5.0, preconditioner=True, n_threads=1,
+        merit=False, fluid=np.arange(50), fluid_weight=5.0, preconditioner=True, n_threads=1,
     )  # fmt: skip
     with planes(grid[0], 1) as run:
         system = System(problem, run)

@@ -115,8 +115,8 @@ def make_record():
         }
         for row, value in in_force(settings, n_echoes):
             words = {v: k for k, v in row.names.items()}
-            if row.record and not (row.otherwise and value == row.otherwise[0]):
-                _put(record, row.record, words.get(value, value))
+            if row.sidecar and not (row.otherwise and value == row.otherwise[0]):
+                _put(record, row.sidecar, words.get(value, value))
         found = {
             "PhaseSign.Sign": 1,
             "SliceAlternation.Axes": [],

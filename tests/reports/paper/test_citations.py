@@ -5,6 +5,7 @@ import re
 import pytest
 
 from qsmbids.errors import OutputError
+from qsmbids.methods.sections import PARAGRAPHS
 from qsmbids.reports.paper.citations import (
     citation_files,
     cited_keys,
@@ -12,7 +13,6 @@ from qsmbids.reports.paper.citations import (
     references,
     write_citations,
 )
-from qsmbids.reports.paper.method_sentences import PARAGRAPHS
 
 TEXT = "# T\n\nA [@wu2012; @li2011] and **b** <i> [@li2011].\n\n- one\n- two [@smith2002]\n"
 

@@ -59,8 +59,8 @@ def test_page_and_files_say_the_numbers_of_the_settings(finished_run, make_recor
         {
             "masks": {"quality_threshold": 0.2137},
             "total_field": {"phase_offset_smoothing_mm": 6.31},
-            "background_field": {"method": "pdf", "pdf_padding_mm": 17.9},
-            "dipole_inversion": {"method": "medi", "medi_lambda": 1234.5},
+            "background_field": {"method": "pdf", "pdf": {"padding_mm": 17.9}},
+            "dipole_inversion": {"method": "medi", "medi": {"data_weight": 1234.5}},
         },
         "test",
     )
@@ -128,7 +128,7 @@ def test_a_sidecar_that_says_something_else_than_the_settings_is_a_point(
     finished_run, make_record
 ):
     other = make_record(
-        Settings().updated({"dipole_inversion": {"gradient_l1_penalty": 4e-4}}, "t")
+        Settings().updated({"dipole_inversion": {"fansi": {"gradient_l1_penalty": 4e-4}}}, "t")
     )
     record = {"DipoleInversion": other["DipoleInversion"]}
     page = write_report(*finished_run(Settings(), sidecar=record)).read_text("utf-8")

@@ -7,10 +7,11 @@ brain itself with everything else set to zero.
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage
 
-__all__ = ["GivenMask", "count_parts", "read_mask_values"]
+from qsmbids.core.maths.arrays import FloatArray, Mask
+
+__all__ = ["MaskReading", "count_parts", "read_mask_values"]
 
 #: Of the voxels that are not zero, so many are near the largest value of a mask of fractions.
 _PLATEAU_SHARE = 0.06
@@ -23,17 +24,17 @@ _MOST_LABELS = 40
 _LEAST_ZEROS = 0.02
 
 
-class GivenMask(NamedTuple):
+class MaskReading(NamedTuple):
     """What is inside, and how that was decided."""
 
-    inside: npt.NDArray[np.bool_]
+    inside: Mask
     kind: str  #: "two values", "fractions", "labels" or "image"
     threshold: float  #: values above it are inside; 0 where all that are not zero are
     text: str  #: the decision in words
     warning: str = ""
 
 
-def read_mask_values(values: npt.NDArray[np.floating]) -> GivenMask:
+def read_mask_values(values: FloatArray) -> MaskReading:
     """Decide which voxels a given mask takes for inside.
 
     Parameters
@@ -43,7 +44,7 @@ def read_mask_values(values: npt.NDArray[np.floating]) -> GivenMask:
 
     Returns
     -------
-    GivenMask
+    MaskReading
 
     Raises
     ------
@@ -63,13 +64,13 @@ def read_mask_values(values: npt.NDArray[np.floating]) -> GivenMask:
         raise ValueError("has no finite value")
     n_broken = int(values.size - np.count_nonzero(finite))
     values = np.where(finite, values, 0)
-    lost = f"{n_broken} voxels that are NaN or infinite are outside" if n_broken else ""
-    found = _decide(values)
-    warning = "; ".join(text for text in (found.warning, lost) if text)
-    return found._replace(warning=warning)
+    note = f"{n_broken} voxels that are NaN or infinite are outside" if n_broken else ""
+    reading = _decide(values)
+    warning = "; ".join(text for text in (reading.warning, note) if text)
+    return reading._replace(warning=warning)
 
 
-def count_parts(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
+def count_parts(mask: Mask) -> tuple[int, int]:
     """Return the number of parts, joined by faces, and of holes that they enclose."""
     _, n_parts = scipy.ndimage.label(mask)
     outside = np.pad(~mask, 1, constant_values=True)
@@ -77,7 +78,7 @@ def count_parts(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return int(n_parts), int(n_background) - 1
 
 
-def _decide(values: npt.NDArray[np.floating]) -> GivenMask:
+def _decide(values: FloatArray) -> MaskReading:
     used = values[values != 0]
     if not used.size:
         raise ValueError("is empty: all its voxels are zero")
@@ -86,7 +87,7 @@ def _decide(values: npt.NDArray[np.floating]) -> GivenMask:
         text = f"inside where {highest:.6g}"
         whole = used.size == values.size
         warning = "the mask covers the whole image, air and skull included" if whole else ""
-        return GivenMask(values != 0, "two values", 0.0, text, warning)
+        return MaskReading(values != 0, "two values", 0.0, text, warning)
     # splines overshoot by up to a third at corners, on both sides
     if lowest < -0.35 * highest:
         raise ValueError(
@@ -103,21 +104,21 @@ def _decide(values: npt.NDArray[np.floating]) -> GivenMask:
     return _image(values, used)
 
 
-def _fractions(values: npt.NDArray[np.floating], full: float) -> GivenMask:
+def _fractions(values: FloatArray, full: float) -> MaskReading:
     threshold = 0.5 * full
     text = f"fractions, inside where above {threshold:.4g}"
     if full != 1.0:
         text += f" of {full:.6g}"
     if not (values > threshold).any():
         raise ValueError(f"is empty: its largest value is {values.max():g}, none is above 0.5")
-    return GivenMask(values > threshold, "fractions", threshold, text)
+    return MaskReading(values > threshold, "fractions", threshold, text)
 
 
-def _labels(values: npt.NDArray[np.floating], labels: npt.NDArray[np.floating]) -> GivenMask:
+def _labels(values: FloatArray, labels: FloatArray) -> MaskReading:
     listed = ", ".join(f"{label:.6g}" for label in labels)
     if not (values == 0).any():
         raise ValueError(f"has the values {listed} and no 0, which would be outside")
-    return GivenMask(
+    return MaskReading(
         values != 0,
         "labels",
         0.0,
@@ -127,11 +128,11 @@ def _labels(values: npt.NDArray[np.floating], labels: npt.NDArray[np.floating]) 
     )
 
 
-def _image(values: npt.NDArray[np.floating], used: npt.NDArray[np.floating]) -> GivenMask:
+def _image(values: FloatArray, used: FloatArray) -> MaskReading:
     """Take an image in which all but the brain was set to zero for a mask."""
     if 1 - used.size / values.size < _LEAST_ZEROS or used.min() < 0:
         raise ValueError("is an image rather than a mask: nothing in it was set to zero")
-    return GivenMask(
+    return MaskReading(
         values != 0,
         "image",
         0.0,

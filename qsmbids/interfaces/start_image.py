@@ -19,9 +19,9 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.interfaces.field import averaged_noise, phase_quality
-from qsmbids.io.given import read_given
 from qsmbids.io.masks import read_mask
 from qsmbids.io.nifti import read_echoes, read_volume
+from qsmbids.io.start_image import read_start
 
 
 class _RatePhaseInputs(EchoesInputSpec):
@@ -60,98 +60,98 @@ class RatePhase(Step):
         return runtime
 
 
-class _GivenInputs(BaseInterfaceInputSpec):
+class _StartInputs(BaseInterfaceInputSpec):
     scale = traits.Float(1.0, usedefault=True, desc="from the file's numbers to rad or Hz")
     units = traits.Str("", usedefault=True, desc="of the numbers in the file, for the record")
-    said = traits.List(traits.Str, usedefault=True, desc="for the record")
+    notes = traits.List(traits.Str, usedefault=True, desc="for the record")
     like = File(exists=True, mandatory=True, desc="image whose grid it must have")
 
 
-class _GivenPhaseInputs(_GivenInputs):
-    given = EchoFilesIn("unwrapped phase, one per echo", mandatory=True)
+class _TakePhaseInputs(_StartInputs):
+    start = EchoFilesIn("unwrapped phase, one per echo", mandatory=True)
     mask = File(exists=True, mandatory=True, desc="Mask 1")
 
 
-class _GivenPhaseOutputs(RecordSpec):
+class _TakePhaseOutputs(RecordSpec):
     phase = EchoFilesOut("unwrapped [rad], 0 outside the mask")
 
 
-class GivenPhase(Step):
+class TakePhase(Step):
     """Take unwrapped phase from the user."""
 
-    input_spec = _GivenPhaseInputs
-    output_spec = _GivenPhaseOutputs
+    input_spec = _TakePhaseInputs
+    output_spec = _TakePhaseOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         mask = read_volume(inputs.mask, np.uint8)
         phase = np.stack(
             [
-                read_given(p, inputs.scale, inputs.like, "unwrapped phase").array
-                for p in inputs.given
+                read_start(p, inputs.scale, inputs.like, "unwrapped phase").array
+                for p in inputs.start
             ]
         )
         phase[:, mask.array == 0] = 0.0
         if not phase.any():
-            raise InputError("the unwrapped phase is zero in all of Mask 1", inputs.given[0])
+            raise InputError("the unwrapped phase is zero in all of Mask 1", inputs.start[0])
         self._write(runtime, mask.affine, phase=phase)
         self._results["record"] = _record(inputs, "unwrapped phase", Unwrapping={"Name": "given"})
         return runtime
 
 
-class _GivenFieldInputs(_GivenInputs):
-    given = File(exists=True, mandatory=True, desc="total field")
+class _TakeFieldInputs(_StartInputs):
+    start = File(exists=True, mandatory=True, desc="total field")
     mask = File(exists=True, mandatory=True, desc="Mask 1")
 
 
-class _GivenFieldOutputs(RecordSpec):
+class _TakeFieldOutputs(RecordSpec):
     field = File(exists=True, desc="total field [Hz], 0 outside the mask")
 
 
-class GivenField(Step):
+class TakeField(Step):
     """Take the total field from the user."""
 
-    input_spec = _GivenFieldInputs
-    output_spec = _GivenFieldOutputs
+    input_spec = _TakeFieldInputs
+    output_spec = _TakeFieldOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        total = read_given(inputs.given, inputs.scale, inputs.like, "total field")
+        total = read_start(inputs.start, inputs.scale, inputs.like, "total field")
         field = np.where(read_volume(inputs.mask, np.uint8).array > 0, total.array, np.float32(0))
         if not field.any():
-            raise InputError("the total field is zero in all of Mask 1", inputs.given)
+            raise InputError("the total field is zero in all of Mask 1", inputs.start)
         self._write(runtime, total.affine, field=field)
         self._results["record"] = _record(inputs, "total field")
         return runtime
 
 
-class _GivenLocalFieldInputs(_GivenInputs):
-    given = File(exists=True, mandatory=True, desc="local field")
+class _TakeLocalFieldInputs(_StartInputs):
+    start = File(exists=True, mandatory=True, desc="local field")
     support = File(exists=True, desc="where it is known; where it is not zero, if not given")
     mask2 = File(exists=True, mandatory=True, desc="for the holes of Mask 4")
 
 
-class _GivenLocalFieldOutputs(RecordSpec):
+class _TakeLocalFieldOutputs(RecordSpec):
     local_field = File(exists=True, desc="[Hz], 0 outside Mask 4")
     mask4 = File(exists=True, desc="with the holes of unreliable phase")
     mask4_filled = File(exists=True, desc="support of the maps, without holes")
 
 
-class GivenLocalField(Step):
+class TakeLocalField(Step):
     """Take the local field and Mask 4 from the user."""
 
-    input_spec = _GivenLocalFieldInputs
-    output_spec = _GivenLocalFieldOutputs
+    input_spec = _TakeLocalFieldInputs
+    output_spec = _TakeLocalFieldOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        local = read_given(inputs.given, inputs.scale, inputs.like, "local field")
+        local = read_start(inputs.start, inputs.scale, inputs.like, "local field")
         mask, origin = local.array != 0, "where the field is not zero"
         if isinstance(inputs.support, str):
             known = read_mask(Path(inputs.support), local, "mask of the local field")
             mask, origin = known.inside, f"given with the field, {known.text}"
         if not local.array[mask].any():
-            raise InputError("the local field is zero everywhere", inputs.given)
+            raise InputError("the local field is zero everywhere", inputs.start)
         reliable = read_volume(inputs.mask2, np.uint8).array > 0
         self._write(
             runtime,
@@ -171,18 +171,11 @@ class GivenLocalField(Step):
 
 def _record(inputs: Any, kind: str, *more: str, **metadata: Any) -> dict[str, Any]:
     """Say what took the place of the steps before."""
-    paths = [inputs.given] if isinstance(inputs.given, str) else list(inputs.given)
+    paths = [inputs.start] if isinstance(inputs.start, str) else list(inputs.start)
     key = "Given" + "".join(word.capitalize() for word in kind.split())
-    return record(
-        *inputs.said,
-        *more,
-        EstimationAlgorithm=f"given {kind}",
-        **{
-            key: {
-                "Files": [path.rsplit("/", 1)[-1] for path in paths],
-                "Units": inputs.units,
-                "Scale": inputs.scale,
-            }
-        },
-        **metadata,
-    )
+    metadata[key] = {
+        "Files": [path.rsplit("/", 1)[-1] for path in paths],
+        "Units": inputs.units,
+        "Scale": inputs.scale,
+    }
+    return record(*inputs.notes, *more, EstimationAlgorithm=f"given {kind}", **metadata)

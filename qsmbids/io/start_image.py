@@ -18,7 +18,7 @@ from qsmbids.io.nifti import Volume, read_header, read_volume
 from qsmbids.io.runs import Run
 from qsmbids.units import GAMMA_BAR_HZ_PER_T, TWO_PI
 
-__all__ = ["OPTIONS", "Given", "find_given", "read_given"]
+__all__ = ["OPTIONS", "StartImage", "find_start", "read_start"]
 
 #: What can be given, and the option that takes it.
 OPTIONS = {
@@ -35,7 +35,7 @@ _UNITS_HELP = (
 
 
 @dataclass(frozen=True)
-class Given:
+class StartImage:
     """Images that take the place of the steps before them.
 
     Attributes
@@ -48,11 +48,11 @@ class Given:
         By which the numbers become rad or Hz that grow with the field.
     units : str
         Of the numbers in the files.
-    said : tuple of str
+    notes : tuple of str
         What was found out and what was assumed.
     mask : Path, optional
         Where a local field is known; where it is not zero, if there is none.
-    total : Given, optional
+    total : StartImage, optional
         Total field beside a local field, for the weights.
     """
 
@@ -60,9 +60,9 @@ class Given:
     paths: tuple[Path, ...]
     scale: float
     units: str
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     mask: Path | None = None
-    total: "Given | None" = None
+    total: "StartImage | None" = None
 
     @property
     def title(self) -> str:
@@ -70,7 +70,7 @@ class Given:
         return _TITLES[self.kind]
 
 
-def find_given(kind: str, source: Path, run: Run, acquisition: Acquisition) -> Given:
+def find_start(kind: str, source: Path, run: Run, acquisition: Acquisition) -> StartImage:
     """Return what is given for a run, after a look at its sidecars and grids.
 
     Parameters
@@ -111,18 +111,18 @@ def find_given(kind: str, source: Path, run: Run, acquisition: Acquisition) -> G
     read = [_meaning(kind, path, acquisition) for path in paths]
     if len({(scale, units) for scale, units, _ in read}) > 1:
         raise MetadataError("the echoes have different units or signs", str(source), _UNITS_HELP)
-    scale, units, said = read[0]
+    scale, units, notes = read[0]
     mask = total = None
     if kind == "local":
         mask = _beside(source, run, "anat", "mask", desc="mask4noholes", label="brain")
         if mask is not None:
             _check_grid(mask, run, "mask")
         if _beside(source, run, "fmap", "fieldmap", desc="total") is not None:
-            total = find_given("total", source, run, acquisition)
-    return Given(kind, paths, scale, units, said, mask, total)
+            total = find_start("total", source, run, acquisition)
+    return StartImage(kind, paths, scale, units, notes, mask, total)
 
 
-def read_given(path: str, scale: float, like: str, what: str) -> Volume:
+def read_start(path: str, scale: float, like: str, what: str) -> Volume:
     """Read one image in the voxel order of a run, in rad or Hz.
 
     Parameters
@@ -130,7 +130,7 @@ def read_given(path: str, scale: float, like: str, what: str) -> Volume:
     path, like : str
         The image, and one that has the run's grid.
     scale : float
-        Of :class:`Given`.
+        Of :class:`StartImage`.
     what : str
         Named in errors.
 
@@ -168,9 +168,9 @@ def _find(kind: str, source: Path, run: Run, echo: int | None) -> Path:
     if ours.exists():
         return ours
     folder = source / f"sub-{run.subject}"
-    found = [p for p in folder.rglob(f"*_{name['suffix']}.nii*") if _is_kind(p.name, kind, echo)]
-    named = [p for p in found if f"_desc-{name['desc']}_" in p.name]
-    chosen = best_matches(named or found, run)
+    images = [p for p in folder.rglob(f"*_{name['suffix']}.nii*") if _is_kind(p.name, kind, echo)]
+    named = [p for p in images if f"_desc-{name['desc']}_" in p.name]
+    chosen = best_matches(named or images, run)
     if len(chosen) == 1:
         return chosen[0]
     what = _TITLES[kind] + (f" of echo {echo}" if name.get("echo") else "")
@@ -206,8 +206,8 @@ def _beside(source: Path, run: Run, datatype: str, suffix: str, **entities: str)
 
 def _check_grid(path: Path, run: Run, what: str) -> None:
     """Refuse an image of another grid, from the headers alone."""
-    image, given = (read_header(p) for p in (run.images[0], path))
-    empty = Volume(np.broadcast_to(np.uint8(0), given.shape), given.affine, given.voxel_size)
+    image, header = (read_header(p) for p in (run.images[0], path))
+    empty = Volume(np.broadcast_to(np.uint8(0), header.shape), header.affine, header.voxel_size)
     conform(empty, image, str(path), what)
 
 
@@ -234,11 +234,11 @@ def _meaning(
         )
     scale = scales[units.lower()]
     target = "rad" if kind == "unwrapped" else "Hz"
-    said = [f"{_TITLES[kind]} given: {path.name}, {units}"]
+    notes = [f"{_TITLES[kind]} given: {path.name}, {units}"]
     if units != target:
-        said[0] += f" times {scale:.6g} to {target}"
+        notes[0] += f" times {scale:.6g} to {target}"
     sign, text = _sign(str(sidecar.get("FieldSignConvention") or ""))
-    return sign * scale, units, (*said, f"sign of the given {_TITLES[kind]}: {text}")
+    return sign * scale, units, (*notes, f"sign of the given {_TITLES[kind]}: {text}")
 
 
 def _scales(kind: str, acquisition: Acquisition) -> dict[str, float]:
@@ -255,9 +255,9 @@ def _scales(kind: str, acquisition: Acquisition) -> dict[str, float]:
 
 def _sign(convention: str) -> tuple[float, str]:
     """Return the sign by a sidecar's FieldSignConvention."""
-    said = re.sub(r"\s+", "", convention.lower()).replace("\N{MINUS SIGN}", "-")
-    if re.search(r"-2(\*)?pi|diamagneticispositive|paramagneticisnegative", said):
+    words = re.sub(r"\s+", "", convention.lower()).replace("\N{MINUS SIGN}", "-")
+    if re.search(r"-2(\*)?pi|diamagneticispositive|paramagneticisnegative", words):
         return -1.0, f"turned over ({convention})"
-    if re.search(r"\+2(\*)?pi|paramagneticispositive|diamagneticisnegative", said):
+    if re.search(r"\+2(\*)?pi|paramagneticispositive|diamagneticisnegative", words):
         return 1.0, convention
     return 1.0, "assumed to grow with the field, the sidecar has no known FieldSignConvention"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
-from qsmbids.core.masks.given_mask import count_parts, read_mask_values
+from qsmbids.core.masks.mask_values import count_parts, read_mask_values
 
 BALL = (
     np.linalg.norm(np.indices((20, 22, 24)) - np.reshape((9.5, 10.5, 11.5), (3, 1, 1, 1)), axis=0)

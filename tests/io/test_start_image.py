@@ -8,9 +8,9 @@ import pytest
 
 from qsmbids.errors import InputError, MetadataError
 from qsmbids.io.derivatives import derivative_path
-from qsmbids.io.given import find_given, read_given
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
+from qsmbids.io.start_image import find_start, read_start
 from qsmbids.io.write import write_json, write_volume
 
 OURS = "phase grows as +2 pi f TE; paramagnetic is positive"
@@ -55,11 +55,11 @@ def write(scan, tmp_path):
 def test_units_of_a_field(scan, write, units, scale):
     run, acquisition, _ = scan
     path = write("x.nii.gz", units=units)
-    found = find_given("total", path, run, acquisition)
+    found = find_start("total", path, run, acquisition)
     wanted = acquisition.centre_frequency_hz * 1e-6 if scale is None else scale
     assert found.scale == pytest.approx(wanted, rel=1e-9)
-    assert units in found.said[0]
-    read = read_given(str(path), found.scale, str(run.magnitude[0]), "total field")
+    assert units in found.notes[0]
+    read = read_start(str(path), found.scale, str(run.magnitude[0]), "total field")
     np.testing.assert_allclose(read.array, 2 * wanted, rtol=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_unknown_units_are_refused(scan, write, kind, units):
               ".nii.gz", units=units)  # fmt: skip
     source = write.root if kind == "unwrapped" else write("x.nii.gz", units=units)
     with pytest.raises(MetadataError, match=r"Units|units") as error:
-        find_given(kind, source, run, acquisition)
+        find_start(kind, source, run, acquisition)
     assert "--help" in str(error.value)
 
 
@@ -88,9 +88,9 @@ def test_unknown_units_are_refused(scan, write, kind, units):
 )
 def test_the_sign_convention(scan, write, convention, sign, words):
     run, acquisition, _ = scan
-    found = find_given("total", write("x.nii.gz", convention=convention), run, acquisition)
+    found = find_start("total", write("x.nii.gz", convention=convention), run, acquisition)
     assert found.scale == sign
-    assert words in found.said[1]
+    assert words in found.notes[1]
 
 
 def test_another_voxel_order_is_conformed_and_another_grid_refused(scan, write):
@@ -100,21 +100,21 @@ def test_another_voxel_order_is_conformed_and_another_grid_refused(scan, write):
     flip[0, 3] = image.shape[0] - 1
     path = write("x.nii.gz", affine=image.affine @ flip)
     write_volume(path, values[::-1], image.affine @ flip)
-    found = find_given("total", path, run, acquisition)
-    read = read_given(str(path), found.scale, str(run.magnitude[0]), "total field")
+    found = find_start("total", path, run, acquisition)
+    read = read_start(str(path), found.scale, str(run.magnitude[0]), "total field")
     np.testing.assert_array_equal(read.array, values)
     moved = image.affine.copy()
     moved[0, 3] += 3
     for path in (write("y.nii.gz", affine=moved), write("z.nii.gz", shape=(5, 5, 5))):
         with pytest.raises(InputError, match=r"local field.*grid"):
-            find_given("local", path, run, acquisition)
+            find_start("local", path, run, acquisition)
 
 
 def test_values_that_are_not_finite_are_refused(scan, write):
     run, _, _ = scan
     path = write("x.nii.gz", values=np.nan)
     with pytest.raises(InputError, match="NaN"):
-        read_given(str(path), 1.0, str(run.magnitude[0]), "total field")
+        read_start(str(path), 1.0, str(run.magnitude[0]), "total field")
 
 
 def test_our_own_outputs_are_found(scan, write):
@@ -127,8 +127,8 @@ def test_our_own_outputs_are_found(scan, write):
     local = write(ours(datatype="fmap", suffix="fieldmap", desc="local"))
     write(ours(datatype="fmap", suffix="fieldmap", desc="noise"))
     mask = write(ours(datatype="anat", suffix="mask", label="brain", desc="mask4noholes"))
-    assert find_given("total", write.root, run, acquisition).paths == (total,)
-    found = find_given("local", write.root, run, acquisition)
+    assert find_start("total", write.root, run, acquisition).paths == (total,)
+    found = find_start("local", write.root, run, acquisition)
     assert (found.paths, found.mask) == ((local,), mask)
     assert found.total is not None
     assert found.total.paths == (total,)
@@ -137,25 +137,25 @@ def test_our_own_outputs_are_found(scan, write):
               units="rad")
         for e in run.echoes
     ]  # fmt: skip
-    assert find_given("unwrapped", write.root, run, acquisition).paths == tuple(echoes)
+    assert find_start("unwrapped", write.root, run, acquisition).paths == tuple(echoes)
     echoes[1].unlink()
     with pytest.raises(InputError, match="no unwrapped phase of echo 2 fits"):
-        find_given("unwrapped", write.root, run, acquisition)
+        find_start("unwrapped", write.root, run, acquisition)
 
 
 def test_names_of_others_are_searched_for(scan, write):
     run, acquisition, _ = scan
     folder = f"sub-{run.subject}/fmap/sub-{run.subject}"
     with pytest.raises(InputError, match="does not exist"):
-        find_given("total", write.root, run, acquisition)
+        find_start("total", write.root, run, acquisition)
     plain = write(f"{folder}_fieldmap.nii.gz")
     write(f"sub-{run.subject}/fmap/sub-{run.subject}_run-77_fieldmap.nii.gz")
-    assert find_given("total", write.root, run, acquisition).paths == (plain,)
+    assert find_start("total", write.root, run, acquisition).paths == (plain,)
     with pytest.raises(InputError, match="no local field fits"):
-        find_given("local", write.root, run, acquisition)
+        find_start("local", write.root, run, acquisition)
     write(f"sub-{run.subject}/other/sub-{run.subject}_fieldmap.nii.gz")
     with pytest.raises(InputError, match="several images may be the total field"):
-        find_given("total", write.root, run, acquisition)
+        find_start("total", write.root, run, acquisition)
 
 
 def test_what_is_no_image(scan, write, tmp_path):
@@ -163,10 +163,10 @@ def test_what_is_no_image(scan, write, tmp_path):
     text = tmp_path / "x.txt"
     text.write_text("")
     with pytest.raises(InputError, match="not a NIfTI"):
-        find_given("total", text, run, acquisition)
+        find_start("total", text, run, acquisition)
     with pytest.raises(InputError, match="echoes"):
-        find_given("unwrapped", write("x.nii.gz", units="rad"), run, acquisition)
+        find_start("unwrapped", write("x.nii.gz", units="rad"), run, acquisition)
     path = write("y.nii.gz")
     path.with_name("y.json").write_text(json.dumps({"Units": "Hz"})[:-3])
     with pytest.raises(MetadataError, match="cannot be read"):
-        find_given("total", path, run, acquisition)
+        find_start("total", path, run, acquisition)
