@@ -102,11 +102,8 @@ def _participant(args: argparse.Namespace) -> int:
     for result in results:
         result["log"] = str(job.folder.relative_to(out_dir))
     unreported = _report(results, out_dir, execution)
-    not_dicom = write_dicom(args, results, bids_dir, out_dir)
-    seconds = time.time() - started
-    n_left = len(left_out)
-    counts = unreported, n_left, not_dicom
-    return _finish(results, out_dir, execution, args, seconds, bool(plans), *counts)
+    counts = unreported, len(left_out), write_dicom(args, results, bids_dir, out_dir)
+    return _finish(results, out_dir, execution, args, time.time() - started, bool(plans), *counts)
 
 
 def _announce(plans: "Sequence[RunPlan]", left_out: Sequence[dict[str, Any]]) -> None:
