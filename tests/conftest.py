@@ -197,6 +197,12 @@ def dicom():
 
 
 @pytest.fixture(scope="session")
+def dicom_scan():
+    """Scans as DICOM in any geometry, with the output that was made from them."""
+    return _beside("dicom_scan")
+
+
+@pytest.fixture(scope="session")
 def example():
     """Return the module that makes stand-ins for the archives of the consensus paper."""
     return _beside("example_archives")

@@ -189,6 +189,7 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="one per echo number, instead of the sidecars' [s]",
     )
+    _add_dicom(group)
     group.add_argument("--sloppy", action="store_true", help="quick and rough, to try things out")
     group.add_argument(
         "--output-level",
@@ -270,3 +271,27 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--random-seed", type=int, help="accepted; nothing here is random")
     group.add_argument("--notrack", action="store_true", help="accepted; nothing is ever reported")
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv all")
+
+
+def _add_dicom(group: argparse._ArgumentGroup) -> None:
+    """Add what writes the maps as DICOM too."""
+    group.add_argument(
+        "--dicom-out",
+        type=Path,
+        metavar="DEST",
+        help="also write the maps of finished runs as DICOM (pip install qsmbids[dicom]), as"
+        " qsmbids-dicom does it for one participant",
+    )
+    group.add_argument(
+        "--dicom-source",
+        type=Path,
+        metavar="DIR",
+        help="the DICOM files that the runs were made from: of one participant, or in it a folder"
+        " or archive sub-LABEL for each; default BIDS_DIR/sourcedata",
+    )
+    group.add_argument(
+        "--dicom-form",
+        choices=["parametric-map", "classic", "both"],
+        default="parametric-map",
+        help="for viewers that read no Parametric Map: classic (%(default)s)",
+    )

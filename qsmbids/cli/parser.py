@@ -100,6 +100,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--t1w and --t1w-transform bring the regions of a --segmentation")
     if args.adaptive_from is not None and args.inversion not in (None, "fansi"):
         parser.error("--adaptive-from gives the strength of --inversion fansi")
+    if args.dicom_source is not None and args.dicom_out is None:
+        parser.error("--dicom-source is that of --dicom-out")
     if args.b0_dir is not None and not any(args.b0_dir):
         parser.error("--b0-dir must not be zero")
     return args

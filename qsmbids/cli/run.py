@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from qsmbids import __version__
 from qsmbids.cli.console import LogFile, end, guarded, log_to_console
+from qsmbids.cli.dicom_out import check_dicom_out, lacking_sources, unnamed, write_dicom
 from qsmbids.cli.folders import checked_folders
 from qsmbids.cli.parser import parse_args, settings_overrides
 from qsmbids.cli.run_graph import no_stray_files, run_graph
@@ -50,6 +51,7 @@ def _participant(args: argparse.Namespace) -> int:
     started = time.time()
     settings = load_settings(args.preset, args.config_file, settings_overrides(args))
     bids_dir, out_dir = checked_folders(args)
+    check_dicom_out(args, bids_dir, out_dir)
     if args.reports_only:
         from qsmbids.cli.reports import remake_reports
 
@@ -100,9 +102,8 @@ def _participant(args: argparse.Namespace) -> int:
     for result in results:
         result["log"] = str(job.folder.relative_to(out_dir))
     unreported = _report(results, out_dir, execution)
-    seconds = time.time() - started
-    n_left = len(left_out)
-    return _finish(results, out_dir, execution, args, seconds, bool(plans), unreported, n_left)
+    counts = unreported, len(left_out), write_dicom(args, results, bids_dir, out_dir)
+    return _finish(results, out_dir, execution, args, time.time() - started, bool(plans), *counts)
 
 
 def _announce(plans: "Sequence[RunPlan]", left_out: Sequence[dict[str, Any]]) -> None:
@@ -146,7 +147,10 @@ def _dry_run(
     n_convert = len(sources.pending) - len(unconverted)
     more = f", {n_convert} to convert first" if n_convert else ""
     text = f"dry run: {len(plans)} to process{more}, {len(refused)} cannot be"
-    code = 1 if refused else 0
+    lacking = lacking_sources(args, sources.bids_dir, [plan.run.label for plan in plans])
+    for label, why in lacking:
+        logger.warning("%s  WARNING: not written as DICOM: %s", label, why)
+    code = 1 if refused or lacking else 0
     if not plans and not n_convert:
         code = InputError.exit_code
     return end("qsmbids", text + _counted_left(len(left_out)), code)
@@ -263,7 +267,7 @@ def _describe_outputs(out_dir: Path, args: argparse.Namespace) -> None:
 
 
 def _command() -> str:
-    return "qsmbids " + " ".join(sys.argv[1:])
+    return "qsmbids " + " ".join(unnamed(sys.argv[1:]))
 
 
 def _finish(
@@ -275,6 +279,7 @@ def _finish(
     any_planned: bool,
     unreported: int = 0,
     n_left_out: int = 0,
+    n_not_dicom: int = 0,
 ) -> int:
     """Write the summary, say how it went, and return the exit code."""
     from qsmbids.cli.summary import write_summary
@@ -292,9 +297,10 @@ def _finish(
     if not results or not any_planned:
         code = InputError.exit_code
     else:
-        code = 1 if failed else 0
+        code = 1 if failed or n_not_dicom else 0
     minutes, rest = divmod(seconds, 60)
     pages = f" ({unreported} without a report)" if unreported else ""
+    pages += f" ({n_not_dicom} not written as DICOM)" if n_not_dicom else ""
     took = f"{int(minutes)}:{rest:04.1f} min"
     return end(
         "qsmbids",

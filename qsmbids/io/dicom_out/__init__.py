@@ -1,0 +1,1 @@
+"""Maps as DICOM objects of the study that they were made from."""
