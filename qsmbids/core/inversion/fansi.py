@@ -261,23 +261,15 @@ def mean_edge(weights: Volume, regularisation_weight: str) -> float:
     """Return the mean of max(edge, 1e-3) over a whole weights map and the three axes.
 
     The regularisation weight between two voxels is this mean over their own edge. For "none" it
-    is 1e-3, which makes every regularisation weight 1. It is never more than the mean between
-    voxels that have weights: the border of the mask, which stands in for edges where the weights
-    are even, would multiply the penalty by a factor that depends on the empty part of the image.
+    is 1e-3, which makes every regularisation weight 1.
     """
     floor = float(EDGE_FLOOR)
     if regularisation_weight == "none":
         return floor
-    means, within = [], []
-    seen = weights > 0
+    means = []
     for axis in range(3):
         edge = -difference(weights, axis)
         if regularisation_weight == "vector-absolute":
             edge = np.abs(edge)
-        edge = np.maximum(edge, floor)
-        means.append(edge.mean(dtype=np.float64))
-        both = seen & np.roll(seen, -1, axis)
-        if both.any():  # not across a single slice
-            within.append(edge[both].mean(dtype=np.float64))
-    mean = float(np.mean(means))
-    return min(mean, float(np.mean(within))) if within else mean
+        means.append(np.maximum(edge, floor).mean(dtype=np.float64))
+    return float(np.mean(means))
