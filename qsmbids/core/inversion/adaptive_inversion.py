@@ -1,0 +1,279 @@
+r"""An inversion that sets itself from the error of the field (recommendation 7.b).
+
+The field is inverted once with weak penalties, its error is measured in the cone of k-space where
+no susceptibility acts (:mod:`qsmbids.core.inversion.cone_spectrum`), the penalties follow from it
+(:mod:`qsmbids.core.inversion.adaptive_rule`), and the iterations go on with them
+(:mod:`qsmbids.core.inversion.adaptive_solver`). Holes, strong sources and wrong turns are met as
+in FANSI: by a start of least squares without outliers (:mod:`qsmbids.core.inversion.fansi_start`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from qsmbids.core.inversion.adaptive_rule import (
+    FIRST,
+    local_square,
+    penalties_for,
+    with_local_error,
+)
+from qsmbids.core.inversion.adaptive_solver import (
+    AdaptiveProblem,
+    Minimiser,
+    Penalties,
+    gradient_steps,
+    mean_gradient,
+)
+from qsmbids.core.inversion.cone_spectrum import ErrorModel, local_error, measure_error
+from qsmbids.core.inversion.dipole import dipole_kernel
+from qsmbids.core.inversion.fansi_problem import FansiProblem
+from qsmbids.core.inversion.fansi_start import least_squares_map
+from qsmbids.core.inversion.inversion_input import check_inversion
+from qsmbids.core.maths.fft import bounding_box, fast_shape, pad_to, uncrop
+from qsmbids.units import radians_per_ppm
+
+__all__ = ["AdaptiveGrid", "AdaptiveResult", "adaptive_inversion"]
+
+Volume = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+#: Zeros around the mask [voxels].
+MARGIN = 16
+#: Iterations of the first map, and most of each round of the last one.
+FIRST_ITERATIONS, ROUND_ITERATIONS, ROUNDS = 14, 15, 3
+#: A round ends before when x changes by less than this [%].
+TOLERANCE = 0.5
+#: Misfits beyond this many robust standard deviations have little say.
+OUTLIER = 8.0
+_NORMAL_MAD = 0.6744897501960817
+
+
+@dataclass(frozen=True)
+class AdaptiveGrid:
+    """Where a problem on the padded grid lies in the volume it was cut from."""
+
+    shape: tuple[int, int, int]
+    box: tuple[slice, slice, slice]
+    offset: tuple[int, int, int]
+
+    @classmethod
+    def around(cls, mask: Mask) -> "AdaptiveGrid":
+        """Return the bounding box of a mask with zeros around it."""
+        shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+        return cls(shape, bounding_box(mask), (MARGIN, MARGIN, MARGIN))
+
+    def cut(self, volume: npt.NDArray) -> npt.NDArray:
+        """Return the part of a volume, with the zeros."""
+        inner = volume[self.box]
+        grid = fast_shape(tuple(n + 2 * MARGIN for n in inner.shape))
+        return pad_to(inner, grid, self.offset)
+
+    def back(self, volume: Volume) -> Volume:
+        """Put a part back into zeros of the full shape."""
+        return uncrop(volume, self.shape, self.box, self.offset)
+
+
+@dataclass(frozen=True)
+class AdaptiveResult:
+    """What :func:`adaptive_inversion` returns.
+
+    Attributes
+    ----------
+    chi : (X, Y, Z) ndarray of float32
+        Susceptibility [ppm], unreferenced, zero outside the mask.
+    error : ErrorModel
+        What was measured, or given.
+    penalties : Penalties
+        What followed from it.
+    n_iter : int
+        Iterations of both maps.
+    update_percent : float
+        Relative change of the last one [%].
+    n_turned : int
+        Voxels whose data were moved by whole turns.
+    problem : AdaptiveProblem
+        Data at the right turns, on the padded grid of ``grid``; outliers have small weights.
+    x, local : ndarray of float32
+        The map on that grid, outside of the mask too, and what its square term was made local by.
+    grid : AdaptiveGrid
+        Where that grid lies.
+    """
+
+    chi: Volume
+    error: ErrorModel
+    penalties: Penalties
+    n_iter: int
+    update_percent: float
+    n_turned: int
+    problem: AdaptiveProblem
+    x: Volume
+    local: Volume
+    grid: AdaptiveGrid
+
+
+def adaptive_inversion(
+    local_field_hz: npt.NDArray[np.floating],
+    mask: Mask,
+    weights: npt.NDArray[np.floating],
+    voxel_size: npt.ArrayLike,
+    b0_direction: npt.ArrayLike,
+    *,
+    centre_frequency_hz: float,
+    echo_time: float,
+    error: ErrorModel | None = None,
+    n_threads: int = 1,
+    progress: Callable[[int, float], None] | None = None,
+) -> AdaptiveResult:
+    r"""Return the susceptibility [ppm] behind a local field [Hz], without any setting.
+
+    Parameters
+    ----------
+    local_field_hz : (X, Y, Z) ndarray
+        Local field [Hz]; values outside the mask are ignored.
+    mask : (X, Y, Z) ndarray of bool
+        Mask 4.
+    weights : (X, Y, Z) ndarray
+        Data weights >= 0, any scale. A voxel of weight 0 inside the mask is inpainted.
+    voxel_size : (3,) array_like
+        [mm], along the array axes.
+    b0_direction : (3,) array_like
+        Unit vector along the array axes.
+    centre_frequency_hz : float
+        Larmor frequency [Hz].
+    echo_time : float
+        Reference echo time [s], at which the phase may be off by whole turns.
+    error : ErrorModel, optional
+        Of a study, for the same penalties in all of its runs; by default it is measured.
+    n_threads : int
+        Threads of the transforms and loops; the result does not depend on them.
+    progress : callable, optional
+        Called after each iteration with its number and the change [%].
+
+    Returns
+    -------
+    AdaptiveResult
+
+    Raises
+    ------
+    ValueError
+        A shape or number is wrong, the mask is empty or very small, or the field or the weights
+        in it are not finite, negative, or all zero.
+
+    Notes
+    -----
+    About 35 iterations of four transforms, a third of FANSI's; 15 volumes of the cropped grid.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    check_inversion(local_field_hz, mask, weights)
+    if not all(np.isfinite(v) and v > 0 for v in (centre_frequency_hz, echo_time)):
+        raise ValueError("the frequency and the echo time must be > 0")
+    grid = AdaptiveGrid.around(mask)
+    ppm_per_turn = 1e6 / (centre_frequency_hz * echo_time)
+    problem = _problem(
+        grid, local_field_hz / (1e-6 * centre_frequency_hz), mask, weights, voxel_size,
+        b0_direction, n_threads,
+    )  # fmt: skip
+    measured = problem.field
+    radians = radians_per_ppm(centre_frequency_hz, echo_time)
+    problem, x = _least_squares(problem, radians)
+
+    first = Minimiser(problem, FIRST, x)
+    first.run(FIRST_ITERATIONS, progress=progress)
+    problem = _without_outliers(problem, first.fit, ppm_per_turn)
+    n_turned = int(np.count_nonzero(problem.field != measured))
+    given = error
+    if error is None:
+        error = measure_error(problem, first.x, voxel_size)
+    variance = local_error(problem, first.x, voxel_size, error)
+    problem = with_local_error(problem, variance)
+    x, n_iter = first.x, first.n_iter
+    del first
+    if given is None:
+        calm = Minimiser(problem, penalties_for(error), x, n_iter)
+        x = calm.run(FIRST_ITERATIONS, TOLERANCE, progress)
+        n_iter = calm.n_iter
+        gradient = mean_gradient(x, problem.mask, problem.steps)
+        error = replace(error, calm_gradient_ppm=min(gradient, error.gradient_ppm))
+        del calm
+    penalties = penalties_for(error)
+    second = Minimiser(problem, penalties, x, n_iter)
+    for _ in range(ROUNDS):
+        local = local_square(second.x, problem.mask)
+        second.reweigh(local)
+        second.run(ROUND_ITERATIONS, TOLERANCE, progress)
+    chi = np.where(mask, grid.back(second.x), 0).astype(np.float32)
+    return AdaptiveResult(
+        chi, error, penalties, second.n_iter, second.update_percent, n_turned, problem,
+        second.x, local, grid,
+    )  # fmt: skip
+
+
+def _problem(
+    grid: AdaptiveGrid,
+    field_ppm: npt.NDArray[np.floating],
+    mask: Mask,
+    weights: npt.NDArray[np.floating],
+    voxel_size: npt.ArrayLike,
+    b0_direction: npt.ArrayLike,
+    n_threads: int,
+) -> AdaptiveProblem:
+    """Return the problem on the padded grid."""
+    inside = grid.cut(mask)
+    squared = grid.cut(np.where(mask, weights, 0).astype(np.float32)) ** 2
+    squared /= squared[inside].mean(dtype=np.float64)
+    field = grid.cut(np.where(mask & (weights > 0), field_ppm, 0).astype(np.float32))
+    return AdaptiveProblem(
+        field=field,
+        weights=squared.astype(np.float32),
+        mask=inside,
+        kernel=dipole_kernel(inside.shape, voxel_size, b0_direction),
+        steps=gradient_steps(voxel_size),
+        n_threads=n_threads,
+    )
+
+
+def _least_squares(problem: AdaptiveProblem, radians: float) -> tuple[AdaptiveProblem, Volume]:
+    """Return FANSI's start [ppm], and the problem with data at the turns that it predicts."""
+    weights = np.sqrt(problem.weights)
+    start = FansiProblem(
+        y=(np.float32(radians) * problem.field).astype(np.float32),
+        weights=weights,
+        mask=problem.mask,
+        kernel=problem.kernel,
+        weight_scale=1.0 / float(weights.max()),
+        threshold=0.0,
+        edge_sign=0.0,
+        mu1=1.0,
+        mu2=1.0,
+        beta=1.0,
+        muh=1.0,
+        weak_harmonic=False,
+        n_newton=0,
+        linear_start=-1,
+    )
+    x, _, y = least_squares_map(start, problem.n_threads)
+    turned = y != start.y
+    field = np.where(turned, y / np.float32(radians), problem.field).astype(np.float32)
+    return replace(problem, field=field), x / np.float32(radians)
+
+
+def _without_outliers(
+    problem: AdaptiveProblem, fit: Volume, ppm_per_turn: float
+) -> AdaptiveProblem:
+    """Return the problem with data at the turns nearest to a fit, and little weight far from it.
+
+    The weights are those of Geman and McClure's estimator, as in FANSI's start.
+    """
+    used = problem.weights > 0
+    turns = np.where(used, np.rint((fit - problem.field) / np.float32(ppm_per_turn)), 0)
+    field = problem.field + np.float32(ppm_per_turn) * turns.astype(np.float32)
+    misfit = fit - field
+    spread = float(np.median(np.abs(misfit[used]))) / _NORMAL_MAD
+    if not spread > 0:
+        return replace(problem, field=field)
+    share = 1 + (misfit / np.float32(OUTLIER * spread)) ** 2
+    weights = problem.weights / share**2
+    weights *= problem.weights.sum(dtype=np.float64) / weights.sum(dtype=np.float64)
+    return replace(problem, field=field, weights=weights.astype(np.float32))

@@ -1,0 +1,144 @@
+r"""Loops of the adaptive inversion; every volume is read and written once for each iteration.
+
+All volumes are periodic (X, Y, Z) float32 on the same grid. Each loop works on the planes
+``start`` to ``stop``, of which it alone writes, and keeps sums per plane, so that any number of
+threads gives the same result.
+
+Each split variable z and its scaled dual s are stored as their sum, which tells both: of the
+gradient v, s = share v with share = min(bend, limit / |v|); of the field p,
+s = m (p - f) / (m + mu); of the map y, s = y t / (nu + t).
+"""
+
+import numba
+import numpy as np
+
+__all__ = [
+    "field_source",
+    "map_source",
+    "solve",
+    "start_gradient",
+    "update_field",
+    "update_gradient",
+    "update_map",
+]
+
+ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
+TINY = np.float32(1e-20)
+
+
+@numba.njit(cache=True, fastmath=True, inline="always")
+def _dual_share(a, b, c, q, limit, bend):  # type: ignore[no-untyped-def]
+    """Part of the vector (a, b, c) that is the dual of q times Huber's function of its length."""
+    return q * min(ONE / (q + bend), limit / (np.sqrt(a * a + b * b + c * c) + TINY))
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def start_gradient(start, stop, v, share, x, steps, local, limit, bend):  # type: ignore[no-untyped-def]
+    """Fill v and its share with those of a minimum at x."""
+    nx, ny, nz = x.shape
+    width = limit * bend  # of Huber's function
+    for i in range(start, stop):
+        for j in range(ny):
+            x0, xi, xj = x[i, j], x[(i + 1) % nx, j], x[i, (j + 1) % ny]
+            va, vb, vc, s = v[0, i, j], v[1, i, j], v[2, i, j], share[i, j]
+            q = local[i, j]
+            for k in range(nz):
+                a = steps[0] * (xi[k] - x0[k])
+                b = steps[1] * (xj[k] - x0[k])
+                c = steps[2] * (x0[(k + 1) % nz] - x0[k])
+                size = np.sqrt(a * a + b * b + c * c)
+                grow = ONE + (q[k] * limit / size if size > width else q[k] / bend)
+                va[k], vb[k], vc[k] = grow * a, grow * b, grow * c
+                s[k] = _dual_share(va[k], vb[k], vc[k], q[k], limit, bend)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def update_gradient(  # type: ignore[no-untyped-def]
+    start, stop, v, share, x, steps, local, limit, bend, relax
+):
+    """Overwrite v by relax grad x + (1 - relax) z + s, and its share."""
+    nx, ny, nz = x.shape
+    for i in range(start, stop):
+        for j in range(ny):
+            x0, xi, xj = x[i, j], x[(i + 1) % nx, j], x[i, (j + 1) % ny]
+            va, vb, vc, s = v[0, i, j], v[1, i, j], v[2, i, j], share[i, j]
+            q = local[i, j]
+            for k in range(nz):
+                old = (ONE - relax) * (ONE - s[k]) + s[k]
+                after = x0[k + 1] if k + 1 < nz else x0[0]
+                a = relax * steps[0] * (xi[k] - x0[k]) + old * va[k]
+                b = relax * steps[1] * (xj[k] - x0[k]) + old * vb[k]
+                c = relax * steps[2] * (after - x0[k]) + old * vc[k]
+                va[k], vb[k], vc[k] = a, b, c
+                s[k] = _dual_share(a, b, c, q[k], limit, bend)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def map_source(start, stop, out, v, share, steps, mu1, y, ridge, nu):  # type: ignore[no-untyped-def]
+    """Fill out by mu1 times the adjoint gradient of z - s, plus nu times z - s of the map."""
+    nx, ny, nz = out.shape
+    sa, sb, sc = mu1 * steps[0], mu1 * steps[1], mu1 * steps[2]
+    for i in range(start, stop):
+        ib = (i + nx - 1) % nx
+        for j in range(ny):
+            jb = (j + ny - 1) % ny
+            va, vb, vc, s = v[0, i, j], v[1, i, j], v[2, i, j], share[i, j]
+            vi, vj, si, sj = v[0, ib, j], v[1, i, jb], share[ib, j], share[i, jb]
+            o, yy, t = out[i, j], y[i, j], ridge[i, j]
+            for k in range(nz):
+                keep = ONE - TWO * s[k]
+                o[k] = (
+                    sa * ((ONE - TWO * si[k]) * vi[k] - keep * va[k])
+                    + sb * ((ONE - TWO * sj[k]) * vj[k] - keep * vb[k])
+                    - sc * keep * vc[k]
+                    + nu * yy[k] * (nu - t[k]) / (nu + t[k])
+                )
+            before = sc * (ONE - TWO * s[nz - 1]) * vc[nz - 1]
+            for k in range(nz):
+                o[k] += before
+                before = sc * (ONE - TWO * s[k]) * vc[k]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def field_source(start, stop, out, p, field, weight, mu):  # type: ignore[no-untyped-def]
+    """Fill out by z - s of the field."""
+    for i in range(start, stop):
+        for j in range(out.shape[1]):
+            o, pp, f, m = out[i, j], p[i, j], field[i, j], weight[i, j]
+            for k in range(o.size):
+                o[k] = pp[k] - TWO * m[k] * (pp[k] - f[k]) / (m[k] + mu)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def update_field(start, stop, p, dx, field, weight, mu, relax):  # type: ignore[no-untyped-def]
+    """Overwrite p by relax Dx + (1 - relax) z + s."""
+    for i in range(start, stop):
+        for j in range(p.shape[1]):
+            pp, d, f, m = p[i, j], dx[i, j], field[i, j], weight[i, j]
+            for k in range(pp.size):
+                s = m[k] * (pp[k] - f[k]) / (m[k] + mu)
+                pp[k] = relax * d[k] + (ONE - relax) * (pp[k] - s) + s
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def update_map(start, stop, y, x, ridge, nu, relax):  # type: ignore[no-untyped-def]
+    """Overwrite y by relax x + (1 - relax) z + s."""
+    for i in range(start, stop):
+        for j in range(y.shape[1]):
+            yy, xx, t = y[i, j], x[i, j], ridge[i, j]
+            for k in range(yy.size):
+                s = yy[k] * t[k] / (nu + t[k])
+                yy[k] = relax * xx[k] + (ONE - relax) * (yy[k] - s) + s
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def solve(start, stop, source, data, kernel, lx, ly, lz, mu1, mu2, nu):  # type: ignore[no-untyped-def]
+    """Overwrite source by x, (source + mu2 D data) / (mu1 L + mu2 D^2 + nu), and data by Dx."""
+    for i in range(start, stop):
+        for j in range(data.shape[1]):
+            g, f, d = source[i, j], data[i, j], kernel[i, j]
+            lxy = lx[i] + ly[j]
+            for k in range(d.size):
+                scale = ONE / (mu1 * (lxy + lz[k]) + mu2 * d[k] * d[k] + nu)
+                g[k] = scale * (g[k] + mu2 * d[k] * f[k])
+                f[k] = d[k] * g[k]

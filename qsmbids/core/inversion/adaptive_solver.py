@@ -1,0 +1,217 @@
+r"""The iterations of the adaptive inversion: a data term, Huber's gradient and a local square.
+
+All in ppm of field and susceptibility, on the padded grid,
+
+.. math:: \min_x \tfrac12 \sum m (D x - f)^2 + \tfrac{1}{2} \sum t x^2
+          + \lambda \sum \mathrm{Huber}_g(|\nabla x|)
+
+with m the squared data weights of mean 1 (0 outside the mask and in holes), t one number for each
+voxel, and Huber's function g |x| - g^2 / 2 beyond g, divided by g. Alternating directions with
+z1 = grad x, z2 = Dx and z3 = x, over-relaxed; four transforms for each iteration. A gradient is a
+difference over the voxel's length, times the geometric mean of the three.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qsmbids.core.inversion import adaptive_kernels as loops
+from qsmbids.core.inversion.fansi_kernels import change_and_size
+from qsmbids.core.maths.fft import irfft, rfft
+from qsmbids.core.maths.gradient import difference, laplacian_symbols
+from qsmbids.core.maths.parallel import planes
+
+__all__ = ["AdaptiveProblem", "Minimiser", "Penalties", "gradient_steps", "mean_gradient"]
+
+Volume = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+RELAXATION = 1.8
+#: Consistency of z2; the data weights have a mean of 1.
+MU2 = 1.0
+#: Least consistency of z3.
+NU_FLOOR = 1e-4
+#: Huber's width over the threshold; without a width it is the length of the gradient.
+SHARPEST = 1e-3
+
+
+@dataclass(frozen=True)
+class AdaptiveProblem:
+    """What stays the same between iterations, on the padded grid.
+
+    Attributes
+    ----------
+    field : ndarray of float32
+        Local field [ppm], 0 where its weight is.
+    weights : ndarray of float32
+        Squared data weights m, of mean 1 in the mask.
+    mask : ndarray of bool
+        Where the susceptibility is wanted.
+    kernel : ndarray of float32
+        Unit dipole on the half spectrum.
+    steps : (3,) ndarray of float32
+        What a difference of neighbours is multiplied by, of :func:`gradient_steps`.
+    n_threads : int
+        Threads of the transforms and loops; the result does not depend on them.
+    """
+
+    field: Volume
+    weights: Volume
+    mask: Mask
+    kernel: Volume
+    steps: npt.NDArray[np.float32]
+    n_threads: int = 1
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Shape of the padded grid."""
+        return self.field.shape[0], self.field.shape[1], self.field.shape[2]
+
+    def dipole(self, x: Volume) -> Volume:
+        """Return the field of a susceptibility map."""
+        spectrum = rfft(x, self.n_threads)
+        spectrum *= self.kernel
+        return irfft(spectrum, self.grid, self.n_threads, overwrite=True)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """The three numbers of the objective and one of the iterations.
+
+    Attributes
+    ----------
+    tikhonov : float
+        t, before it is made local.
+    gradient : float
+        lambda [ppm].
+    huber : float
+        g [ppm]; 0 for total variation.
+    threshold : float
+        lambda over the consistency of z1 [ppm]. It has no bearing on the minimum.
+    """
+
+    tikhonov: float
+    gradient: float
+    huber: float
+    threshold: float
+
+
+class Minimiser:
+    """Iterations that can be stopped, given another local square, and gone on with."""
+
+    def __init__(
+        self, problem: AdaptiveProblem, penalties: Penalties, start: Volume, n_iter: int = 0
+    ) -> None:
+        self.problem = problem
+        self.x = start
+        self.n_iter = n_iter
+        self.update_percent = 100.0
+        self._symbols = tuple(
+            np.float32(s) ** 2 * symbol
+            for s, symbol in zip(problem.steps, laplacian_symbols(problem.grid), strict=True)
+        )
+        mu1 = penalties.gradient / penalties.threshold
+        self._mu1, self._mu2 = np.float32(mu1), np.float32(MU2)
+        self._nu = np.float32(max(penalties.tikhonov, NU_FLOOR))
+        bend = max(penalties.huber / penalties.threshold, SHARPEST)
+        self._huber = np.float32(penalties.threshold), np.float32(bend)
+        self._local = np.ones(problem.grid, dtype=np.float32)
+        self._tikhonov = penalties.tikhonov
+        self._ridge = np.full(problem.grid, penalties.tikhonov, dtype=np.float32)
+        self._v = np.empty((3, *problem.grid), dtype=np.float32)
+        self._share = np.empty(problem.grid, dtype=np.float32)
+        self._y = start * (1 + self._ridge / self._nu)
+        fit = problem.dipole(start)
+        self._p = fit + problem.weights * (fit - problem.field) / self._mu2
+        self._fit = fit
+        with planes(problem.grid[0], problem.n_threads) as run:
+            run(
+                loops.start_gradient,
+                self._v,
+                self._share,
+                start,
+                problem.steps,
+                self._local,
+                *self._huber,
+            )
+
+    @property
+    def fit(self) -> Volume:
+        """The field Dx of the map as it is."""
+        return self._fit
+
+    def reweigh(self, local: Volume) -> None:
+        """Make the square term local: t times ``local``."""
+        ridge = (np.float32(self._tikhonov) * local).astype(np.float32)
+        self._y *= (1 + ridge / self._nu) / (1 + self._ridge / self._nu)
+        self._ridge = ridge
+
+    def replace_data(self, problem: AdaptiveProblem) -> None:
+        """Go on with another field and other weights of the same grid."""
+        z = self._p - self.problem.weights * (self._p - self.problem.field) / (
+            self.problem.weights + self._mu2
+        )
+        self._p = z + problem.weights * (z - problem.field) / self._mu2
+        self.problem = problem
+
+    def run(
+        self,
+        max_iter: int,
+        tol: float = 0.0,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Volume:
+        """Iterate until x changes by less than ``tol`` [%] in the mask; return x."""
+        problem, n_threads = self.problem, self.problem.n_threads
+        mu2, nu, relax = self._mu2, self._nu, np.float32(RELAXATION)
+        data = problem.field, problem.weights
+        sums = np.empty((problem.grid[0], 2))
+        source = np.empty_like(self.x)
+        with planes(problem.grid[0], n_threads) as run:
+            for _ in range(max_iter):
+                run(
+                    loops.map_source, source, self._v, self._share, problem.steps, self._mu1,
+                    self._y, self._ridge, nu,
+                )  # fmt: skip
+                spectrum = rfft(source, n_threads)
+                run(loops.field_source, source, self._p, *data, mu2)
+                held = rfft(source, n_threads)
+                run(loops.solve, spectrum, held, problem.kernel, *self._symbols,
+                    self._mu1, mu2, nu)  # fmt: skip
+                previous, self.x = self.x, self._back(spectrum)
+                self._fit = self._back(held)
+                del spectrum, held
+                run(change_and_size, self.x, previous, problem.mask, sums)
+                run(loops.update_gradient, self._v, self._share, self.x, problem.steps,
+                    self._local, *self._huber, relax)  # fmt: skip
+                run(loops.update_field, self._p, self._fit, *data, mu2, relax)
+                run(loops.update_map, self._y, self.x, self._ridge, nu, relax)
+                change, total = sums.sum(axis=0)
+                self.n_iter += 1
+                self.update_percent = 100 * float(np.sqrt(change / total)) if total > 0 else 0.0
+                if progress is not None:
+                    progress(self.n_iter, self.update_percent)
+                if self.update_percent < tol:
+                    break
+        return self.x
+
+    def _back(self, spectrum: npt.NDArray[np.complexfloating]) -> Volume:
+        grid, n_threads = self.problem.grid, self.problem.n_threads
+        return irfft(spectrum, grid, n_threads, overwrite=True)  # type: ignore[return-value]
+
+
+def gradient_steps(voxel_size: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return the factors of the three differences: mean voxel length over that of the axis."""
+    side = np.asarray(voxel_size, dtype=np.float64)
+    return (np.exp(np.log(side).mean()) / side).astype(np.float32)
+
+
+def mean_gradient(x: Volume, mask: Mask, steps: npt.NDArray[np.float32]) -> float:
+    """Return the mean length of the gradient [ppm] where both neighbours are in the mask."""
+    inside = mask.copy()
+    square = np.zeros_like(x)
+    for axis in range(3):
+        inside &= np.roll(mask, -1, axis)
+        square += (steps[axis] * difference(x, axis)) ** 2
+    return float(np.sqrt(square[inside]).mean(dtype=np.float64)) if inside.any() else 0.0

@@ -1,0 +1,295 @@
+r"""The error of a local field by spatial frequency, from the cone where no susceptibility acts.
+
+Where the unit dipole vanishes, any field is error. Noise there is white. What microstructure,
+anisotropy, motion and the phase processing leave has the spectrum of the tissue itself, so that
+
+.. math:: S_e(k) = a + b \, S_\chi(k)
+
+with k the distance from the centre of k-space. The power of the field in the cone |D| < 0.08 and
+outside of it, |D| > 0.25, gives S_e and S_chi for each shell,
+
+.. math:: P_c = S_e + \overline{D^2}_c \, S_\chi, \qquad
+          P_o = S_e + \overline{D^2}_o \, S_\chi,
+
+and their relation gives a and b. No truth is asked for, and the field strength has no bearing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.ndimage as ndi
+import scipy.optimize
+
+from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, mean_gradient
+from qsmbids.core.maths.fft import irfft, rfft
+
+__all__ = ["ErrorModel", "local_error", "measure_error", "shell_powers"]
+
+Volume = npt.NDArray[np.float32]
+Values = npt.NDArray[np.float64]
+
+#: The cone, and where the dipole is large.
+CONE, OUTER = 0.08, 0.25
+#: Shells for each cycle per voxel.
+SHELLS = 40
+#: Frequencies [cycles per voxel] at which a and b are fitted, and at which sigma is taken.
+FITTED, BAND = (0.1, 0.5), (0.1, 0.5)
+#: Shells with fewer samples in the cone are not fitted.
+LEAST_SAMPLES = 50
+FIT_STEPS = 10
+#: Part of b that filling in the field around the mask hides, in simulated fields.
+HIDDEN = 0.16
+#: b is 0 unless it is this many times its standard error: noise has no signal to tell it from.
+SURE = 3.0
+#: Misfits beyond this many robust standard deviations (calcifications, wrong unwrapping) are
+#: clipped before they are transformed.
+OUTLIER = 8.0
+#: The cone in which the error is told apart by place, from this frequency on [cycles per voxel].
+LOCAL_CONE, LOCAL_FROM = 0.1, 0.04
+#: Standard deviation of its window [voxels], and the range of the relative variance.
+#: Where it is largest, about strong sources, the signal is, too.
+LOCAL_WIDTH, LOCAL_RANGE = 5.0, (0.1, 1.2)
+_NORMAL_MAD = 0.6744897501960817
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """What the cone of k-space tells of a local field.
+
+    Attributes
+    ----------
+    white_ppm : float
+        sqrt(a): standard deviation of the white part in one voxel [ppm], at the mean weight.
+    share : float
+        b: power of the other part over that of the susceptibility.
+    sigma_ppm : float
+        Standard deviation of both at 0.1 to 0.5 cycles per voxel [ppm].
+    gradient_ppm : float
+        Mean length of the gradient of the first map [ppm], in which there is noise.
+    calm_gradient_ppm : float
+        The same of a map with the penalties that followed [ppm].
+    white_percent, structured_percent : float
+        Norm of the two parts [% of that of the field], beyond 0.1 cycles per voxel.
+    """
+
+    white_ppm: float
+    share: float
+    sigma_ppm: float
+    gradient_ppm: float
+    calm_gradient_ppm: float
+    white_percent: float
+    structured_percent: float
+
+    @property
+    def white_variance(self) -> float:
+        """Variance of the white part [ppm^2], at most that of all error."""
+        return min(self.white_ppm, self.sigma_ppm) ** 2
+
+    @property
+    def error_percent(self) -> float:
+        """Norm of all error [% of that of the field]."""
+        return float(np.hypot(self.white_percent, self.structured_percent))
+
+
+@dataclass(frozen=True)
+class _Shells:
+    """Sums over shells of k-space; ``error`` and ``signal`` are mean powers, n of the cone."""
+
+    radius: Values
+    in_cone: Values
+    in_all: Values
+    error: Values
+    signal: Values
+    power: Values
+
+
+def measure_error(problem: AdaptiveProblem, x: Volume, voxel_size: npt.ArrayLike) -> ErrorModel:
+    """Return the error model of a field.
+
+    Parameters
+    ----------
+    problem : AdaptiveProblem
+        Field, weights and kernel.
+    x : ndarray
+        A map that fits the field, however roughly penalised. Its field stands in for the data
+        outside the mask and in holes, but not with what x has outside of the mask: that explains
+        error by sources there. It tells the mean gradient, too.
+    voxel_size : (3,) array_like
+        [mm].
+
+    Returns
+    -------
+    ErrorModel
+
+    Raises
+    ------
+    ValueError
+        The mask is so small that no sample of k-space lies in the cone.
+    """
+    shells = _shells(problem, x, voxel_size)
+    n_voxels = np.count_nonzero(problem.mask)
+    white, share = _fit(shells)
+    share /= 1 - HIDDEN
+    band = (shells.radius > BAND[0]) & (shells.radius < BAND[1])
+    samples = shells.in_cone[band]
+    if not samples.sum() > 0:
+        raise ValueError("the mask is too small to measure the error of the field in it")
+    sigma = float((samples * shells.error[band]).sum() / samples.sum() / n_voxels)
+
+    seen = shells.radius > FITTED[0]
+    total = float((shells.in_all * shells.power)[seen].sum())
+    parts = [
+        float((shells.in_all * part)[seen].sum())
+        for part in (white * np.ones_like(shells.signal), share * shells.signal)
+    ]
+    gradient = mean_gradient(x, problem.mask, problem.steps)
+    percent = [
+        100 * float(np.sqrt(min(1.0, part / total))) if total > 0 else 0.0 for part in parts
+    ]
+    return ErrorModel(
+        white_ppm=float(np.sqrt(white / n_voxels)),
+        share=share,
+        sigma_ppm=float(np.sqrt(sigma)),
+        gradient_ppm=gradient,
+        calm_gradient_ppm=gradient,
+        white_percent=percent[0],
+        structured_percent=percent[1],
+    )
+
+
+def _shells(problem: AdaptiveProblem, x: Volume, voxel_size: npt.ArrayLike) -> _Shells:
+    """Return the powers by radius of the field."""
+    spectrum = _filled(problem, x)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float64)
+    del spectrum
+
+    square = problem.kernel**2
+    radius = _radius(problem.grid, voxel_size)
+    shell = np.minimum((radius * SHELLS).astype(np.int32), SHELLS - 1)
+    times = np.full(problem.kernel.shape, 2.0)  # each sample of the half spectrum stands for two
+    times[..., 0] = 1.0
+    if problem.grid[2] % 2 == 0:
+        times[..., -1] = 1.0
+
+    def mean(volume: npt.NDArray[np.floating], where: npt.NDArray[np.bool_]) -> Values:
+        weight = times[where]
+        sums = np.bincount(shell[where], weight * volume[where], SHELLS)
+        return sums / np.maximum(np.bincount(shell[where], weight, SHELLS), 1.0)
+
+    cone, outer = square < CONE**2, square > OUTER**2
+    inside, outside = mean(power, cone), mean(power, outer)
+    low, high = mean(square, cone), mean(square, outer)
+    signal = np.maximum(outside - inside, 0.0) / np.maximum(high - low, 1e-9)
+    everywhere = np.ones_like(cone)
+    return _Shells(
+        radius=(np.arange(SHELLS) + 0.5) / SHELLS,
+        in_cone=np.bincount(shell[cone], times[cone], SHELLS) / 2.0,
+        in_all=np.bincount(shell.ravel(), times.ravel(), SHELLS).astype(np.float64),
+        error=np.maximum(inside - low * signal, 0.0),
+        signal=signal,
+        power=mean(power, everywhere),
+    )
+
+
+def local_error(
+    problem: AdaptiveProblem,
+    x: Volume,
+    voxel_size: npt.ArrayLike,
+    error: ErrorModel,
+) -> Volume:
+    """Return the relative variance of the error around each voxel: 1 on average.
+
+    Parameters are those of :func:`measure_error`, and what it returned. The part of the field
+    that lies in the cone, whitened by the power of its shell, is squared and smoothed; the white
+    part of the error is alike everywhere.
+    """
+    spectrum = _filled(problem, x)
+    radius = _radius(problem.grid, voxel_size)
+    shell = np.minimum((radius * SHELLS).astype(np.int32), SHELLS - 1)
+    cone = (np.abs(problem.kernel) < LOCAL_CONE) & (radius > LOCAL_FROM)
+    power = np.where(cone, spectrum.real**2 + spectrum.imag**2, 0)
+    n = np.bincount(shell[cone], minlength=SHELLS)
+    mean = np.bincount(shell[cone], power[cone], SHELLS) / np.maximum(n, 1)
+    gain = np.where(mean > 0, 1 / np.sqrt(np.maximum(mean, 1e-30)), 0).astype(np.float32)
+    spectrum *= np.where(cone, gain[shell], np.float32(0))
+    part = irfft(spectrum, problem.grid, problem.n_threads, overwrite=True)
+    part = np.where(problem.mask, part, 0) ** 2
+    near = ndi.gaussian_filter(problem.mask.astype(np.float32), LOCAL_WIDTH, truncate=3.0)
+    around = ndi.gaussian_filter(part.astype(np.float32), LOCAL_WIDTH, truncate=3.0)
+    around /= np.maximum(near, 1e-2)
+    mean_around = float(around[problem.mask].mean(dtype=np.float64))
+    if not (mean_around > 0 and error.sigma_ppm > 0):
+        return np.ones_like(x)
+    structured = 1 - error.white_variance / error.sigma_ppm**2
+    relative = (1 - structured) + structured * around / mean_around
+    return np.where(problem.mask, np.clip(relative, *LOCAL_RANGE), 1).astype(np.float32)
+
+
+def shell_powers(
+    problem: AdaptiveProblem,
+    x: Volume,
+    spectrum: npt.NDArray[np.complexfloating],
+    voxel_size: npt.ArrayLike,
+) -> tuple[npt.NDArray[np.int32], Values, Values]:
+    """Return the shell of each sample, the measured power of the tissue in it, and of a spectrum.
+
+    Parameters are those of :func:`measure_error`, and a half spectrum on the same grid.
+    """
+    shells = _shells(problem, x, voxel_size)
+    shell = np.minimum((_radius(problem.grid, voxel_size) * SHELLS).astype(np.int32), SHELLS - 1)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float64)
+    n = np.bincount(shell.ravel(), minlength=SHELLS)
+    own = np.bincount(shell.ravel(), power.ravel(), SHELLS) / np.maximum(n, 1)
+    return shell, shells.signal, own
+
+
+def _filled(problem: AdaptiveProblem, x: Volume) -> npt.NDArray[np.complexfloating]:
+    """Return the spectrum of the weighted field, filled in by that of the map in the mask."""
+    spectrum = rfft(np.where(problem.mask, x, np.float32(0)), problem.n_threads)
+    spectrum *= problem.kernel
+    fit = irfft(spectrum.copy(), problem.grid, problem.n_threads, overwrite=True)
+    misfit = problem.field - fit
+    used = problem.weights > 0
+    limit = OUTLIER / _NORMAL_MAD * float(np.median(np.abs(misfit[used])))
+    misfit = np.clip(misfit, -limit, limit) * np.sqrt(problem.weights)
+    return spectrum + rfft(misfit, problem.n_threads)
+
+
+def _radius(grid: tuple[int, int, int], voxel_size: npt.ArrayLike) -> Volume:
+    """Return the distance from the centre of k-space [cycles per mean length of a voxel]."""
+    side = np.asarray(voxel_size, dtype=np.float64)
+    side = side / np.exp(np.log(side).mean())
+    kx, ky = (np.fft.fftfreq(n, s) ** 2 for n, s in zip(grid[:2], side[:2], strict=True))
+    kz = np.fft.rfftfreq(grid[2], side[2]) ** 2
+    square = kx[:, None, None] + ky[:, None] + kz
+    return np.sqrt(square).astype(np.float32)
+
+
+def _fit(shells: _Shells) -> tuple[float, float]:
+    """Return a and b of S_e = a + b S_chi, neither negative, by relative least squares."""
+    used = (
+        (shells.radius > FITTED[0])
+        & (shells.radius < FITTED[1])
+        & (shells.in_cone > LEAST_SAMPLES)
+        & (shells.signal > 0)
+    )
+    if np.count_nonzero(used) < 2:
+        return float(shells.error[shells.in_cone > 0].mean()), 0.0
+    error, signal = shells.error[used], shells.signal[used]
+    scale = np.sqrt(shells.in_cone[used])
+    model, a, b = error, 0.0, 0.0
+    for _ in range(FIT_STEPS):
+        weight = scale / np.maximum(model, 1e-30)
+        matrix = np.stack([weight, weight * signal], axis=1)
+        size = np.maximum(np.abs(matrix).max(axis=0), 1e-300)
+        found, _ = scipy.optimize.nnls(matrix / size, weight * error)
+        a, b = (found / size).tolist()
+        model = a + b * signal
+    if b > 0:
+        weight = scale / np.maximum(model, 1e-30)
+        spread = np.linalg.pinv((matrix / size).T @ (matrix / size))[1, 1] / size[1] ** 2
+        excess = np.mean((weight * (error - model)) ** 2)
+        if b < SURE * np.sqrt(spread * max(excess, 1.0)):
+            return float((scale**2 * error).sum() / (scale**2).sum()), 0.0
+    return float(a), float(b)

@@ -1,0 +1,273 @@
+"""The inversion that sets itself from the field: its error model, its limits, its invariances."""
+
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+
+from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
+from qsmbids.core.inversion.adaptive_rule import FIRST, local_square, penalties_for
+from qsmbids.core.inversion.adaptive_solver import (
+    AdaptiveProblem,
+    Minimiser,
+    Penalties,
+    gradient_steps,
+    mean_gradient,
+)
+from qsmbids.core.inversion.cone_spectrum import ErrorModel, measure_error
+from qsmbids.core.inversion.dipole import dipole_field, dipole_kernel
+
+SHAPE = (52, 56, 48)
+F0, TE = 127.7e6, 0.025
+ISO, AXIAL = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)
+TILTED = (0.0, np.sin(0.35), np.cos(0.35))
+R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
+MASK = ((R / np.reshape([23, 25, 21], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
+EVEN = MASK.astype(np.float32)
+
+
+def texture(seed, shape=SHAPE):
+    """A random map [ppm] with power that falls as the third power of frequency, as of tissue."""
+    noise = np.fft.rfftn(np.random.default_rng(seed).standard_normal(shape))
+    k = np.sqrt(
+        np.fft.fftfreq(shape[0])[:, None, None] ** 2
+        + np.fft.fftfreq(shape[1])[:, None] ** 2
+        + np.fft.rfftfreq(shape[2]) ** 2
+    )
+    out = np.fft.irfftn(noise * np.maximum(k, 0.03) ** -1.5, shape)
+    return (0.03 * out / out.std()).astype(np.float32)
+
+
+def nuclei():
+    out = np.zeros(SHAPE, np.float32)
+    for centre, radius, value in (
+        ((8, 0, 3), 6, 0.12),
+        ((-9, 7, -4), 5, 0.08),
+        ((0, -14, 2), 4, -0.06),
+    ):
+        out[((R - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(axis=0) <= radius**2] = value
+    return out
+
+
+def hz(chi, b0=AXIAL, voxel=ISO):
+    return 1e-6 * F0 * dipole_field(np.where(MASK, chi, 0), voxel, b0)
+
+
+def invert(field, mask=MASK, weights=EVEN, voxel=ISO, b0=AXIAL, **options):
+    settings = {"centre_frequency_hz": F0, "echo_time": TE, **options}
+    return adaptive_inversion(field, mask, weights, voxel, b0, **settings)
+
+
+def deviation(chi, truth, where=MASK):
+    a, b = (v[where] - v[where].mean(dtype=float) for v in (chi, truth))
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize(("share", "b0"), [(0.01, AXIAL), (0.02, TILTED), (0.04, AXIAL)])
+def test_share_of_the_error_is_found(share, b0):
+    """b of a field with an error of the spectrum of its susceptibility, b times as strong."""
+    shape = (80, 90, 75)
+    r = np.indices(shape) - np.reshape([(n - 1) / 2 for n in shape], (3, 1, 1, 1))
+    mask = ((r / np.reshape([0.42 * n for n in shape], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
+    field = dipole_field(np.where(mask, texture(1, shape), 0), ISO, b0)
+    field = np.where(mask, field + np.sqrt(share) * texture(2, shape), 0).astype(np.float32)
+    problem = AdaptiveProblem(
+        field, mask.astype(np.float32), mask, dipole_kernel(shape, ISO, b0), gradient_steps(ISO), 2
+    )
+    x = Minimiser(problem, FIRST, np.zeros(shape, np.float32)).run(20)
+    assert measure_error(problem, x, ISO).share == pytest.approx(share, rel=0.2)
+
+
+def test_noise_has_no_share():
+    noise = 0.5 * np.random.default_rng(4).standard_normal(SHAPE)
+    found = invert(noise)
+    assert found.error.share == 0.0
+    assert found.error.white_ppm == pytest.approx(0.5e6 / F0, rel=0.1)
+    assert found.penalties.huber == 0.0
+    assert found.error.structured_percent == 0.0
+    assert found.chi[MASK].std() < 0.01
+
+
+def test_white_noise_beside_tissue_is_found():
+    noise = np.random.default_rng(4).standard_normal(SHAPE)
+    found = invert(hz(texture(1) + nuclei()) + 0.5 * noise).error
+    assert found.white_ppm == pytest.approx(0.5e6 / F0, rel=0.15)
+    assert found.share < 0.005
+
+
+def test_nuclei_come_out():
+    chi = nuclei()
+    noise = 0.1 * np.random.default_rng(3).standard_normal(SHAPE)
+    found = invert(hz(chi) + noise)
+    assert deviation(found.chi, chi) < 0.15
+    assert not found.chi[~MASK].any()
+    assert found.n_turned == 0
+
+
+def model(**values):
+    numbers = {
+        "white_ppm": 0.002, "share": 0.0, "sigma_ppm": 0.002, "gradient_ppm": 0.02,
+        "calm_gradient_ppm": 0.02, "white_percent": 10.0, "structured_percent": 0.0,
+    }  # fmt: skip
+    return ErrorModel(**{**numbers, **values})
+
+
+def test_rule():
+    """lambda = 0.65 sigma^2 / q with white noise, q that of the calm map; t grows with b."""
+    noise = penalties_for(model())
+    assert noise.huber == 0
+    assert noise.tikhonov == pytest.approx(1e-6)
+    assert noise.gradient == pytest.approx(0.65 * 0.002**2 / 0.02)
+    calm = penalties_for(model(calm_gradient_ppm=0.01))
+    assert calm.gradient == pytest.approx(2 * noise.gradient)
+    tissue = penalties_for(model(share=0.02, sigma_ppm=0.006))
+    assert 0.2 < tissue.tikhonov / 0.02 <= 1
+    assert tissue.huber > 0.01
+    assert tissue.gradient > 2 * noise.gradient
+    assert np.isfinite(penalties_for(model(gradient_ppm=0.0, calm_gradient_ppm=0.0)).gradient)
+
+
+def small_problem():
+    part = (slice(10, 42),) * 3
+    mask = MASK[part]
+    field = (hz(nuclei() + texture(1)) / (1e-6 * F0))[part].astype(np.float32)
+    return AdaptiveProblem(
+        np.where(mask, field, 0), mask.astype(np.float32), mask,
+        dipole_kernel(mask.shape, ISO, AXIAL), gradient_steps(ISO),
+    )  # fmt: skip
+
+
+def objective(problem, x, t, lam, huber):
+    size = np.sqrt(sum((np.roll(x, -1, a) - x).astype(float) ** 2 for a in range(3)))
+    if huber:
+        size = np.where(size < huber, size**2 / (2 * huber), size - huber / 2)
+    misfit = problem.weights * (problem.dipole(x.astype(np.float32)) - problem.field) ** 2
+    return float(0.5 * misfit.sum() + 0.5 * t * (x.astype(float) ** 2).sum() + lam * size.sum())
+
+
+@pytest.mark.parametrize("huber", [0.0, 0.02])
+def test_minimum_of_the_objective(huber):
+    """Without a width it is total variation. From two starts the same, and no way leads down."""
+    problem = small_problem()
+    penalties = Penalties(1e-4, 2e-4, huber, 0.005)
+    zero = np.zeros(problem.grid, np.float32)
+    other = np.random.default_rng(1).normal(0, 0.02, problem.grid).astype(np.float32)
+    found = [Minimiser(problem, penalties, start).run(400) for start in (zero, other)]
+    np.testing.assert_allclose(found[0], found[1], atol=2e-3)
+    least = objective(problem, found[0], 1e-4, 2e-4, huber)
+    rng = np.random.default_rng(2)
+    for scale in (1e-3, 3e-3):
+        for way in (
+            rng.standard_normal(problem.grid),
+            other,
+            found[0],
+            nuclei()[10:42, 10:42, 10:42],
+        ):
+            step = scale * way / np.sqrt(np.mean(way**2))
+            for sign in (1, -1):
+                assert objective(problem, found[0] + sign * step, 1e-4, 2e-4, huber) > least
+
+
+def test_local_square_spares_strong_sources():
+    x = np.where(MASK, 0.3 * nuclei() + 0.3 * texture(1), 0).astype(np.float32)
+    x[26, 28, 24] += 3.0
+    local = local_square(x, MASK)
+    assert local[26, 28, 24] < 0.05
+    assert np.median(local[MASK]) > 0.9
+    assert (local[~MASK] == 1).all()
+
+
+def test_gradients_are_those_of_space():
+    """A ramp has the same gradient in cubes and in slabs."""
+    steps = gradient_steps((1.0, 1.0, 2.0))
+    mean = 2.0 ** (1 / 3)
+    np.testing.assert_allclose(steps, [mean, mean, mean / 2], rtol=1e-6)
+    ramp = np.where(MASK, R[2] * 2.0, 0).astype(np.float32)
+    core = ndi.binary_erosion(MASK, iterations=2)
+    assert mean_gradient(ramp, core, steps) == pytest.approx(mean)
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    noise = 0.2 * np.random.default_rng(3).standard_normal(SHAPE)
+    field = hz(texture(1) + nuclei(), TILTED) + noise + 1e-6 * F0 * 0.12 * texture(2)
+    return np.where(MASK, field, 0), invert(field, b0=TILTED)
+
+
+def test_empty_space_does_not_matter(tissue):
+    field, found = tissue
+    pad = ((7, 3), (0, 12), (5, 5))
+    wide = invert(np.pad(field, pad), np.pad(MASK, pad), np.pad(EVEN, pad), b0=TILTED)
+    part = tuple(slice(a, a + n) for (a, _), n in zip(pad, SHAPE, strict=True))
+    np.testing.assert_array_equal(wide.chi[part], found.chi)
+    assert wide.error == found.error
+
+
+def test_axes_do_not_matter(tissue):
+    field, found = tissue
+    turn = (2, 0, 1)
+    b0 = tuple(TILTED[a] for a in turn)
+    other = invert(field.transpose(turn), MASK.transpose(turn), EVEN.transpose(turn), b0=b0)
+    assert other.error.share == pytest.approx(found.error.share, rel=0.03)
+    assert deviation(other.chi, found.chi.transpose(turn), MASK.transpose(turn)) < 0.05
+
+
+def test_field_strength_and_scale_of_weights_do_not_matter(tissue):
+    field, found = tissue
+    other = invert(
+        field * 7 / 3, weights=5 * EVEN, b0=TILTED,
+        centre_frequency_hz=F0 * 7 / 3, echo_time=TE * 3 / 7,
+    )  # fmt: skip
+    assert other.error.share == pytest.approx(found.error.share, rel=1e-3)
+    assert other.error.error_percent == pytest.approx(found.error.error_percent, rel=1e-3)
+    assert deviation(other.chi, found.chi) < 1e-3
+
+
+def test_threads_do_not_matter(tissue):
+    field, found = tissue
+    np.testing.assert_array_equal(invert(field, b0=TILTED, n_threads=2).chi, found.chi)
+
+
+def test_a_given_error_is_kept(tissue):
+    """Values of a study: the same penalties, whatever the field; its own give its own map."""
+    field, found = tissue
+    again = invert(field, b0=TILTED, error=found.error)
+    assert again.error == found.error
+    assert again.penalties == found.penalties
+    assert deviation(again.chi, found.chi) < 0.03
+
+
+def test_hole_strong_source_and_wrong_turns():
+    """A calcification without signal, and about it voxels at a wrong turn."""
+    chi = nuclei()
+    stone = ((R - np.reshape([-10, -8, 6], (3, 1, 1, 1))) ** 2).sum(axis=0) <= 9
+    chi[stone] = -2.4
+    weights = np.where(stone, 0, EVEN)
+    field = hz(chi) + 0.1 * np.random.default_rng(3).standard_normal(SHAPE)
+    clean = invert(field, weights=weights)
+    wrong = ndi.binary_dilation(stone, iterations=2) & ~stone & (R.sum(axis=0) % 4 == 0)
+    field[wrong] += 3 / TE
+    found = invert(field, weights=weights)
+    assert found.n_turned >= wrong.sum()
+    around = ndi.binary_dilation(stone, iterations=2)
+    assert deviation(found.chi, chi, MASK & ~around) < 0.3
+    assert deviation(found.chi, clean.chi, MASK & ~around) < 0.1
+    assert found.chi[stone].mean() < -1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": np.zeros(SHAPE, bool)}, "empty"),
+        ({"weights": -EVEN}, ">= 0"),
+        ({"echo_time": 0.0}, "> 0"),
+    ],
+)
+def test_bad_input(change, message):
+    with pytest.raises(ValueError, match=message):
+        invert(np.zeros(SHAPE), **change)
+
+
+def test_no_field_gives_no_map():
+    found = invert(np.zeros(SHAPE))
+    assert not found.chi.any()
+    assert found.error.error_percent == 0

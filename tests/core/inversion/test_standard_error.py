@@ -1,0 +1,79 @@
+"""The standard error of an adaptive inversion: its size, its regions, its input."""
+
+import numpy as np
+import pytest
+
+from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
+from qsmbids.core.inversion.dipole import dipole_field
+from qsmbids.core.inversion.standard_error import standard_error
+
+SHAPE = (40, 44, 36)
+R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
+MASK = ((R / np.reshape([17, 19, 15], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
+ISO, AXIAL, F0 = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0), 127.7e6
+LABELS = np.zeros(SHAPE, np.int16)
+for label, (centre, radius) in enumerate((((6, 0, 3), 5), ((-7, 5, -3), 4)), start=1):
+    near = ((R - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(axis=0) <= radius**2
+    LABELS[near] = label
+CHI = np.where(MASK, 0.1 * (LABELS == 1) - 0.06 * (LABELS == 2), 0).astype(np.float32)
+CHI += np.where(MASK, 0.02 * np.sin(R[0] / 3) * np.sin(R[1] / 4 + 1), 0).astype(np.float32)
+FIELD = 1e-6 * F0 * dipole_field(CHI, ISO, AXIAL)
+
+
+def invert(sigma_hz, seed):
+    noise = sigma_hz * np.random.default_rng(seed).standard_normal(SHAPE)
+    return adaptive_inversion(
+        FIELD + noise, MASK, MASK.astype(np.float32), ISO, AXIAL,
+        centre_frequency_hz=F0, echo_time=0.025,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return [invert(0.3, seed) for seed in range(6)]
+
+
+@pytest.fixture(scope="module")
+def found(runs):
+    return standard_error(runs[0], ISO, LABELS)
+
+
+def centred(chi):
+    return np.where(MASK, chi - chi[MASK].mean(dtype=float), 0)
+
+
+def test_chance_is_that_of_repeated_measurements(runs, found):
+    maps = np.stack([centred(run.chi)[MASK] for run in runs])
+    repeated = np.sqrt(maps.var(axis=0, ddof=1).mean())
+    assert np.sqrt(np.mean(found.chance_ppm[MASK] ** 2)) == pytest.approx(repeated, rel=0.3)
+    assert (found.total_ppm[MASK] > 0).all()
+    assert not found.total_ppm[~MASK].any()
+
+
+def test_intervals_hold_the_truth(runs, found):
+    # waves, which a gradient penalty flattens most, in a small head: heads have 90 % and more
+    wrong = np.abs(centred(runs[0].chi) - centred(CHI))[MASK]
+    assert 0.82 < np.mean(wrong < 1.96 * found.total_ppm[MASK]) < 0.99
+    for label, (error, bias) in found.regions.items():
+        here = MASK & (LABELS == label)
+        off = (centred(runs[0].chi) - centred(CHI))[here].mean()
+        assert abs(bias) <= error
+        assert abs(off) < 3 * error
+
+
+def test_more_noise_is_less_sure(found):
+    worse = standard_error(invert(1.0, 0), ISO, LABELS)
+    assert worse.total_ppm[MASK].mean() > 1.5 * found.total_ppm[MASK].mean()
+
+
+def test_the_seed_decides(runs, found):
+    again = standard_error(runs[0], ISO, LABELS)
+    np.testing.assert_array_equal(again.total_ppm, found.total_ppm)
+    assert again.regions == found.regions
+
+
+def test_bad_input(runs):
+    with pytest.raises(ValueError, match="four"):
+        standard_error(runs[0], ISO, n_twins=2)
+    with pytest.raises(ValueError, match="labels"):
+        standard_error(runs[0], ISO, LABELS[1:])
