@@ -31,13 +31,12 @@ from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi_problem import FansiProblem
 from qsmbids.core.inversion.fansi_start import least_squares_map
 from qsmbids.core.inversion.inversion_input import check_inversion
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box, fast_shape, pad_to, uncrop
 from qsmbids.units import radians_per_ppm
 
 __all__ = ["AdaptiveGrid", "AdaptiveResult", "adaptive_inversion"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Zeros around the mask [voxels].
 MARGIN = 16
@@ -70,7 +69,7 @@ class AdaptiveGrid:
         grid = fast_shape(tuple(n + 2 * MARGIN for n in inner.shape))
         return pad_to(inner, grid, self.offset)
 
-    def back(self, volume: Volume) -> Volume:
+    def back(self, volume: Float32Array) -> Float32Array:
         """Put a part back into zeros of the full shape."""
         return uncrop(volume, self.shape, self.box, self.offset)
 
@@ -87,7 +86,7 @@ class AdaptiveResult:
         What was measured, or given.
     penalties : Penalties
         What followed from it.
-    n_iter : int
+    n_iterations : int
         Iterations of both maps.
     update_percent : float
         Relative change of the last one [%].
@@ -101,26 +100,26 @@ class AdaptiveResult:
         Where that grid lies.
     """
 
-    chi: Volume
+    chi: Float32Array
     error: ErrorModel
     penalties: Penalties
-    n_iter: int
+    n_iterations: int
     update_percent: float
     n_turned: int
     problem: AdaptiveProblem
-    x: Volume
-    local: Volume
+    x: Float32Array
+    local: Float32Array
     grid: AdaptiveGrid
 
 
 def adaptive_inversion(
-    local_field_hz: npt.NDArray[np.floating],
+    local_field: FloatArray,
     mask: Mask,
-    weights: npt.NDArray[np.floating],
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     *,
-    centre_frequency_hz: float,
+    centre_frequency: float,
     echo_time: float,
     error: ErrorModel | None = None,
     n_threads: int = 1,
@@ -130,7 +129,7 @@ def adaptive_inversion(
 
     Parameters
     ----------
-    local_field_hz : (X, Y, Z) ndarray
+    local_field : (X, Y, Z) ndarray
         Local field [Hz]; values outside the mask are ignored.
     mask : (X, Y, Z) ndarray of bool
         Mask 4.
@@ -140,7 +139,7 @@ def adaptive_inversion(
         [mm], along the array axes.
     b0_direction : (3,) array_like
         Unit vector along the array axes.
-    centre_frequency_hz : float
+    centre_frequency : float
         Larmor frequency [Hz].
     echo_time : float
         Reference echo time [s], at which the phase may be off by whole turns.
@@ -166,17 +165,17 @@ def adaptive_inversion(
     About 35 iterations of four transforms, a third of FANSI's; 15 volumes of the cropped grid.
     """
     mask = np.asarray(mask, dtype=bool)
-    check_inversion(local_field_hz, mask, weights)
-    if not all(np.isfinite(v) and v > 0 for v in (centre_frequency_hz, echo_time)):
+    check_inversion(local_field, mask, weights)
+    if not all(np.isfinite(v) and v > 0 for v in (centre_frequency, echo_time)):
         raise ValueError("the frequency and the echo time must be > 0")
     grid = AdaptiveGrid.around(mask)
-    ppm_per_turn = 1e6 / (centre_frequency_hz * echo_time)
+    ppm_per_turn = 1e6 / (centre_frequency * echo_time)
     problem = _problem(
-        grid, local_field_hz / (1e-6 * centre_frequency_hz), mask, weights, voxel_size,
+        grid, local_field / (1e-6 * centre_frequency), mask, weights, voxel_size,
         b0_direction, n_threads,
     )  # fmt: skip
     measured = problem.field
-    radians = radians_per_ppm(centre_frequency_hz, echo_time)
+    radians = radians_per_ppm(centre_frequency, echo_time)
     problem, x = _least_squares(problem, radians)
 
     first = Minimiser(problem, FIRST, x)
@@ -188,33 +187,33 @@ def adaptive_inversion(
         error = measure_error(problem, first.x, voxel_size)
     variance = local_error(problem, first.x, voxel_size, error)
     problem = with_local_error(problem, variance)
-    x, n_iter = first.x, first.n_iter
+    x, n_iterations = first.x, first.n_iterations
     del first
     if given is None:
-        calm = Minimiser(problem, penalties_for(error), x, n_iter)
+        calm = Minimiser(problem, penalties_for(error), x, n_iterations)
         x = calm.run(FIRST_ITERATIONS, TOLERANCE, progress)
-        n_iter = calm.n_iter
+        n_iterations = calm.n_iterations
         gradient = mean_gradient(x, problem.mask, problem.steps)
         error = replace(error, calm_gradient_ppm=min(gradient, error.gradient_ppm))
         del calm
     penalties = penalties_for(error)
-    second = Minimiser(problem, penalties, x, n_iter)
+    second = Minimiser(problem, penalties, x, n_iterations)
     for _ in range(ROUNDS):
         local = local_square(second.x, problem.mask)
         second.reweigh(local)
         second.run(ROUND_ITERATIONS, TOLERANCE, progress)
     chi = np.where(mask, grid.back(second.x), 0).astype(np.float32)
     return AdaptiveResult(
-        chi, error, penalties, second.n_iter, second.update_percent, n_turned, problem,
+        chi, error, penalties, second.n_iterations, second.update_percent, n_turned, problem,
         second.x, local, grid,
     )  # fmt: skip
 
 
 def _problem(
     grid: AdaptiveGrid,
-    field_ppm: npt.NDArray[np.floating],
+    field_ppm: FloatArray,
     mask: Mask,
-    weights: npt.NDArray[np.floating],
+    weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
     n_threads: int,
@@ -234,7 +233,9 @@ def _problem(
     )
 
 
-def _least_squares(problem: AdaptiveProblem, radians: float) -> tuple[AdaptiveProblem, Volume]:
+def _least_squares(
+    problem: AdaptiveProblem, radians: float
+) -> tuple[AdaptiveProblem, Float32Array]:
     """Return FANSI's start [ppm], and the problem with data at the turns that it predicts."""
     weights = np.sqrt(problem.weights)
     start = FansiProblem(
@@ -245,10 +246,10 @@ def _least_squares(problem: AdaptiveProblem, radians: float) -> tuple[AdaptivePr
         weight_scale=1.0 / float(weights.max()),
         threshold=0.0,
         edge_sign=0.0,
-        mu1=1.0,
-        mu2=1.0,
-        beta=1.0,
-        muh=1.0,
+        gradient_consistency=1.0,
+        fidelity_consistency=1.0,
+        harmonic_constraint=1.0,
+        harmonic_consistency=1.0,
         weak_harmonic=False,
         n_newton=0,
         linear_start=-1,
@@ -260,7 +261,7 @@ def _least_squares(problem: AdaptiveProblem, radians: float) -> tuple[AdaptivePr
 
 
 def _without_outliers(
-    problem: AdaptiveProblem, fit: Volume, ppm_per_turn: float
+    problem: AdaptiveProblem, fit: Float32Array, ppm_per_turn: float
 ) -> AdaptiveProblem:
     """Return the problem with data at the turns nearest to a fit, and little weight far from it.
 

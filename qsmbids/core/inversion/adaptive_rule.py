@@ -19,16 +19,14 @@ not those that the square term is there for: it falls with the third power of th
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, Penalties
 from qsmbids.core.inversion.cone_spectrum import ErrorModel
+from qsmbids.core.maths.arrays import Float32Array, Mask
 
 __all__ = ["FIRST", "local_square", "penalties_for", "with_local_error"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Factors of the rule, fitted to simulated heads and half a real one, then frozen.
 SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.38, 0.65, 0.4, 46.0
@@ -63,7 +61,7 @@ def penalties_for(error: ErrorModel) -> Penalties:
     )
 
 
-def with_local_error(problem: AdaptiveProblem, variance: Volume) -> AdaptiveProblem:
+def with_local_error(problem: AdaptiveProblem, variance: Float32Array) -> AdaptiveProblem:
     """Return the problem with weights that fall with the root of the relative variance.
 
     The root: where the error is large the signal is, too, as a rule.
@@ -73,7 +71,7 @@ def with_local_error(problem: AdaptiveProblem, variance: Volume) -> AdaptiveProb
     return replace(problem, weights=weights.astype(np.float32))
 
 
-def local_square(x: Volume, mask: Mask) -> Volume:
+def local_square(x: Float32Array, mask: Mask) -> Float32Array:
     """Return what the square term is multiplied by: 1 in even tissue and outside the mask.
 
     It is the third power of the root mean square of x over the local one, at most 1.

@@ -19,14 +19,13 @@ import numpy.typing as npt
 
 from qsmbids.core.inversion import adaptive_kernels as loops
 from qsmbids.core.inversion.fansi_kernels import change_and_size
+from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.gradient import difference, laplacian_symbols
 from qsmbids.core.maths.parallel import planes
 
 __all__ = ["AdaptiveProblem", "Minimiser", "Penalties", "gradient_steps", "mean_gradient"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 RELAXATION = 1.8
 #: Consistency of z2; the data weights have a mean of 1.
@@ -57,11 +56,11 @@ class AdaptiveProblem:
         Threads of the transforms and loops; the result does not depend on them.
     """
 
-    field: Volume
-    weights: Volume
+    field: Float32Array
+    weights: Float32Array
     mask: Mask
-    kernel: Volume
-    steps: npt.NDArray[np.float32]
+    kernel: Float32Array
+    steps: Float32Array
     n_threads: int = 1
 
     @property
@@ -69,7 +68,7 @@ class AdaptiveProblem:
         """Shape of the padded grid."""
         return self.field.shape[0], self.field.shape[1], self.field.shape[2]
 
-    def dipole(self, x: Volume) -> Volume:
+    def dipole(self, x: Float32Array) -> Float32Array:
         """Return the field of a susceptibility map."""
         spectrum = rfft(x, self.n_threads)
         spectrum *= self.kernel
@@ -102,11 +101,15 @@ class Minimiser:
     """Iterations that can be stopped, given another local square, and gone on with."""
 
     def __init__(
-        self, problem: AdaptiveProblem, penalties: Penalties, start: Volume, n_iter: int = 0
+        self,
+        problem: AdaptiveProblem,
+        penalties: Penalties,
+        start: Float32Array,
+        n_iterations: int = 0,
     ) -> None:
         self.problem = problem
         self.x = start
-        self.n_iter = n_iter
+        self.n_iterations = n_iterations
         self.update_percent = 100.0
         self._symbols = tuple(
             np.float32(s) ** 2 * symbol
@@ -138,11 +141,11 @@ class Minimiser:
             )
 
     @property
-    def fit(self) -> Volume:
+    def fit(self) -> Float32Array:
         """The field Dx of the map as it is."""
         return self._fit
 
-    def reweigh(self, local: Volume) -> None:
+    def reweigh(self, local: Float32Array) -> None:
         """Make the square term local: t times ``local``."""
         ridge = (np.float32(self._tikhonov) * local).astype(np.float32)
         self._y *= (1 + ridge / self._nu) / (1 + self._ridge / self._nu)
@@ -158,10 +161,10 @@ class Minimiser:
 
     def run(
         self,
-        max_iter: int,
+        maximum_iterations: int,
         tol: float = 0.0,
         progress: Callable[[int, float], None] | None = None,
-    ) -> Volume:
+    ) -> Float32Array:
         """Iterate until x changes by less than ``tol`` [%] in the mask; return x."""
         problem, n_threads = self.problem, self.problem.n_threads
         mu2, nu, relax = self._mu2, self._nu, np.float32(RELAXATION)
@@ -169,7 +172,7 @@ class Minimiser:
         sums = np.empty((problem.grid[0], 2))
         source = np.empty_like(self.x)
         with planes(problem.grid[0], n_threads) as run:
-            for _ in range(max_iter):
+            for _ in range(maximum_iterations):
                 run(
                     loops.map_source, source, self._v, self._share, problem.steps, self._mu1,
                     self._y, self._ridge, nu,
@@ -188,26 +191,26 @@ class Minimiser:
                 run(loops.update_field, self._p, self._fit, *data, mu2, relax)
                 run(loops.update_map, self._y, self.x, self._ridge, nu, relax)
                 change, total = sums.sum(axis=0)
-                self.n_iter += 1
+                self.n_iterations += 1
                 self.update_percent = 100 * float(np.sqrt(change / total)) if total > 0 else 0.0
                 if progress is not None:
-                    progress(self.n_iter, self.update_percent)
+                    progress(self.n_iterations, self.update_percent)
                 if self.update_percent < tol:
                     break
         return self.x
 
-    def _back(self, spectrum: npt.NDArray[np.complexfloating]) -> Volume:
+    def _back(self, spectrum: npt.NDArray[np.complexfloating]) -> Float32Array:
         grid, n_threads = self.problem.grid, self.problem.n_threads
         return irfft(spectrum, grid, n_threads, overwrite=True)  # type: ignore[return-value]
 
 
-def gradient_steps(voxel_size: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def gradient_steps(voxel_size: npt.ArrayLike) -> Float32Array:
     """Return the factors of the three differences: mean voxel length over that of the axis."""
     side = np.asarray(voxel_size, dtype=np.float64)
     return (np.exp(np.log(side).mean()) / side).astype(np.float32)
 
 
-def mean_gradient(x: Volume, mask: Mask, steps: npt.NDArray[np.float32]) -> float:
+def mean_gradient(x: Float32Array, mask: Mask, steps: Float32Array) -> float:
     """Return the mean length of the gradient [ppm] where both neighbours are in the mask."""
     inside = mask.copy()
     square = np.zeros_like(x)

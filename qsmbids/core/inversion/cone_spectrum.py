@@ -22,12 +22,11 @@ import scipy.ndimage as ndi
 import scipy.optimize
 
 from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, mean_gradient
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 
 __all__ = ["ErrorModel", "local_error", "measure_error", "shell_powers"]
 
-Volume = npt.NDArray[np.float32]
-Values = npt.NDArray[np.float64]
 
 #: The cone, and where the dipole is large.
 CONE, OUTER = 0.08, 0.25
@@ -96,15 +95,17 @@ class ErrorModel:
 class _Shells:
     """Sums over shells of k-space; ``error`` and ``signal`` are mean powers, n of the cone."""
 
-    radius: Values
-    in_cone: Values
-    in_all: Values
-    error: Values
-    signal: Values
-    power: Values
+    radius: Float64Array
+    in_cone: Float64Array
+    in_all: Float64Array
+    error: Float64Array
+    signal: Float64Array
+    power: Float64Array
 
 
-def measure_error(problem: AdaptiveProblem, x: Volume, voxel_size: npt.ArrayLike) -> ErrorModel:
+def measure_error(
+    problem: AdaptiveProblem, x: Float32Array, voxel_size: npt.ArrayLike
+) -> ErrorModel:
     """Return the error model of a field.
 
     Parameters
@@ -158,7 +159,7 @@ def measure_error(problem: AdaptiveProblem, x: Volume, voxel_size: npt.ArrayLike
     )
 
 
-def _shells(problem: AdaptiveProblem, x: Volume, voxel_size: npt.ArrayLike) -> _Shells:
+def _shells(problem: AdaptiveProblem, x: Float32Array, voxel_size: npt.ArrayLike) -> _Shells:
     """Return the powers by radius of the field."""
     spectrum = _filled(problem, x)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float64)
@@ -172,7 +173,7 @@ def _shells(problem: AdaptiveProblem, x: Volume, voxel_size: npt.ArrayLike) -> _
     if problem.grid[2] % 2 == 0:
         times[..., -1] = 1.0
 
-    def mean(volume: npt.NDArray[np.floating], where: npt.NDArray[np.bool_]) -> Values:
+    def mean(volume: FloatArray, where: Mask) -> Float64Array:
         weight = times[where]
         sums = np.bincount(shell[where], weight * volume[where], SHELLS)
         return sums / np.maximum(np.bincount(shell[where], weight, SHELLS), 1.0)
@@ -194,10 +195,10 @@ def _shells(problem: AdaptiveProblem, x: Volume, voxel_size: npt.ArrayLike) -> _
 
 def local_error(
     problem: AdaptiveProblem,
-    x: Volume,
+    x: Float32Array,
     voxel_size: npt.ArrayLike,
     error: ErrorModel,
-) -> Volume:
+) -> Float32Array:
     """Return the relative variance of the error around each voxel: 1 on average.
 
     Parameters are those of :func:`measure_error`, and what it returned. The part of the field
@@ -228,10 +229,10 @@ def local_error(
 
 def shell_powers(
     problem: AdaptiveProblem,
-    x: Volume,
+    x: Float32Array,
     spectrum: npt.NDArray[np.complexfloating],
     voxel_size: npt.ArrayLike,
-) -> tuple[npt.NDArray[np.int32], Values, Values]:
+) -> tuple[npt.NDArray[np.int32], Float64Array, Float64Array]:
     """Return the shell of each sample, the measured power of the tissue in it, and of a spectrum.
 
     Parameters are those of :func:`measure_error`, and a half spectrum on the same grid.
@@ -244,7 +245,7 @@ def shell_powers(
     return shell, shells.signal, own
 
 
-def _filled(problem: AdaptiveProblem, x: Volume) -> npt.NDArray[np.complexfloating]:
+def _filled(problem: AdaptiveProblem, x: Float32Array) -> npt.NDArray[np.complexfloating]:
     """Return the spectrum of the weighted field, filled in by that of the map in the mask."""
     spectrum = rfft(np.where(problem.mask, x, np.float32(0)), problem.n_threads)
     spectrum *= problem.kernel
@@ -256,7 +257,7 @@ def _filled(problem: AdaptiveProblem, x: Volume) -> npt.NDArray[np.complexfloati
     return spectrum + rfft(misfit, problem.n_threads)
 
 
-def _radius(grid: tuple[int, int, int], voxel_size: npt.ArrayLike) -> Volume:
+def _radius(grid: tuple[int, int, int], voxel_size: npt.ArrayLike) -> Float32Array:
     """Return the distance from the centre of k-space [cycles per mean length of a voxel]."""
     side = np.asarray(voxel_size, dtype=np.float64)
     side = side / np.exp(np.log(side).mean())

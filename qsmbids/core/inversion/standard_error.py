@@ -22,11 +22,11 @@ import scipy.ndimage as ndi
 from qsmbids.core.inversion.adaptive_inversion import AdaptiveResult
 from qsmbids.core.inversion.adaptive_solver import Minimiser
 from qsmbids.core.inversion.cone_spectrum import shell_powers
+from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 
 __all__ = ["StandardError", "standard_error"]
 
-Volume = npt.NDArray[np.float32]
 
 #: Iterations of each twin, from the map.
 ITERATIONS = 12
@@ -56,8 +56,8 @@ class StandardError:
         How many twins were inverted.
     """
 
-    total_ppm: Volume
-    chance_ppm: Volume
+    total_ppm: Float32Array
+    chance_ppm: Float32Array
     regions: dict[int, tuple[float, float]]
     n_twins: int
 
@@ -137,7 +137,7 @@ def _of_region(errors: list[float]) -> tuple[float, float]:
     return float(np.hypot(np.std(errors, ddof=1), bias)), bias
 
 
-def _smooth_root(result: AdaptiveResult, square: Volume) -> Volume:
+def _smooth_root(result: AdaptiveResult, square: Float32Array) -> Float32Array:
     """Return the root of squares that were averaged over neighbours, in the full shape."""
     mask = result.problem.mask
     near = ndi.gaussian_filter(mask.astype(np.float32), WIDTH, truncate=3.0)
@@ -146,7 +146,7 @@ def _smooth_root(result: AdaptiveResult, square: Volume) -> Volume:
     return result.grid.back(root)
 
 
-def _twin(result: AdaptiveResult, voxel_size: npt.ArrayLike) -> tuple[Volume, Volume]:
+def _twin(result: AdaptiveResult, voxel_size: npt.ArrayLike) -> tuple[Float32Array, Float32Array]:
     """Return the twin and the root of the power of the tissue in the half spectrum."""
     problem = result.problem
     inside = np.where(problem.mask, result.x, 0).astype(np.float32)
@@ -162,8 +162,8 @@ def _twin(result: AdaptiveResult, voxel_size: npt.ArrayLike) -> tuple[Volume, Vo
 
 
 def _error(
-    result: AdaptiveResult, signal: Volume, twin: Volume, rng: np.random.Generator
-) -> Volume:
+    result: AdaptiveResult, signal: Float32Array, twin: Float32Array, rng: np.random.Generator
+) -> Float32Array:
     """Draw an error of the field [ppm]."""
     problem, error = result.problem, result.error
     weight = np.sqrt(np.maximum(problem.weights, 1e-3))
@@ -179,7 +179,7 @@ def _error(
     return out + structured * _local_size(problem.mask, twin)
 
 
-def _local_size(mask: npt.NDArray[np.bool_], twin: Volume) -> Volume:
+def _local_size(mask: Mask, twin: Float32Array) -> Float32Array:
     """Return the local root mean square of a map over its whole one."""
     square = np.where(mask, twin - twin[mask].mean(dtype=np.float64), 0).astype(np.float32) ** 2
     near = ndi.gaussian_filter(mask.astype(np.float32), LOCAL_WIDTH, truncate=3.0)

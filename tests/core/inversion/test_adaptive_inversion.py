@@ -53,7 +53,7 @@ def hz(chi, b0=AXIAL, voxel=ISO):
 
 
 def invert(field, mask=MASK, weights=EVEN, voxel=ISO, b0=AXIAL, **options):
-    settings = {"centre_frequency_hz": F0, "echo_time": TE, **options}
+    settings = {"centre_frequency": F0, "echo_time": TE, **options}
     return adaptive_inversion(field, mask, weights, voxel, b0, **settings)
 
 
@@ -215,7 +215,7 @@ def test_field_strength_and_scale_of_weights_do_not_matter(tissue):
     field, found = tissue
     other = invert(
         field * 7 / 3, weights=5 * EVEN, b0=TILTED,
-        centre_frequency_hz=F0 * 7 / 3, echo_time=TE * 3 / 7,
+        centre_frequency=F0 * 7 / 3, echo_time=TE * 3 / 7,
     )  # fmt: skip
     assert other.error.share == pytest.approx(found.error.share, rel=1e-3)
     assert other.error.error_percent == pytest.approx(found.error.error_percent, rel=1e-3)

@@ -24,7 +24,7 @@ def invert(sigma_hz, seed):
     noise = sigma_hz * np.random.default_rng(seed).standard_normal(SHAPE)
     return adaptive_inversion(
         FIELD + noise, MASK, MASK.astype(np.float32), ISO, AXIAL,
-        centre_frequency_hz=F0, echo_time=0.025,
+        centre_frequency=F0, echo_time=0.025,
     )  # fmt: skip
 
 
