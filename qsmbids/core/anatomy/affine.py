@@ -105,12 +105,9 @@ def fit_affine(
         key=lambda s: s[:2],
     )
     rigid = [0, 1, 2, 3, 4, 5, 6]
-    found = sorted(
-        (refine(p, coarse, rigid, 1e-3) for _, _, p in starts[:6]), key=lambda s: s[0]
-    )
-    fine = level(5.0, 0.15)
-    found = sorted((refine(p, fine, [*range(9)], 1e-3) for _, p in found[:2]), key=lambda s: s[0])
-    cost, best = refine(found[0][1], level(4.0, 0.1), [*range(12)], 5e-4)
+    found = sorted((refine(p, coarse, rigid, 1e-3) for _, _, p in starts[:6]), key=lambda s: s[0])
+    cost, best = refine(found[0][1], level(6.0, 0.15), [*range(9)], 1e-3)
+    cost, best = refine(best, level(5.0, 0.1), [*range(12)], 1e-3)
     return AffineFit(_matrix(best, centre, centre_run), cost)
 
 
@@ -142,7 +139,7 @@ def _powell(
         lambda q: _cost(full(q), level, centre, centre_run),
         np.zeros(len(free)),
         method="Powell",
-        options={"xtol": 0.02, "ftol": tol, "maxiter": 12},
+        options={"xtol": 0.1, "ftol": tol, "maxiter": 4},
     )
     return float(result.fun), full(np.atleast_1d(result.x))
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.anatomy.sampling import compose, pull, resample_affine
+from qsmbids.core.anatomy.template import CLASSES
 
 __all__ = ["Channel", "Deformation", "Stage", "deform"]
 
@@ -51,7 +52,7 @@ class Stage(NamedTuple):
 
 
 #: From the size and place of lobes to the borders of nuclei, for voxels of 2 mm.
-STAGES = (Stage(4, 40, 2.0, 1.0), Stage(2, 30, 3.0, 1.0), Stage(1, 12, 4.0, 1.0))
+STAGES = (Stage(4, 50, 2.0, 1.0), Stage(2, 60, 3.0, 1.0), Stage(1, 8, 4.0, 1.0))
 
 
 class Deformation(NamedTuple):
@@ -63,6 +64,8 @@ class Deformation(NamedTuple):
     """Of each channel: fitted value of every class."""
     residual: tuple[float, ...]
     """Of each channel: robust spread of image less template."""
+    images: tuple[Volume, ...]
+    """Of each channel: the image of the run without its receive field."""
 
 
 def deform(
@@ -92,21 +95,33 @@ def deform(
     """
     shape = maps.shape[1:]
     shift = np.zeros((3, *shape), dtype=np.float32) if start is None else start.astype(np.float32)
-    values: tuple[Vector, ...] = ()
-    residual: tuple[float, ...] = ()
+    if not channels or not stages:
+        raise ValueError("a channel and a stage are needed")
     for stage in stages:
-        shift, values, residual = _run_stage(channels, maps, shift, stage)
-    return Deformation(shift, values, residual)
+        shift = _run_stage(channels, maps, shift, stage)
+    moved = np.stack([pull(m, shift) for m in maps])
+    pictures = [_fit_picture(c, moved, maps, 2.0) for c in channels]
+    return Deformation(
+        shift,
+        tuple(p.values for p in pictures),
+        tuple(p.sigma for p in pictures),
+        tuple(p.run for p in pictures),
+    )
 
 
-def _run_stage(
-    channels: list[Channel], maps: Volume, shift: Volume, stage: Stage
-) -> tuple[Volume, tuple[Vector, ...], tuple[float, ...]]:
+def _run_stage(channels: list[Channel], maps: Volume, shift: Volume, stage: Stage) -> Volume:
+    """Move the template at one resolution."""
     n = stage.shrink
     small_maps = np.stack([_shrink(m, n) for m in maps])
-    small = [c._replace(image=_shrink(c.image * c.weight, n), weight=_shrink(c.weight, n)) for c in channels]
     small = [
-        c._replace(image=(c.image / np.maximum(c.weight, 1e-3)).astype(np.float32), weight=(c.weight > 0.6).astype(np.float32) * c.weight)
+        c._replace(image=_shrink(c.image * c.weight, n), weight=_shrink(c.weight, n))
+        for c in channels
+    ]
+    small = [
+        c._replace(
+            image=(c.image / np.maximum(c.weight, 1e-3)).astype(np.float32),
+            weight=(c.weight > 0.6).astype(np.float32) * c.weight,
+        )
         for c in small
     ]
     coarse = np.stack([_shrink(c, n) for c in shift]) / n
@@ -119,10 +134,7 @@ def _run_stage(
         coarse = compose(coarse, _smooth(force, stage.fluid))
         if iteration % 2:
             coarse = _smooth(coarse, stage.diffusion * np.sqrt(2.0))
-    moved = np.stack([pull(m, coarse) for m in small_maps])
-    pictures = [_fit_picture(c, moved, small_maps, 2.0 * n) for c in small]
-    grown = np.stack([_grow(c * n, n, shift.shape[1:]) for c in coarse])
-    return grown, tuple(p.values for p in pictures), tuple(p.sigma for p in pictures)
+    return np.stack([_grow(c * n, n, shift.shape[1:]) for c in coarse])
 
 
 class _Picture(NamedTuple):
@@ -137,14 +149,17 @@ class _Picture(NamedTuple):
 def _fit_picture(channel: Channel, moved: Volume, maps: Volume, spacing: float) -> _Picture:
     """Give the classes the values that they have in this channel of the run."""
     image = channel.image
-    near = (channel.weight > 0.6) & (gaussian_filter(moved[0], 1.5 * 2 / spacing * 2) < 0.85)
+    outside = moved[0]
+    # some millimetres of skull belong to the picture, the scalp does not
+    near = (channel.weight > 0.6) & (gaussian_filter(moved[0], 6.0 / spacing) < 0.85)
     values = _class_values(image, moved, near, channel.expected)
     if channel.shaded:
         for _ in range(3):
-            image = _unshade(channel.image, np.tensordot(values, moved, axes=1), near, moved[0], spacing)
+            seen = np.tensordot(values.astype(np.float32), moved, axes=1)
+            image = _unshade(channel.image, seen, near, outside, spacing)
             values = _class_values(image, moved, near, None)
     picture = np.tensordot(values.astype(np.float32), maps, axes=1)
-    brain = near & (moved[0] < 0.5)
+    brain = near & (outside < 0.5)
     rest = (image - np.tensordot(values.astype(np.float32), moved, axes=1))[brain]
     sigma = 1.4826 * float(np.median(np.abs(rest))) if rest.size else 1.0
     sigma = max(sigma, 1e-6)
@@ -168,15 +183,17 @@ def _class_values(
     design = moved[:, near].astype(np.float64)
     target = image[near].astype(np.float64)
     weight = np.ones(target.size)
-    values = np.zeros(len(moved))
-    for attempt in range(3):
+    grey = CLASSES.index("grey")
+    ridge = np.full(len(moved), FAITH)
+    centre = np.full(len(moved), float(np.median(target))) if expected is None else expected.copy()
+    values = centre
+    for _ in range(4):
         weighted = design * weight
-        centre = expected
-        if centre is None:
-            centre = np.full(len(moved), float(values[2] if attempt else np.median(target)))
         values = np.linalg.solve(
-            weighted @ design.T + FAITH * np.eye(len(moved)), weighted @ target + FAITH * centre
+            weighted @ design.T + np.diag(ridge), weighted @ target + ridge * centre
         )
+        if expected is None:
+            centre = np.full(len(moved), float(values[grey]))
         rest = target - values @ design
         # fluid is rare and unlike the rest, and still no outlier
         weight = 1.0 / (1.0 + (rest / max(3 * float(rest.std()), 1e-9)) ** 2)
@@ -187,14 +204,48 @@ def _unshade(
     image: Volume, picture: Volume, near: npt.NDArray[np.bool_], outside: Volume, spacing: float
 ) -> Volume:
     """Divide by the smooth field between image and picture, seen in the brain."""
-    sigma = 20.0 / spacing
     ratio = np.where(picture > 0, image / np.maximum(picture, 1e-6), 1.0)
-    weight = near * (1 - outside) * ((ratio > 0.3) & (ratio < 3)) * picture**2
-    top = gaussian_filter((weight * ratio).astype(np.float32), sigma, truncate=3)
+    weight = near * (1 - outside) * ((ratio > 0.2) & (ratio < 4)) * picture**2
+    field = _polynomial_field(ratio, weight)
+    # what is left is small, so that a one-sided mean at the border does little harm
+    left = np.where(weight > 0, ratio / field, 1.0)
+    sigma = 20.0 / spacing
+    scale = float(weight.mean()) * 0.1
+    top = gaussian_filter((weight * left).astype(np.float32), sigma, truncate=3)
     bottom = gaussian_filter(weight.astype(np.float32), sigma, truncate=3)
-    scale = float(weight.mean()) * 1e-3
-    field = (top + scale) / (bottom + scale)
+    field = field * (top + scale) / (bottom + scale)
     return (image / np.maximum(field, 0.1)).astype(np.float32)
+
+
+def _polynomial_field(ratio: Volume, weight: Volume) -> Volume:
+    """Fit exp(polynomial of third order), without outliers; beyond the brain it stays in range."""
+    axes = [np.linspace(-1, 1, n) for n in ratio.shape]
+    powers = [(i, j, k) for i in range(4) for j in range(4 - i) for k in range(4 - i - j)]
+    step = max(1, round((np.count_nonzero(weight) / 30000) ** (1 / 3)))
+    some = np.zeros(ratio.shape, dtype=bool)
+    some[::step, ::step, ::step] = True
+    chosen = np.nonzero((weight > 0) & some)
+    design = np.stack(
+        [
+            axes[0][chosen[0]] ** i * axes[1][chosen[1]] ** j * axes[2][chosen[2]] ** k
+            for i, j, k in powers
+        ]
+    )
+    target, trust = np.log(ratio[chosen]), weight[chosen].astype(np.float64)
+    coefficients = np.zeros(len(powers))
+    for _ in range(4):
+        scaled = design * trust
+        ridge = 1e-4 * float(trust.sum()) * np.eye(len(powers))
+        coefficients = np.linalg.solve(scaled @ design.T + ridge, scaled @ target)
+        rest = target - coefficients @ design
+        spread = max(1.4826 * float(np.median(np.abs(rest))), 0.02)
+        trust = weight[chosen] / (1 + (rest / (2 * spread)) ** 2) ** 2
+    low, high = np.percentile(coefficients @ design, (0.5, 99.5))
+    cube = np.zeros((4, 4, 4))
+    for c, (i, j, k) in zip(coefficients, powers, strict=True):
+        cube[i, j, k] = c
+    field = np.polynomial.polynomial.polygrid3d(*axes, cube)
+    return np.exp(np.clip(field, low - 0.2, high + 0.2)).astype(np.float32)
 
 
 def _step(pictures: list[_Picture], shift: Volume) -> Volume:
@@ -203,7 +254,9 @@ def _step(pictures: list[_Picture], shift: Volume) -> Volume:
     right = np.zeros((3, *shape), dtype=np.float32)
     energy = np.zeros(shape, dtype=np.float32)
     for p in pictures:
-        _add_forces(p.run, pull(p.template, shift), p.weight, p.sigma, p.gain, normal, right, energy)
+        _add_forces(
+            p.run, pull(p.template, shift), p.weight, p.sigma, p.gain, normal, right, energy
+        )
     return _solve(normal, right, energy)
 
 

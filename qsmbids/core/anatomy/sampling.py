@@ -4,7 +4,15 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["compose", "invert", "jacobian", "pull", "resample_affine", "sample_points", "trilinear"]
+__all__ = [
+    "compose",
+    "invert",
+    "jacobian",
+    "pull",
+    "resample_affine",
+    "sample_points",
+    "trilinear",
+]
 
 Volume = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]

@@ -6,7 +6,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["CLASSES", "EXPECTED", "NUCLEI", "Region", "Template", "class_maps", "expected_map"]
+__all__ = [
+    "CLASSES",
+    "EXPECTED",
+    "NUCLEI",
+    "Region",
+    "Template",
+    "brain_share",
+    "class_maps",
+    "expected_map",
+]
 
 Volume = npt.NDArray[np.float32]
 Affine = npt.NDArray[np.float64]
@@ -25,13 +34,13 @@ NUCLEI = (
 )
 
 #: What has an intensity of its own. ``outside`` is the ring of fluid and skull around the brain.
-CLASSES = ("outside", "csf", "grey", "white", *NUCLEI)
-
+#: Sulci are narrow and mixed, ventricles are fluid alone.
+CLASSES = ("outside", "sulci", "ventricle", "grey", "white", *NUCLEI)
 #: Typical susceptibility [ppm] and R2* at 3 T [1/s] of healthy adults, in the order of
 #: :data:`CLASSES`; only a start, for the values of the run itself are fitted.
 EXPECTED = {
-    "chi": (0.0, 0.0, 0.015, -0.025, 0.045, 0.05, 0.13, 0.12, 0.1, 0.12, 0.1, 0.01, 0.1),
-    "r2star": (20.0, 4.0, 17.0, 21.0, 26.0, 28.0, 42.0, 42.0, 36.0, 40.0, 38.0, 21.0, 34.0),
+    "chi": (0.0, 0.01, 0.0, 0.015, -0.025, 0.045, 0.05, 0.13, 0.12, 0.1, 0.12, 0.1, 0.01, 0.1),
+    "r2star": (20.0, 12.0, 3.0, 17.0, 21.0, 26.0, 28.0, 42.0, 42.0, 36.0, 40.0, 38.0, 21.0, 34.0),
 }
 
 
@@ -78,10 +87,22 @@ def class_maps(template: Template) -> Volume:
     grey, white = np.clip(template.grey, 0, 1), np.clip(template.white, 0, 1)
     fluid = np.clip(1 - grey - white, 0, 1)
     total = np.maximum(grey + white + fluid, 1e-6)
-    for name, share in (("grey", grey), ("white", white), ("csf", fluid)):
+    deep = gaussian_filter(np.isin(template.regions, _fluid(template)).astype(np.float32), 2.0)
+    deep = np.clip(3 * deep[::2, ::2, ::2], 0, 1)
+    shares = {"grey": grey, "white": white, "sulci": fluid * (1 - deep), "ventricle": fluid * deep}
+    for name, share in shares.items():
         maps[CLASSES.index(name)] = free * share / total
-    maps[0] = np.clip(1 - maps[1:].sum(axis=0), 0, 1)
+    maps[0] = np.clip(1 - maps.sum(axis=0), 0, 1)
     return maps
+
+
+def brain_share(maps: Volume) -> Volume:
+    """Return the share of brain in the voxels of the class maps."""
+    return np.asarray(1 - maps[0], dtype=np.float32)
+
+
+def _fluid(template: Template) -> list[int]:
+    return [r.index for r in template.table if r.name == "ventricle-csf"]
 
 
 def expected_map(maps: Volume, channel: str) -> Volume:

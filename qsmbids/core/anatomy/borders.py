@@ -1,0 +1,119 @@
+"""Borders of nuclei, moved to where a susceptibility map has its edge."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import binary_dilation, binary_erosion, find_objects, gaussian_filter
+
+from qsmbids.core.anatomy.template import NUCLEI, Template
+
+__all__ = ["BorderChange", "refine_borders"]
+
+Labels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Volume = npt.NDArray[np.floating]
+
+#: How far [mm] a border may move; at least one voxel.
+REACH = 1.5
+#: Least difference [ppm] between a nucleus and its surroundings for an edge to be one.
+LEAST_STEP = 0.02
+_BLUR = 0.6  # mm: streaks and noise have edges too
+
+
+class BorderChange(dict[int, tuple[int, int]]):
+    """Of every label that was moved: voxels won and lost."""
+
+
+def refine_borders(
+    labels: Labels,
+    chi: Volume,
+    support: Mask,
+    template: Template,
+    voxel_size: npt.ArrayLike,
+) -> tuple[Labels, BorderChange]:
+    """Let nuclei grow or shrink by the susceptibility beside their border.
+
+    A border voxel belongs to the side whose value it is nearer to: the median of the nucleus'
+    core, or that of the tissue a little further out. A nucleus that does not stand out from its
+    surroundings stays as it is, and none takes a voxel from another.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) ndarray of uint8
+        Of :func:`~qsmbids.core.anatomy.carrying.carry_labels`.
+    chi : (X, Y, Z) ndarray
+        [ppm]
+    support : (X, Y, Z) ndarray of bool
+        Where chi is known.
+    template : Template
+        For the names of the labels.
+    voxel_size : (3,) array_like
+        [mm].
+    """
+    voxel = np.asarray(voxel_size, dtype=np.float64)
+    out = labels.copy()
+    change = BorderChange()
+    boxes = find_objects(labels)
+    names = {r.index: r.name for r in template.table}
+    margin = np.ceil(6.0 / voxel).astype(int)
+    passes = max(1, round(REACH / float(voxel.mean())))
+    for index, box in enumerate(boxes, start=1):
+        if box is None or names.get(index) not in NUCLEI:
+            continue
+        wide = tuple(
+            slice(max(0, s.start - m), min(n, s.stop + m))
+            for s, m, n in zip(box, margin, labels.shape, strict=True)
+        )
+        region, changed = _refine_one(
+            labels[wide] == index,
+            _free(out[wide], index, names),
+            gaussian_filter(chi[wide].astype(np.float64), _BLUR / voxel),
+            support[wide],
+            passes,
+        )
+        if changed is not None:
+            part = out[wide]
+            part[part == index] = 0
+            part[region] = index
+            change[index] = changed
+    return out, change
+
+
+def _free(labels: Labels, index: int, names: dict[int, str]) -> Mask:
+    """Return where a nucleus may grow: not into another one."""
+    others = [i for i, name in names.items() if name in NUCLEI and i != index]
+    return ~np.isin(labels, others)
+
+
+def _refine_one(
+    region: Mask, free: Mask, chi: Volume, support: Mask, passes: int
+) -> tuple[Mask, tuple[int, int] | None]:
+    known = region & support
+    core = binary_erosion(known)
+    if np.count_nonzero(core) < 8:
+        core = known
+    shell = binary_dilation(region, iterations=passes + 2) & ~binary_dilation(
+        region, iterations=passes
+    )
+    shell &= free & support
+    if np.count_nonzero(core) < 4 or np.count_nonzero(shell) < 8:
+        return region, None
+    before = region
+    for _ in range(passes):
+        inside, outside = float(np.median(chi[core])), float(np.median(chi[shell]))
+        if abs(inside - outside) < LEAST_STEP:
+            return before, None
+        like = (chi - outside) / (inside - outside) > 0.5
+        border_in = region & ~binary_erosion(region)
+        border_out = binary_dilation(region) & ~region & free & support
+        lost, won = border_in & ~like & support, border_out & like
+        moved = (region & ~lost) | won
+        # a nucleus that would lose most of itself is not where the template puts it
+        if np.count_nonzero(moved) < 0.3 * np.count_nonzero(before):
+            break
+        region = moved
+        new_core = binary_erosion(region & support)
+        core = new_core if np.count_nonzero(new_core) >= 8 else region & support
+    return region, (
+        int(np.count_nonzero(region & ~before)),
+        int(np.count_nonzero(before & ~region)),
+    )
