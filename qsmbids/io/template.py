@@ -6,6 +6,7 @@ from importlib.resources import as_file, files
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 
 from qsmbids.core.anatomy.template import Region, Template
 
@@ -25,11 +26,15 @@ def load_template() -> Template:
         )
         return Template(
             t1=np.asarray(t1.dataobj, dtype=np.float32),
-            grey=np.asarray(grey.dataobj, dtype=np.float32) / 255,
-            white=np.asarray(white.dataobj, dtype=np.float32) / 255,
+            grey=_shares(grey),
+            white=_shares(white),
             grid=np.asarray(t1.affine, dtype=np.float64),
             brain=np.asarray(brain.dataobj) > 0,
             regions=np.asarray(regions.dataobj, dtype=np.uint8),
             fine_grid=np.asarray(regions.affine, dtype=np.float64),
             table=tuple(Region(int(r["index"]), r["name"], r["side"]) for r in table),
         )
+
+
+def _shares(image: nib.Nifti1Image) -> npt.NDArray[np.float32]:
+    return np.asarray(np.asarray(image.dataobj, dtype=np.float32) / 255, dtype=np.float32)

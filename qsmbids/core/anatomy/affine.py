@@ -187,7 +187,7 @@ def _make_level(
         mask=mask.astype(np.float32),
         mask_volume=float(np.count_nonzero(mask) * run_voxel.prod()),
         point_volume=float((voxel * step).prod()),
-        to_voxel=np.linalg.inv(run_affine),
+        to_voxel=np.asarray(np.linalg.inv(run_affine), dtype=np.float64),
         overlap_weight=weight,
     )
 

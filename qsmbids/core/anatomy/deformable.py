@@ -14,14 +14,16 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.anatomy.sampling import compose, pull, resample_affine
-from qsmbids.core.anatomy.template import CLASSES
+from qsmbids.core.anatomy.template import CLASSES, NUCLEI
 
-__all__ = ["Channel", "Deformation", "Stage", "deform"]
+__all__ = ["STAGES", "Channel", "Deformation", "Stage", "deform"]
 
 Volume = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 
 
+N_LARGE = len(CLASSES) - len(NUCLEI)
+SAMPLE = 20_000
 FAITH = 20.0  # voxels: what the expectation of a class counts
 
 
@@ -124,7 +126,7 @@ def _run_stage(channels: list[Channel], maps: Volume, shift: Volume, stage: Stag
         )
         for c in small
     ]
-    coarse = np.stack([_shrink(c, n) for c in shift]) / n
+    coarse = np.stack([_shrink(c / n, n) for c in shift])
     pictures: list[_Picture] = []
     for iteration in range(stage.n_iter):
         if iteration % 10 == 0:
@@ -133,7 +135,7 @@ def _run_stage(channels: list[Channel], maps: Volume, shift: Volume, stage: Stag
         force = _step(pictures, coarse)
         coarse = compose(coarse, _smooth(force, stage.fluid))
         if iteration % 2:
-            coarse = _smooth(coarse, stage.diffusion * np.sqrt(2.0))
+            coarse = _smooth(coarse, stage.diffusion * 2**0.5)
     return np.stack([_grow(c * n, n, shift.shape[1:]) for c in coarse])
 
 
@@ -180,8 +182,14 @@ def _class_values(
 
     A class that is not seen keeps its expectation, or the value of grey matter.
     """
-    design = moved[:, near].astype(np.float64)
-    target = image[near].astype(np.float64)
+    # nuclei are small and count whole; of the rest a sample tells as much
+    nuclei = moved[N_LARGE:].sum(axis=0) > 0.1
+    step = max(1, np.count_nonzero(near) // SAMPLE)
+    some = np.zeros(near.size, dtype=bool)
+    some[::step] = True
+    chosen = near & (nuclei | some.reshape(near.shape))
+    design = moved[:, chosen].astype(np.float64)
+    target = image[chosen].astype(np.float64)
     weight = np.ones(target.size)
     grey = CLASSES.index("grey")
     ridge = np.full(len(moved), FAITH)
@@ -244,7 +252,7 @@ def _polynomial_field(ratio: Volume, weight: Volume) -> Volume:
     cube = np.zeros((4, 4, 4))
     for c, (i, j, k) in zip(coefficients, powers, strict=True):
         cube[i, j, k] = c
-    field = np.polynomial.polynomial.polygrid3d(*axes, cube)
+    field = np.polynomial.polynomial.polygrid3d(axes[0], axes[1], axes[2], cube)
     return np.exp(np.clip(field, low - 0.2, high + 0.2)).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 
 from qsmbids.core.anatomy.affine import Pair, fit_affine
-from qsmbids.core.anatomy.deformable import Channel, deform
+from qsmbids.core.anatomy.deformable import STAGES, Channel, deform
 from qsmbids.core.anatomy.sampling import jacobian, pull, resample_affine
 from qsmbids.core.anatomy.template import (
     EXPECTED,
@@ -171,7 +171,9 @@ def refine_registration(
         names.append(name)
     if not channels:
         raise ValueError("a magnitude or a susceptibility map is needed")
-    fit = deform(channels, maps, start=start.shift)
+    # what was registered before is near; size and place of lobes are settled
+    stages = STAGES[1:] if start.channels else STAGES
+    fit = deform(channels, maps, start=start.shift, stages=stages)
     brain = pull(brain_share(maps), fit.shift) > 0.5
     counted = brain & (in_view > 0.6) & ((in_mask > 0.3) if magnitude is None else True)
     information = 0.0

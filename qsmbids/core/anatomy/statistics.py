@@ -68,7 +68,7 @@ def region_values(
     """
     if not values.shape == labels.shape == support.shape:
         raise ValueError(
-            f"map {values.shape}, labels {labels.shape} and support {support.shape} differ in shape"
+            f"map {values.shape}, labels {labels.shape} and support {support.shape} differ"
         )
     voxel = np.asarray(voxel_size, dtype=np.float64)
     region = labels == index

@@ -1,4 +1,4 @@
-"""The template: a brain with known tissues and regions, and what each channel of a run shows of it."""
+"""The template: a brain with known tissues and regions, and what each channel shows of it."""
 
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ EXPECTED = {
 class Region(NamedTuple):
     """One label of the template."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name
     name: str
     side: str
     """``left`` or ``right``."""
