@@ -56,6 +56,7 @@ class _Level(NamedTuple):
     point_volume: float
     to_voxel: Affine
     overlap_weight: float
+    partial: bool
 
 
 def fit_affine(
@@ -64,6 +65,8 @@ def fit_affine(
     run_affine: npt.ArrayLike,
     template_brain: Volume,
     template_grid: npt.ArrayLike,
+    *,
+    partial: bool = False,
 ) -> AffineFit:
     """Find the affine map from the template to the run.
 
@@ -79,6 +82,8 @@ def fit_affine(
         Share of brain in the voxels of the template.
     template_grid : (4, 4) array_like
         Voxels of the template to its space [mm].
+    partial : bool
+        The run is known inside the mask alone, which may be a part of the brain.
 
     References
     ----------
@@ -94,14 +99,14 @@ def fit_affine(
     centre = grid[:3, :3] @ np.argwhere(inside).mean(axis=0) + grid[:3, 3]
 
     def level(spacing: float, weight: float) -> _Level:
-        return _make_level(pairs, mask, run_affine, template_brain, grid, spacing, weight)
+        return _make_level(pairs, mask, run_affine, template_brain, grid, spacing, weight, partial)
 
     def refine(start: Vector, at: _Level, free: list[int], tol: float) -> tuple[float, Vector]:
         return _powell(start, at, free, centre, centre_run, tol)
 
     coarse = level(8.0, 0.3)
     starts = sorted(
-        ((_cost(p, coarse, centre, centre_run), n, p) for n, p in enumerate(_starts())),
+        ((_cost(p, coarse, centre, centre_run), n, p) for n, p in enumerate(_starts(partial))),
         key=lambda s: s[:2],
     )
     rigid = [0, 1, 2, 3, 4, 5, 6]
@@ -111,14 +116,18 @@ def fit_affine(
     return AffineFit(_matrix(best, centre, centre_run), cost)
 
 
-def _starts() -> list[Vector]:
-    """Return shifts along the body, nods and sizes to begin with."""
+def _starts(partial: bool) -> list[Vector]:
+    """Return shifts along the body, nods and sizes to begin with; of a part also to the sides."""
     starts = []
-    for z, y, nod, size in product(
-        (-60, -45, -30, -15, 0, 15, 30, 45, 60), (-15, 0, 15), (-0.25, 0.0, 0.25), (-0.1, 0.05)
+    for z, y, nod, size, x in product(
+        (-60, -45, -30, -15, 0, 15, 30, 45, 60),
+        (-15, 0, 15),
+        (-0.25, 0.0, 0.25),
+        (-0.1, 0.05),
+        (-35, -15, 0, 15, 35) if partial else (0,),
     ):
         p = np.zeros(12)
-        p[1], p[2], p[3], p[6:9] = y, z, nod, size
+        p[0], p[1], p[2], p[3], p[6:9] = x, y, z, nod, size
         starts.append(p)
     return starts
 
@@ -167,6 +176,7 @@ def _make_level(
     grid: Affine,
     spacing: float,
     weight: float,
+    partial: bool,
 ) -> _Level:
     voxel = np.linalg.norm(grid[:3, :3], axis=0)
     near = gaussian_filter(brain, MARGIN / 1.5 / voxel) > 0.08
@@ -183,13 +193,23 @@ def _make_level(
         points=points,
         binned=tuple(_binned(gaussian_filter(p.template, blur)[at]) for p in pairs),
         inside=brain[at].astype(np.float32),
-        run=tuple(_scaled(gaussian_filter(p.run, blur_run), mask) for p in pairs),
+        run=tuple(_scaled(_blurred(p.run, blur_run, mask, partial), mask) for p in pairs),
         mask=mask.astype(np.float32),
         mask_volume=float(np.count_nonzero(mask) * run_voxel.prod()),
         point_volume=float((voxel * step).prod()),
         to_voxel=np.asarray(np.linalg.inv(run_affine), dtype=np.float64),
         overlap_weight=weight,
+        partial=partial,
     )
+
+
+def _blurred(run: Volume, sigma: Vector, mask: npt.NDArray[np.bool_], partial: bool) -> Volume:
+    """Smooth a channel; of a part nothing comes from beyond the mask, where nothing is known."""
+    if not partial:
+        return np.asarray(gaussian_filter(run, sigma), dtype=np.float32)
+    share = gaussian_filter(mask.astype(np.float32), sigma)
+    smooth = gaussian_filter((run * mask).astype(np.float32), sigma) / np.maximum(share, 1e-3)
+    return np.where(mask, smooth, np.nan).astype(np.float32)
 
 
 def _binned(values: Volume) -> npt.NDArray[np.int16]:
@@ -201,7 +221,7 @@ def _binned(values: Volume) -> npt.NDArray[np.int16]:
 def _scaled(values: Volume, mask: npt.NDArray[np.bool_]) -> Volume:
     """Scale a channel of the run to bins, by its values in the brain."""
     low, high = np.percentile(values[mask], (1, 99))
-    low = min(float(low), float(np.percentile(values, 5)))
+    low = min(float(low), float(np.nanpercentile(values, 5)))
     scaled = (values - low) / max(float(high) - low, 1e-12) * (BINS - 1)
     return np.clip(scaled, 0, BINS - 1).astype(np.float32)
 
@@ -219,7 +239,9 @@ def _cost(p: Vector, level: _Level, centre: Vector, centre_run: Vector) -> float
     seen = np.isfinite(covered)
     volume = level.point_volume * abs(float(np.linalg.det(matrix[:3, :3])))
     both = float((covered[seen] * level.inside[seen]).sum()) * volume
-    overlap = 2 * both / (level.mask_volume + float(level.inside[seen].sum()) * volume)
+    total = float(level.inside[seen].sum()) * volume
+    # a part need not fill the brain, but must lie in it
+    overlap = both / level.mask_volume if level.partial else 2 * both / (level.mask_volume + total)
     prior = float(((p / SPREAD) ** 2).sum())
     return -information / len(level.run) - level.overlap_weight * overlap + PRIOR * prior
 
@@ -240,6 +262,8 @@ def _information(
         if not (-0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5):
             continue
         value = trilinear(run, x, y, z)
+        if np.isnan(value):
+            continue
         low = min(int(value), BINS - 2)
         part = value - low
         joint[binned[n], low] += 1 - part

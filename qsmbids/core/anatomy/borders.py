@@ -12,8 +12,13 @@ Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Volume = npt.NDArray[np.floating]
 
-#: How far [mm] a border may move; at least one voxel.
+#: How far [mm] a border may move outwards; at least one voxel.
 REACH = 1.5
+#: How far [mm] it may move inwards: a nucleus may be thinner than that of the atlas by more than
+#: the registration errs, and what lies between is then plainly not it.
+RETREAT = 4.0
+#: Least share of its voxels that a nucleus keeps.
+LEAST_SHARE = 0.15
 #: Least difference [ppm] between a nucleus and its surroundings for an edge to be one.
 LEAST_STEP = 0.02
 _BLUR = 0.6  # mm: streaks and noise have edges too
@@ -32,8 +37,8 @@ def refine_borders(
 ) -> tuple[Labels, BorderChange]:
     """Let nuclei grow or shrink by the susceptibility beside their border.
 
-    A border voxel belongs to the side whose value it is nearer to: the median of the nucleus'
-    core, or that of the tissue a little further out. A nucleus that does not stand out from its
+    A border voxel belongs to the side whose value it is nearer to: that of the nucleus' core, or
+    the median of the tissue a little further out. A nucleus that does not stand out from its
     surroundings stays as it is, and none takes a voxel from another.
 
     Parameters
@@ -55,7 +60,7 @@ def refine_borders(
     boxes = find_objects(labels)
     names = {r.index: r.name for r in template.table}
     margin = np.ceil(6.0 / voxel).astype(int)
-    passes = max(1, round(REACH / float(voxel.mean())))
+    grow, shrink = (max(1, round(mm / float(voxel.mean()))) for mm in (REACH, RETREAT))
     for index, box in enumerate(boxes, start=1):
         if box is None or names.get(index) not in NUCLEI:
             continue
@@ -68,7 +73,8 @@ def refine_borders(
             _free(out[wide], index, names),
             gaussian_filter(chi[wide].astype(np.float64), _BLUR / voxel),
             support[wide],
-            passes,
+            grow,
+            shrink,
         )
         if changed is not None:
             part = out[wide]
@@ -85,35 +91,43 @@ def _free(labels: Labels, index: int, names: dict[int, str]) -> Mask:
 
 
 def _refine_one(
-    region: Mask, free: Mask, chi: Volume, support: Mask, passes: int
+    region: Mask, free: Mask, chi: Volume, support: Mask, grow: int, shrink: int
 ) -> tuple[Mask, tuple[int, int] | None]:
-    known = region & support
-    core = binary_erosion(known)
-    if np.count_nonzero(core) < 8:
-        core = known
-    shell = binary_dilation(region, iterations=passes + 2) & ~binary_dilation(
-        region, iterations=passes
+    shell = binary_dilation(region, iterations=grow + 2) & ~binary_dilation(
+        region, iterations=grow
     )
     shell &= free & support
-    if np.count_nonzero(core) < 4 or np.count_nonzero(shell) < 8:
+    if np.count_nonzero(region & support) < 8 or np.count_nonzero(shell) < 8:
         return region, None
+    outside = float(np.median(chi[shell]))
     before = region
-    for _ in range(passes):
-        inside, outside = float(np.median(chi[core])), float(np.median(chi[shell]))
+    for step in range(max(grow, shrink)):
+        # at first the region may hold more of its surroundings than of the nucleus
+        inside = _inside(region & support, chi, 75 if step == 0 else 60, outside)
         if abs(inside - outside) < LEAST_STEP:
             return before, None
         like = (chi - outside) / (inside - outside) > 0.5
-        border_in = region & ~binary_erosion(region)
-        border_out = binary_dilation(region) & ~region & free & support
-        lost, won = border_in & ~like & support, border_out & like
-        moved = (region & ~lost) | won
+        moved = region
+        if step < shrink:
+            moved = region & ~(~binary_erosion(region) & ~like & support)
+        if step < grow:
+            moved = moved | (binary_dilation(region) & ~region & free & support & like)
         # a nucleus that would lose most of itself is not where the template puts it
-        if np.count_nonzero(moved) < 0.3 * np.count_nonzero(before):
+        if np.count_nonzero(moved) < LEAST_SHARE * np.count_nonzero(before):
+            break
+        if np.array_equal(moved, region):
             break
         region = moved
-        new_core = binary_erosion(region & support)
-        core = new_core if np.count_nonzero(new_core) >= 8 else region & support
     return region, (
         int(np.count_nonzero(region & ~before)),
         int(np.count_nonzero(before & ~region)),
     )
+
+
+def _inside(known: Mask, chi: Volume, percent: float, outside: float) -> float:
+    """Return the value of a nucleus, from its core where it has one."""
+    core = binary_erosion(known)
+    values = chi[core if np.count_nonzero(core) >= 8 else known]
+    if float(np.median(values)) < outside:
+        percent = 100 - percent
+    return float(np.percentile(values, percent))

@@ -12,7 +12,7 @@ from qsmbids.core.anatomy.carrying import brain_distance, carry_labels, guided_m
 from qsmbids.core.anatomy.deformable import Channel, Stage, deform
 from qsmbids.core.anatomy.registration import Registration, register
 from qsmbids.core.anatomy.sampling import compose, invert, jacobian, pull, resample_affine
-from qsmbids.core.anatomy.template import Template, brain_share, class_maps
+from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
 from qsmbids.core.mutual_information import dice
 from qsmbids.io.template import load_template
 
@@ -214,3 +214,26 @@ def test_a_nucleus_that_does_not_stand_out_stays(template) -> None:
     moved, change = refine_borders(labels, chi, chi < 1, template, (1, 1, 1))
     np.testing.assert_array_equal(moved, labels)
     assert change == {}
+
+
+def test_half_a_brain_finds_its_half(template, truth) -> None:
+    maps = class_maps(template)
+    chi = expected_map(maps, "chi") * brain_share(maps)
+    brain = in_run(template.brain, template.fine_grid, truth) > 0.5
+    brain[25:] = False  # nothing is known beyond a sagittal plane
+    pair = Pair(np.where(brain, in_run(chi, template.grid, truth), 0), chi)
+    found = fit_affine([pair], brain, RUN, brain_share(maps), template.grid, partial=True).matrix
+    here = corners(truth)[:, 0] < 10
+    assert np.abs(corners(found) - corners(truth))[here].max() < 6.0
+
+
+def test_a_nucleus_much_thinner_than_the_label_is_found_in_it(template) -> None:
+    index = next(r.index for r in template.table if r.name == "putamen")
+    labels = np.zeros((28, 28, 28), dtype=np.uint8)
+    labels[8:20, 8:20, 8:20] = index
+    truth = np.zeros(labels.shape, dtype=bool)
+    truth[10:18, 10:18, 10:18] = True
+    moved, _ = refine_borders(
+        labels, np.where(truth, 0.05, -0.03), truth | True, template, (1, 1, 1)
+    )
+    assert dice(moved == index, truth) > 0.97
