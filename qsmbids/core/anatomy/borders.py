@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation, binary_erosion, find_objects, gaussian_filter
 
-from qsmbids.core.anatomy.template import NUCLEI, Template
+from qsmbids.core.anatomy.template import CLASSES, EXPECTED, NUCLEI, Template
 
 __all__ = ["BorderChange", "refine_borders"]
 
@@ -21,6 +21,11 @@ RETREAT = 4.0
 LEAST_SHARE = 0.15
 #: Least difference [ppm] between a nucleus and its surroundings for an edge to be one.
 LEAST_STEP = 0.02
+#: Difference [ppm] from which a border may move by more than the registration errs; below it,
+#: voxels would be chosen by the errors of the map, and the mean of a region with them.
+CLEAR_STEP = 0.06
+#: Least susceptibility [ppm] by the literature for a nucleus to show in a map.
+LEAST_IRON = 0.03
 _BLUR = 0.6  # mm: streaks and noise have edges too
 
 
@@ -39,7 +44,7 @@ def refine_borders(
 
     A border voxel belongs to the side whose value it is nearer to: that of the nucleus' core, or
     the median of the tissue a little further out. A nucleus that does not stand out from its
-    surroundings stays as it is, and none takes a voxel from another.
+    surroundings, as the thalamus never does, stays as it is, and none takes a voxel from another.
 
     Parameters
     ----------
@@ -62,7 +67,10 @@ def refine_borders(
     margin = np.ceil(6.0 / voxel).astype(int)
     grow, shrink = (max(1, round(mm / float(voxel.mean()))) for mm in (REACH, RETREAT))
     for index, box in enumerate(boxes, start=1):
-        if box is None or names.get(index) not in NUCLEI:
+        name = names.get(index)
+        if box is None or name not in NUCLEI:
+            continue
+        if EXPECTED["chi"][CLASSES.index(name)] < LEAST_IRON:
             continue
         wide = tuple(
             slice(max(0, s.start - m), min(n, s.stop + m))
@@ -108,7 +116,7 @@ def _refine_one(
             return before, None
         like = (chi - outside) / (inside - outside) > 0.5
         moved = region
-        if step < shrink:
+        if step < (shrink if abs(inside - outside) > CLEAR_STEP else grow):
             moved = region & ~(~binary_erosion(region) & ~like & support)
         if step < grow:
             moved = moved | (binary_dilation(region) & ~region & free & support & like)

@@ -207,7 +207,7 @@ def test_borders_move_to_the_edge_of_chi_and_not_into_a_neighbour(template) -> N
 
 
 def test_a_nucleus_that_does_not_stand_out_stays(template) -> None:
-    index = next(r.index for r in template.table if r.name == "thalamus")
+    index = next(r.index for r in template.table if r.name == "caudate")
     labels = np.zeros((20, 20, 20), dtype=np.uint8)
     labels[6:14, 6:14, 6:14] = index
     chi = np.random.default_rng(2).normal(0, 0.004, labels.shape)
@@ -228,12 +228,12 @@ def test_half_a_brain_finds_its_half(template, truth) -> None:
 
 
 def test_a_nucleus_much_thinner_than_the_label_is_found_in_it(template) -> None:
-    index = next(r.index for r in template.table if r.name == "putamen")
+    index = next(r.index for r in template.table if r.name == "red-nucleus")
     labels = np.zeros((28, 28, 28), dtype=np.uint8)
     labels[8:20, 8:20, 8:20] = index
     truth = np.zeros(labels.shape, dtype=bool)
     truth[10:18, 10:18, 10:18] = True
     moved, _ = refine_borders(
-        labels, np.where(truth, 0.05, -0.03), truth | True, template, (1, 1, 1)
+        labels, np.where(truth, 0.10, -0.03), truth | True, template, (1, 1, 1)
     )
     assert dice(moved == index, truth) > 0.97
