@@ -12,8 +12,8 @@ from numba.core.registry import CPUDispatcher
 
 import qsmbids.core
 from qsmbids.cli.run import main
-from qsmbids.core.fansi import fansi
-from qsmbids.core.resample import resample_labels
+from qsmbids.core.inversion.fansi import fansi
+from qsmbids.core.maths.resample import resample_labels
 from qsmbids.io.phantom import write_phantom_dataset
 
 #: Encoding of the raw data and options that between them reach every loop.
@@ -39,7 +39,7 @@ def _run(raw, options):
 
 def _loops():
     """Yield the module and name of every function that numba keeps."""
-    for module in pkgutil.iter_modules(qsmbids.core.__path__, "qsmbids.core."):
+    for module in pkgutil.walk_packages(qsmbids.core.__path__, "qsmbids.core."):
         for name, thing in vars(importlib.import_module(module.name)).items():
             ours = isinstance(thing, CPUDispatcher) and thing.__module__ == module.name
             if ours and thing.targetoptions.get("inline") != "always":
@@ -51,7 +51,7 @@ if __name__ == "__main__":
         _run(raw_data, arguments)
     # only linear TV has a linear data term throughout, and no run above solves for x and h in turn
     cube = np.ones((8, 8, 8))
-    scan = {"centre_frequency_hz": 123e6, "echo_time": 0.02, "max_iter": 3}
+    scan = {"centre_frequency": 123e6, "echo_time": 0.02, "maximum_iterations": 3}
     for options in ({"nonlinear": False, "weak_harmonic": False}, {"iterations": "alternating"}):
         fansi(cube, cube > 0, cube, (1, 1, 1), (0, 0, 1), **scan, **options)
     # only a segmentation on another grid is resampled

@@ -12,7 +12,7 @@ GAMMA_BAR_HZ_PER_T = 42.577478518e6
 TWO_PI = 2.0 * math.pi
 
 
-def centre_frequency_hz(b0_tesla: float) -> float:
+def larmor_frequency(b0_tesla: float) -> float:
     """Return the proton Larmor frequency [Hz] at a field strength [T]."""
     return GAMMA_BAR_HZ_PER_T * b0_tesla
 

@@ -1,15 +1,54 @@
 """Fixtures shared by all tests."""
 
 import fcntl
+import importlib
 import importlib.util
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+TESTS = Path(__file__).parent
+#: Folders whose loops are compiled before whole runs need them, and those of the longest tests.
+FIRST = ("core", "faults", "integration", "cli", "workflows")
+
+
+def pytest_configure(config):
+    """Say what the workers and the processes of the tests need, before they import anything."""
+    # there is a worker for each processor already: threads that wait must not take it
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # numba compiles nothing where it may keep nothing: a package and a home that are read-only
+    places = [Path(find_spec("qsmbids").origin).parent, Path(os.path.expanduser("~"))]
+    if "NUMBA_CACHE_DIR" not in os.environ and not any(os.access(p, os.W_OK) for p in places):
+        cache = tempfile.TemporaryDirectory(prefix="qsmbids-tests-")
+        os.environ["NUMBA_CACHE_DIR"] = cache.name
+        config.add_cleanup(cache.cleanup)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one worker, where they share what is made and compiled once.
+
+    The rooms of ``core`` are kept together, because their methods share compiled loops. A test
+    that names another group itself is left there, and slow tests go to whichever worker is free.
+    """
+    order = {folder: place for place, folder in enumerate(FIRST)}
+
+    def place(item):
+        return order.get(item.path.relative_to(TESTS).parts[0], len(FIRST))
+
+    items.sort(key=place)
+    for item in items:
+        if not any(item.iter_markers("xdist_group")) and not any(item.iter_markers("slow")):
+            group = item.path.parent if place(item) == order["core"] else item.path
+            item.add_marker(pytest.mark.xdist_group(group.relative_to(TESTS).as_posix()))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,30 +89,49 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def qsmbids(capfd):
-    """Run the command line in this process; returns exit code, last line and everything said."""
-    from qsmbids.cli.run import main
+def command(capfd):
+    """Return a command of the package, by its module, that runs in this process.
 
-    def call(*args: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        try:
-            code = main([str(a) for a in args])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        last = out.strip().splitlines()[-1] if out.strip() else ""
-        return code, last, out + err
+    Called, it returns exit code, last line and everything said.
+    """
 
-    return call
+    def named(module: str) -> Callable[..., tuple[int, str, str]]:
+        main = importlib.import_module(f"qsmbids.cli.{module}").main
+
+        def call(*args: object) -> tuple[int, str, str]:
+            capfd.readouterr()
+            try:
+                code = main([str(a) for a in args])
+            except SystemExit as stop:  # argparse
+                code = int(stop.code or 0)
+            out, err = capfd.readouterr()
+            last = out.strip().splitlines()[-1] if out.strip() else ""
+            return code, last, out + err
+
+        return call
+
+    return named
+
+
+@pytest.fixture
+def qsmbids(command):
+    """Run ``qsmbids`` in this process."""
+    return command("run")
+
+
+@pytest.fixture
+def convert(command):
+    """Run ``qsmbids-convert`` in this process."""
+    return command("convert")
 
 
 @pytest.fixture(scope="session")
 def write_small_dataset():
-    """Write the demo head at 2 mm, small enough for a run in seconds."""
+    """Write the demo head at 2.5 mm, small enough for a run in seconds."""
     from qsmbids.io.phantom import write_phantom_dataset
 
     def write(folder: Path, **kwargs: object) -> Path:
-        options: dict = {"shape": (48, 56, 40), "voxel_size": (2.0, 2.0, 2.0), **kwargs}
+        options: dict = {"shape": (38, 44, 32), "voxel_size": (2.5, 2.5, 2.5), **kwargs}
         return write_phantom_dataset(folder, **options)
 
     return write
@@ -120,7 +178,7 @@ def small_run(made_once, small_dataset_source) -> Path:
         arguments = [small_dataset_source, folder / "out", "participant", "--nprocs", "1"]
         options = ["--work-dir", folder / "work", "--sloppy", "--skip-bids-validation"]
         with pytest.MonkeyPatch.context() as patch:  # they take longer than the run
-            patch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+            patch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
             assert main([str(a) for a in (*arguments, *options)]) == 0
 
     return made_once("small-run", build)

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-SHAPE = (24, 28, 20)
+SHAPE = (24, 28, 12)
 VOXEL = (1.5, 1.25, 2.0)
 ECHO_TIMES = (0.005, 0.010, 0.015)
 STUDY = "1.2.826.0.1.3680043.8.498.1"

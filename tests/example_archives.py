@@ -18,7 +18,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
+from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
 
 RESULTS = "QSM_Consensus_Paper_example_Data_Result_Code.zip"
 DICOM = "QSM_CONSENSUS_Paper_Example_DICOM_code.zip"

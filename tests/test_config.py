@@ -4,7 +4,9 @@ import tomllib
 
 import pytest
 
-from qsmbids.config import PRESETS, Settings, dump_toml, load_settings
+from qsmbids.cli.parser import parse_args
+from qsmbids.config import PRESETS, Settings, dump_toml, flattened, load_settings, nested
+from qsmbids.config.reference import settings_reference
 from qsmbids.errors import ConfigError
 
 
@@ -21,23 +23,23 @@ def test_defaults_are_the_consensus_preset():
         ("total_field", "relative_residual_threshold", 0.3),
         # Table S2.2
         ("background_field", "method", "vsharp"),
-        ("background_field", "maximum_radius", 12),
-        ("background_field", "minimum_radius", 1),
+        ("background_field.vsharp", "maximum_radius", 12),
+        ("background_field.vsharp", "minimum_radius", 1),
         ("background_field", "remove_residual_b1_field", False),
         ("background_field", "erode_before", 1),
         ("background_field", "erode_after", 0),
         # Table S2.3
         ("dipole_inversion", "method", "fansi"),
-        ("dipole_inversion", "tolerance_percent", 0.1),
-        ("dipole_inversion", "maximum_iterations", 400),
-        ("dipole_inversion", "gradient_l1_penalty", 0.0005),
-        ("dipole_inversion", "gradient_consistency", 0.05),
-        ("dipole_inversion", "fidelity_consistency", 1.0),
-        ("dipole_inversion", "solver", "nonlinear"),
-        ("dipole_inversion", "constraint", "tv"),
-        ("dipole_inversion", "weak_harmonic", True),
-        ("dipole_inversion", "harmonic_constraint", 150.0),
-        ("dipole_inversion", "harmonic_consistency", 3.0),
+        ("dipole_inversion.fansi", "tolerance_percent", 0.1),
+        ("dipole_inversion.fansi", "maximum_iterations", 400),
+        ("dipole_inversion.fansi", "gradient_l1_penalty", 0.0005),
+        ("dipole_inversion.fansi", "gradient_consistency", 0.05),
+        ("dipole_inversion.fansi", "fidelity_consistency", 1.0),
+        ("dipole_inversion.fansi", "solver", "nonlinear"),
+        ("dipole_inversion.fansi", "constraint", "tv"),
+        ("dipole_inversion.fansi", "weak_harmonic", True),
+        ("dipole_inversion.fansi", "harmonic_constraint", 150.0),
+        ("dipole_inversion.fansi", "harmonic_consistency", 3.0),
         ("reference", "region", "brain-mask"),
         # Step 1
         ("masks", "fractional_intensity", 0.5),
@@ -46,33 +48,38 @@ def test_defaults_are_the_consensus_preset():
     ],
 )
 def test_the_preset_has_the_values_of_the_papers_tables(section, key, value):
-    assert load_settings("consensus-fansi").as_dict()[section][key] == value
+    assert load_settings("consensus-fansi").value(f"{section}.{key}") == value
 
 
-def test_the_preset_file_names_every_parameter_of_the_tables(tmp_path):
-    # a reader of the file must find the whole table, not only what differs from the code
-    from importlib.resources import files
+def test_the_list_of_settings_is_a_file_of_all_defaults():
+    # a reader must find the whole table, and may copy any line of it
+    text = settings_reference()
+    assert Settings().updated(tomllib.loads(text), "the list") == Settings()
+    assert flattened(tomllib.loads(text)) == flattened(Settings().as_dict())
+    line = text.index("\ngradient_l1_penalty")
+    said = text[line - 200 : line].replace("\n# ", " ")
+    assert "Paper (S2.3): 0.0005." in said
 
-    text = (files("qsmbids") / "data" / "presets" / "consensus-fansi.toml").read_text("utf-8")
-    named = tomllib.loads(text)
-    others = ("pdf_", "lbv_", "resharp_", "ismv_", "medi_", "tkd_", "l2_", "tgv_")
-    for section in ("total_field", "background_field", "dipole_inversion"):
-        known = {n for n in Settings().as_dict()[section] if not n.startswith(others)}
-        assert set(named[section]) == known
+
+def test_the_list_of_settings_is_printed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse_args(["--list-settings"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == settings_reference()
 
 
 def test_the_medi_preset_names_table_s2_4():
     preset = load_settings("consensus-medi")
+    assert preset.dipole_inversion.method == "medi"
+    values = vars(preset.dipole_inversion.chosen)
     table = {
-        "method": "medi",
-        "medi_lambda": 2000.0,
-        "medi_data_weighting": "snr",
-        "medi_edge_percentage": 90.0,
-        "medi_smv_radius_mm": 5.0,
-        "medi_merit": True,
-        "medi_zero_reference": False,
+        "data_weight": 2000.0,
+        "data_weighting": "snr",
+        "edge_percentage": 90.0,
+        "smv_radius_mm": 5.0,
+        "merit": True,
+        "zero_reference": False,
     }
-    values = preset.as_dict()["dipole_inversion"]
     assert {name: values[name] for name in table} == table
     assert preset.background_field == load_settings("consensus-fansi").background_field
 
@@ -84,13 +91,16 @@ def test_every_preset_loads(preset):
 
 def test_the_command_line_wins_over_the_file_and_the_file_over_the_preset(tmp_path):
     file = tmp_path / "a.toml"
-    file.write_text("[dipole_inversion]\nmaximum_iterations = 50\ngradient_l1_penalty = 1e-3\n")
-    settings = load_settings(
-        config_file=file, overrides={"dipole_inversion": {"maximum_iterations": 7}}
+    file.write_text(
+        "[dipole_inversion.fansi]\nmaximum_iterations = 50\ngradient_l1_penalty = 1e-3\n"
     )
-    assert settings.dipole_inversion.maximum_iterations == 7
-    assert settings.dipole_inversion.gradient_l1_penalty == 1e-3
-    assert settings.dipole_inversion.harmonic_constraint == 150.0
+    settings = load_settings(
+        config_file=file, overrides=nested({"dipole_inversion.fansi.maximum_iterations": 7})
+    )
+    fansi = settings.dipole_inversion.chosen
+    assert fansi.maximum_iterations == 7
+    assert fansi.gradient_l1_penalty == 1e-3
+    assert fansi.harmonic_constraint == 150.0
 
 
 def test_resolved_settings_load_again(tmp_path):
@@ -105,15 +115,19 @@ def test_resolved_settings_load_again(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[dipole_inversion]\nmaximum_iteration = 5\n", "maximum_iterations"),
+        ("[dipole_inversion.fansi]\nmaximum_iteration = 5\n", "maximum_iterations"),
         ("[dipole]\n", "dipole_inversion"),
         ("[masks]\nfractional_intensity = 'a'\n", "float"),
         ("[masks]\nfractional_intensity = true\n", "float"),
         ("[masks]\nfractional_intensity = nan\n", "at least"),
         ("[masks]\nfractional_intensity = 2\n", "at most"),
-        ("[background_field]\nmaximum_radius = 0\n", "at least"),
-        ("[background_field]\nmaximum_radius = 4.5\n", "int"),
-        ("[background_field]\nminimum_radius = 13\n", "larger"),
+        ("[background_field.vsharp]\nmaximum_radius = 0\n", "at least"),
+        ("[background_field.vsharp]\nmaximum_radius = 4.5\n", "int"),
+        ("[background_field.vsharp]\nminimum_radius = 13\n", "larger"),
+        ("[background_field.vsharb]\n", "vsharp"),
+        ("[background_field]\nmaximum_radus = 5\n", r"\[background_field.vsharp\] maximum_rad"),
+        ("[background_field]\npdf_padding_mm = 5\n", r"\[background_field.pdf\] padding_mm"),
+        ("[background_field]\nvsharp = 3\n", "table"),
         ("[background_field]\nmethod = 'magic'\n", "vsharp"),
         ("masks = 3\n", "table"),
         ("[masks\n", "TOML"),

@@ -12,12 +12,14 @@ PACKAGE = Path(qsmbids.__file__).parent
 #: What each layer may import of the package.
 ALLOWED = {
     "core": {"core", "units"},
-    "config": {"config", "errors"},
+    "methods": {"methods", "core", "units"},
+    "config": {"config", "methods", "errors"},
     "io": {"io", "core", "units", "errors", ""},
-    "interfaces": {"interfaces", "io", "core", "units", "errors", ""},
+    "interfaces": {"interfaces", "methods", "io", "core", "units", "errors", ""},
     "workflows": {
         "workflows",
         "interfaces",
+        "methods",
         "io",
         "core",
         "units",
@@ -26,11 +28,12 @@ ALLOWED = {
         "execution",
         "",
     },
-    "reports": {"reports", "io", "core", "units", "errors", "config", "execution", ""},
+    "reports": {"reports", "methods", "io", "core", "units", "errors", "config", "execution", ""},
     "cli": {
         "cli",
         "workflows",
         "reports",
+        "methods",
         "io",
         "core",
         "units",
@@ -50,6 +53,7 @@ STANDARD = {
     "dataclasses",
     "enum",
     "functools",
+    "importlib",
     "itertools",
     "math",
     "typing",

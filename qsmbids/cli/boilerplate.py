@@ -29,7 +29,7 @@ def keep_acquisitions(plans: Sequence[Any], bids_dir: Path, out_dir: Path) -> No
     OutputError
         A file cannot be written.
     """
-    from qsmbids.reports.acquisition_record import save_acquisition
+    from qsmbids.reports.paper.acquisition_record import save_acquisition
     from qsmbids.workflows.outputs import raw_uri
 
     for plan in plans:
@@ -46,11 +46,12 @@ def write_methods(results: Sequence[dict[str, Any]], out_dir: Path) -> None:
     OutputError
         A file cannot be written.
     """
-    from qsmbids.reports.citations import write_citations
-    from qsmbids.reports.dataset_methods import described_runs, methods_of_runs
-    from qsmbids.reports.record import entities_of, read_run
+    from qsmbids.io.runs import run_entities
+    from qsmbids.reports.paper.citations import write_citations
+    from qsmbids.reports.paper.dataset_methods import described_runs, methods_of_runs
+    from qsmbids.reports.run.record import read_run
 
-    finished = [r for r in results if r["status"] in ("ok", "unknown") and entities_of(r["run"])]
+    finished = [r for r in results if r["status"] in ("ok", "unknown") and run_entities(r["run"])]
     settings, runs, n_other = described_runs([read_run(out_dir, r) for r in finished])
     if not runs:  # a text of an earlier call stays
         return
@@ -79,8 +80,8 @@ def boilerplate_only(
         Root of the output dataset; its ``logs`` get the text.
     """
     from qsmbids.cli.plan import make_plans
-    from qsmbids.reports.citations import write_citations
-    from qsmbids.reports.dataset_methods import DescribedRun, methods_of_runs
+    from qsmbids.reports.paper.citations import write_citations
+    from qsmbids.reports.paper.dataset_methods import DescribedRun, methods_of_runs
 
     try:
         plans, _ = make_plans(args, roots, settings)

@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows, slope = compare_with_truth(bids_dir, chi_file)
     print(f"\n{'structure':<16}{'true ppm':>10}{'found ppm':>11}{'difference':>12}")
     for row in rows:
-        print(f"{row.name:<16}{row.true:>+10.3f}{row.found:>+11.3f}{row.found - row.true:>+12.3f}")
-    worst = max(abs(row.found - row.true) for row in rows)
+        print(f"{row.name:<16}{row.true:>+10.3f}{row.value:>+11.3f}{row.value - row.true:>+12.3f}")
+    worst = max(abs(row.value - row.true) for row in rows)
     print(f"\nsusceptibility map: {chi_file}")
     print(
         f"deep nuclei: found = {slope:.2f} x true, largest difference {worst:.3f} ppm;"

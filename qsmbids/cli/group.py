@@ -25,33 +25,33 @@ def group(args: argparse.Namespace) -> int:
     OutputError
         A file cannot be written.
     """
-    from qsmbids.reports.group_page import write_group
+    from qsmbids.reports.group.page import write_group
 
     bids_dir, out_dir = checked_folders(args)
-    found = None
+    study = None
     if out_dir.is_dir():
-        from qsmbids.reports.group_gather import gather
+        from qsmbids.reports.group.gather import gather
 
         logger.info("gathering the runs of %s", out_dir)
-        found = gather(out_dir, bids_dir, args.participant_label, args.session_label)
-    if found is None or all(run.status == "missing" for run in found.runs):
+        study = gather(out_dir, bids_dir, args.participant_label, args.session_label)
+    if study is None or all(run.status == "missing" for run in study.runs):
         raise InputError(
             "holds no processed run",
             str(args.output_dir),
             "Process participants first: qsmbids BIDS_DIR OUTPUT_DIR participant.",
         )
-    for text in found.unreadable:
+    for text in study.unreadable:
         logger.warning("left out: %s", text)
-    failed = [run for run in found.runs if run.status == "failed"]
-    missing = sum(run.status == "missing" for run in found.runs)
+    failed = [run for run in study.runs if run.status == "failed"]
+    missing = sum(run.status == "missing" for run in study.runs)
     for run in failed:
         where = f" in step {run.step}" if run.step else ""
         logger.warning("%s failed%s: %s", run.label, where, run.message)
     counts = (
-        f"{found.n_participants} participants, {len(found.runs)} runs; {len(failed)} failed,"
+        f"{study.n_participants} participants, {len(study.runs)} runs; {len(failed)} failed,"
         f" {missing} missing"
     )
     if args.dry_run:
         return end("qsmbids", f"dry run: {counts}", 0)
-    page = write_group(out_dir, found)
+    page = write_group(out_dir, study)
     return end("qsmbids", f"{counts}; group report: {page}", 0)

@@ -14,7 +14,7 @@ __all__ = ["collect_all", "read_filters"]
 
 
 def collect_all(
-    args: argparse.Namespace, roots: Sequence[Path], spoken_for: Collection[str] = ()
+    args: argparse.Namespace, roots: Sequence[Path], with_result: Collection[str] = ()
 ) -> tuple[list[Run], list[Problem]]:
     """Return the runs and problems of several datasets.
 
@@ -24,7 +24,7 @@ def collect_all(
         Of the command line.
     roots : sequence of Path
         Datasets; where a run is in several, the first one counts.
-    spoken_for : collection of str
+    with_result : collection of str
         Labels ``sub-<label>[_ses-<label>]`` that another part of the program answers for, so that
         their absence is no mistake.
 
@@ -33,7 +33,7 @@ def collect_all(
     InputError
         A participant or session is nowhere.
     """
-    words = {word for label in spoken_for for word in label.split("_")}
+    words = {word for label in with_result for word in label.split("_")}
     wanted = [f"sub-{label}" for label in args.participant_label or ()]
     known = words.union(*(_labels(root, wanted or None) for root in roots))
     sessions = [f"ses-{label}" for label in args.session_label or ()]
@@ -54,7 +54,7 @@ def collect_all(
         visits = [s for s in sessions if s in here or (s not in known and not number)]
         if (wanted and not people) or (sessions and not visits) or not (here or not words):
             continue
-        found, wrong = collect_runs(
+        complete, wrong = collect_runs(
             root,
             participants=people or None,
             sessions=visits or None,
@@ -63,11 +63,11 @@ def collect_all(
             complex_parts=True,
             overridden=overridden,
         )
-        runs += found
+        runs += complete
         problems += wrong
     answered = words | {f"sub-{run.subject}" for run in runs}
     # 4-D files are a problem of the dataset that they lie in, unless they were split into another
-    answered |= {f"{label}_MEGRE" for label in spoken_for} | {
+    answered |= {f"{label}_MEGRE" for label in with_result} | {
         f"{run.label}_{run.suffix}" for run in runs
     }
     return runs, [p for p in problems if p.where not in answered]

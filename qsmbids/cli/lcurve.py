@@ -4,7 +4,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,8 +82,8 @@ def _main(args: argparse.Namespace) -> int:
     if args.nprocs is not None and args.nprocs < 1:
         raise ConfigError("must be at least 1", "--nprocs")
     from qsmbids.io.write import write_bytes, write_text
-    from qsmbids.reports.l_curve import curve_table, draw_l_curve
-    from qsmbids.reports.record import find_results, read_run
+    from qsmbids.reports.run.l_curve import curve_table, draw_l_curve
+    from qsmbids.reports.run.record import find_results, read_run
 
     out_dir = args.output_dir.resolve()
     results = find_results(out_dir, args.participant_label)
@@ -110,7 +110,7 @@ def _main(args: argparse.Namespace) -> int:
         if curve.at_the_edge:
             logger.warning("WARNING: %s: no corner between these strengths", record.label)
         else:
-            corner = curve.corner_alpha
+            corner = curve.corner
             corners[record.label] = corner if method == "fansi" else 1.0 / corner
     name = _NAMES[method]
     if not corners:
@@ -143,8 +143,8 @@ def _strengths(args: argparse.Namespace, method: str) -> Any:
         They are not > 0, or the weakest is not the weaker one.
     """
     weakest, strongest = (
-        given if given is not None else usual
-        for given, usual in zip((args.weakest, args.strongest), _RANGES[method], strict=True)
+        strength if strength is not None else usual
+        for strength, usual in zip((args.weakest, args.strongest), _RANGES[method], strict=True)
     )
     ordered = weakest < strongest if method == "fansi" else strongest < weakest
     if not (ordered and min(weakest, strongest) > 0):
@@ -153,8 +153,21 @@ def _strengths(args: argparse.Namespace, method: str) -> Any:
     return np.geomspace(weakest, strongest, args.strengths)
 
 
-def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
-    """Return the L-curve of a run from its derivatives."""
+class _Problem(NamedTuple):
+    """What the L-curve of a run is made from."""
+
+    settings: Any
+    field_hz: Any
+    mask: Any
+    weights: Any
+    voxel_size: Any
+    b0_direction: Any
+    echo_times: Any
+    centre_frequency: float
+
+
+def _read_problem(record: Any) -> _Problem:
+    """Read the derivatives of a run, and the settings under which they were made."""
     from qsmbids.config.settings import Settings
     from qsmbids.io.derivatives import derivative_path
     from qsmbids.io.nifti import read_volume
@@ -172,8 +185,8 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
     weights = read_volume(path).array
     mask = read_volume(record.images["mask4noholes"], np.uint8).array > 0
     tables = {k: v for k, v in record.settings.items() if k != "execution"}
-    chosen = Settings().updated(tables, str(record.log_dir)).dipole_inversion
-    if chosen.holes == "weight":
+    settings: Any = Settings().updated(tables, str(record.log_dir)).dipole_inversion
+    if settings.holes == "weight":
         weights = weights * (read_volume(record.images["mask4"], np.uint8).array > 0)
     about = record.sidecars["local_field"]
     try:
@@ -183,6 +196,11 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
         raise MetadataError(
             f"{error} is missing in the sidecar", str(record.images["local_field"])
         ) from error
+    return _Problem(settings, field.array, mask, weights, field.voxel_size, b0, times, frequency)
+
+
+def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
+    """Return the L-curve of a run from its derivatives."""
 
     def progress(number: int, strength: float) -> None:
         shown = strength if method == "fansi" else 1.0 / strength
@@ -190,79 +208,80 @@ def _curve(record: Any, method: str, strengths: Any, n_threads: int) -> Any:
             "%s  %d of %d: %s = %.2e", record.label, number, len(strengths), _NAMES[method], shown
         )
 
-    volumes = (field.array, mask, weights)
-    common = {
-        "centre_frequency_hz": frequency, "n_threads": n_threads, "progress": progress,
-    }  # fmt: skip
+    problem = _read_problem(record)
+    common: dict[str, Any] = {
+        "centre_frequency": problem.centre_frequency,
+        "n_threads": n_threads,
+        "progress": progress,
+    }
     if method == "medi":
-        return _medi_curve(record, chosen, volumes, field.voxel_size, b0, times, strengths, common)
-    from qsmbids.core.l_curve import fansi_l_curve
+        return _medi_curve(record, problem, strengths, common)
+    return _fansi_curve(problem, strengths, common)
 
+
+def _fansi_curve(problem: _Problem, strengths: Any, common: dict[str, Any]) -> Any:
+    from qsmbids.core.inversion.l_curve import fansi_l_curve
+
+    settings = problem.settings.fansi
     return fansi_l_curve(
-        *volumes,
-        field.voxel_size,
-        b0,
-        alphas=strengths,
-        mu1_ratio=MU1_RATIO,
-        echo_time=float(times[-1]),
-        mu2=chosen.fidelity_consistency,
-        tol=chosen.tolerance_percent,
-        max_iter=chosen.maximum_iterations,
-        weak_harmonic=chosen.weak_harmonic,
-        beta=chosen.harmonic_constraint,
-        muh=chosen.harmonic_consistency,
-        nonlinear=chosen.solver == "nonlinear",
-        start=chosen.start,
-        iterations=chosen.iterations,
-        regularisation_weight=chosen.regularisation_weight,
+        problem.field_hz,
+        problem.mask,
+        problem.weights,
+        problem.voxel_size,
+        problem.b0_direction,
+        gradient_l1_penalties=strengths,
+        consistency_ratio=MU1_RATIO,
+        echo_time=float(problem.echo_times[-1]),
+        fidelity_consistency=settings.fidelity_consistency,
+        tolerance_percent=settings.tolerance_percent,
+        maximum_iterations=settings.maximum_iterations,
+        weak_harmonic=settings.weak_harmonic,
+        harmonic_constraint=settings.harmonic_constraint,
+        harmonic_consistency=settings.harmonic_consistency,
+        nonlinear=settings.solver == "nonlinear",
+        start=settings.start,
+        iterations=settings.scheme,
+        regularisation_weight=settings.regularisation_weight,
         **common,
     )
 
 
-def _medi_curve(
-    record: Any,
-    chosen: Any,
-    volumes: tuple[Any, Any, Any],
-    voxel_size: Any,
-    b0: Any,
-    times: Any,
-    strengths: Any,
-    common: dict[str, Any],
-) -> Any:
+def _medi_curve(record: Any, problem: _Problem, strengths: Any, common: dict[str, Any]) -> Any:
     """Return the L-curve of MEDI; the fluid of MEDI+0 has no part in it."""
-    from qsmbids.core.medi_l_curve import medi_l_curve
+    from qsmbids.core.inversion.medi_l_curve import medi_l_curve
     from qsmbids.io.nifti import read_volume
 
     if "magnitude" not in record.images:
         raise InputError("the magnitude of the run is missing", str(record.out_dir))
-    field, mask, weights = volumes
-    if chosen.medi_data_weighting == "none":
+    settings, weights, times = problem.settings.medi, problem.weights, problem.echo_times
+    if settings.data_weighting == "none":
         weights = np.where(weights > 0, np.float32(1), np.float32(0))
     spacing = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0]
     return medi_l_curve(
-        field,
-        mask,
+        problem.field_hz,
+        problem.mask,
         weights,
         read_volume(record.images["magnitude"]).array,
-        voxel_size,
-        b0,
-        lambdas=strengths,
+        problem.voxel_size,
+        problem.b0_direction,
+        data_weights=strengths,
         echo_spacing=float(spacing),
-        edge_percentage=chosen.medi_edge_percentage,
-        smv_radius_mm=chosen.medi_smv_radius_mm,
-        merit=chosen.medi_merit,
-        max_outer=chosen.medi_maximum_steps,
-        outer_tol=chosen.medi_tolerance,
-        preconditioned=chosen.medi_preconditioner,
-        margin=None if chosen.medi_padding == "none" else "auto",
+        edge_percentage=settings.edge_percentage,
+        smv_radius_mm=settings.smv_radius_mm,
+        merit=settings.merit,
+        maximum_steps=settings.maximum_steps,
+        tolerance=settings.tolerance,
+        preconditioner=settings.preconditioner,
+        margin=None if settings.padding == "none" else "auto",
         **common,
     )
 
 
 def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -> str:
     """Return what differs from a preset, with what it was derived from."""
-    from qsmbids.config import dump_toml
-    from qsmbids.core.adaptive_weight import MU1_LIMIT
+    from qsmbids.config import dump_toml, nested
+    from qsmbids.core.inversion.adaptive_weight import CONSISTENCY_LIMIT
+    from qsmbids.methods.dipole_inversion import INVERSION
 
     what = "Gradient penalty" if method == "fansi" else "Lambda of MEDI"
     runs = f"{len(corners)} run{'s' if len(corners) != 1 else ''}"
@@ -271,19 +290,17 @@ def _preset(strength: float, corners: dict[str, float], method: str = "fansi") -
         "# For all data of this protocol: qsmbids ... --config-file " + PRESET,
         *(f"# {label}: {corner:.3e}" for label, corner in corners.items()),
     ]
-    table: dict[str, Any] = {
-        "method": method,
-        "regularisation_from": f"corner of the L-curve of {runs}",
+    section = f"dipole_inversion.{method}"
+    values: dict[str, Any] = {
+        "dipole_inversion.method": method,
+        "dipole_inversion.regularisation_from": f"corner of the L-curve of {runs}",
+        f"{section}.{INVERSION[method].strength}": float(f"{strength:.3g}"),
     }
-    if method == "medi":
-        table["medi_lambda"] = float(f"{strength:.3g}")
-    else:
-        table |= {
-            "regularisation": "fixed",
-            "gradient_l1_penalty": float(f"{strength:.3g}"),
-            "gradient_consistency": float(f"{min(MU1_RATIO * strength, MU1_LIMIT):.3g}"),
-        }
-    return "\n".join(lines) + "\n\n" + dump_toml({"dipole_inversion": table})
+    if method == "fansi":
+        consistency = min(MU1_RATIO * strength, CONSISTENCY_LIMIT)
+        values[f"{section}.regularisation"] = "fixed"
+        values[f"{section}.gradient_consistency"] = float(f"{consistency:.3g}")
+    return "\n".join(lines) + "\n\n" + dump_toml(nested(values))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Options of the command line and what they mean for the settings."""
+"""The command line of ``qsmbids``, and what it means for the settings."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids import __version__
-from qsmbids.config import DEFAULT_PRESET, PRESETS
-from qsmbids.execution import OUTPUT_LEVELS
+from qsmbids.cli.options import (
+    REFERENCES,
+    SETTING_OPTIONS,
+    add_execution,
+    add_maps,
+    add_selection,
+)
+from qsmbids.config import nested
 
-__all__ = ["REFERENCES", "build_parser", "parse_args", "settings_overrides"]
+__all__ = ["build_parser", "parse_args", "settings_overrides"]
 
-#: What ``--reference`` takes besides a file, and the setting it stands for.
-REFERENCES = {"wholebrain": "brain-mask", "csf": "csf", "none": "none"}
 
 _EPILOG = """\
 exit codes: 0 every run finished; 1 a run failed; 2 wrong usage; 3 wrong or missing input;
@@ -25,7 +29,9 @@ A run that was stopped goes on where it was when it is started again with the sa
 class _Parser(argparse.ArgumentParser):
     """Takes ``--some_option`` for ``--some-option``, as older BIDS Apps write it."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # type: ignore[override]  # its overloads differ in the namespace alone
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         import sys
 
         words = list(sys.argv[1:] if args is None else args)
@@ -38,12 +44,17 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(spelled, namespace)
 
 
-def _label(prefix: str) -> Any:
-    def strip(text: str) -> str:
-        return text.removeprefix(prefix)
+class _ListSettings(argparse.Action):
+    """Prints the settings and ends, as ``--help`` does."""
 
-    strip.__name__ = "label"
-    return strip
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from qsmbids.config.reference import settings_reference
+
+        print(settings_reference(), end="")
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,203 +75,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="participant: make maps; group: tables and a page of what OUTPUT_DIR holds by then",
     )
     parser.add_argument("--version", action="version", version=f"qsmbids {__version__}")
-
-    group = parser.add_argument_group("what is processed")
-    group.add_argument(
-        "--participant-label",
-        nargs="+",
-        type=_label("sub-"),
-        metavar="LABEL",
-        help="with or without sub-; all when absent",
+    parser.add_argument(
+        "--list-settings",
+        action=_ListSettings,
+        help="print every setting of a TOML file, its unit, limits and the paper's value",
     )
-    group.add_argument(
-        "--session-label", nargs="+", type=_label("ses-"), metavar="LABEL", help="likewise"
-    )
-    group.add_argument(
-        "--bids-filter-file",
-        type=Path,
-        metavar="JSON",
-        help='more entities to select by: {"megre": {"acquisition": "hires", "run": null}};'
-        ' "t1w" likewise',
-    )
-    group.add_argument("--bids-database-dir", type=Path, metavar="DIR", help="keep the index here")
-    group.add_argument(
-        "--skip-bids-validation", action="store_true", help="leave out the BIDS validator"
-    )
-    group.add_argument(
-        "--no-convert",
-        action="store_true",
-        help="leave DICOM below sourcedata/ alone; default: what has no raw images is converted,"
-        " into BIDS_DIR, or into OUTPUT_DIR/sourcedata/raw where BIDS_DIR is read-only",
-    )
-    group.add_argument(
-        "--no-scanner-key",
-        action="store_true",
-        help="of DICOM: no anonymous key that tells scanners of one model apart",
-    )
-    group.add_argument(
-        "--dry-run", action="store_true", help="print what was found and would be done"
-    )
-    group.add_argument(
-        "--reports-only",
-        action="store_true",
-        help="make the reports of what was processed before again, and nothing else",
-    )
-    group.add_argument(
-        "--boilerplate-only",
-        action="store_true",
-        help="print the methods text of what would be processed and write logs/CITATION.*",
-    )
-
-    group = parser.add_argument_group("the maps")
-    group.add_argument(
-        "--preset", default=DEFAULT_PRESET, help=f"one of {', '.join(PRESETS)} (%(default)s)"
-    )
-    group.add_argument(
-        "--config-file", type=Path, metavar="TOML", help="settings that differ from the preset"
-    )
-    group.add_argument(
-        "--mask",
-        type=Path,
-        metavar="PATH",
-        help="Mask 1 instead of BET, used as it is (of fractions, what is above 0.5): an image, or"
-        " a BIDS derivative with one mask per run",
-    )
-    start = group.add_mutually_exclusive_group()
-    for option, what, units in (
-        ("--unwrapped", "unwrapped phase, one image per echo", "rad"),
-        ("--total-field", "total field", "Hz, rad/s, ppm or T"),
-        (
-            "--local-field",
-            "local field; known where desc-mask4noholes or its values say",
-            "Hz, ...",
-        ),
-    ):
-        start.add_argument(
-            option,
-            type=Path,
-            metavar="PATH",
-            help=f"start from a given {what}: an image, or a BIDS derivative such as an earlier"
-            f" output of this program; the sidecar's Units are {units}. Weights and masks still"
-            " come from the raw magnitude and phase, which must be there",
-        )
-    group.add_argument(
-        "--phase-sign",
-        choices=["auto", "+1", "-1"],
-        help="+1: phase grows with the field (write --phase-sign=-1)",
-    )
-    group.add_argument(
-        "--echo-combination",
-        choices=["romeo", "nonlinear"],
-        help="weighted averaging after ROMEO (default), or the nonlinear complex fit",
-    )
-    group.add_argument(
-        "--oblique",
-        choices=["tilt-kernel", "rotate"],
-        help="a tilted slab: tilt the dipole kernel (default), or rotate the unwrapped field",
-    )
-    group.add_argument(
-        "--background",
-        choices=["vsharp", "pdf", "lbv", "resharp", "ismv"],
-        help="background field removal (vsharp)",
-    )
-    group.add_argument(
-        "--inversion",
-        choices=["fansi", "medi", "tkd", "l2"],
-        help="dipole inversion (fansi); tkd and l2 are for quick looks",
-    )
-    group.add_argument(
-        "--adaptive-from",
-        type=Path,
-        metavar="OUTPUT_DIR",
-        help="one strength of the regularisation for the whole study: the median of those that"
-        " finished runs with --preset adaptive found there",
-    )
-    group.add_argument(
-        "--holes",
-        choices=["fill", "weight", "two-pass"],
-        help="voxels of unreliable phase: count as they are weighted (default), have no weight,"
-        " or come from a second inversion",
-    )
-    group.add_argument(
-        "--reference",
-        metavar="REGION",
-        help=f"{', '.join(REFERENCES)}, or an image or BIDS derivative with a mask of the region",
-    )
-    group.add_argument(
-        "--swi",
-        action="store_true",
-        help="also make susceptibility-weighted images and their minimum projections",
-    )
-    group.add_argument(
-        "--segmentation",
-        type=Path,
-        action="append",
-        metavar="PATH",
-        help="regions of interest to measure: an image of labels, or a BIDS derivative with"
-        " *_dseg.nii.gz; names from the *_dseg.tsv beside it. May be given several times",
-    )
-    group.add_argument(
-        "--t1w",
-        metavar="IMAGE",
-        help="T1w image that segmentations belong to, or 'auto' for the one of the dataset; it is"
-        " registered to the gradient echo (pip install qsmbids[registration])",
-    )
-    group.add_argument(
-        "--t1w-transform",
-        metavar="PATH",
-        help="instead of registration: rigid or affine transform from the T1w image to the"
-        " gradient echo (ITK .txt or ANTs .mat), a BIDS derivative with *_from-T1w_to-MEGRE_"
-        "mode-image_xfm.txt, or 'identity'",
-    )
-    group.add_argument(
-        "--b0-dir",
-        nargs=3,
-        type=float,
-        metavar=("X", "Y", "Z"),
-        help="B0 in scanner axes (right, anterior, superior); for open magnets",
-    )
-    group.add_argument(
-        "--field-strength", type=float, metavar="T", help="instead of the sidecar's"
-    )
-    group.add_argument(
-        "--echo-times",
-        nargs="+",
-        type=float,
-        metavar="S",
-        help="one per echo number, instead of the sidecars' [s]",
-    )
-    group.add_argument("--sloppy", action="store_true", help="quick and rough, to try things out")
-    group.add_argument(
-        "--output-level",
-        choices=OUTPUT_LEVELS,
-        default="standard",
-        help="how much is written (%(default)s)",
-    )
-
-    group = parser.add_argument_group("how it runs")
-    group.add_argument(
-        "--nprocs", "--nthreads", "--n-cpus", type=int, metavar="N", help="processors in all"
-    )
-    group.add_argument("--omp-nthreads", type=int, metavar="N", help="threads of one step")
-    group.add_argument(
-        "--mem", "--mem-mb", metavar="SIZE", help="memory in all: megabytes, or with K, M, G, T"
-    )
-    group.add_argument(
-        "-w", "--work-dir", type=Path, metavar="DIR", help="intermediate files, for resuming"
-    )
-    group.add_argument(
-        "--clean-workdir", action="store_true", help="remove them when every run finished"
-    )
-    group.add_argument(
-        "--use-plugin", type=Path, metavar="YAML", help="Nipype plugin and plugin_args"
-    )
-    group.add_argument(
-        "--stop-on-first-crash", action="store_true", help="no other runs after one"
-    )
-    group.add_argument("--random-seed", type=int, help="accepted; nothing here is random")
-    group.add_argument("--notrack", action="store_true", help="accepted; nothing is ever reported")
-    group.add_argument("-v", "--verbose", action="count", default=0, help="say more; -vv all")
+    add_selection(parser)
+    add_maps(parser)
+    add_execution(parser)
     return parser
 
 
@@ -283,34 +105,22 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def settings_overrides(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def settings_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that the command line changes, section by section."""
-    overrides: dict[str, dict[str, Any]] = {}
-    if args.phase_sign is not None:
-        overrides.setdefault("phase", {})["sign"] = args.phase_sign
-    if args.echo_combination is not None:
-        names = {"romeo": "romeo-weighted-average", "nonlinear": "nonlinear-fit"}
-        chosen = {"echo_phase_combination": names[args.echo_combination]}
-        overrides.setdefault("total_field", {}).update(chosen)
-    if args.oblique is not None:
-        overrides.setdefault("background_field", {})["oblique"] = args.oblique
-    if args.background is not None:
-        overrides.setdefault("background_field", {})["method"] = args.background
-    if args.inversion is not None:
-        overrides.setdefault("dipole_inversion", {})["method"] = args.inversion
+    changed: dict[str, Any] = {}
+    for option in SETTING_OPTIONS:
+        value = getattr(args, option.name)
+        if value is not None:
+            changed[option.key] = option.words.get(value, value)
     if args.adaptive_from is not None:
         from qsmbids.cli.study_strength import study_strength
 
-        overrides.setdefault("dipole_inversion", {}).update(study_strength(args.adaptive_from))
-    if args.holes is not None:
-        overrides.setdefault("dipole_inversion", {})["holes"] = args.holes
+        changed |= study_strength(args.adaptive_from)
     if args.reference is not None:
-        chosen = REFERENCES.get(args.reference, "region")
-        overrides.setdefault("reference", {})["region"] = chosen
+        changed["reference.region"] = REFERENCES.get(args.reference, "region")
     if args.swi:
-        overrides.setdefault("swi", {})["enabled"] = True
+        changed["swi.enabled"] = True
     if args.sloppy:
-        overrides.setdefault("dipole_inversion", {}).update(
-            maximum_iterations=20, weak_harmonic=False
-        )
-    return overrides
+        changed["dipole_inversion.fansi.maximum_iterations"] = 20
+        changed["dipole_inversion.fansi.weak_harmonic"] = False
+    return nested(changed)

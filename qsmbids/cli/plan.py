@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.cli.inputs import collect_all
-from qsmbids.cli.parser import REFERENCES
+from qsmbids.cli.options import REFERENCES
 from qsmbids.cli.segmentations import check_one_run_each, segmentations_of
 from qsmbids.cli.validation import refuse_invalid
 from qsmbids.config import Settings
-from qsmbids.core.given_mask import count_parts
-from qsmbids.core.missing_phase import read_phase_numbers
-from qsmbids.core.phase_sign import phase_sign
+from qsmbids.core.masks.mask_values import count_parts
+from qsmbids.core.phase.missing_phase import read_phase_numbers
+from qsmbids.core.phase.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError
 from qsmbids.execution import Execution, available_memory_gb, parse_memory_gb
 from qsmbids.io.echo_order import in_order_of_echo_times
-from qsmbids.io.given import OPTIONS, Given, find_given
 from qsmbids.io.layout import list_participants
 from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
@@ -26,10 +25,11 @@ from qsmbids.io.near_misses import LABEL_RULE, odd_folders
 from qsmbids.io.nifti import read_header, read_volume
 from qsmbids.io.preflight import check_head_size, check_run
 from qsmbids.io.runs import Run
+from qsmbids.io.start_image import OPTIONS, StartImage, find_start
 from qsmbids.io.validate import ValidationResult
 from qsmbids.workflows.plan import RunPlan
-from qsmbids.workflows.resources import run_memory_gb
-from qsmbids.workflows.run import STEP_TITLES, init_run_wf, use_fsl
+from qsmbids.workflows.run import init_run_wf, use_fsl
+from qsmbids.workflows.steps import STEP_TITLES, run_memory_gb
 
 __all__ = ["make_plans", "parted", "print_dry_run"]
 
@@ -43,7 +43,7 @@ def make_plans(
     args: argparse.Namespace,
     roots: Sequence[Path],
     settings: Settings,
-    spoken_for: Collection[str] = (),
+    with_result: Collection[str] = (),
     validated: Sequence[ValidationResult] = (),
 ) -> tuple[list[RunPlan], list[dict[str, Any]]]:
     """Return the runs to process, and a result for each that is not.
@@ -55,7 +55,7 @@ def make_plans(
     roots : sequence of Path
         Raw datasets.
     settings : Settings
-    spoken_for : collection of str
+    with_result : collection of str
         Participants and sessions that have a result already; see
         :func:`qsmbids.cli.inputs.collect_all`.
     validated : sequence of ValidationResult
@@ -75,22 +75,15 @@ def make_plans(
     ConfigError
         An option does not fit what was found.
     """
-    runs, problems = collect_all(args, roots, spoken_for)
-    if not runs and not problems and not spoken_for:
+    runs, problems = collect_all(args, roots, with_result)
+    if not runs and not problems and not with_result:
         raise InputError(
             "no multi-echo gradient echo with magnitude and phase was found",
             str(roots[0]),
             "Expected sub-*/[ses-*/]anat/*_part-mag_MEGRE.nii.gz and *_part-phase_MEGRE.nii.gz"
             " (or T2starw for a single echo), or DICOM in sourcedata/sub-*/[ses-*/].",
         )
-    for option, path in (("--mask", args.mask), *_starts(args)):
-        if path is not None and path.is_file() and len(runs) > 1:
-            what = option.removeprefix("--").replace("-", " ")
-            raise ConfigError(
-                f"one image cannot be the {what} of {len(runs)} runs",
-                option,
-                "Select one run, or give a BIDS derivative with one for each.",
-            )
+    _check_one_image_each(args, runs)
     check_one_run_each(args, runs)
     plans: list[RunPlan] = []
     _name_odd_folders(roots, args.participant_label)
@@ -114,9 +107,21 @@ def make_plans(
             others.append(_refused(run.label, str(error), left_out=absent))
     for result in others:
         asked_for = result["run"].split("_")[0] in named - with_run
-        if result["status"] == "left out" and (asked_for or not (plans or spoken_for)):
+        if result["status"] == "left out" and (asked_for or not (plans or with_result)):
             result["status"] = "failed"
     return plans, others
+
+
+def _check_one_image_each(args: argparse.Namespace, runs: Sequence[Run]) -> None:
+    """Refuse one mask or field for several runs."""
+    for option, path in (("--mask", args.mask), *_starts(args)):
+        if path is not None and path.is_file() and len(runs) > 1:
+            what = option.removeprefix("--").replace("-", " ")
+            raise ConfigError(
+                f"one image cannot be the {what} of {len(runs)} runs",
+                option,
+                "Select one run, or give a BIDS derivative with one for each.",
+            )
 
 
 def _name_odd_folders(roots: Sequence[Path], participants: Collection[str] | None) -> None:
@@ -158,8 +163,8 @@ def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
     if args.reference not in (None, *REFERENCES):
         region = find_mask(Path(args.reference).resolve(), run, "--reference")
         read_mask(region, read_header(run.images[0]), "mask of the reference region")
-    given = _given(run, acquisition, args)
-    return RunPlan(run, acquisition, warnings, mask, region, given, **segmentations_of(run, args))
+    start = _start(run, acquisition, args)
+    return RunPlan(run, acquisition, warnings, mask, region, start, **segmentations_of(run, args))
 
 
 def _check_mask(mask: Path, run: Run) -> None:
@@ -174,19 +179,19 @@ def _starts(args: argparse.Namespace) -> list[tuple[str, Path | None]]:
     return [(o, getattr(args, o.removeprefix("--").replace("-", "_"))) for o in OPTIONS.values()]
 
 
-def _given(run: Run, acquisition: Acquisition, args: argparse.Namespace) -> Given | None:
+def _start(run: Run, acquisition: Acquisition, args: argparse.Namespace) -> StartImage | None:
     """Return what takes the place of the first steps of a run."""
     for kind, (option, path) in zip(OPTIONS, _starts(args), strict=True):
         if path is not None:
-            given = find_given(kind, path.resolve(), run, acquisition)
+            start = find_start(kind, path.resolve(), run, acquisition)
             out_dir = args.output_dir.resolve()
-            if any(out_dir in p.parents for p in given.paths):
+            if any(out_dir in p.parents for p in start.paths):
                 raise ConfigError(
-                    f"the {given.title} lies in the output folder and would be written over",
+                    f"the {start.title} lies in the output folder and would be written over",
                     option,
                     "Write to another output folder.",
                 )
-            return given
+            return start
     return None
 
 
@@ -255,7 +260,7 @@ def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list
         "phase sign": _sign_rule(plan, settings),
         "memory": f"about {run_memory_gb(acq.n_voxels, len(acq.echo_times)):.1f} GB",
         "Mask 1": _mask_rule(plan, settings),
-        **({} if plan.given is None else {f"given {plan.given.kind}": _given_rule(plan.given)}),
+        **({} if plan.start is None else {f"given {plan.start.kind}": _start_rule(plan.start)}),
         **({"segmentations": _segmentation_rule(plan)} if plan.segmentations else {}),
         "steps": " > ".join(title for step, title in STEP_TITLES.items() if step in nodes),
     }
@@ -288,9 +293,9 @@ def _sign_rule(plan: RunPlan, settings: Settings) -> str:
     )
 
 
-def _given_rule(given: Given) -> str:
-    beside = ["total field beside it, for the weights"] if given.total else []
-    return "; ".join((*given.said, *beside))
+def _start_rule(start: StartImage) -> str:
+    beside = ["total field beside it, for the weights"] if start.total else []
+    return "; ".join((*start.notes, *beside))
 
 
 def _segmentation_rule(plan: RunPlan) -> str:

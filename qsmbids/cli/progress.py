@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from qsmbids.workflows.convert import CONVERSION_TITLES
-from qsmbids.workflows.run import STEP_TITLES
+from qsmbids.workflows.steps import STEP_TITLES
 
 __all__ = ["Progress"]
 
@@ -89,14 +89,14 @@ class Progress:
     def _tell_decisions(self, node: Any, label: str) -> None:
         """Log what the finished step decided."""
         try:
-            said = node.result.outputs.record
+            record = node.result.outputs.record
         except Exception:  # noqa: BLE001 - a result that cannot be read must not stop the runs
             return
-        if not isinstance(said, dict):
+        if not isinstance(record, dict):
             return
-        for line in said.get("decisions", []):
+        for line in record.get("decisions", []):
             self._say(logging.INFO, label, f"    {line}")
-        for line in said.get("warnings", []):
+        for line in record.get("warnings", []):
             self._say(logging.WARNING, label, f"    WARNING: {line}")
 
     def _say(self, level: int, label: str, text: str) -> None:

@@ -31,12 +31,12 @@ def make_reports(
     int
         How many reports failed.
     """
-    from qsmbids.reports.page import write_report
-    from qsmbids.reports.record import entities_of
+    from qsmbids.io.runs import run_entities
+    from qsmbids.reports.run.page import write_report
 
     failed = 0
     for result in results:
-        if entities_of(result["run"]) is None:  # files that do not make a run have no page
+        if run_entities(result["run"]) is None:  # files that do not make a run have no page
             continue
         result.pop("report_error", None)
         try:
@@ -73,7 +73,7 @@ def remake_reports(args: argparse.Namespace, out_dir: Path, work_dir: Path, n_th
     InputError
         The output folder holds no such run.
     """
-    from qsmbids.reports.record import find_results
+    from qsmbids.reports.run.record import find_results
 
     results = find_results(out_dir, args.participant_label, args.session_label)
     if not results:
@@ -95,9 +95,9 @@ def _work_images(work_dir: Path, label: str) -> dict[str, Path]:
         ("wrapped", "prepare_phase/phase_echo-*.nii"),
         ("unwrapped", "unwrap_phase/phase_echo-*.nii"),
     ):
-        found = list(work_dir.glob(f"qsmbids_*_wf/{run}/{pattern}"))
-        if found:
-            newest = max(found, key=lambda p: p.stat().st_mtime).parent
-            echoes = [p for p in found if p.parent == newest]
+        matches = list(work_dir.glob(f"qsmbids_*_wf/{run}/{pattern}"))
+        if matches:
+            newest = max(matches, key=lambda p: p.stat().st_mtime).parent
+            echoes = [p for p in matches if p.parent == newest]
             images[key] = max(echoes, key=lambda p: (len(p.name), p.name))
     return images

@@ -1,7 +1,6 @@
 """``qsmbids BIDS_DIR OUTPUT_DIR participant|group``: from arguments to an exit code."""
 
 import argparse
-import contextlib
 import hashlib
 import logging
 import os
@@ -9,15 +8,16 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsmbids import __version__
-from qsmbids.cli.console import LogFile, end, guarded, log_to_console, raise_if_stopped
+from qsmbids.cli.console import LogFile, end, guarded, log_to_console
 from qsmbids.cli.folders import checked_folders
 from qsmbids.cli.parser import parse_args, settings_overrides
+from qsmbids.cli.run_graph import no_stray_files, run_graph
 from qsmbids.cli.sourcedata import Sourcedata
 from qsmbids.cli.validation import say_unread, validate
 from qsmbids.cli.work_dir import clean_work_dir, prepare_work_dir, run_unless_held
@@ -27,6 +27,7 @@ from qsmbids.execution import Execution, available_cpus, available_memory_gb, pa
 
 if TYPE_CHECKING:
     from qsmbids.io.validate import ValidationResult
+    from qsmbids.workflows.plan import RunPlan
 
 __all__ = ["main"]
 
@@ -80,8 +81,8 @@ def _participant(args: argparse.Namespace) -> int:
         if unconverted and args.stop_on_first_crash:
             return _finish(unconverted, out_dir, execution, args, time.time() - started, True)
     logger.info("looking for runs in %s", bids_dir)
-    spoken_for = [result["run"] for result in unconverted]
-    plans, others = make_plans(args, sources.datasets(), settings, spoken_for, validated)
+    with_result = [result["run"] for result in unconverted]
+    plans, others = make_plans(args, sources.datasets(), settings, with_result, validated)
     refused, left_out = parted(others)
     say_unread(validated, [plan.run.label for plan in plans], refused)
     if execution is None:
@@ -90,17 +91,11 @@ def _participant(args: argparse.Namespace) -> int:
     sources.forget_failures(unconverted)
     failed = [*unconverted, *refused]
     keep_acquisitions(plans, bids_dir, out_dir)
-    for plan in plans:
-        for text in plan.acquisition.decisions:
-            logger.info("%s  %s", plan.run.label, text)
-        for text in (*plan.acquisition.warnings, *plan.warnings):
-            logger.warning("%s  WARNING: %s", plan.run.label, text)
-    for result in left_out:
-        logger.warning("%s  WARNING: left out: %s", result["run"], result["message"])
+    _announce(plans, left_out)
     results = failed + run_unless_held(
         plans,
         execution.work_dir,
-        lambda free: _run(free, settings, execution, bids_dir, out_dir, job),
+        lambda free: run_graph(free, settings, execution, bids_dir, out_dir, job.folder),
     )
     for result in results:
         result["log"] = str(job.folder.relative_to(out_dir))
@@ -108,6 +103,17 @@ def _participant(args: argparse.Namespace) -> int:
     seconds = time.time() - started
     n_left = len(left_out)
     return _finish(results, out_dir, execution, args, seconds, bool(plans), unreported, n_left)
+
+
+def _announce(plans: "Sequence[RunPlan]", left_out: Sequence[dict[str, Any]]) -> None:
+    """Log what was decided before the first step, and what is left out."""
+    for plan in plans:
+        for text in plan.acquisition.decisions:
+            logger.info("%s  %s", plan.run.label, text)
+        for text in (*plan.acquisition.warnings, *plan.warnings):
+            logger.warning("%s  WARNING: %s", plan.run.label, text)
+    for result in left_out:
+        logger.warning("%s  WARNING: left out: %s", result["run"], result["message"])
 
 
 def _report(results: list[dict[str, Any]], out_dir: Path, execution: Execution) -> int:
@@ -131,8 +137,8 @@ def _dry_run(
 
     logger.info("looking for runs in %s", sources.bids_dir)
     unconverted = sources.preview()
-    spoken_for = [*sources.pending, *(result["run"] for result in invalid)]
-    plans, others = make_plans(args, sources.datasets(), settings, spoken_for, validated)
+    with_result = [*sources.pending, *(result["run"] for result in invalid)]
+    plans, others = make_plans(args, sources.datasets(), settings, with_result, validated)
     others = [*invalid, *unconverted, *others]
     refused, left_out = parted(others)
     say_unread(validated, [plan.run.label for plan in plans], refused)
@@ -154,7 +160,7 @@ def _convert(
     validated: "list[ValidationResult]",
 ) -> list[dict[str, Any]]:
     """Make raw BIDS of what is none; return a result for each source that failed."""
-    with _no_stray_files(execution.work_dir):
+    with no_stray_files(execution.work_dir):
         failed, changed = sources.convert(execution, job.folder)
     index = args.bids_database_dir and args.bids_database_dir / "layout_index.sqlite"
     if index and sources.bids_dir in changed and index.exists():
@@ -170,9 +176,7 @@ def _execution(args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> Execu
     """Settle processors, memory, plugin and work directory."""
     nprocs = args.nprocs or available_cpus()
     memory = parse_memory_gb(args.mem) if args.mem else 0.9 * available_memory_gb()
-    plugin, plugin_args = "", {}
-    if args.use_plugin:
-        plugin, plugin_args = _read_plugin(args.use_plugin)
+    plugin, plugin_args = _read_plugin(args.use_plugin) if args.use_plugin else ("", {})
     work_dir = args.work_dir.resolve() if args.work_dir else _default_work_dir(bids_dir, out_dir)
     prepare_work_dir(work_dir, ours_alone=args.work_dir is None)
     return Execution(
@@ -198,17 +202,17 @@ def _read_plugin(path: Path) -> tuple[str, dict[str, Any]]:
     import yaml
 
     try:
-        given = yaml.safe_load(path.read_text("utf-8"))
+        plugin = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", str(path)) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"is not valid YAML: {error}", str(path)) from error
-    if not isinstance(given, dict) or not isinstance(given.get("plugin"), str):
+    if not isinstance(plugin, dict) or not isinstance(plugin.get("plugin"), str):
         raise ConfigError("names no plugin", str(path), "Write for example 'plugin: SLURM'.")
-    unknown = set(given) - {"plugin", "plugin_args"}
+    unknown = set(plugin) - {"plugin", "plugin_args"}
     if unknown:
         raise ConfigError(f"unknown keys {sorted(unknown)}", str(path))
-    return given["plugin"], dict(given.get("plugin_args") or {})
+    return plugin["plugin"], dict(plugin.get("plugin_args") or {})
 
 
 @dataclass(frozen=True)
@@ -252,7 +256,7 @@ class _Job:
 
 def _describe_outputs(out_dir: Path, args: argparse.Namespace) -> None:
     """Make the output folder a dataset, which names those it is derived from."""
-    from qsmbids.io.derivatives import init_dataset
+    from qsmbids.io.output_dataset import init_dataset
 
     raw_dir = args.bids_dir.resolve()
     init_dataset(out_dir, version=__version__, raw_dir=raw_dir, command=_command())
@@ -260,80 +264,6 @@ def _describe_outputs(out_dir: Path, args: argparse.Namespace) -> None:
 
 def _command() -> str:
     return "qsmbids " + " ".join(sys.argv[1:])
-
-
-def _run(
-    plans: Sequence[Any],
-    settings: Settings,
-    execution: Execution,
-    bids_dir: Path,
-    out_dir: Path,
-    job: _Job,
-) -> list[dict[str, Any]]:
-    """Run the graph of all plans and return one result per run."""
-    if not plans:
-        return []
-    from qsmbids.cli.progress import Progress
-    from qsmbids.cli.summary import write_summary
-    from qsmbids.workflows.base import init_qsmbids_wf
-    from qsmbids.workflows.cache import discard_damaged
-    from qsmbids.workflows.execute import execute, read_crashes
-    from qsmbids.workflows.outputs import may_lack, output_paths
-    from qsmbids.workflows.plan import workflow_name
-    from qsmbids.workflows.run import STEP_TITLES
-
-    crash_dir = job.folder
-    workflow = init_qsmbids_wf(plans, settings, execution, bids_dir, out_dir, crash_dir)
-    labels = {workflow_name(plan.run): plan.run.label for plan in plans}
-    logger.info(
-        "%d run(s), %d processors, %.1f GB, work directory %s",
-        len(plans),
-        execution.nprocs,
-        execution.mem_gb,
-        execution.work_dir,
-    )
-    for step in discard_damaged(workflow, execution.work_dir):
-        logger.warning("WARNING: the result of step %s is damaged; it is computed again", step)
-    error: BaseException | None
-    with (
-        _no_stray_files(execution.work_dir),
-        Progress(labels, check=raise_if_stopped) as progress,
-    ):
-        try:
-            error = execute(workflow, execution, progress)
-        except KeyboardInterrupt as stop:
-            error = stop
-    failures = {f.workflow: f for f in reversed(read_crashes(crash_dir, {}))}
-    results = []
-    for plan in plans:
-        name = workflow_name(plan.run)
-        nodes = {
-            n.split(".")[-1] for n in workflow.list_node_names() if n.split(".")[-2:-1] == [name]
-        }
-        seg = [s.label for s in plan.segmentations]
-        paths = output_paths(out_dir, plan.run, execution.output_level, nodes, seg)
-        result: dict[str, Any] = {"run": plan.run.label, "status": "ok"}
-        missing = [str(p) for k, p in paths.items() if not may_lack(k) and not p.exists()]
-        if isinstance(error, KeyboardInterrupt) and missing:
-            result |= {"status": "interrupted", "step": "", "message": "stopped before its end"}
-        elif name in failures:
-            failure = failures[name]
-            result |= {
-                "status": "failed",
-                "step": failure.node,
-                "step_title": STEP_TITLES.get(failure.node, failure.node.replace("_", " ")),
-                "message": failure.message,
-                "crash_file": str(failure.crash_file),
-            }
-        elif missing:
-            reason = str(error) if error is not None else "not all outputs were written"
-            result |= {"status": "failed", "step": "", "message": reason.splitlines()[0]}
-        result["outputs"] = [str(p.relative_to(out_dir)) for p in paths.values() if p.exists()]
-        results.append(result)
-    if isinstance(error, KeyboardInterrupt):
-        write_summary(out_dir, results)
-        raise error
-    return results
 
 
 def _finish(
@@ -377,14 +307,3 @@ def _finish(
 def _counted_left(number: int) -> str:
     """Say how many runs were left out."""
     return f", {number} left out" if number else ""
-
-
-@contextlib.contextmanager
-def _no_stray_files(folder: Path) -> Iterator[None]:
-    """Run inside the work directory: whatever a plugin drops in the current folder ends there."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

@@ -53,10 +53,12 @@ def segmentations_of(run: Run, args: argparse.Namespace) -> dict[str, Any]:
     if not args.segmentation:
         return {}
     way = args.t1w is not None or args.t1w_transform is not None
-    found = [s for p in args.segmentation for s in find_segmentations(p.resolve(), run, way)]
-    _check_labels(found)
-    plan: dict[str, Any] = {"segmentations": tuple(found)}
-    if all(s.space == "MEGRE" for s in found):
+    segmentations = [
+        s for p in args.segmentation for s in find_segmentations(p.resolve(), run, way)
+    ]
+    _check_labels(segmentations)
+    plan: dict[str, Any] = {"segmentations": tuple(segmentations)}
+    if all(s.space == "MEGRE" for s in segmentations):
         return plan
     if args.t1w_transform is not None:
         transform = find_transform(args.t1w_transform, run)
@@ -76,15 +78,15 @@ def segmentations_of(run: Run, args: argparse.Namespace) -> dict[str, Any]:
     return {**plan, "t1w": t1w}
 
 
-def _check_labels(found: list[Segmentation]) -> None:
-    labels = [s.label for s in found]
+def _check_labels(segmentations: list[Segmentation]) -> None:
+    labels = [s.label for s in segmentations]
     for label in labels:
         if labels.count(label) > 1:
-            names = ", ".join(s.image.name for s in found if s.label == label)
+            names = ", ".join(s.image.name for s in segmentations if s.label == label)
             raise ConfigError(
                 f"several segmentations are called '{label}': {names}",
                 "--segmentation",
                 "Give one of them, or set them apart with seg- in the name.",
             )
-    if not found:
+    if not segmentations:
         raise InputError("no segmentation was found", "--segmentation")

@@ -62,7 +62,7 @@ class Sourcedata:
         chosen = {"participants": args.participant_label, "sessions": args.session_label}
         pending, done = find_sources(bids_dir, **chosen, converted=[out_dir / CONVERTED])
         stacks = {stack.label: stack for stack in find_stacks(bids_dir, **chosen)}
-        found = cls(
+        sources = cls(
             bids_dir,
             out_dir,
             {source.label: source for source in pending},
@@ -72,9 +72,9 @@ class Sourcedata:
             not args.no_scanner_key,
         )
         for label in list(stacks):
-            if not (found.is_pending(label) or found._is_newer(stacks[label])):
+            if not (sources.is_pending(label) or sources._is_newer(stacks[label])):
                 del stacks[label]
-        return found
+        return sources
 
     @property
     def pending(self) -> list[str]:

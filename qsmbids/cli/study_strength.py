@@ -16,7 +16,7 @@ _SAME = 0.02
 
 
 def study_strength(folder: Path) -> dict[str, Any]:
-    """Return the settings of the inversion with the median strength of finished adaptive runs.
+    """Return settings by their dotted keys, with the median strength of finished adaptive runs.
 
     Parameters
     ----------
@@ -28,30 +28,30 @@ def study_strength(folder: Path) -> dict[str, Any]:
     InputError
         There is none, or they are of more than one protocol.
     """
-    from qsmbids.reports.record import find_results, read_run
-    from qsmbids.reports.settings_in_force import looked_up
+    from qsmbids.reports.paper.settings_in_force import looked_up
+    from qsmbids.reports.run.record import find_results, read_run
 
     if not folder.is_dir():
         raise InputError("is no folder", str(folder), "Name the output of adaptive runs.")
-    found: dict[str, tuple[float, float]] = {}
+    strengths: dict[str, tuple[float, float]] = {}
     protocols: dict[str, tuple[float, float]] = {}
     for result in find_results(folder):
         record = read_run(folder, result)
-        said = record.metadata
-        if looked_up(said, "DipoleInversion.Parameters.Regularisation") != "adaptive":
+        metadata = record.metadata
+        if looked_up(metadata, "DipoleInversion.Parameters.Regularisation") != "adaptive":
             continue
         values = [
-            looked_up(said, f"DipoleInversion.Parameters.{name}")
+            looked_up(metadata, f"DipoleInversion.Parameters.{name}")
             for name in ("GradientL1Penalty", "GradientConsistency")
         ]
         if record.status not in ("ok", "unknown") or None in values:
             continue
-        found[record.label] = (float(values[0]), float(values[1]))
+        strengths[record.label] = (float(values[0]), float(values[1]))
         protocols[record.label] = (
-            float(said["EchoTime"][-1]),
-            float(said["MagneticFieldStrength"]),
+            float(metadata["EchoTime"][-1]),
+            float(metadata["MagneticFieldStrength"]),
         )
-    if not found:
+    if not strengths:
         raise InputError(
             "holds no finished run with an adaptive regularisation",
             str(folder),
@@ -59,24 +59,24 @@ def study_strength(folder: Path) -> dict[str, Any]:
         )
     _check_protocols(folder, protocols)
     penalty, consistency = (
-        statistics.median(values) for values in zip(*found.values(), strict=True)
+        statistics.median(values) for values in zip(*strengths.values(), strict=True)
     )
-    n = len(found)
+    n = len(strengths)
     origin = f"median of {n} adaptive run{'s' if n > 1 else ''}"
     logger.info(
         "gradient L1 penalty %.4g, %s (%.4g to %.4g) in %s",
         penalty,
         origin,
-        min(v[0] for v in found.values()),
-        max(v[0] for v in found.values()),
+        min(v[0] for v in strengths.values()),
+        max(v[0] for v in strengths.values()),
         folder,
     )
     return {
-        "method": "fansi",
-        "regularisation": "fixed",
-        "regularisation_from": origin,
-        "gradient_l1_penalty": float(f"{penalty:.4g}"),
-        "gradient_consistency": float(f"{consistency:.4g}"),
+        "dipole_inversion.method": "fansi",
+        "dipole_inversion.regularisation_from": origin,
+        "dipole_inversion.fansi.regularisation": "fixed",
+        "dipole_inversion.fansi.gradient_l1_penalty": float(f"{penalty:.4g}"),
+        "dipole_inversion.fansi.gradient_consistency": float(f"{consistency:.4g}"),
     }
 
 

@@ -46,8 +46,8 @@ def refuse_invalid(run: "Run", validated: "Sequence[ValidationResult]") -> None:
     """
     issues = [issue for result in validated for issue in result.against(run.label)]
     if issues:
-        said = "; ".join(str(issue) for issue in issues[:3])
-        raise InputError(f"is not valid BIDS: {said}", run.label, _FIX)
+        reasons = "; ".join(str(issue) for issue in issues[:3])
+        raise InputError(f"is not valid BIDS: {reasons}", run.label, _FIX)
 
 
 def say_unread(

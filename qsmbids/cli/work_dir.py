@@ -101,8 +101,8 @@ def _make_private(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise ConfigError("is not a folder of our own, somebody else made it", str(folder), _FIX)
-    if found.st_mode & 0o077:  # ours, but made by an older version or another program
+    if status.st_mode & 0o077:  # ours, but made by an older version or another program
         folder.chmod(0o700)

@@ -105,8 +105,8 @@ def archive_of(files: Sequence[RemoteFile], *, dicom: bool = False) -> RemoteFil
         The record has none.
     """
     zips = [f for f in files if f.name.lower().endswith(".zip")]
-    found = [f for f in zips if ("dicom" in f.name.lower()) == dicom]
-    named = [f for f in found if dicom or "data_result" in f.name.lower()] or found
+    archives = [f for f in zips if ("dicom" in f.name.lower()) == dicom]
+    named = [f for f in archives if dicom or "data_result" in f.name.lower()] or archives
     if not named:
         raise InputError(
             f"holds no zip archive {'with DICOM' if dicom else 'of data and results'}",
@@ -200,8 +200,8 @@ def _report(
                 for entity in ("echo", "part"):
                     runs[run][entity].update(re.findall(f"_{entity}-([^_.]+)", name))
     print(f"{'run':<60}{'echoes':>8}  parts")
-    for run, found in sorted(runs.items()):
-        print(f"{run:<60}{len(found['echo']):>8}  {', '.join(sorted(found['part']))}")
+    for run, outcomes in sorted(runs.items()):
+        print(f"{run:<60}{len(outcomes['echo']):>8}  {', '.join(sorted(outcomes['part']))}")
     if published:
         print(f"published maps: {len(published)} sets in {dest / 'derivatives' / 'SEPIA'}")
     for label, why in problems.items():

@@ -24,9 +24,9 @@ def compare(dest: Path, out_dir: Path, program: str) -> int:
         For the last line.
     """
     from qsmbids.io.published import find_published
-    from qsmbids.reports.comparison import compare_pair
-    from qsmbids.reports.comparison_page import overall, write_comparison
-    from qsmbids.reports.record import find_results, read_run
+    from qsmbids.reports.comparison.compare import compare_pair
+    from qsmbids.reports.comparison.page import overall, write_comparison
+    from qsmbids.reports.run.record import find_results, read_run
 
     published = find_published(dest)
     results = {str(r["run"]): r for r in find_results(out_dir)}
@@ -49,8 +49,8 @@ def compare(dest: Path, out_dir: Path, program: str) -> int:
         logger.info("comparing %s with %s", run.label, pipeline)
         record = read_run(out_dir, results[run.label])
         pairs.append(compare_pair(record, run, pipeline, maps))
-    for run in sorted({run.label for run, _ in published} - shared):
-        logger.info("%s: not among the runs in %s", run, out_dir)
+    for label in sorted({run.label for run, _ in published} - shared):
+        logger.info("%s: not among the runs in %s", label, out_dir)
     page = write_comparison(out_dir / "logs" / "comparison", pairs)
     print(f"{'run':<42}{'published':<16}{'map':<12}{'slope':>7}{'corr':>7}{'NRMSE':>8}{'XSIM':>7}")
     for pair in pairs:

@@ -4,7 +4,22 @@ No module keeps settings of its own: they are passed down to the graph builders,
 gets only the values that it uses, so that changing one re-runs exactly what depends on it.
 """
 
-from qsmbids.config.files import DEFAULT_PRESET, PRESETS, dump_toml, load_settings
+from qsmbids.config.files import (
+    DEFAULT_PRESET,
+    PRESETS,
+    dump_toml,
+    flattened,
+    load_settings,
+    nested,
+)
 from qsmbids.config.settings import Settings
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "Settings", "dump_toml", "load_settings"]
+__all__ = [
+    "DEFAULT_PRESET",
+    "PRESETS",
+    "Settings",
+    "dump_toml",
+    "flattened",
+    "load_settings",
+    "nested",
+]

@@ -9,7 +9,15 @@ from typing import Any
 from qsmbids.config.settings import Settings, suggest
 from qsmbids.errors import ConfigError
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "dump_toml", "load_settings"]
+__all__ = [
+    "DEFAULT_PRESET",
+    "PRESETS",
+    "dump_toml",
+    "flattened",
+    "load_settings",
+    "nested",
+    "toml_value",
+]
 
 
 def _preset_names() -> tuple[str, ...]:
@@ -69,24 +77,70 @@ def _read_toml(path: Path) -> dict[str, Any]:
     return tables
 
 
-def dump_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write sections of strings, numbers, booleans and lists of them as TOML."""
-    lines = []
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted keys as tables.
+
+    Examples
+    --------
+    >>> nested({"dipole_inversion.holes": "fill", "dipole_inversion.tkd.threshold": 0.1})
+    {'dipole_inversion': {'holes': 'fill', 'tkd': {'threshold': 0.1}}}
+    """
+    tables: dict[str, Any] = {}
+    for key, value in values.items():
+        *path, name = key.split(".")
+        table = tables
+        for section in path:
+            table = table.setdefault(section, {})
+        table[name] = value
+    return tables
+
+
+def flattened(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tables as dotted keys, what is no table left out; the inverse of :func:`nested`.
+
+    Examples
+    --------
+    >>> flattened({"dipole_inversion": {"holes": "fill", "tkd": {"threshold": 0.1}}})
+    {'dipole_inversion.holes': 'fill', 'dipole_inversion.tkd.threshold': 0.1}
+    """
+    values: dict[str, Any] = {}
     for section, table in tables.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
+        if not isinstance(table, Mapping):
+            continue
+        values |= {f"{section}.{k}": v for k, v in table.items() if not isinstance(v, Mapping)}
+        inner = {f"{section}.{k}": v for k, v in table.items() if isinstance(v, Mapping)}
+        values |= flattened(inner)
+    return values
+
+
+def dump_toml(tables: Mapping[str, Mapping[str, Any]], parent: str = "") -> str:
+    """Write sections of strings, numbers, booleans and lists of them as TOML.
+
+    A mapping inside a section becomes the table ``[section.name]``.
+    """
+    lines: list[str] = []
+    for section, table in tables.items():
+        lines.append(f"[{parent}{section}]")
+        inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+        lines += [
+            f"{key} = {toml_value(value)}"
+            for key, value in table.items()
+            if value is not None and key not in inner
+        ]
         lines.append("")
+        if inner:
+            lines.append(dump_toml(inner, f"{parent}{section}."))
     return "\n".join(lines)
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """Write one value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
     escaped = "".join(
         c if c >= " " and c not in '"\\\x7f' else f"\\u{ord(c):04x}" for c in str(value)
     )

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self, get_type_hints
 
-from qsmbids.config.sections import (
-    BackgroundField,
-    DipoleInversion,
-    Masks,
-    Phase,
-    Reference,
-    Relaxometry,
-    Swi,
-    TotalField,
-)
 from qsmbids.errors import ConfigError
+from qsmbids.methods.background_field import BackgroundField
+from qsmbids.methods.declaration import Setting, declared
+from qsmbids.methods.dipole_inversion import DipoleInversion
+from qsmbids.methods.masks import Masks
+from qsmbids.methods.phase import Phase
+from qsmbids.methods.reference import Reference
+from qsmbids.methods.relaxometry import Relaxometry
+from qsmbids.methods.swi import Swi
+from qsmbids.methods.total_field import TotalField
 
 __all__ = ["Settings", "suggest"]
 
@@ -57,15 +56,14 @@ class Settings:
             if not isinstance(table, Mapping):
                 raise ConfigError(f"[{section}] must be a table", source)
             changed[section] = _updated_section(getattr(self, section), section, table, source)
-        result = dataclasses.replace(self, **changed)
-        bfr = result.background_field
-        if bfr.minimum_radius > bfr.maximum_radius:
-            raise ConfigError(
-                "minimum_radius is larger than maximum_radius",
-                source,
-                "Give V-SHARP radii in the order of Table S2.2 (12 to 1).",
-            )
-        return result
+        return dataclasses.replace(self, **changed)
+
+    def value(self, key: str) -> Any:
+        """Return the value of a dotted key, as ``background_field.pdf.padding_mm``."""
+        value: Any = self
+        for name in key.split("."):
+            value = getattr(value, name)
+        return value
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return plain nested dictionaries, for TOML and sidecars."""
@@ -73,32 +71,54 @@ class Settings:
 
 
 def _updated_section(section: Any, name: str, table: Mapping[str, Any], source: str) -> Any:
-    """Return one section with the checked values of ``table``."""
-    known = {f.name: f for f in fields(section)}
-    hints = get_type_hints(type(section))
+    """Return one section with the checked values of ``table``, tables of its methods included."""
+    known = {f.name: getattr(section, f.name) for f in fields(section)}
+    limits, hints = declared(section), get_type_hints(type(section))
     values = {}
     for key, value in table.items():
         where = f"[{name}] {key}"
         if key not in known:
-            raise ConfigError(f"unknown key {where}", source, suggest(key, list(known)))
-        values[key] = _checked(value, hints[key], known[key].metadata, where, source)
-    return dataclasses.replace(section, **values)
+            cure = _in_a_method(section, name, key) or suggest(key, list(known))
+            raise ConfigError(f"unknown key {where}", source, cure)
+        if key in limits:
+            values[key] = _checked(value, hints[key], limits[key], where, source)
+        elif isinstance(value, Mapping):
+            values[key] = _updated_section(known[key], f"{name}.{key}", value, source)
+        else:
+            raise ConfigError(f"[{name}.{key}] must be a table", source)
+    updated = dataclasses.replace(section, **values)
+    problem, cure = updated.check() if hasattr(updated, "check") else ("", "")
+    if problem:
+        raise ConfigError(f"[{name}] {problem}", source, cure)
+    return updated
 
 
-def _checked(value: Any, kind: type, limits: Mapping[str, Any], where: str, source: str) -> Any:
+def _in_a_method(section: Any, name: str, key: str) -> str:
+    """Return in which method's table a key stands, that was looked for in the step's."""
+    own = declared(section)
+    places: dict[str, str] = {}
+    for method in (f.name for f in fields(section) if f.name not in own):
+        for known in declared(getattr(section, method)):
+            place = f"[{name}.{method}] {known}"
+            places |= {known: place, f"{method}_{known}": place}
+    close = difflib.get_close_matches(key, list(places), n=1, cutoff=0.8)
+    return f"Did you mean {places[close[0]]}?" if close else ""
+
+
+def _checked(value: Any, kind: type, limits: Setting, where: str, source: str) -> Any:
     """Return ``value`` as ``kind`` if it is allowed."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
         raise ConfigError(f"{where} = {value!r} must be of type {kind.__name__}", source)
-    if limits["choices"] and value not in limits["choices"]:
+    if limits.choices and value not in limits.choices:
         raise ConfigError(
             f"{where} = {value!r} is not known",
             source,
-            f"Choose from {', '.join(limits['choices'])}.",
+            f"Choose from {', '.join(limits.choices)}.",
         )
-    low, high = limits["minimum"], limits["maximum"]
-    if kind in (int, float):
+    low, high = limits.minimum, limits.maximum
+    if isinstance(value, int | float) and not isinstance(value, bool):
         if value != value or (low is not None and value < low):
             raise ConfigError(f"{where} = {value!r} must be at least {low}", source)
         if high is not None and value > high:

@@ -1,18 +1,12 @@
 """Background field removal and Mask 4 (Table S2.2)."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from qsmbids.core.background import BackgroundResult
-from qsmbids.core.ismv import ismv
-from qsmbids.core.lbv import lbv
-from qsmbids.core.masking import erode, erode_rim, mask_with_holes
-from qsmbids.core.pdf import pdf
-from qsmbids.core.polynomial import remove_polynomial
-from qsmbids.core.resharp import resharp
-from qsmbids.core.smv import sphere_unit
-from qsmbids.core.vsharp import vsharp, vsharp_radii
+from qsmbids.core.masks.masking import erode, erode_rim, mask_with_holes
+from qsmbids.core.maths.arrays import EmptyMaskError
+from qsmbids.core.maths.polynomial import remove_polynomial
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -20,18 +14,21 @@ from qsmbids.interfaces.base import (
     RecordSpec,
     Step,
     record,
+    settings_record,
     traits,
 )
-from qsmbids.io.nifti import Volume, read_volume
+from qsmbids.io.nifti import read_volume
+from qsmbids.methods.background.data import BackgroundData
+from qsmbids.methods.background_field import BACKGROUND
 
 
-class BackgroundInputSpec(BaseInterfaceInputSpec):
-    """Inputs of every background removal."""
-
+class _RemoveBackgroundFieldInputs(BaseInterfaceInputSpec):
     field = File(exists=True, mandatory=True, desc="total field [Hz]")
     weights = File(exists=True, mandatory=True, desc="data weights")
     mask3 = File(exists=True, mandatory=True)
     mask2 = File(exists=True, mandatory=True, desc="for the holes of Mask 4")
+    method = traits.Enum(*BACKGROUND, mandatory=True)
+    settings = traits.Dict(mandatory=True, desc="of the method")
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     remove_residual_b1_field = traits.Bool(False, usedefault=True)
     erode_before = traits.Int(1, usedefault=True, desc="[voxels]")
@@ -39,49 +36,54 @@ class BackgroundInputSpec(BaseInterfaceInputSpec):
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
-class BackgroundOutputSpec(RecordSpec):
-    """Outputs of every background removal."""
-
+class _RemoveBackgroundFieldOutputs(RecordSpec):
     local_field = File(exists=True, desc="[Hz], 0 outside Mask 4")
     background_field = File(exists=True, desc="[Hz], 0 outside Mask 4")
     mask4 = File(exists=True, desc="with the holes of unreliable phase")
     mask4_filled = File(exists=True, desc="support of the maps, without holes")
 
 
-class Removed(NamedTuple):
-    """What a method made of a field."""
+class RemoveBackgroundField(Step):
+    """Background field removal by the method of the settings (6.a): ``methods.background``."""
 
-    local_field: Any
-    mask: Any
-    name: str
-    parameters: dict[str, Any]
-    said: str
-    reference: str
-    warnings: tuple[str, ...] = ()
-
-
-class BackgroundRemoval(Step):
-    """A background removal: erodes, calls ``_remove``, writes the fields and Mask 4."""
-
-    output_spec = BackgroundOutputSpec
+    input_spec = _RemoveBackgroundFieldInputs
+    output_spec = _RemoveBackgroundFieldOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
+        method = BACKGROUND[inputs.method]
+        settings = method.settings(**inputs.settings)
         total = read_volume(inputs.field)
         mask3 = read_volume(inputs.mask3, np.uint8).array > 0
         reliable = read_volume(inputs.mask2, np.uint8).array > 0
         try:
-            removed = self._remove(total, erode_rim(mask3, inputs.erode_before))
-            local, mask4 = removed.local_field, removed.mask
+            data = BackgroundData(
+                field=total.array,
+                mask=erode_rim(mask3, inputs.erode_before),
+                weights=read_volume(inputs.weights).array,
+                voxel_size=total.adult_voxel_size,
+                true_voxel_size=total.voxel_size,
+                length_scale=total.length_scale,
+                b0_direction=inputs.b0_direction,
+                n_threads=inputs.n_threads,
+            )
+            removal = method.compute(data, settings)
+            local, mask4 = removal.result.local_field, removal.result.mask
             if inputs.erode_after:
                 mask4 = erode(mask4, inputs.erode_after)
             if inputs.remove_residual_b1_field:
                 local = remove_polynomial(local, mask4)
-        except ValueError as error:
+        except EmptyMaskError as error:
             raise InputError(
                 f"background removal left nothing ({error})",
                 inputs.mask3,
                 "The brain mask is too small for the settings of background removal; check it.",
+            ) from error
+        except ValueError as error:
+            raise InputError(
+                f"{method.title} cannot remove the background of it: {error}",
+                inputs.field,
+                "Look at the total field and at the settings of background removal.",
             ) from error
         local[~mask4] = 0.0
         self._write(
@@ -92,214 +94,19 @@ class BackgroundRemoval(Step):
             mask4=mask_with_holes(mask4, reliable),
             mask4_filled=mask4,
         )
-        kept = np.count_nonzero(mask4) / max(1, np.count_nonzero(mask3))
+        kept = int(np.count_nonzero(mask4)) / max(1, int(np.count_nonzero(mask3)))
         common = {
             "RemoveResidualB1Field": inputs.remove_residual_b1_field,
             "ErodeBefore": inputs.erode_before,
             "ErodeAfter": inputs.erode_after,
         }
         self._results["record"] = record(
-            f"{removed.name} {removed.said}: Mask 4 keeps {100 * kept:.1f} % of Mask 3",
-            warnings=removed.warnings,
-            EstimationAlgorithm=removed.name,
-            EstimationReference=removed.reference,
+            f"{method.title} {removal.text}: Mask 4 keeps {100 * kept:.1f} % of Mask 3",
+            EstimationAlgorithm=method.title,
+            EstimationReference=method.doi,
             BackgroundRemoval={
-                "Name": removed.name,
-                "Parameters": {**removed.parameters, **common},
+                "Name": method.title,
+                "Parameters": {**settings_record(settings), **removal.facts, **common},
             },
         )
         return runtime
-
-    def _remove(self, total: Volume, mask: Any) -> Removed:
-        """Return the local field [Hz] inside the mask that the method leaves."""
-        raise NotImplementedError
-
-
-class _VsharpInputs(BackgroundInputSpec):
-    variant = traits.Enum("deconvolution", "sepia", usedefault=True)
-    maximum_radius = traits.Int(12, usedefault=True)
-    minimum_radius = traits.Int(1, usedefault=True)
-    truncation = traits.Float(0.05, usedefault=True)
-    refinements = traits.Int(3, usedefault=True)
-    rim_outlier = traits.Float(5.0, usedefault=True)
-
-
-class RemoveBackgroundVsharp(BackgroundRemoval):
-    """V-SHARP (6.a): ``core.vsharp.vsharp``."""
-
-    input_spec = _VsharpInputs
-
-    def _remove(self, total: Volume, mask: Any) -> Removed:
-        inputs = self.inputs
-        local, mask4 = vsharp(
-            total.array,
-            mask,
-            total.adult_voxel_size,
-            max_radius=inputs.maximum_radius,
-            min_radius=inputs.minimum_radius,
-            variant=inputs.variant,
-            truncation=inputs.truncation,
-            refinements=inputs.refinements,
-            rim_outlier=inputs.rim_outlier,
-            n_threads=inputs.n_threads,
-        )
-        radii, _ = vsharp_radii(
-            total.adult_voxel_size, inputs.maximum_radius, inputs.minimum_radius
-        )
-        unit = _radius_unit(total)
-        if unit == "mm":
-            radii = [radius * total.length_scale for radius in radii]
-        in_unit = f"{radii[0]:g} to {radii[-1]:g} " + ("mm" if unit == "mm" else "voxels")
-        size = " x ".join(f"{v:.3g}" for v in total.voxel_size)
-        parameters = {
-            "RadiusUnit": unit,
-            "Radii": [float(r) for r in radii],
-            "Variant": inputs.variant,
-            "MaximumRadius": inputs.maximum_radius,
-            "MinimumRadius": inputs.minimum_radius,
-            "Truncation": inputs.truncation,
-            "Refinements": inputs.refinements,
-            "RimOutlier": inputs.rim_outlier,
-        }
-        said = f"({inputs.variant}), radii {in_unit} (voxels of {size} mm)"
-        return Removed(
-            local,
-            mask4,
-            "V-SHARP",
-            parameters,
-            said,
-            "https://doi.org/10.1016/j.neuroimage.2010.11.088",
-        )
-
-
-class _PdfInputs(BackgroundInputSpec):
-    padding_mm = traits.Float(20.0, usedefault=True)
-    tissue = traits.Float(0.0, usedefault=True)
-    tolerance = traits.Float(2e-3, usedefault=True)
-    maximum_iterations = traits.Int(30, usedefault=True)
-
-
-class RemoveBackgroundPdf(BackgroundRemoval):
-    """Projection onto dipole fields (6.a): ``core.pdf.pdf``; Mask 4 is Mask 3."""
-
-    input_spec = _PdfInputs
-
-    def _remove(self, total: Volume, mask: Any) -> Removed:
-        inputs = self.inputs
-        result = pdf(
-            total.array,
-            mask,
-            total.adult_voxel_size,
-            inputs.b0_direction,
-            weights=read_volume(inputs.weights).array,
-            padding_mm=inputs.padding_mm,
-            tissue=inputs.tissue,
-            tol=inputs.tolerance,
-            max_iter=inputs.maximum_iterations,
-            n_threads=inputs.n_threads,
-        )
-        parameters = {
-            "PdfPaddingMm": inputs.padding_mm,
-            "PdfTissue": inputs.tissue,
-            "PdfTolerance": inputs.tolerance,
-            "PdfMaximumIterations": inputs.maximum_iterations,
-        }
-        return _solved(result, "PDF", parameters, "https://doi.org/10.1002/nbm.1670")
-
-
-class _LbvInputs(BackgroundInputSpec):
-    peel = traits.Int(1, usedefault=True)
-    tolerance = traits.Float(1e-4, usedefault=True)
-
-
-class RemoveBackgroundLbv(BackgroundRemoval):
-    """Laplacian boundary value (6.a): ``core.lbv.lbv``."""
-
-    input_spec = _LbvInputs
-
-    def _remove(self, total: Volume, mask: Any) -> Removed:
-        inputs = self.inputs
-        result = lbv(
-            total.array, mask, total.adult_voxel_size, peel=inputs.peel, tol=inputs.tolerance
-        )
-        parameters = {"LbvPeel": inputs.peel, "LbvTolerance": inputs.tolerance}
-        return _solved(result, "LBV", parameters, "https://doi.org/10.1002/nbm.3064")
-
-
-class _ResharpInputs(BackgroundInputSpec):
-    radius = traits.Float(4.0, usedefault=True)
-    alpha = traits.Float(1e-4, usedefault=True)
-    tolerance = traits.Float(1e-4, usedefault=True)
-
-
-class RemoveBackgroundResharp(BackgroundRemoval):
-    """Regularised SHARP (6.a): ``core.resharp.resharp``."""
-
-    input_spec = _ResharpInputs
-
-    def _remove(self, total: Volume, mask: Any) -> Removed:
-        inputs = self.inputs
-        result = resharp(
-            total.array,
-            mask,
-            total.adult_voxel_size,
-            radius=inputs.radius,
-            alpha=inputs.alpha,
-            tol=inputs.tolerance,
-            n_threads=inputs.n_threads,
-        )
-        parameters = {
-            "RadiusUnit": _radius_unit(total),
-            "ResharpRadius": inputs.radius,
-            "ResharpAlpha": inputs.alpha,
-            "ResharpTolerance": inputs.tolerance,
-        }
-        return _solved(result, "RESHARP", parameters, "https://doi.org/10.1002/mrm.24765")
-
-
-class _IsmvInputs(BackgroundInputSpec):
-    radius = traits.Float(4.0, usedefault=True)
-    tolerance = traits.Float(1e-3, usedefault=True)
-
-
-class RemoveBackgroundIsmv(BackgroundRemoval):
-    """Iterated spherical mean values (6.a): ``core.ismv.ismv``."""
-
-    input_spec = _IsmvInputs
-
-    def _remove(self, total: Volume, mask: Any) -> Removed:
-        inputs = self.inputs
-        result = ismv(
-            total.array,
-            mask,
-            total.adult_voxel_size,
-            radius=inputs.radius,
-            tol=inputs.tolerance,
-            n_threads=inputs.n_threads,
-        )
-        parameters = {
-            "RadiusUnit": _radius_unit(total),
-            "IsmvRadius": inputs.radius,
-            "IsmvTolerance": inputs.tolerance,
-        }
-        return _solved(result, "iSMV", parameters, "https://doi.org/10.1002/mrm.24998")
-
-
-def _radius_unit(total: Volume) -> str:
-    """Return what radii of spheres are counted in: mm where the voxels are clearly anisotropic."""
-    return "mm" if np.any(sphere_unit(total.voxel_size) != 1.0) else "voxel"
-
-
-def _solved(
-    result: BackgroundResult, name: str, parameters: dict[str, Any], reference: str
-) -> Removed:
-    """Say how a solver ended."""
-    end = f"{result.n_iterations} iterations (relative residual {result.relative_residual:.2g})"
-    return Removed(
-        result.local_field,
-        result.mask,
-        name,
-        {**parameters, "Iterations": result.n_iterations, "Converged": result.converged},
-        f"{'converged' if result.converged else 'stopped'} after {end}",
-        reference,
-    )

@@ -1,6 +1,7 @@
 """What every node shares: a record of what it decided, and files named after the step."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nipype.interfaces.base import (
 )
 
 from qsmbids.io.write import write_volume
+from qsmbids.methods.declaration import sidecar_key
 
 __all__ = [
     "BaseInterfaceInputSpec",
@@ -36,6 +38,7 @@ __all__ = [
     "StepWithRecords",
     "TraitedSpec",
     "record",
+    "settings_record",
     "traits",
 ]
 
@@ -79,6 +82,11 @@ def record(
         "warnings": [w for w in warnings if w],
         "metadata": metadata,
     }
+
+
+def settings_record(settings: Any) -> dict[str, Any]:
+    """Return the settings of a method under the keys that sidecars have for them."""
+    return {sidecar_key(f.name): getattr(settings, f.name) for f in fields(settings)}
 
 
 class Step(SimpleInterface):

@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.echo_time_check import check_echo_time_consistency
-from qsmbids.core.phase_checks import (
+from qsmbids.core.field.residues import count_residues
+from qsmbids.core.phase.echo_time_check import check_echo_time_consistency
+from qsmbids.core.phase.phase_checks import (
     PhaseCheck,
     detect_filtered_phase,
     detect_interpolated_wraps,
     detect_slice_jumps,
 )
-from qsmbids.core.residues import count_residues
-from qsmbids.core.sign_check import check_sign
+from qsmbids.core.reference.sign_check import check_sign
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     EchoesInputSpec,
@@ -73,26 +73,26 @@ class _CheckSignInputs(BaseInterfaceInputSpec):
 
 
 class CheckSign(Step):
-    """Veins and iron-rich nuclei must be paramagnetic: ``core.sign_check``."""
+    """Veins and iron-rich nuclei must be paramagnetic: ``core.reference.sign_check``."""
 
     input_spec = _CheckSignInputs
     output_spec = RecordSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        found = check_sign(
+        check = check_sign(
             read_volume(inputs.chi).array,
             read_volume(inputs.r2star).array,
             read_volume(inputs.mask, np.uint8).array > 0,
         )
-        advice = f"{found.text}; if veins are dark, run again with the other --phase-sign"
+        advice = f"{check.text}; if veins are dark, run again with the other --phase-sign"
         self._results["record"] = record(
-            f"sign check: {found.text}",
-            warnings=[advice if found.inverted else ""],
+            f"sign check: {check.text}",
+            warnings=[advice if check.inverted else ""],
             SignCheck={
-                "Inverted": found.inverted,
-                "MeanAtHighR2Star": float(found.mean_high_r2star)
-                if np.isfinite(found.mean_high_r2star)
+                "Inverted": check.inverted,
+                "MeanAtHighR2Star": float(check.mean_high_r2star)
+                if np.isfinite(check.mean_high_r2star)
                 else None,
             },
         )

@@ -75,17 +75,17 @@ class ConvertDicom(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        given = {
+        keys = {
             key: value
             for key in ("participant", "session", "acquisition", "bids_dir")
             if isinstance(value := getattr(inputs, key), str) and value
         }
-        labels = {key: given[key] for key in ("participant", "session") if key in given}
-        root = Path(given["bids_dir"]) if "bids_dir" in given else self._path(runtime, "bids")
+        labels: Any = {key: keys[key] for key in ("participant", "session") if key in keys}
+        root = Path(keys["bids_dir"]) if "bids_dir" in keys else self._path(runtime, "bids")
         # the raw sidecars and what was unpacked tell who was scanned: nothing of it stays
         with TemporaryDirectory(dir=runtime.cwd) as work:
             converted = convert_dicom(
-                inputs.source, work, acquisition=given.get("acquisition"), **labels
+                inputs.source, work, acquisition=keys.get("acquisition"), **labels
             )
             fates = [f"series {number}: {fate}" for number, _, _, fate in converted.rows()]
             if not converted.naming.runs:

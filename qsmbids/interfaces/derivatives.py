@@ -26,6 +26,7 @@ class _SaveDerivativeInputs(RecordsInputSpec):
     boolean = traits.Bool(False, usedefault=True, desc="write a mask")
     labels = traits.Bool(False, usedefault=True, desc="write integers")
     sidecar = traits.Bool(True, usedefault=True, desc="write one; False where a twin does")
+    estimated = traits.Bool(True, usedefault=True, desc="a map, of which BIDS asks the algorithm")
     optional = traits.Bool(False, usedefault=True, desc="there may be nothing to write")
 
 
@@ -62,6 +63,9 @@ class SaveDerivative(StepWithRecords):
             sidecar |= entry["metadata"]
             decisions += [d for d in entry["decisions"] if d not in decisions]
             warnings += [w for w in entry["warnings"] if w not in warnings]
+        if not inputs.estimated:
+            for key in ("EstimationAlgorithm", "EstimationReference"):
+                sidecar.pop(key, None)
         sidecar["Decisions"] = decisions
         sidecar["Warnings"] = warnings
         # the image last: where it is, its sidecar is there too

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from qsmbids.core.echo_combination import field_noise, noise_std, weighted_echo_average
-from qsmbids.core.magnitude import root_sum_of_squares
-from qsmbids.core.nonlinear_fit import field_from_fit, noise_hz, nonlinear_fit
-from qsmbids.core.relative_residual import relative_residual, residual_weight
-from qsmbids.core.relaxometry import r2star_map
-from qsmbids.core.romeo import unwrap_echoes
-from qsmbids.core.romeo_weights import quality_map
-from qsmbids.core.weights import sepia_weights
+from qsmbids.core.field.echo_combination import field_noise, noise_std, weighted_echo_average
+from qsmbids.core.field.nonlinear_fit import field_from_fit, noise_from_fit, nonlinear_fit
+from qsmbids.core.field.relative_residual import relative_residual, residual_weight
+from qsmbids.core.field.relaxometry import r2star_map
+from qsmbids.core.field.romeo import unwrap_echoes
+from qsmbids.core.field.romeo_weights import quality_map
+from qsmbids.core.field.weights import sepia_weights
+from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.phase.magnitude import root_sum_of_squares
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -31,10 +31,6 @@ from qsmbids.io.nifti import read_echoes, read_volume
 #: Share of Mask 1 with too large a residual from which the user should know, and from which no
 #: map is made; a signal-to-noise ratio of 10 leaves 0.2.
 _DOUBTFUL_FRACTION, _USELESS_FRACTION = 0.2, 0.5
-
-Echoes = npt.NDArray[np.float32]
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 class _UnwrapPhaseInputs(EchoesInputSpec):
@@ -147,7 +143,7 @@ class _FitFieldOutputs(RecordSpec):
 
 
 class FitField(Step):
-    """Nonlinear complex fit, then spatial unwrapping (4.c): ``core.nonlinear_fit``."""
+    """Nonlinear complex fit, then spatial unwrapping (4.c): ``core.field.nonlinear_fit``."""
 
     input_spec = _FitFieldInputs
     output_spec = _FitFieldOutputs
@@ -166,7 +162,7 @@ class FitField(Step):
             n_threads=inputs.n_threads,
         )
         sigma = noise_std(magnitude, mask)
-        noise = noise_hz(fit, sigma)
+        noise = noise_from_fit(fit, sigma)
         quality = phase_quality(
             phase, magnitude, inputs.echo_times, inputs.quality_weights, inputs.n_threads
         )
@@ -276,7 +272,7 @@ class _MapR2StarOutputs(RecordSpec):
 
 
 class MapR2Star(Step):
-    """R2*, T2* and S0 by ``core.relaxometry.r2star_map``."""
+    """R2*, T2* and S0 by ``core.field.relaxometry.r2star_map``."""
 
     input_spec = _MapR2StarInputs
     output_spec = _MapR2StarOutputs
@@ -298,8 +294,12 @@ class MapR2Star(Step):
 
 
 def phase_quality(
-    measured: Echoes, magnitude: Echoes, echo_times: Sequence[float], weights: str, n_threads: int
-) -> Volume:
+    measured: Float32Array,
+    magnitude: Float32Array,
+    echo_times: Sequence[float],
+    weights: str,
+    n_threads: int,
+) -> Float32Array:
     """Return the ROMEO quality of the whole image from its first two echoes, or the only one."""
     several = len(measured) > 1
     return quality_map(
@@ -313,8 +313,8 @@ def phase_quality(
 
 
 def averaged_noise(
-    magnitude: Echoes, mask: Mask, echo_times: Sequence[float], weighting: str
-) -> tuple[Volume, float]:
+    magnitude: Float32Array, mask: Mask, echo_times: Sequence[float], weighting: str
+) -> tuple[Float32Array, float]:
     """Return the noise of the averaged field [Hz] and that of one magnitude image."""
     sigma = noise_std(magnitude, mask)
     return field_noise(magnitude, echo_times, sigma, weighting=weighting), sigma

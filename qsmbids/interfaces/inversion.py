@@ -1,29 +1,33 @@
-"""What every dipole inversion shares, and the merge of two of them (5.c)."""
+"""Dipole inversion (7.a, 7.b), and the merge of two of them (5.c)."""
 
 from typing import Any
 
 import numpy as np
 
-from qsmbids.core.two_pass import STRONG_PPM, merge_two_pass, set_aside
+from qsmbids.core.inversion.two_pass import STRONG_PPM, merge_two_pass, set_aside
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
     RecordSpec,
     Step,
     record,
+    settings_record,
     traits,
 )
 from qsmbids.io.nifti import Volume, read_volume
+from qsmbids.methods.dipole_inversion import INVERSION
+from qsmbids.methods.inversion.data import InversionData
 
 
-class InversionInputSpec(BaseInterfaceInputSpec):
-    """Inputs of every inversion."""
-
+class _InvertDipoleFieldInputs(BaseInterfaceInputSpec):
     local_field = File(exists=True, mandatory=True, desc="[Hz]")
     weights = File(exists=True, mandatory=True, desc="data weights")
     magnitude = File(exists=True, mandatory=True, desc="combined, for edges")
     mask = File(exists=True, mandatory=True, desc="Mask 4 without holes")
     mask_holes = File(exists=True, mandatory=True, desc="Mask 4")
+    fluid = File(exists=True, desc="cerebrospinal fluid, for a method that asks for it")
+    method = traits.Enum(*INVERSION, mandatory=True)
+    settings = traits.Dict(mandatory=True, desc="of the method")
     holes = traits.Enum(
         "fill",
         "weight",
@@ -32,40 +36,72 @@ class InversionInputSpec(BaseInterfaceInputSpec):
     )
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     centre_frequency = traits.Float(mandatory=True, desc="[Hz]")
+    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     regularisation_from = traits.Str("", usedefault=True, desc="of its strength, for the record")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
-class InversionOutputSpec(RecordSpec):
-    """Outputs of every inversion."""
-
+class _InvertDipoleFieldOutputs(RecordSpec):
     chi = File(exists=True, desc="[ppm], not referenced, 0 outside the support")
     support = File(exists=True, desc="where chi is known")
 
 
-class Inversion(Step):
-    """A dipole inversion: reads its input, calls ``_invert``, writes chi and its support."""
+class InvertDipoleField(Step):
+    """Dipole inversion by the method of the settings (7.a, 7.b): ``methods.inversion``."""
 
-    output_spec = InversionOutputSpec
+    input_spec = _InvertDipoleFieldInputs
+    output_spec = _InvertDipoleFieldOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
+        method = INVERSION[inputs.method]
+        settings = method.settings(**inputs.settings)
         field = read_volume(inputs.local_field)
-        weights = read_volume(inputs.weights).array
-        filled = read_volume(inputs.mask, np.uint8).array > 0
-        reliable = read_volume(inputs.mask_holes, np.uint8).array > 0
-        if inputs.holes == "weight":
-            weights = np.where(reliable, weights, np.float32(0))
-        chi, support, said = self._invert(field, weights, filled)
-        self._write(runtime, field.affine, chi=chi, support=support)
-        self._results["record"] = said
+        result = method.compute(self._input(field), settings)
+        self._write(runtime, field.affine, chi=result.chi, support=result.support)
+        title = result.title or method.title
+        strength = {"RegularisationFrom": inputs.regularisation_from} if method.strength else {}
+        self._results["record"] = record(
+            *result.decisions,
+            warnings=result.warnings,
+            EstimationAlgorithm=title,
+            EstimationReference=method.doi,
+            DipoleInversion={
+                "Name": title,
+                "Parameters": {
+                    **strength,
+                    **settings_record(settings),
+                    **result.parameters,
+                    "Holes": inputs.holes,
+                },
+                **result.facts,
+            },
+        )
         return runtime
 
-    def _invert(
-        self, field: Volume, weights: Any, support: Any
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """Return chi [ppm], where it is known, and the record."""
-        raise NotImplementedError
+    def _input(self, field: Volume) -> InversionData:
+        """Read what every inversion gets."""
+        inputs = self.inputs
+        weights = read_volume(inputs.weights).array
+        support = read_volume(inputs.mask, np.uint8).array > 0
+        if inputs.holes == "weight":
+            reliable = read_volume(inputs.mask_holes, np.uint8).array > 0
+            weights = np.where(reliable, weights, np.float32(0))
+        fluid = None
+        if isinstance(inputs.fluid, str):
+            fluid = (read_volume(inputs.fluid, np.uint8).array > 0) & support
+        return InversionData(
+            field=field.array,
+            support=support,
+            weights=weights,
+            magnitude=read_volume(inputs.magnitude).array,
+            voxel_size=field.adult_voxel_size,
+            b0_direction=inputs.b0_direction,
+            centre_frequency=inputs.centre_frequency,
+            echo_times=inputs.echo_times,
+            fluid=fluid,
+            n_threads=inputs.n_threads,
+        )
 
 
 class _SetAsideInputs(BaseInterfaceInputSpec):
@@ -84,7 +120,7 @@ class _SetAsideOutputs(RecordSpec):
 
 
 class SetAsideStrongSources(Step):
-    """Field of the tissue without that of strong sources: ``core.two_pass.set_aside``."""
+    """Field of the tissue without strong sources: ``core.inversion.two_pass.set_aside``."""
 
     input_spec = _SetAsideInputs
     output_spec = _SetAsideOutputs
@@ -101,7 +137,7 @@ class SetAsideStrongSources(Step):
             filled,
             field.adult_voxel_size,
             inputs.b0_direction,
-            centre_frequency_hz=inputs.centre_frequency,
+            centre_frequency=inputs.centre_frequency,
             n_threads=inputs.n_threads,
         )
         self._write(runtime, field.affine, local_field=rest.local_field, reliable=rest.reliable)
@@ -120,12 +156,12 @@ class _MergeTwoPassInputs(BaseInterfaceInputSpec):
     support_filled = File(exists=True, mandatory=True)
 
 
-class _MergeTwoPassOutputs(InversionOutputSpec):
+class _MergeTwoPassOutputs(_InvertDipoleFieldOutputs):
     from_filled = File(exists=True, desc="voxels whose value is of the inversion without holes")
 
 
 class MergeTwoPass(Step):
-    """Reliable tissue from one inversion, the rest from the other: ``core.two_pass``."""
+    """Reliable tissue from one inversion, the rest from the other: ``core.inversion.two_pass``."""
 
     input_spec = _MergeTwoPassInputs
     output_spec = _MergeTwoPassOutputs

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.bet import bet
-from qsmbids.core.dipole import b0_direction_from_affine
-from qsmbids.core.given_mask import count_parts
-from qsmbids.core.masking import (
+from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.masks.bet import bet
+from qsmbids.core.masks.mask_values import count_parts
+from qsmbids.core.masks.masking import (
     background_mask,
     inverse_noise_mask,
     largest_component,
@@ -35,7 +35,7 @@ class _MaskOutputs(RecordSpec):
     mask = File(exists=True, desc="0 or 1")
 
 
-def _volume_ml(mask: np.ndarray, voxel_size: np.ndarray) -> float:
+def _volume_ml(mask: np.ndarray, voxel_size: Sequence[float]) -> float:
     """Return the volume of a mask [ml]."""
     return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000.0)
 
@@ -49,7 +49,7 @@ class _ExtractBrainInputs(BaseInterfaceInputSpec):
 
 
 class ExtractBrain(Step):
-    """Mask 1 by the built-in BET (5.a): ``core.bet.bet``."""
+    """Mask 1 by the built-in BET (5.a): ``core.masks.bet.bet``."""
 
     input_spec = _ExtractBrainInputs
     output_spec = _MaskOutputs
@@ -92,7 +92,9 @@ class ExtractBrain(Step):
 
 
 class _ConformMaskInputs(BaseInterfaceInputSpec):
-    mask = File(exists=True, mandatory=True, desc="mask; see core.given_mask for its values")
+    mask = File(
+        exists=True, mandatory=True, desc="mask; see core.masks.mask_values for its values"
+    )
     like = File(exists=True, mandatory=True, desc="image whose grid the mask must have")
     origin = traits.Str("given by the user", usedefault=True, desc="for the record")
     parameters = traits.Dict(usedefault=True, desc="of the program that made it, for the record")
@@ -108,28 +110,28 @@ class ConformMask(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         image = read_volume(inputs.like)
-        given = read_mask(Path(inputs.mask), image)
+        values = read_mask(Path(inputs.mask), image)
         if not inputs.drawn:
-            mask = largest_component(given.inside)
+            mask = largest_component(values.inside)
             self._write(runtime, image.affine, mask=mask)
             self._results["record"] = _brain_record(
                 mask, image, inputs.origin, parameters=dict(inputs.parameters)
             )
             return runtime
-        brightness = check_brightness(given.inside, image.array, inputs.mask)
-        self._write(runtime, image.affine, mask=given.inside)
-        n_parts, n_holes = count_parts(given.inside)
+        brightness = check_brightness(values.inside, image.array, inputs.mask)
+        self._write(runtime, image.affine, mask=values.inside)
+        n_parts, n_holes = count_parts(values.inside)
         self._results["record"] = _brain_record(
-            given.inside,
+            values.inside,
             image,
             inputs.origin,
-            f"mask values: {given.text}",
+            f"mask values: {values.text}",
             f"the given mask has {_counted(n_parts, 'part')} and {_counted(n_holes, 'hole')};"
             " it is used as it is",
-            warnings=[given.warning, brightness],
+            warnings=[values.warning, brightness],
             GivenMask={
-                "Values": given.kind,
-                "Threshold": given.threshold,
+                "Values": values.kind,
+                "Threshold": values.threshold,
                 "Parts": n_parts,
                 "Holes": n_holes,
             },
@@ -152,7 +154,7 @@ def _brain_record(
 ) -> dict:
     """Describe Mask 1 and warn when its size is no brain's."""
     volume = _volume_ml(mask, image.voxel_size)
-    said = f"{volume:.0f}" if volume >= 10 else f"{volume:.2g}"
+    size = f"{volume:.0f}" if volume >= 10 else f"{volume:.2g}"
     small_head = image.length_scale != 1.0
     strange = not 200.0 <= volume <= 2500.0 and not small_head
     if small_head:
@@ -161,11 +163,11 @@ def _brain_record(
         )
         metadata["LengthScale"] = image.length_scale
     return record(
-        f"Mask 1: {origin}, {said} ml",
+        f"Mask 1: {origin}, {size} ml",
         *decisions,
         warnings=[
             *warnings,
-            f"Mask 1 has {said} ml, unusual for a brain: look at it" if strange else "",
+            f"Mask 1 has {size} ml, unusual for a brain: look at it" if strange else "",
         ],
         BrainExtraction={
             "Name": origin,

@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.dipole import tilt_degrees
-from qsmbids.core.masking import mask_with_holes
-from qsmbids.core.oblique import (
+from qsmbids.core.background.oblique import (
     Grid,
     from_straight,
     mask_from_straight,
@@ -14,6 +12,8 @@ from qsmbids.core.oblique import (
     straight_grid,
     to_straight,
 )
+from qsmbids.core.inversion.dipole import tilt_degrees
+from qsmbids.core.masks.masking import mask_with_holes
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     File,

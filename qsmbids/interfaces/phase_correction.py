@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.echo_time_check import check_echo_time_consistency
-from qsmbids.core.offset import mcpc3ds
-from qsmbids.core.readout import ReadoutCorrection, correct_readout
+from qsmbids.core.phase.echo_time_check import check_echo_time_consistency
+from qsmbids.core.phase.offset import mcpc3ds
+from qsmbids.core.phase.readout import ReadoutCorrection, correct_readout
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     EchoesInputSpec,
@@ -119,7 +119,7 @@ class _RemovePhaseOffsetOutputs(RecordSpec):
 
 
 class RemovePhaseOffset(Step):
-    """MCPC-3D-S (4.c, Table S2.1): ``core.offset.mcpc3ds``."""
+    """MCPC-3D-S (4.c, Table S2.1): ``core.phase.offset.mcpc3ds``."""
 
     input_spec = _RemovePhaseOffsetInputs
     output_spec = _RemovePhaseOffsetOutputs
@@ -135,7 +135,7 @@ class RemovePhaseOffset(Step):
             inputs.echo_times,
             mask.adult_voxel_size,
             mask.array > 0,
-            sigma_mm=inputs.sigma_mm,
+            smoothing_mm=inputs.sigma_mm,
             refinements=inputs.refinements,
             n_threads=inputs.n_threads,
         )

@@ -5,18 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.complex_signal import (
+from qsmbids.core.phase.complex_signal import (
     detect_slice_alternation,
     polar,
     remove_slice_alternation,
 )
-from qsmbids.core.magnitude import Negatives, computable_scale, root_sum_of_squares
-from qsmbids.core.missing_phase import read_phase_numbers, without_phase
-from qsmbids.core.phase_checks import detect_slice_jumps
-from qsmbids.core.phase_scale import to_radians
-from qsmbids.core.phase_sign import phase_sign
-from qsmbids.core.repeated_echoes import repeated_magnitude, repeated_phase
-from qsmbids.core.slice_offsets import find_slice_offsets, remove_slice_offsets, slice_roughness
+from qsmbids.core.phase.magnitude import Negatives, computable_scale, root_sum_of_squares
+from qsmbids.core.phase.missing_phase import read_phase_numbers, without_phase
+from qsmbids.core.phase.phase_checks import detect_slice_jumps
+from qsmbids.core.phase.phase_scale import to_radians
+from qsmbids.core.phase.phase_sign import phase_sign
+from qsmbids.core.phase.repeated_echoes import repeated_magnitude, repeated_phase
+from qsmbids.core.phase.slice_offsets import (
+    find_slice_offsets,
+    remove_slice_offsets,
+    slice_roughness,
+)
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -119,17 +123,17 @@ class PreparePhase(Step):
         n_broken = _leave_out(phase, magnitude)
         try:
             numbers = read_phase_numbers(
-                phase, units=inputs.phase_units or None, image_type=inputs.image_type
+                list(phase), units=inputs.phase_units or None, image_type=inputs.image_type
             )
         except ValueError as error:
             raise InputError(str(error), inputs.phase[0]) from error
-        no_phase = without_phase(phase, numbers, _signal(magnitude[0]))
+        no_phase = without_phase(list(phase), numbers, _signal(magnitude[0]))
         phase[:, no_phase.any_voxel] = np.nan
         magnitude[:, no_phase.any_voxel] = 0.0
         for volume in phase:
             volume[:] = to_radians(volume, numbers.scale, n_threads=inputs.n_threads)
         scale = numbers.scale
-        said = record(
+        facts = record(
             f"phase scale: {scale.rule} ({scale.description})",
             _negative_note(below),
             warnings=[scale.warning, _not_finite_note(n_broken), *no_phase.notes],
@@ -140,9 +144,9 @@ class PreparePhase(Step):
             },
             NonFiniteVoxels=n_broken,
             **no_phase.facts,
-            NegativeMagnitudeVoxels=sum(found.n_voxels for found in below),
+            NegativeMagnitudeVoxels=sum(negatives.n_voxels for negatives in below),
         )
-        return magnitude, phase, affine, said
+        return magnitude, phase, affine, facts
 
     def _from_complex(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
         """Read real and imaginary parts as magnitude and phase."""
@@ -153,18 +157,18 @@ class PreparePhase(Step):
         for e, path in enumerate(self.inputs.real):
             magnitude[e], phase[e] = polar(real[e], imaginary[e])
             check_magnitude(magnitude[e], path)
-        said = record(
+        facts = record(
             "phase from real and imaginary parts",
             warnings=[_not_finite_note(n_broken)],
             PhaseScale={"Rule": "complex", "Slope": 1.0, "Intercept": 0.0},
             NonFiniteVoxels=n_broken,
         )
-        return magnitude, phase, affine, said
+        return magnitude, phase, affine, facts
 
     def _refuse_copies(self, phase: np.ndarray, magnitude: np.ndarray) -> str:
         """Refuse echoes of the same phase; return a warning of echoes of the same magnitude."""
         files = self.inputs.phase or self.inputs.real
-        pair = repeated_phase(phase)
+        pair = repeated_phase(list(phase))
         if pair is not None:
             raise InputError(
                 f"holds the same phase as {Path(files[pair[0]]).name}, though the echo times"
@@ -172,7 +176,7 @@ class PreparePhase(Step):
                 files[pair[1]],
                 "Export or convert the echoes again, each under a name of its own.",
             )
-        pair = repeated_magnitude(magnitude)
+        pair = repeated_magnitude(list(magnitude))
         if pair is None:
             return ""
         first, second = (Path((self.inputs.magnitude or files)[i]).name for i in pair)
@@ -191,9 +195,9 @@ class PreparePhase(Step):
                     "Acquire two echoes or more, or a 3-D scan.",
                 )
             return record()
-        found = find_slice_offsets(phase, magnitude, inputs.echo_times)
-        if found is not None:
-            phase[:] = remove_slice_offsets(phase, found)
+        offsets = find_slice_offsets(phase, magnitude, inputs.echo_times)
+        if offsets is not None:
+            phase[:] = remove_slice_offsets(phase, offsets)
         between = phase[1] - phase[0]
         change, axis = slice_roughness(between, magnitude[1])
         if change > _HOPELESS_CHANGE and detect_slice_jumps(between, head).value > _HOPELESS_JUMP:
@@ -204,12 +208,12 @@ class PreparePhase(Step):
                 (inputs.phase or inputs.real)[0],
                 "Reconstruct the phase again, or acquire a 3-D scan.",
             )
-        if found is None:
+        if offsets is None:
             return record()
         return record(
-            f"every slice along axis {found.axis} had a phase of its own (steps change by up to"
-            f" {found.change:.2f} rad), found from two echoes and removed",
-            SliceOffsets={"Axis": found.axis, "LargestChangeRad": round(found.change, 3)},
+            f"every slice along axis {offsets.axis} had a phase of its own (steps change by up to"
+            f" {offsets.change:.2f} rad), found from two echoes and removed",
+            SliceOffsets={"Axis": offsets.axis, "LargestChangeRad": round(offsets.change, 3)},
         )
 
     def _remove_alternation(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
@@ -218,21 +222,23 @@ class PreparePhase(Step):
             return {"Axes": [], "text": "slice alternation: not looked for"}
         axes: list[int] = []
         while True:  # more than one axis alternates in a checkerboard
-            found = detect_slice_alternation(
+            alternation = detect_slice_alternation(
                 phase[0],
                 magnitude[0],
                 second_phase=phase[1] if len(phase) > 1 else None,
                 echo_times=self.inputs.echo_times[:2] if len(phase) > 1 else None,
             )
-            if found.axis is None or found.axis in axes:
+            if alternation.axis is None or alternation.axis in axes:
                 break
-            axes.append(found.axis)
-            phase[:] = remove_slice_alternation(phase, found.axis)
-        said = f"every second slice along axis {axes} was inverted, corrected" if axes else "none"
+            axes.append(alternation.axis)
+            phase[:] = remove_slice_alternation(phase, alternation.axis)
+        outcome = (
+            f"every second slice along axis {axes} was inverted, corrected" if axes else "none"
+        )
         return {
             "Axes": axes,
-            "Coherence": [round(float(c), 3) for c in found.coherence],
-            "text": f"slice alternation: {said}",
+            "Coherence": [round(float(c), 3) for c in alternation.coherence],
+            "text": f"slice alternation: {outcome}",
         }
 
 
@@ -248,10 +254,10 @@ def _signal(magnitude: np.ndarray) -> np.ndarray:
 
 def _negative_note(below: list[Negatives]) -> str:
     """Say what was done with magnitudes below zero, if there are any."""
-    count = sum(found.n_voxels for found in below)
+    count = sum(negatives.n_voxels for negatives in below)
     if not count:
         return ""
-    depth = max(found.depth for found in below)
+    depth = max(negatives.depth for negatives in below)
     return (
         f"magnitude: {count} negative values, down to {100 * depth:.2g} % of the largest, were set"
         " to zero"

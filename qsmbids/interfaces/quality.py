@@ -1,12 +1,12 @@
-"""Quality measures of a run (Table 1): ``core.quality``."""
+"""Quality measures of a run (Table 1): ``core.quality.measures``."""
 
 import math
 from typing import Any
 
 import numpy as np
 
-from qsmbids.core.quality import QualityInputs, measure_quality
-from qsmbids.core.quality_criteria import Measure
+from qsmbids.core.quality.criteria import Measure
+from qsmbids.core.quality.measures import QualityInputs, measure_quality
 from qsmbids.interfaces.base import (
     EchoFilesIn,
     File,
@@ -91,7 +91,7 @@ class MeasureQuality(StepWithRecords):
                 length_scale=like.length_scale,
                 b0_direction=inputs.b0_direction,
                 echo_times=inputs.echo_times,
-                centre_frequency_hz=inputs.centre_frequency_hz,
+                centre_frequency=inputs.centre_frequency_hz,
                 r2star=_volume(inputs.r2star, "r2star"),
                 unwrapped=[read_volume(path).array for path in unwrapped],
                 wrapped=read_volume(wrapped[-1]).array if wrapped else None,

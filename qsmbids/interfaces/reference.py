@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.csf import find_csf
-from qsmbids.core.reference import apply_reference, reference_value, region_statistics
+from qsmbids.core.reference.csf import find_csf
+from qsmbids.core.reference.reference import apply_reference, reference_value, region_statistics
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -52,7 +52,7 @@ class _FindCsfInputs(BaseInterfaceInputSpec):
 
 
 class FindCsf(Step):
-    """Fluid of the ventricles as a reference (8.c): ``core.csf.find_csf``."""
+    """Fluid of the ventricles as a reference (8.c): ``core.reference.csf.find_csf``."""
 
     input_spec = _FindCsfInputs
     output_spec = _RegionOutputs
@@ -61,7 +61,7 @@ class FindCsf(Step):
         inputs = self.inputs
         mask = read_volume(inputs.mask, np.uint8)
         chi = read_volume(inputs.chi).array if isinstance(inputs.chi, str) else None
-        found = find_csf(
+        csf = find_csf(
             read_volume(inputs.r2star).array,
             read_volume(inputs.magnitude).array,
             mask.array > 0,
@@ -72,16 +72,16 @@ class FindCsf(Step):
             smallest_volume_ml=inputs.smallest_volume_ml,
             largest_volume_ml=inputs.largest_volume_ml,
         )
-        if found.found:
-            self._write(runtime, mask.affine, region=found.region)
-        volume, text = found.volume_ml * mask.length_scale**3, found.text
+        if csf.found:
+            self._write(runtime, mask.affine, region=csf.region)
+        volume, text = csf.volume_ml * mask.length_scale**3, csf.text
         if mask.length_scale != 1.0 and volume > 0:
             text += f", if the head were an adult's; here {volume:.2g} ml"
         self._results["record"] = record(
-            f"CSF reference: {text}" if found.found else "",
-            warnings=["" if found.found else f"no CSF reference: {text}"],
+            f"CSF reference: {text}" if csf.found else "",
+            warnings=["" if csf.found else f"no CSF reference: {text}"],
             CsfRegion={
-                "Found": found.found,
+                "Found": csf.found,
                 "VolumeMl": float(f"{volume:.4g}"),
                 "R2StarThreshold": inputs.r2star_threshold,
                 "CentreRadiusMm": inputs.centre_radius_mm,
@@ -92,22 +92,22 @@ class FindCsf(Step):
         return runtime
 
 
-class _GivenRegionInputs(BaseInterfaceInputSpec):
+class _TakeRegionInputs(BaseInterfaceInputSpec):
     region = File(exists=True, mandatory=True, desc="non-zero is inside")
     mask = File(exists=True, mandatory=True, desc="support of chi")
 
 
-class GivenRegion(Step):
+class TakeRegion(Step):
     """Take a reference region from the user, inside the support of chi."""
 
-    input_spec = _GivenRegionInputs
+    input_spec = _TakeRegionInputs
     output_spec = _RegionOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         support = read_volume(self.inputs.mask, np.uint8)
         read = read_mask(Path(self.inputs.region), support, "mask of the reference region")
-        given = read.inside
-        region = given & (support.array > 0)
+        inside = read.inside
+        region = inside & (support.array > 0)
         if not region.any():
             raise InputError(
                 "the reference region has no voxel where chi is known",
@@ -115,7 +115,7 @@ class GivenRegion(Step):
                 "Compare it with desc-mask4noholes.",
             )
         self._write(runtime, support.affine, region=region)
-        kept = np.count_nonzero(region) / np.count_nonzero(given)
+        kept = np.count_nonzero(region) / np.count_nonzero(inside)
         self._results["record"] = record(
             f"reference region: given, {read.text}; {100 * kept:.1f} % of it where chi is known",
             warnings=[read.warning],
@@ -135,7 +135,7 @@ class _ReferenceChiOutputs(RecordSpec):
 
 
 class ReferenceChi(Step):
-    """Subtract the mean over the reference region (8.c): ``core.reference``."""
+    """Subtract the mean over the reference region (8.c): ``core.reference.reference``."""
 
     input_spec = _ReferenceChiInputs
     output_spec = _ReferenceChiOutputs
@@ -197,11 +197,11 @@ class DescribeReferences(Step):
         rows = ["\t".join(COLUMNS)]
         for reference, value in values.items():
             for title, region in regions.items():
-                found = region_statistics(chi.array, region)
-                numbers = (found.mean, found.std, found.median, *found[4:])
+                statistics = region_statistics(chi.array, region)
+                numbers = (statistics.mean, statistics.std, statistics.median, *statistics[4:])
                 shifted = [n - (value if i != 1 else 0.0) for i, n in enumerate(numbers)]
-                cells = [reference, title, str(found.n_voxels)]
-                cells += [f"{found.n_voxels * ml_per_voxel:.3f}"]
+                cells = [reference, title, str(statistics.n_voxels)]
+                cells += [f"{statistics.n_voxels * ml_per_voxel:.3f}"]
                 rows.append("\t".join([*cells, *(f"{n:.6f}" for n in (*shifted, value))]))
         path = self._path(runtime, "references.tsv")
         write_text(path, "\n".join(rows) + "\n")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from qsmbids.core.bet import bet
-from qsmbids.core.dipole import b0_direction_from_affine
-from qsmbids.core.mutual_information import dice, normalised_mutual_information
-from qsmbids.core.resample import resample_image, resample_labels
+from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.masks.bet import bet
+from qsmbids.core.maths.mutual_information import dice, normalised_mutual_information
+from qsmbids.core.maths.resample import resample_image, resample_labels
 from qsmbids.errors import ConfigError, InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -47,7 +47,7 @@ class RegisterT1w(Step):
     The metric is the mutual information over Mask 1 and its surroundings, on one thread and with
     a fixed seed. It starts from the scanner's coordinates and from the centres of mass, and the
     better end counts. How well the brains then agree is measured with the brain extraction of
-    ``core.bet`` on the T1w image, of which the registration knows nothing.
+    ``core.masks.bet`` on the T1w image, of which the registration knows nothing.
     """
 
     input_spec = _RegisterT1wInputs
@@ -66,14 +66,14 @@ class RegisterT1w(Step):
             )
             return normalised_mutual_information(magnitude.array, moved, mask)
 
-        found = [
+        transforms = [
             _rigid(magnitude, t1w, _around(mask, magnitude.voxel_size), start, Path(runtime.cwd))
             for start in ("Identity", "centres of mass")
         ]
         before = information(np.eye(4))
-        gained = [information(transform) for transform in found]
+        gained = [information(transform) for transform in transforms]
         best = int(np.argmax(gained))
-        transform, after = found[best], gained[best]
+        transform, after = transforms[best], gained[best]
         overlap = _brain_overlap(magnitude, t1w, mask, transform)
         path = self._path(runtime, "from-T1w_to-MEGRE_mode-image_xfm.txt")
         self._results["transform"] = str(write_affine(path, transform))

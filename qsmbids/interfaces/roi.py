@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.resample import resample_labels
-from qsmbids.core.roi_statistics import RoiStatistics, roi_statistics
+from qsmbids.core.maths.resample import resample_labels
+from qsmbids.core.reference.roi_statistics import RoiStatistics, roi_statistics
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -69,7 +69,7 @@ class _BringSegmentationOutputs(RecordSpec):
 
 
 class BringSegmentation(Step):
-    """Bring segmentations onto the grid of the run: ``core.resample.resample_labels``.
+    """Bring segmentations onto the grid of the run: ``core.maths.resample.resample_labels``.
 
     One that lies there already is only flipped to the order of the axes.
     """
@@ -80,13 +80,13 @@ class BringSegmentation(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         like = read_volume(inputs.like)
-        files, tables, said, warnings = [], [], [], []
+        files, tables, notes, warnings = [], [], [], []
         for number, (path, space, named) in enumerate(
             zip(inputs.segmentations, inputs.spaces, inputs.regions, strict=True), 1
         ):
-            given = read_volume(path, np.float64)  # exact for every label
-            given = given._replace(array=label_values(given.array, path))
-            labels = self._labels(given, like, path, space)
+            segmentation = read_volume(path, np.float64)  # exact for every label
+            segmentation = segmentation._replace(array=label_values(segmentation.array, path))
+            labels = self._labels(segmentation, like, path, space)
             present = set(np.unique(labels).tolist()) - {0}
             if not present:
                 raise InputError(
@@ -96,12 +96,12 @@ class BringSegmentation(Step):
                 )
             how = "as given" if space == "MEGRE" else "from T1w space"
             text = f"segmentation {Path(path).name}: {how}, {len(present)} labels"
-            if lost := set(np.unique(given.array).tolist()) - present - {0}:
+            if lost := set(np.unique(segmentation.array).tolist()) - present - {0}:
                 text += f"; {len(lost)} lost on the grid of the run"
                 warnings.append(
                     f"{Path(path).name}: labels {_some(lost)} have no voxel on the run's grid"
                 )
-            said.append(text)
+            notes.append(text)
             image = self._path(runtime, f"labels-{number}.nii")
             files.append(str(write_volume(image, labels.astype(np.int32), like.affine)))
             regions = with_unnamed((Region(*r) for r in named), present)
@@ -117,12 +117,12 @@ class BringSegmentation(Step):
             metadata["SegmentationTransform"] = (
                 IDENTITY if inputs.identity else Path(inputs.transform).name
             )
-        self._results["record"] = record(*said, warnings=warnings, **metadata)
+        self._results["record"] = record(*notes, warnings=warnings, **metadata)
         return runtime
 
-    def _labels(self, given: Volume, like: Volume, path: str, space: str) -> np.ndarray:
+    def _labels(self, segmentation: Volume, like: Volume, path: str, space: str) -> np.ndarray:
         if space == "MEGRE":
-            return conform(given, like, path)
+            return conform(segmentation, like, path)
         if self.inputs.identity:
             transform = np.eye(4)
         elif isinstance(self.inputs.transform, str):
@@ -131,7 +131,9 @@ class BringSegmentation(Step):
             raise InputError(
                 "lies in T1w space", path, "Give --t1w or --t1w-transform, or resample it."
             )
-        return resample_labels(given.array, to_voxel(transform, like, given), like.array.shape)
+        return resample_labels(
+            segmentation.array, to_voxel(transform, like, segmentation), like.array.shape
+        )
 
 
 class _MeasureRoisInputs(BaseInterfaceInputSpec):
@@ -171,7 +173,8 @@ class MeasureRois(Step):
         ):
             known = [Region(*r) for r in named]
             regions.append(known if only else with_unnamed(known, np.unique(labels).tolist()))
-        said, warnings = [], []
+        notes: list[str] = []
+        warnings: list[str] = []
         for name in REFERENCES:
             path = getattr(inputs, name)
             if not isinstance(path, str):
@@ -180,25 +183,25 @@ class MeasureRois(Step):
             tables = []
             each = zip(inputs.names, segmentations, regions, strict=True)
             for number, (title, labels, wanted) in enumerate(each, 1):
-                found = roi_statistics(chi, labels, inside, [r.label for r in wanted])
+                statistics = roi_statistics(chi, labels, inside, [r.label for r in wanted])
                 table = self._path(runtime, f"{name}-{number}.tsv")
-                tables.append(str(write_text(table, _table(wanted, found))))
-                if len(said) < number:  # the same under every reference
-                    said.append(_summary(title, wanted, found))
-                    warnings += _lost(title, wanted, found)
+                tables.append(str(write_text(table, _table(wanted, statistics))))
+                if len(notes) < number:  # the same under every reference
+                    notes.append(_summary(title, wanted, statistics))
+                    warnings += _lost(title, wanted, statistics)
             self._results[name] = tables
         self._results["record"] = record(
-            *said, warnings=warnings, **{name: _describe(*c) for name, c in COLUMNS.items()}
+            *notes, warnings=warnings, **{name: _describe(*c) for name, c in COLUMNS.items()}
         )
         return runtime
 
 
-def _table(regions: list[Region], found: RoiStatistics) -> str:
+def _table(regions: list[Region], statistics: RoiStatistics) -> str:
     """Return the rows as tab-separated text; what is not known is n/a."""
     rows = ["\t".join(COLUMNS)]
     for number, region in enumerate(regions):
-        counts = [str(int(n[number])) for n in (found.n_voxels, found.n_mask4)]
-        numbers = [_number(float(n[number])) for n in found[2:]]
+        counts = [str(int(n[number])) for n in (statistics.n_voxels, statistics.n_mask4)]
+        numbers = [_number(float(n[number])) for n in statistics[2:]]
         rows.append(
             "\t".join([str(region.label), region.name, region.hemisphere, *counts, *numbers])
         )
@@ -213,16 +216,16 @@ def _describe(units: str, description: str) -> dict[str, str]:
     return {"Description": description, **({"Units": units} if units else {})}
 
 
-def _summary(title: str, regions: list[Region], found: RoiStatistics) -> str:
-    measured = int(np.count_nonzero(found.n_mask4))
+def _summary(title: str, regions: list[Region], statistics: RoiStatistics) -> str:
+    measured = int(np.count_nonzero(statistics.n_mask4))
     return f"regions of {title}: {measured} of {len(regions)} measured inside Mask 4"
 
 
-def _lost(title: str, regions: list[Region], found: RoiStatistics) -> list[str]:
+def _lost(title: str, regions: list[Region], statistics: RoiStatistics) -> list[str]:
     """Name the regions of which little is left."""
     names = [
         region.name
-        for region, part in zip(regions, found.fraction_excluded, strict=True)
+        for region, part in zip(regions, statistics.fraction_excluded, strict=True)
         if part > LARGEST_EXCLUDED
     ]
     if not names:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.swi import (
+from qsmbids.core.field.swi import (
     even_magnitude,
     high_pass,
     minimum_projection,
@@ -54,7 +54,7 @@ class _Weighted(Step):
                 magnitude.array,
                 mask,
                 magnitude.adult_voxel_size,
-                sigma_mm=inputs.bias_mm,
+                smoothing_mm=inputs.bias_mm,
                 n_threads=inputs.n_threads,
             )
         except ValueError as error:
@@ -102,7 +102,7 @@ class _WeightByPhaseInputs(_WeightedInputs):
 
 
 class WeightByPhase(_Weighted):
-    """Susceptibility-weighted image from the unwrapped field: ``core.swi``."""
+    """Susceptibility-weighted image from the unwrapped field: ``core.field.swi``."""
 
     input_spec = _WeightByPhaseInputs
 
@@ -112,7 +112,7 @@ class WeightByPhase(_Weighted):
             read_volume(inputs.field).array,
             mask,
             magnitude.adult_voxel_size,
-            sigma_mm=inputs.high_pass_mm,
+            smoothing_mm=inputs.high_pass_mm,
             slice_axis=inputs.slice_axis,
         )
         factor = phase_mask(local, mask, strength=inputs.phase_strength)
@@ -128,7 +128,7 @@ class _WeightByChiInputs(_WeightedInputs):
 
 
 class WeightByChi(_Weighted):
-    """Susceptibility map-weighted image: ``core.swi``."""
+    """Susceptibility map-weighted image: ``core.field.swi``."""
 
     input_spec = _WeightByChiInputs
 

@@ -11,38 +11,40 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from qsmbids.errors import InputError
+from qsmbids.errors import InputError, OutputError
+from qsmbids.io.write import require_space
 
 __all__ = [
     "ARCHIVE_SUFFIXES",
+    "DAMAGED",
+    "copy_within",
+    "extract",
     "is_archive",
-    "is_gzipped_dicom",
+    "open_zip",
     "safe_members",
     "unpack",
-    "unpack_gzipped",
 ]
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 MAX_FILES = 500_000
 MAX_BYTES = 64 * 2**30
-_BLOCK = 1 << 20
-_FIX = "Unpack it yourself, check what it holds, and give the folder instead."
-_DAMAGED = (
+FIX = "Unpack it yourself, check what it holds, and give the folder instead."
+#: What the libraries raise when the content of an archive is not what it should be.
+DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
+    gzip.BadGzipFile,
     zlib.error,
     lzma.LZMAError,
     EOFError,
     NotImplementedError,
-    RuntimeError,
-    ValueError,
-    UnicodeError,
 )
+_BLOCK = 1 << 20
 
 
 class _Member(NamedTuple):
@@ -97,87 +99,12 @@ def unpack(
         _write_members(archive, folder, max_files, max_bytes)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, _DAMAGED):
-            raise InputError(f"is damaged or encrypted ({error})", where, _FIX) from error
+        if isinstance(error, (*DAMAGED, RuntimeError, ValueError)):
+            raise InputError(f"is damaged or encrypted ({error})", where, FIX) from error
         if isinstance(error, OSError):
             raise InputError(f"cannot be unpacked ({error.strerror or error})", where) from error
         raise
     return folder
-
-
-def is_gzipped_dicom(path: str | Path) -> bool:
-    """Tell by its name and its first bytes whether a file is one DICOM file, packed by gzip."""
-    name = Path(path).name.lower()
-    if not name.endswith(".gz") or name.endswith((".nii.gz", *ARCHIVE_SUFFIXES)):
-        return False
-    if name.endswith((".dcm.gz", ".ima.gz")):
-        return Path(path).is_file()
-    try:
-        with gzip.open(path) as packed:
-            return packed.read(132)[128:] == b"DICM"
-    except (OSError, EOFError, zlib.error):
-        return False
-
-
-def unpack_gzipped(
-    paths: Sequence[Path],
-    folder: Path,
-    *,
-    max_files: int = MAX_FILES,
-    max_bytes: int = MAX_BYTES,
-) -> tuple[Path, int]:
-    """Unpack files that were packed one by one; names do not matter and are not kept.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-    folder : path
-        Made; must not exist.
-    max_files, max_bytes : int
-        Most files, and most bytes after unpacking all of them.
-
-    Returns
-    -------
-    folder : Path
-    n_damaged : int
-        Files that are no whole gzip file; they are left out.
-
-    Raises
-    ------
-    InputError
-        There are too many files, they are too large, or cannot be written.
-    """
-    if len(paths) > max_files:
-        raise InputError(f"are more than {max_files} files", "the .gz files", _FIX)
-    left, n_damaged = max_bytes, 0
-    try:
-        folder.mkdir(parents=True)
-        for number, path in enumerate(paths):
-            target = folder / f"{number:06d}.dcm"
-            try:
-                with target.open("xb") as file:
-                    left = _gunzip(path, file, left, max_bytes)
-            except (gzip.BadGzipFile, EOFError, zlib.error):
-                target.unlink()
-                n_damaged += 1
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise InputError(
-            f"cannot be unpacked ({error.strerror or error})", "the .gz files"
-        ) from error
-    return folder, n_damaged
-
-
-def _gunzip(path: Path, file: IO[bytes], left: int, max_bytes: int) -> int:
-    """Unpack one file and return how many bytes may follow."""
-    with gzip.open(path) as packed:
-        while block := packed.read(_BLOCK):
-            left -= len(block)
-            if left < 0:
-                size = f"{max_bytes / 2**30:.3g} GiB"
-                raise InputError(f"unpack to more than {size}", "the .gz files", _FIX)
-            file.write(block)
-    return left
 
 
 def _write_members(archive: Path, folder: Path, max_files: int, max_bytes: int) -> None:
@@ -185,21 +112,37 @@ def _write_members(archive: Path, folder: Path, max_files: int, max_bytes: int) 
     with _opened(archive) as members:
         for count, member in enumerate(members):
             if count >= max_files:
-                raise InputError(f"holds more than {max_files} files", archive.name, _FIX)
+                raise InputError(f"holds more than {max_files} files", archive.name, FIX)
             target = folder / _safe_path(member.name, member.kind, archive.name)
             if member.kind == "folder":
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
-                raise InputError(f"holds {member.name!r} twice", archive.name, _FIX)
+                raise InputError(f"holds {member.name!r} twice", archive.name, FIX)
             with target.open("xb") as file:
-                while member.content is not None and (block := member.content.read(_BLOCK)):
-                    left -= len(block)
-                    if left < 0:
-                        size = f"{max_bytes / 2**30:.3g} GiB"
-                        raise InputError(f"unpacks to more than {size}", archive.name, _FIX)
-                    file.write(block)
+                if member.content is not None:
+                    left = copy_within(member.content, file, left)
+            if left < 0:
+                size = f"{max_bytes / 2**30:.3g} GiB"
+                raise InputError(f"unpacks to more than {size}", archive.name, FIX)
+
+
+def copy_within(source: IO[bytes] | gzip.GzipFile, target: IO[bytes], left: int) -> int:
+    """Copy a stream, and return how many bytes may follow; stop where that is less than none."""
+    while left >= 0 and (block := source.read(_BLOCK)):
+        left -= len(block)
+        if left >= 0:
+            target.write(block)
+    return left
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip archive; what is none is an InputError."""
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"is not a zip archive ({error})", str(path)) from error
 
 
 def safe_members(packed: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -215,19 +158,71 @@ def safe_members(packed: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     for info in members:
         _safe_path(info.filename, _zip_kind(info), where)
         if info.flag_bits & 1:
-            raise InputError("is encrypted", where, _FIX)
+            raise InputError("is encrypted", where, FIX)
     return [info for info in members if not info.is_dir()]
+
+
+def extract(
+    archive: zipfile.ZipFile, plan: Mapping[str, zipfile.ZipInfo], dest: Path
+) -> list[Path]:
+    """Write members as the files of ``plan`` below ``dest``; nothing is overwritten.
+
+    Returns
+    -------
+    list of Path
+        What was written; a file that is there already with the same content is not.
+
+    Raises
+    ------
+    OutputError
+        A file exists with other content, or cannot be written.
+    InputError
+        The archive is damaged.
+    """
+    missing = {}
+    for target, member in plan.items():
+        if not (dest / target).exists():
+            missing[dest / target] = member
+        elif not _is_member(dest / target, member):
+            raise OutputError(
+                "exists with other content", str(dest / target), "Choose an empty folder."
+            )
+    require_space(sum(m.file_size for m in missing.values()), dest)
+    for path, member in missing.items():
+        part = path.with_name(f".{path.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, part.open("wb") as stream:
+                shutil.copyfileobj(source, stream, _BLOCK)
+            part.replace(path)
+        except DAMAGED as error:
+            raise InputError(f"is damaged ({error})", str(archive.filename)) from error
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", str(path)) from error
+        finally:
+            part.unlink(missing_ok=True)
+    return list(missing)
+
+
+def _is_member(path: Path, member: zipfile.ZipInfo) -> bool:
+    if path.stat().st_size != member.file_size:
+        return False
+    checksum = 0
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum == member.CRC
 
 
 def _safe_path(name: str, kind: str, archive: str) -> Path:
     """Return where a member goes within the folder; refuse what would leave it, and links."""
     if kind not in ("file", "folder"):
-        raise InputError(f"holds {kind}: {name!r}", archive, _FIX)
+        raise InputError(f"holds {kind}: {name!r}", archive, FIX)
     plain = PurePosixPath(name.replace("\\", "/"))
     parts = [part for part in plain.parts if part != "."]
     outside = plain.is_absolute() or ".." in parts or (parts and parts[0].endswith(":"))
     if outside or not name.isprintable() or any(len(os.fsencode(p)) > 255 for p in parts):
-        raise InputError(f"holds a member with an unsafe name: {name!r}", archive, _FIX)
+        raise InputError(f"holds a member with an unsafe name: {name!r}", archive, FIX)
     return Path(*parts)
 
 

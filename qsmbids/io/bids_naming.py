@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.phase_scale import PhaseScale, detect_phase_scale, phase_statistics
+from qsmbids.core.phase.phase_scale import PhaseScale, detect_phase_scale, phase_statistics
 from qsmbids.errors import InputError
 from qsmbids.io.completeness import continued, incomplete, superseded
 from qsmbids.io.grouping import Run, group, series_numbers

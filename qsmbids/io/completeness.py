@@ -1,7 +1,7 @@
 """Tell why images are no complete run of magnitude and phase of every echo."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -119,9 +119,11 @@ def superseded(run: Run, runs: Sequence[Run]) -> str:
     str
         "" if there is no such other.
     """
-    for other in runs:
-        if other is not run and other.slots == run.slots and _within(run, other):
-            few, many = run.members[0].shape[2], other.members[0].shape[2]
+    few = run.members[0].shape[2]
+    for other, start in _of_this_name(run, runs):
+        many = other.members[0].shape[2]
+        on_a_slice = abs(start - round(start)) <= _SAME
+        if on_a_slice and few < many and 0 <= round(start) <= many - few:
             return (
                 f"only {few} of the {many} slices that series {series_numbers(other)} of the same"
                 " name has: a scan that was interrupted"
@@ -143,11 +145,9 @@ def continued(run: Run, runs: Sequence[Run]) -> str:
     str
         "" if there is no such other.
     """
-    for other in runs:
-        if other is run or other.slots != run.slots or (place := _place(other, run)) is None:
-            continue
-        between = abs(place % 1 - 0.5) < 0.1 and 0 < place < 1
-        if between or abs(place - run.members[0].shape[2]) < _SAME:
+    for other, start in _of_this_name(run, runs):
+        between = abs(start % 1 - 0.5) < 0.1 and -1 < start < 0
+        if between or abs(start + run.members[0].shape[2]) < _SAME:
             how = "lie between" if between else "go on where"
             end = "" if between else " end"
             return (
@@ -157,17 +157,17 @@ def continued(run: Run, runs: Sequence[Run]) -> str:
     return ""
 
 
-def _within(run: Run, other: Run) -> bool:
-    """Tell whether the slices of a run are some of those of another."""
-    few, many = run.members[0].shape[2], other.members[0].shape[2]
-    place = _place(run, other)
-    if place is None or abs(place - round(place)) > _SAME:
-        return False
-    return few < many and 0 <= round(place) <= many - few
+def _of_this_name(run: Run, runs: Sequence[Run]) -> Iterator[tuple[Run, float]]:
+    """Yield other runs of the same name with the slice of theirs at which this one begins."""
+    for other in runs:
+        if other is not run and other.slots == run.slots:
+            start = _start(run, other)
+            if start is not None:
+                yield other, start
 
 
-def _place(run: Run, other: Run) -> float | None:
-    """Return at which slice of another run of this name a run begins, None if aside of it."""
+def _start(run: Run, other: Run) -> float | None:
+    """Return at which slice of another run a run begins, None if aside of it."""
     a, b = run.members[0], other.members[0]
     if a.label != b.label or a.shape[:2] != b.shape[:2]:
         return None

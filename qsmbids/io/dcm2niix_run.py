@@ -39,7 +39,7 @@ def run_dcm2niix(
     -------
     images : list of tuple
         NIfTI file and content of its sidecar.
-    said : str
+    complaint : str
         What dcm2niix said went wrong, for the case that there is no image.
 
     Raises
@@ -52,12 +52,12 @@ def run_dcm2niix(
     else:
         batches = _batches(headers)
     images: list[tuple[Path, dict[str, Any]]] = []
-    said = ""
+    complaint = ""
     for number, batch in enumerate(batches):
-        found, words = _run(batch, folder / str(number), timeout_s)
-        images += found
-        said = said or words
-    return images, said
+        converted, words = _run(batch, folder / str(number), timeout_s)
+        images += converted
+        complaint = complaint or words
+    return images, complaint
 
 
 def _batches(headers: Sequence[Header]) -> list[list[Path]]:
@@ -95,16 +95,16 @@ def _run(
         return [], f"dcm2niix did not finish within {timeout_s:g} s"
     except OSError as error:
         raise InputError(f"dcm2niix cannot be started ({error.strerror})") from error
-    found = []
+    images = []
     for path in sorted(outside.glob("*.nii")):
         try:
             sidecar = json.loads(path.with_suffix(".json").read_text("utf-8", errors="replace"))
         except (OSError, ValueError):
             continue
-        found.append((path, sidecar))
+        images.append((path, sidecar))
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line]
     words = lines[-1].replace(str(inside), "the series").strip() if lines else ""
-    return found, words or f"dcm2niix ended with status {done.returncode}"
+    return images, words or f"dcm2niix ended with status {done.returncode}"
 
 
 def _executable() -> str:
@@ -112,8 +112,8 @@ def _executable() -> str:
     try:
         import dcm2niix  # type: ignore[import-untyped]
     except ImportError:
-        found = shutil.which("dcm2niix")
-        if found is None:
+        program = shutil.which("dcm2niix")
+        if program is None:
             raise InputError("dcm2niix is missing", "", "pip install dcm2niix") from None
-        return found
+        return program
     return str(dcm2niix.bin)

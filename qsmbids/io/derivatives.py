@@ -1,4 +1,4 @@
-"""Names, sidecars and the frame of the output dataset.
+"""Names and sidecars of the output dataset.
 
 Names come from pybids and the patterns of ``data/bids.json``, always in strict mode: a name that
 would lose an entity is an error, for two runs would then overwrite each other.
@@ -8,17 +8,12 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from qsmbids.errors import OutputError
-from qsmbids.io.descriptions import DESCRIPTIONS
-from qsmbids.io.sourcedata import CONVERTED
-from qsmbids.io.write import write_json, write_text
-
-__all__ = ["BIDS_VERSION", "UNITS", "bids_uri", "derivative_path", "init_dataset", "sidecar"]
+__all__ = ["BIDS_VERSION", "UNITS", "bids_uri", "derivative_path", "sidecar"]
 
 BIDS_VERSION = "1.10.0"
 
@@ -32,17 +27,7 @@ UNITS = {
     "magnitude": "arbitrary",
 }
 
-_IGNORED = (
-    "*.html",
-    "**/figures",
-    "**/figures/**",
-    "*_stats.tsv",
-    "*_stats.json",
-    "*_xfm.*",
-    "group_*",
-)
 _NO_UNITS = ("mask", "dseg", "probseg", "xfm")
-_NAME = "qsmbids"
 
 
 def derivative_path(
@@ -84,13 +69,13 @@ def derivative_path(
     ``acq``, as key and value, so that no two runs share a name: ``rec-norm`` becomes
     ``acq-recNorm``, and beside ``acq-a``, ``acq-aRecNorm``.
     """
-    given = {k: str(v) for k, v in {**run_entities, **entities}.items() if v is not None}
-    for name, value in given.items():
+    labels = {k: str(v) for k, v in {**run_entities, **entities}.items() if v is not None}
+    for name, value in labels.items():
         if not re.fullmatch("[a-zA-Z0-9+]+", value):
             raise ValueError(f"{name}-{value}: a BIDS label is alphanumeric")
     if datatype == "fmap":
-        given = _without_rec(given)
-    query = {**given, "datatype": datatype, "suffix": suffix, "extension": extension}
+        labels = _without_rec(labels)
+    query = {**labels, "datatype": datatype, "suffix": suffix, "extension": extension}
     from bids.layout.writing import build_path  # 0.2 s that --help need not wait for
 
     path = build_path(query, list(_patterns()), strict=True)
@@ -106,17 +91,17 @@ def _patterns() -> tuple[str, ...]:
     return tuple(json.loads(text)["default_path_patterns"])
 
 
-def _without_rec(given: dict[str, str]) -> dict[str, str]:
+def _without_rec(entities: dict[str, str]) -> dict[str, str]:
     """Fold what BIDS forbids under fmap into ``acq``."""
     folded = [
-        key + given[name]
+        key + entities[name]
         for name, key in (("task", "Task"), ("ceagent", "Ce"), ("reconstruction", "Rec"))
-        if name in given
+        if name in entities
     ]
-    kept = {k: v for k, v in given.items() if k not in ("task", "ceagent", "reconstruction")}
+    kept = {k: v for k, v in entities.items() if k not in ("task", "ceagent", "reconstruction")}
     if folded:
-        text = given.get("acquisition", "") + "".join(folded)
-        kept["acquisition"] = text[0].lower() + text[1:] if "acquisition" not in given else text
+        text = entities.get("acquisition", "") + "".join(folded)
+        kept["acquisition"] = text[0].lower() + text[1:] if "acquisition" not in entities else text
     return kept
 
 
@@ -207,168 +192,3 @@ def sidecar(
         if entity in named and key not in content:
             raise ValueError(f"{suffix}: {entity}- in the name calls for {key}")
     return content
-
-
-def init_dataset(
-    out_dir: str | Path,
-    *,
-    version: str,
-    raw_dir: str | Path,
-    command: str | None = None,
-    container: Mapping[str, str] | None = None,
-    tools: Sequence[Mapping[str, str]] = (),
-) -> list[str]:
-    """Write what makes the output folder a derivative dataset.
-
-    Jobs may do so side by side: each file appears whole, and one that says the same already is
-    left alone.
-
-    Parameters
-    ----------
-    out_dir, raw_dir : path
-        Roots of the output and of the raw dataset.
-    version : str
-        Of qsmbids.
-    command : str, optional
-        Command line of the first job.
-    container : mapping, optional
-        BIDS Container object, ``{"Type": ..., "Tag": ...}``; by default what the environment says.
-    tools : sequence of mapping
-        Further GeneratedBy entries, for example FSL.
-
-    Returns
-    -------
-    list of str
-        What could not be brought up to date.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be written, or it holds raw data.
-    """
-    root, raw = Path(os.path.abspath(out_dir)), Path(os.path.abspath(raw_dir))
-    if root == raw:
-        fix = "Choose another one, for example derivatives/qsmbids in the dataset."
-        raise OutputError("the output folder is the dataset itself", str(root), fix)
-    warnings: list[str] = []
-
-    def keep_going(target: Path, write: Any, content: Any) -> None:
-        try:
-            write(target, content)
-        except OutputError as error:
-            if not target.exists():
-                raise
-            warnings.append(str(error))
-
-    ours: dict[str, Any] = {"Name": _NAME, "Version": version}
-    ours["Description"] = "Quantitative susceptibility mapping after the ISMRM consensus"
-    container = container or _container(os.environ, version)
-    if container:
-        ours["Container"] = dict(container)
-    link = _link(root, raw)
-    raw_description = _load(raw / "dataset_description.json") or {}
-    links = {"raw": link}
-    if (root / CONVERTED).is_dir():
-        links["converted"] = CONVERTED.as_posix()
-    source = {"URL": link}
-    if raw_description.get("DatasetDOI"):
-        source["DOI"] = str(raw_description["DatasetDOI"])
-    raw_name = raw_description.get("Name") or "the source dataset"
-    description = {
-        "Name": f"Susceptibility maps of {raw_name}",
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "derivative",
-        "GeneratedBy": [ours, *map(dict, tools)],
-        "SourceDatasets": [source],
-        "DatasetLinks": links,
-    }
-    target = root / "dataset_description.json"
-    found = _load(target)
-    if found is None or _may_replace(found, target, warnings):
-        known = {**(found or {}), "GeneratedBy": _without_command(found)}
-        if known != description:  # the command of a later job alone is no reason to rewrite it
-            if command:
-                ours["CommandLine"] = command
-            keep_going(target, write_json, description)
-    keep_going(root / ".bidsignore", write_text, _ignore_text(root / ".bidsignore"))
-    keep_going(root / "README.md", write_text, _README.format(version=version, raw_name=raw_name))
-    rows = [f"desc-{name}\t{meaning}\n" for name, meaning in DESCRIPTIONS.items()]
-    keep_going(root / "descriptions.tsv", write_text, "desc_id\tdescription\n" + "".join(rows))
-    keep_going(root / "descriptions.json", write_json, _DESCRIPTIONS_JSON)
-    return warnings
-
-
-_DESCRIPTIONS_JSON = {
-    "Description": "Meaning of the desc entities in the file names",
-    "desc_id": {"Description": "The entity as it stands in the file names"},
-    "description": {"Description": "What the files with this entity hold"},
-}
-
-_README = """# Susceptibility maps of {raw_name}
-
-Made by qsmbids {version}, which follows the consensus recommendations of the ISMRM
-Electro-Magnetic Tissue Properties Study Group for quantitative susceptibility mapping of the
-brain.
-
-- `anat/*_desc-wholebrain_Chimap.nii.gz`: magnetic susceptibility in ppm, with the mean of the
-  brain (Mask 4) as zero. Paramagnetic is positive.
-- `anat/*_mask.nii.gz`: Masks 1 to 4 of the consensus, see `descriptions.tsv`.
-- `fmap/*_fieldmap.nii.gz`: total and local field in Hz; divide by ImagingFrequency of the
-  sidecar [MHz] for ppm.
-- `*.html`: a report for each participant.
-
-The sidecars name the sources and the settings of every map.
-"""
-
-
-def _container(environ: Mapping[str, str], version: str) -> dict[str, str] | None:
-    """Return the BIDS Container object of the image that this runs in."""
-    if not environ.get("QSMBIDS_CONTAINER"):
-        return None
-    kind = "apptainer" if "APPTAINER_CONTAINER" in environ else environ["QSMBIDS_CONTAINER"]
-    return {"Type": kind, "Tag": environ.get("QSMBIDS_DOCKER_TAG") or f"{_NAME}:{version}"}
-
-
-def _link(root: Path, raw: Path) -> str:
-    """Return a relative link where both folders move together, else a file URI."""
-    return os.path.relpath(raw, root) if root.is_relative_to(raw) else raw.as_uri()
-
-
-def _load(path: Path) -> dict[str, Any] | None:
-    """Return a JSON object, or None where there is none to be read."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _without_command(found: Mapping[str, Any] | None) -> list[Any]:
-    entries = (found or {}).get("GeneratedBy") or []
-    return [
-        {k: v for k, v in entry.items() if k != "CommandLine"}
-        if isinstance(entry, dict)
-        else entry
-        for entry in entries
-    ]
-
-
-def _may_replace(found: Mapping[str, Any], target: Path, warnings: list[str]) -> bool:
-    """Tell whether a dataset_description.json is ours; refuse that of raw data."""
-    if found.get("DatasetType", "raw") == "raw":
-        fix = "Choose an empty folder, for example derivatives/qsmbids in the dataset."
-        raise OutputError("the output folder holds a raw dataset", str(target), fix)
-    names = [e.get("Name") for e in found.get("GeneratedBy") or [] if isinstance(e, dict)]
-    if names and _NAME not in names:
-        warnings.append(f"{target} is that of {', '.join(map(str, names))} and was left as it is")
-        return False
-    return True
-
-
-def _ignore_text(path: Path) -> str:
-    """Return the present .bidsignore with our patterns added."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    return "\n".join([*lines, *(p for p in _IGNORED if p not in lines)]) + "\n"

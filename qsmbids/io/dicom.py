@@ -16,11 +16,12 @@ import nibabel as nib
 from nibabel.filebasedimages import ImageFileError
 
 from qsmbids.errors import InputError
-from qsmbids.io.archive import is_archive, is_gzipped_dicom, unpack, unpack_gzipped
+from qsmbids.io.archive import is_archive, unpack
 from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
 from qsmbids.io.dcm2niix_run import run_dcm2niix
 from qsmbids.io.dicom_frames import Frame, is_map, missing_slices, n_positions
 from qsmbids.io.dicom_headers import Header, read_header
+from qsmbids.io.gzipped import is_gzipped_dicom, unpack_gzipped
 from qsmbids.io.slabs import join_series, join_slabs
 
 __all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]
@@ -290,12 +291,12 @@ def convert_dicom(
     refused: dict[int, str] = {}
     for index, one in enumerate(series):
         try:
-            found, reason = _convert_series(index, one, folder / f"series-{index}", timeout_s)
+            outputs, reason = _convert_series(index, one, folder / f"series-{index}", timeout_s)
         except InputError:  # dcm2niix is missing
             raise
         except Exception as error:  # noqa: BLE001 - one bad series never ends the conversion
-            found, reason = [], f"not converted ({type(error).__name__}: {error})"
-        images += found
+            outputs, reason = [], f"not converted ({type(error).__name__}: {error})"
+        images += outputs
         if reason:
             refused[index] = f"skipped: {reason}"
     images, elsewhere = join_series(images, folder / "joined")
@@ -312,14 +313,14 @@ def _convert_series(
     maps = f"{series.n_maps} images are maps that the scanner calculated" if series.n_maps else ""
     if series.refusal or series.n_maps == series.n_images:
         return [], series.refusal or maps
-    found, said = run_dcm2niix(series.headers, folder, timeout_s=timeout_s)
-    found = join_slabs(found, folder / "joined")
-    if not found:
-        return [], missing_slices(series.frames) or f"not converted ({said})"
-    if _n_echoes(found) < series.n_echoes:
+    images, complaint = run_dcm2niix(series.headers, folder, timeout_s=timeout_s)
+    images = join_slabs(images, folder / "joined")
+    if not images:
+        return [], missing_slices(series.frames) or f"not converted ({complaint})"
+    if _n_echoes(images) < series.n_echoes:
         mixed = f"dcm2niix mixed its {series.n_echoes} echoes"
         return [], missing_slices(series.frames) or mixed
-    return _converted(index, series, found), maps
+    return _converted(index, series, images), maps
 
 
 def _unpacked(source: Path, folder: Path) -> tuple[list[Path], int]:
@@ -340,13 +341,13 @@ def _unpacked(source: Path, folder: Path) -> tuple[list[Path], int]:
 
 
 def _converted(
-    index: int, series: Series, found: Sequence[tuple[Path, dict[str, Any]]]
+    index: int, series: Series, outputs: Sequence[tuple[Path, dict[str, Any]]]
 ) -> list[ConvertedImage]:
     """Return the images of a series with what is wrong with their slices."""
     lacking = missing_slices(series.frames)
     n_slices = n_positions(series.frames)
     images = []
-    for path, sidecar in found:
+    for path, sidecar in outputs:
         problem = lacking
         if not problem and n_slices and (n := _depth(path)) and n != n_slices:
             problem = f"dcm2niix made a volume of {n} slices of the {n_slices} that there are"
@@ -362,7 +363,7 @@ def _depth(path: Path) -> int:
         return 0
 
 
-def _n_echoes(found: Sequence[tuple[Path, dict[str, Any]]]) -> int:
+def _n_echoes(images: Sequence[tuple[Path, dict[str, Any]]]) -> int:
     """Return how many echo times images are of; a field map has two."""
     keys = ("EchoTime", "EchoTime1", "EchoTime2")
-    return len({sidecar[key] for _, sidecar in found for key in keys if sidecar.get(key)})
+    return len({sidecar[key] for _, sidecar in images for key in keys if sidecar.get(key)})

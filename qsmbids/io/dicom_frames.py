@@ -117,8 +117,8 @@ def _frame(te: Any, component: str, kind: str, plane: Any, place: Any) -> Frame:
 
 
 def _words(tokens: Any, *more: str) -> str:
-    given = [tokens] if isinstance(tokens, str) else list(tokens or ())
-    return "\\".join(str(token).upper() for token in (*given, *more) if token)
+    first = [tokens] if isinstance(tokens, str) else list(tokens or ())
+    return "\\".join(str(token).upper() for token in (*first, *more) if token)
 
 
 def _first(frame: Any, shared: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Fetch the files of a Zenodo record, and unpack an archive without surprises.
+"""Fetch the files of a Zenodo record.
 
 Only the standard library: an interrupted file goes on where it was (HTTP ranges), what arrives is
 held against the checksum of the record, and nothing gets its final name before that.
@@ -10,19 +10,17 @@ import http.client
 import json
 import os
 import re
-import shutil
 import time
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from qsmbids.errors import ConfigError, InputError, OutputError, QSMError
+from qsmbids.io.write import require_space
 
 __all__ = [
     "RECORD_URL",
@@ -30,7 +28,6 @@ __all__ = [
     "RemoteFile",
     "fetch",
     "read_record",
-    "unpack",
 ]
 
 #: Example data of the consensus paper, doi:10.5281/zenodo.7410455.
@@ -224,7 +221,7 @@ def _complete(
 
     if here() > file.size:
         stream.truncate(0)
-    _need_space(file.size - here(), part.parent)
+    require_space(file.size - here(), part.parent)
     failures = 0
     while (start := here()) < file.size:
         try:
@@ -302,67 +299,3 @@ def _reason(error: Exception) -> str:
 def _md5(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def unpack(
-    archive: zipfile.ZipFile, plan: Mapping[str, zipfile.ZipInfo], dest: Path
-) -> list[Path]:
-    """Write members as the files of ``plan`` below ``dest``; nothing is overwritten.
-
-    Returns
-    -------
-    list of Path
-        What was written; a file that is there already with the same content is not.
-
-    Raises
-    ------
-    OutputError
-        A file exists with other content, or cannot be written.
-    InputError
-        The archive is damaged.
-    """
-    missing = {}
-    for target, member in plan.items():
-        if not (dest / target).exists():
-            missing[dest / target] = member
-        elif not _is_member(dest / target, member):
-            raise OutputError(
-                "exists with other content", str(dest / target), "Choose an empty folder."
-            )
-    _need_space(sum(m.file_size for m in missing.values()), dest)
-    for path, member in missing.items():
-        part = path.with_name(f".{path.name}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(member) as source, part.open("wb") as stream:
-                shutil.copyfileobj(source, stream, _CHUNK)
-            part.replace(path)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise InputError(f"is damaged ({error})", str(archive.filename)) from error
-        except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", str(path)) from error
-        finally:
-            part.unlink(missing_ok=True)
-    return list(missing)
-
-
-def _need_space(size: int, folder: Path) -> None:
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise OutputError(
-            f"{size / 1e9:.2f} GB are to come, {free / 1e9:.2f} GB are free",
-            str(folder),
-            "Make room, or choose another folder; the same command then goes on where it was.",
-        )
-
-
-def _is_member(path: Path, member: zipfile.ZipInfo) -> bool:
-    if path.stat().st_size != member.file_size:
-        return False
-    checksum = 0
-    with path.open("rb") as stream:
-        while block := stream.read(_CHUNK):
-            checksum = zlib.crc32(block, checksum)
-    return checksum == member.CRC

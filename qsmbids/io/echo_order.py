@@ -42,10 +42,10 @@ def in_order_of_echo_times(
     by_sidecar = _order([as_number(s.get("EchoTime")) for s in run.sidecars])
     if echo_times is None:
         return (run if by_sidecar is None else _sorted(run, by_sidecar)), None
-    given = list(echo_times)
-    order = _order(given) if len(given) == len(run.echoes) else None
+    times = list(echo_times)
+    order = _order(times) if len(times) == len(run.echoes) else None
     if order is None:  # of another number, or equal: refused where the times are read
-        return run, tuple(given)
+        return run, tuple(times)
     if by_sidecar is not None and by_sidecar != order:
         numbers = ", ".join(str(run.echoes[i]) for i in by_sidecar)
         raise MetadataError(
@@ -55,7 +55,7 @@ def in_order_of_echo_times(
             "Leave --echo-times out, for echoes are sorted by their EchoTime; or give one time"
             " per echo number; or correct the sidecars.",
         )
-    return _sorted(run, order), tuple(given[i] for i in order)
+    return _sorted(run, order), tuple(times[i] for i in order)
 
 
 def _order(times: Sequence[float | None]) -> list[int] | None:

@@ -117,11 +117,11 @@ class ConvertedRun:
         for part in sorted({part for part, _ in self.images}):
             alike = next(i for (p, _), i in self.images.items() if p == part).name
             for echo in range(1, echoes + 1):
-                found = self.images.get((part, echo))
-                name = found.name if found else re.sub(r"echo-\d+", f"echo-{echo}", alike)
-                if found is None or found.image is None:
+                image = self.images.get((part, echo))
+                name = image.name if image else re.sub(r"echo-\d+", f"echo-{echo}", alike)
+                if image is None or image.image is None:
                     out.append(f"{name}.nii.gz")
-                if found is None or found.sidecar is None:
+                if image is None or image.sidecar is None:
                     out.append(f"{name}.json")
         return out
 
@@ -147,20 +147,20 @@ def converted_runs(members: Iterable[ZipInfo]) -> list[ConvertedRun]:
     for member in wanted_members(members):
         *folders, name = member.filename.split("/")
         match = _CONVERTED.fullmatch(name)
-        given = entities_of(match[1]) if match else {}
-        part = _PARTS.get(given.get("part", "").lower())
+        entities = entities_of(match[1]) if match else {}
+        part = _PARTS.get(entities.get("part", "").lower())
         if (
             match is None
             or part is None
-            or set(given) != {"sub", "ses", "acq", "part", "echo"}
-            or not given["echo"].isdigit()
-            or given["sub"] != SUBJECT
+            or set(entities) != {"sub", "ses", "acq", "part", "echo"}
+            or not entities["echo"].isdigit()
+            or entities["sub"] != SUBJECT
             or "derivatives" in folders
         ):
             continue
         rank = (0 if "converted" in folders else 1, len(folders))
         kind = ".json" if match[2] == ".json" else ".nii"
-        slot = runs[ExampleRun(given["ses"], given["acq"])][part, int(given["echo"])]
+        slot = runs[ExampleRun(entities["ses"], entities["acq"])][part, int(entities["echo"])]
         if kind not in slot or rank < slot[kind][0]:
             slot[kind] = (rank, member)
     return [
@@ -198,17 +198,17 @@ def published_maps(
     [('sub-001_ses-GE_acq-Bipolar', 'Pipeline_MEDI', ['Chimap'])]
     """
     words = {word.lower(): word for word in (*PUBLISHED, *PIPELINES)}
-    found: dict[tuple[ExampleRun, str], dict[str, str]] = defaultdict(dict)
+    maps: dict[tuple[ExampleRun, str], dict[str, str]] = defaultdict(dict)
     for name in sorted(names, key=lambda n: (n.count("/"), n)):
         if match := _PUBLISHED.fullmatch(name):
             key = _run_of(match), words[match["pipeline"].lower()]
-            found[key].setdefault(words[match["what"].lower()], name)
-    return dict(sorted(found.items()))
+            maps[key].setdefault(words[match["what"].lower()], name)
+    return dict(sorted(maps.items()))
 
 
 def _run_of(match: re.Match[str], n_echoes: int = 0) -> ExampleRun:
     """Return the run that folders of the archives stand for."""
-    given = {k: v for k, v in match.groupdict().items() if v}
-    vendor = given["vendor"].upper().replace("PHILLIPS", "PHILIPS")
-    coils = given.get("before") or given.get("after") or ""
-    return ExampleRun(vendor, given["readout"].capitalize() + coils.upper(), n_echoes)
+    words = {k: v for k, v in match.groupdict().items() if v}
+    vendor = words["vendor"].upper().replace("PHILLIPS", "PHILIPS")
+    coils = words.get("before") or words.get("after") or ""
+    return ExampleRun(vendor, words["readout"].capitalize() + coils.upper(), n_echoes)

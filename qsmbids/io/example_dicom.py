@@ -8,9 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qsmbids.errors import InputError
-from qsmbids.io.archive import safe_members
+from qsmbids.io.archive import extract, open_zip, safe_members
 from qsmbids.io.dicom import convert_dicom
-from qsmbids.io.download import unpack
 from qsmbids.io.example_data import (
     INNER_ARCHIVE,
     SUBJECT,
@@ -18,7 +17,7 @@ from qsmbids.io.example_data import (
     dicom_runs,
     wanted_members,
 )
-from qsmbids.io.example_runs import RunOutcome, absent_runs, open_archive, place_run
+from qsmbids.io.example_runs import RunOutcome, absent_runs, place_run
 
 __all__ = ["lay_out_dicom"]
 
@@ -34,7 +33,7 @@ def lay_out_dicom(
     Parameters, what is yielded and errors are those of
     :func:`qsmbids.io.example_results.lay_out_results`.
     """
-    with open_archive(path) as outer:
+    with open_zip(path) as outer:
         members = wanted_members(safe_members(outer))
         inner = [m for m in members if m.filename.lower().endswith(INNER_ARCHIVE.lower())]
         if not inner:
@@ -46,8 +45,8 @@ def lay_out_dicom(
                 )
             yield from _all_converted(outer, dest, work, done)
             return
-        unpack(outer, {INNER_ARCHIVE: min(inner, key=lambda m: m.filename.count("/"))}, work)
-    with open_archive(work / INNER_ARCHIVE) as archive:
+        extract(outer, {INNER_ARCHIVE: min(inner, key=lambda m: m.filename.count("/"))}, work)
+    with open_zip(work / INNER_ARCHIVE) as archive:
         yield from _all_converted(archive, dest, work, done)
 
 
@@ -80,7 +79,7 @@ def _from_dicom(
     source, images = folder / "dicom", folder / "nifti"
     images.mkdir()
     try:
-        unpack(archive, {f"{n:06d}": member for n, member in enumerate(members)}, source)
+        extract(archive, {f"{n:06d}": member for n, member in enumerate(members)}, source)
         converted = convert_dicom(
             source,
             images,
@@ -100,7 +99,7 @@ def _from_dicom(
         return outcome
     if len(runs) > 1:
         outcome.warnings.append(f"{_folder_of(members)} holds {len(runs)} scans")
-    times = sorted({float(i.sidecar["EchoTime"]) for found in runs.values() for i in found})
+    times = sorted({float(i.sidecar["EchoTime"]) for images in runs.values() for i in images})
     if run.n_echoes and len(times) != run.n_echoes:
         text = f"{_folder_of(members)} holds {len(times)} echoes, its name says {run.n_echoes}"
         steps = [b - a for a, b in itertools.pairwise(times)]

@@ -7,19 +7,16 @@ into the dataset as a whole or not at all. One bad run does not keep the others 
 
 import gzip
 import json
-import lzma
 import re
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qsmbids.errors import InputError, QSMError
-from qsmbids.io.archive import safe_members
+from qsmbids.io.archive import DAMAGED, copy_within, extract, open_zip, safe_members
 from qsmbids.io.bids_naming import ConvertedImage, name_images
 from qsmbids.io.dicom import Conversion
-from qsmbids.io.download import unpack
 from qsmbids.io.example_data import (
     SUBJECT,
     ConvertedRun,
@@ -27,7 +24,7 @@ from qsmbids.io.example_data import (
     published_maps,
     wanted_members,
 )
-from qsmbids.io.example_runs import RunOutcome, absent_runs, open_archive, place_run
+from qsmbids.io.example_runs import RunOutcome, absent_runs, place_run
 from qsmbids.io.nifti import read_header
 from qsmbids.io.write import write_json
 
@@ -38,14 +35,6 @@ _ENDINGS = {"mag": "", "phase": "_ph", "real": "_real", "imag": "_imaginary"}
 #: Words of ImageType that tell the part.
 _TOLD = {"M": "mag", "MAGNITUDE": "mag", "P": "phase", "PHASE": "phase"}
 _TOLD |= {"R": "real", "REAL": "real", "I": "imag", "IMAGINARY": "imag"}
-_BROKEN = (
-    zipfile.BadZipFile,
-    gzip.BadGzipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,
-)
 _LARGEST_IMAGE = 8 << 30
 
 
@@ -77,7 +66,7 @@ def lay_out_results(
     OutputError
         The disk is full or cannot be written.
     """
-    with open_archive(path) as archive:
+    with open_zip(path) as archive:
         members = safe_members(archive)
         runs = converted_runs(members)
         if not runs:
@@ -125,33 +114,31 @@ def _converted(
 def _unpacked(archive: zipfile.ZipFile, one: ConvertedRun, folder: Path) -> list[ConvertedImage]:
     """Write the images under names as of dcm2niix, which tell the part, and check them."""
     images = []
-    for (part, echo), found in one.images.items():
-        assert found.image is not None  # noqa: S101 - nothing is missing
-        assert found.sidecar is not None  # noqa: S101
-        path = folder / f"{found.name}_e{echo}{_ENDINGS[part]}.nii"
+    for (part, echo), member in one.images.items():
+        assert member.image is not None  # noqa: S101 - nothing is missing
+        assert member.sidecar is not None  # noqa: S101
+        path = folder / f"{member.name}_e{echo}{_ENDINGS[part]}.nii"
         try:
-            with archive.open(found.sidecar) as stream:
+            with archive.open(member.sidecar) as stream:
                 sidecar = json.loads(stream.read().decode("utf-8-sig"))
-            with archive.open(found.image) as stream, path.open("xb") as target:
-                zipped = found.image.filename.endswith(".gz")
+            with archive.open(member.image) as stream, path.open("xb") as target:
+                zipped = member.image.filename.endswith(".gz")
                 source = gzip.GzipFile(fileobj=stream) if zipped else stream
-                while block := source.read(1 << 20):
-                    target.write(block)
-                    if target.tell() > _LARGEST_IMAGE:
-                        raise InputError("unpacks to more than 8 GiB", f"{found.name}.nii.gz")
-        except _BROKEN as error:
-            raise InputError(f"is damaged in the archive ({error})", found.name) from error
+                if copy_within(source, target, _LARGEST_IMAGE) < 0:
+                    raise InputError("unpacks to more than 8 GiB", f"{member.name}.nii.gz")
+        except DAMAGED as error:
+            raise InputError(f"is damaged in the archive ({error})", member.name) from error
         except ValueError as error:
-            raise InputError("is no JSON", f"{found.name}.json") from error
+            raise InputError("is no JSON", f"{member.name}.json") from error
         if not isinstance(sidecar, dict):
-            raise InputError("holds no JSON object", f"{found.name}.json")
-        told = [_TOLD[t] for t in sidecar.get("ImageType") or () if t in _TOLD]
-        if told and told[-1] != part:
-            raise InputError(f"is {told[-1]}, not {part}, by its ImageType", found.name)
+            raise InputError("holds no JSON object", f"{member.name}.json")
+        parts = [_TOLD[t] for t in sidecar.get("ImageType") or () if t in _TOLD]
+        if parts and parts[-1] != part:
+            raise InputError(f"is {parts[-1]}, not {part}, by its ImageType", member.name)
         try:
             read_header(path)
         except InputError as error:
-            raise InputError(error.problem, f"{found.name}.nii.gz", error.fix) from error
+            raise InputError(error.problem, f"{member.name}.nii.gz", error.fix) from error
         images.append(ConvertedImage(path, sidecar, 0))
     return images
 
@@ -181,7 +168,7 @@ def _published(
             extension = ".nii.gz" if name.endswith(".gz") else ".nii"
             plan[f"{label}/{run.label}_{what}{extension}"] = by_name[name]
         try:
-            outcome.n_written = len(unpack(archive, plan, dest))
+            outcome.n_written = len(extract(archive, plan, dest))
             outcome.files = list(plan)
         except QSMError as error:
             outcome.problem, outcome.exit_code = str(error), error.exit_code

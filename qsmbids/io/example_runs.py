@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from qsmbids.io.write import write_json, write_text
 __all__ = [
     "RunOutcome",
     "absent_runs",
-    "open_archive",
     "place_run",
     "working_folder",
 ]
@@ -102,17 +100,9 @@ def working_folder(kept: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def open_archive(path: Path) -> zipfile.ZipFile:
-    """Open a zip archive; what is none is an InputError."""
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"is not a zip archive ({error})", str(path)) from error
-
-
-def absent_runs(found: Iterable[ExampleRun]) -> Iterator[RunOutcome]:
+def absent_runs(runs: Iterable[ExampleRun]) -> Iterator[RunOutcome]:
     """Name the runs of the paper that an archive does not have at all."""
-    labels = {run.label for run in found}
+    labels = {run.label for run in runs}
     for run in EXAMPLE_RUNS:
         if run.label not in labels:
             yield RunOutcome(run.label, warnings=["is not in the archive"])

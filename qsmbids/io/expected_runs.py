@@ -6,6 +6,7 @@ The group level asks this of hundreds of participants, so nothing is opened and 
 import re
 from pathlib import Path
 
+from qsmbids.io.matching import entities_of
 from qsmbids.io.runs import RUN_ENTITIES, SUFFIXES, run_label
 from qsmbids.io.tables import read_cells
 
@@ -37,7 +38,7 @@ def expected_runs(bids_dir: Path) -> list[str]:
             matched = _NAME.fullmatch(path.name)
             if not matched:
                 continue
-            pairs = dict(part.split("-", 1) for part in matched[1].split("_"))
+            pairs = entities_of(matched[1])
             if pairs.get("part") in _WITH_PHASE:
                 labels.add(run_label({names[k]: v for k, v in pairs.items() if k in names}))
     return sorted(labels)
@@ -51,10 +52,10 @@ def read_participants(bids_dir: Path) -> dict[str, dict[str, str]]:
         return {}
     if "participant_id" not in head:
         return {}
-    found = {}
+    participants = {}
     for cells in lines:
         row = dict(zip(head, cells, strict=False))
         label = row.get("participant_id", "").strip()
         if label and label != "n/a":
-            found[f"sub-{label.removeprefix('sub-')}"] = row
-    return found
+            participants[f"sub-{label.removeprefix('sub-')}"] = row
+    return participants

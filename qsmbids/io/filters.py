@@ -40,9 +40,9 @@ def query_of(filters: Mapping[str, Any] | None, name: str = "megre") -> dict[str
     return {k: list(v) if isinstance(v, list | tuple) else [v] for k, v in query.items()}
 
 
-def _reject_unknown(given: Iterable[str], known: Sequence[str], where: str) -> None:
+def _reject_unknown(names: Iterable[str], known: Sequence[str], where: str) -> None:
     long_names = {short: name for name, short in RUN_ENTITIES.items()}
-    for name in given:
+    for name in names:
         if name not in known:
             close = [long_names.get(name, ""), *difflib.get_close_matches(name, known, n=1)]
             guess = next((c for c in close if c in known), None)

@@ -167,24 +167,24 @@ def _folders(parent: Path, prefix: str) -> list[str]:
 
 
 def _known_participants(root: Path, participants: Iterable[str] | None) -> set[str]:
-    found = list_participants(root)
+    labels = list_participants(root)
     odd = odd_names(root, "sub")
-    if not found:
+    if not labels:
         fix = f"Name the root of a BIDS dataset. {_MOUNT_HINT}"
         if odd:
             fix = f"There is {_shorten(odd)}; {LABEL_RULE}."
         raise InputError("holds no sub-<label> folder", str(root), fix)
     if participants is None:
-        return set(found)
+        return set(labels)
     wanted = {str(label).removeprefix("sub-") for label in participants}
-    if unknown := sorted(wanted - set(found)):
+    if unknown := sorted(wanted - set(labels)):
         named = [name for name in odd if name.removeprefix("sub-") in unknown]
         raise InputError(
             f"there is no participant {', '.join(unknown)}",
             str(root),
             f"There is {_shorten(named)}, but {LABEL_RULE}."
             if named
-            else f"Found {_shorten(found)}. {_MOUNT_HINT}",
+            else f"Found {_shorten(labels)}. {_MOUNT_HINT}",
         )
     return wanted
 
@@ -195,12 +195,12 @@ def _known_sessions(
     if sessions is None:
         return None
     chosen = {str(label).removeprefix("ses-") for label in sessions}
-    found = {label for participant in wanted for label in list_sessions(root, participant)}
-    if unknown := sorted(chosen - found):
+    labels = {label for participant in wanted for label in list_sessions(root, participant)}
+    if unknown := sorted(chosen - labels):
         raise InputError(
             f"there is no session {', '.join(unknown)}",
             str(root),
-            f"Found {_shorten(sorted(found)) or 'no session folder at all'}.",
+            f"Found {_shorten(sorted(labels)) or 'no session folder at all'}.",
         )
     return chosen
 
@@ -249,7 +249,7 @@ def index_files(
 
 def _list_files(root: Path, participants: Collection[str]) -> list[str]:
     """Return sidecars and anat images of these participants, and no others'."""
-    found = _names(root, ".json")
+    names = _names(root, ".json")
     for label in sorted(participants):
         person = os.path.join(root, f"sub-{label}")
         sessions = [
@@ -257,8 +257,8 @@ def _list_files(root: Path, participants: Collection[str]) -> list[str]:
             for session in (_folders(Path(person), "ses-") if os.path.isdir(person) else [])
         ]
         for folder in (person, *sessions):
-            found += _names(folder, ".json") + _names(os.path.join(folder, "anat"))
-    return found
+            names += _names(folder, ".json") + _names(os.path.join(folder, "anat"))
+    return names
 
 
 def _names(folder: str | Path, extension: str = "") -> list[str]:

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.given_mask import GivenMask, read_mask_values
+from qsmbids.core.masks.mask_values import MaskReading, read_mask_values
 from qsmbids.errors import InputError, SeveralVolumesError
 from qsmbids.io.grids import (
     ROUNDING_MM,
@@ -52,10 +52,10 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
     if not source.is_dir():
         raise InputError("does not exist", str(source), f"Check {option}.")
     folder = source / f"sub-{run.subject}"
-    found = [p for p in sorted(folder.rglob("*_mask.nii*")) if fits(p.name, run)]
-    found = [p for p in found if not p.name.startswith(".")]
-    brain = [p for p in found if re.search(r"_(?:label|desc)-brain(?:_|$)", p.name)]
-    chosen = [p for p in brain if "_desc-mask1_" in p.name] or brain or found
+    masks = [p for p in sorted(folder.rglob("*_mask.nii*")) if fits(p.name, run)]
+    masks = [p for p in masks if not p.name.startswith(".")]
+    brain = [p for p in masks if re.search(r"_(?:label|desc)-brain(?:_|$)", p.name)]
+    chosen = [p for p in brain if "_desc-mask1_" in p.name] or brain or masks
     chosen = best_matches(chosen, run)
     if len(chosen) == 1:
         return chosen[0]
@@ -71,7 +71,7 @@ def find_mask(source: Path, run: Run, option: str = "--mask") -> Path:
     )
 
 
-def read_mask(path: Path, image: Header | Volume, what: str = "mask") -> GivenMask:
+def read_mask(path: Path, image: Header | Volume, what: str = "mask") -> MaskReading:
     """Read a mask that was made elsewhere, in the voxel order of an image.
 
     Parameters
@@ -89,24 +89,24 @@ def read_mask(path: Path, image: Header | Volume, what: str = "mask") -> GivenMa
         do not tell inside from outside.
     """
     try:
-        given = read_volume(path)
+        volume = read_volume(path)
     except SeveralVolumesError as error:
         raise InputError(
             f"the {what} {error.problem}", str(path), "Give a mask of one 3-D volume."
         ) from error
-    array = conform(given, image, str(path), what)
-    _, shape, affine = reoriented(given.array.shape, given.affine, image.affine)
+    array = conform(volume, image, str(path), what)
+    _, shape, affine = reoriented(volume.array.shape, volume.affine, image.affine)
     apart = corner_distance(shape, affine, image.affine)
     try:
-        found = read_mask_values(array)
+        values = read_mask_values(array)
     except ValueError as error:
         raise InputError(
             f"the {what} {error}", str(path), "Make it again with 1 inside and 0 outside."
         ) from error
     if ROUNDING_MM <= apart < np.linalg.norm(image.affine[:3, :3]):
-        note = f"{found.text}; {apart:.2g} mm beside the run by its affine, less than counts"
-        return found._replace(text=note)
-    return found
+        note = f"{values.text}; {apart:.2g} mm beside the run by its affine, less than counts"
+        return values._replace(text=note)
+    return values
 
 
 def check_brightness(inside: npt.NDArray, magnitude: npt.NDArray, path: str | Path) -> str:
@@ -140,7 +140,7 @@ def check_brightness(inside: npt.NDArray, magnitude: npt.NDArray, path: str | Pa
     return "there is less signal in the given mask than beside it: look at it" if ratio < 1 else ""
 
 
-def conform(given: Volume, image: Header | Volume, path: str, what: str = "mask") -> npt.NDArray:
+def conform(volume: Volume, image: Header | Volume, path: str, what: str = "mask") -> npt.NDArray:
     """Flip and permute a mask or field to an image's voxel order; never interpolate.
 
     Raises
@@ -149,7 +149,7 @@ def conform(given: Volume, image: Header | Volume, path: str, what: str = "mask"
         Its grid is another one; ``path`` is named, and ``what`` it is.
     """
     shape = image.shape if isinstance(image, Header) else image.array.shape
-    problem = difference(given.array.shape, given.affine, shape, image.affine)
+    problem = difference(volume.array.shape, volume.affine, shape, image.affine)
     if problem:
         raise InputError(
             f"the {what}'s grid does not match the run's: it {problem}",
@@ -157,7 +157,7 @@ def conform(given: Volume, image: Header | Volume, path: str, what: str = "mask"
             "Resample it to the first echo's magnitude"
             + (" (nearest neighbour)." if "mask" in what else "."),
         )
-    if given.array.shape == shape and is_same_place(shape, given.affine, image.affine):
-        return np.ascontiguousarray(given.array)
-    ornt, _, _ = reoriented(given.array.shape, given.affine, image.affine)
-    return np.ascontiguousarray(nib.orientations.apply_orientation(given.array, ornt))
+    if volume.array.shape == shape and is_same_place(shape, volume.affine, image.affine):
+        return np.ascontiguousarray(volume.array)
+    ornt, _, _ = reoriented(volume.array.shape, volume.affine, image.affine)
+    return np.ascontiguousarray(nib.orientations.apply_orientation(volume.array, ornt))

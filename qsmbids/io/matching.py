@@ -16,15 +16,15 @@ def entities_of(name: str) -> dict[str, str]:
 
 def fits(name: str, run: Run, entities: Collection[str] = tuple(RUN_ENTITIES)) -> bool:
     """Return whether none of these entities of a file name contradicts the run."""
-    given = entities_of(name)
+    labels = entities_of(name)
     keys = {entity: RUN_ENTITIES[entity] for entity in entities}
-    return all(str(run.entities.get(e, "")) == given[k] for e, k in keys.items() if k in given)
+    return all(str(run.entities.get(e, "")) == labels[k] for e, k in keys.items() if k in labels)
 
 
 def n_shared(name: str) -> int:
     """Return how many entities that a run may have are in a file name."""
-    given = entities_of(name)
-    return sum(key in given for key in RUN_ENTITIES.values())
+    labels = entities_of(name)
+    return sum(key in labels for key in RUN_ENTITIES.values())
 
 
 def best_matches(paths: Iterable[Path], run: Run) -> list[Path]:

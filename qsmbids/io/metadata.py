@@ -1,28 +1,22 @@
 """Turn the sidecars and the header of a run into what the pipeline computes with."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.dipole import b0_direction_from_affine, tilt_degrees
+from qsmbids.core.inversion.dipole import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
+from qsmbids.io.centre_frequency import Notes, read_centre_frequency
 from qsmbids.io.nifti import Header, read_header
+from qsmbids.io.orientation import angle_degrees
 from qsmbids.io.runs import Run
 from qsmbids.io.stated import as_number
-from qsmbids.units import GAMMA_BAR_HZ_PER_T, centre_frequency_hz
 
 __all__ = ["Acquisition", "read_acquisition"]
-
-#: Largest relative difference of ImagingFrequency from the nominal field. "3 T" is 2.89 T on
-#: some Siemens systems (3.5 %); another nucleus or a wrong unit is off by far more.
-FREQUENCY_TOLERANCE = 0.05
-
-#: Human scanners from portable to the strongest [T].
-B0_RANGE = (0.01, 25.0)
 
 #: Echo times of gradient echoes [s]; outside, the unit is wrong.
 ECHO_TIME_RANGE = (5e-5, 0.5)
@@ -128,14 +122,6 @@ class Acquisition:
         return math.prod(self.matrix)
 
 
-@dataclass
-class _Notes:
-    """What was decided on the way."""
-
-    decisions: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-
 def read_acquisition(
     run: Run,
     *,
@@ -167,35 +153,17 @@ def read_acquisition(
     InputError
         The first image cannot be read.
     """
-    notes = _Notes()
+    notes = Notes()
     where = _first_phase(run)
     times = _echo_times(run, echo_times, notes)
-    b0, frequency, source = _centre_frequency(run, where, field_strength, notes)
+    b0, frequency, source = read_centre_frequency(run, where, field_strength, notes)
     header = read_header(run.images[0])
     if header.affine_source == "none":
         notes.warnings.append(
             f"{run.images[0].name} has no orientation; B0 is taken along its third axis"
         )
     notes.warnings += _orientation_doubts(run, header)
-    scanner = (0.0, 0.0, 1.0) if b0_direction is None else b0_direction
-    try:
-        b = b0_direction_from_affine(header.affine, scanner)
-    except ValueError as error:
-        raise MetadataError(
-            f"the B0 direction {tuple(scanner)} is no direction",
-            run.label,
-            "Give three numbers, not all zero, in scanner axes (right, anterior, superior).",
-        ) from error
-    tilt = tilt_degrees(b)
-    origin = header.affine_source if b0_direction is None else f"{tuple(scanner)} as requested"
-    notes.decisions.append(
-        f"B0 direction {b[0]:+.4f} {b[1]:+.4f} {b[2]:+.4f} along the voxel axes from the"
-        f" {origin}, tilt {tilt:.1f} degrees"
-    )
-    if tilt > TILT_TO_MENTION:
-        notes.warnings.append(
-            f"the slab is tilted by {tilt:.0f} degrees to B0; the dipole kernel is tilted with it"
-        )
+    b = _b0_direction(run, header, b0_direction, notes)
     manufacturer = next(
         (str(s["Manufacturer"]) for s in run.sidecars if s.get("Manufacturer")), ""
     )
@@ -208,13 +176,39 @@ def read_acquisition(
         matrix=header.shape,
         affine=tuple(tuple(float(v) for v in row) for row in header.affine),
         b0_direction=(float(b[0]), float(b[1]), float(b[2])),
-        tilt_degrees=tilt,
+        tilt_degrees=tilt_degrees(b),
         manufacturer=manufacturer,
         phase_units=_phase_units(run, notes),
         decisions=tuple(notes.decisions),
         warnings=tuple(notes.warnings),
         extra={k: run.sidecars[0][k] for k in _EXTRA if k in run.sidecars[0]},
     )
+
+
+def _b0_direction(
+    run: Run, header: Header, requested: Sequence[float] | None, notes: Notes
+) -> npt.NDArray[np.float64]:
+    """Return B0 along the voxel axes, from the header or as requested."""
+    scanner = (0.0, 0.0, 1.0) if requested is None else requested
+    try:
+        b = b0_direction_from_affine(header.affine, scanner)
+    except ValueError as error:
+        raise MetadataError(
+            f"the B0 direction {tuple(scanner)} is no direction",
+            run.label,
+            "Give three numbers, not all zero, in scanner axes (right, anterior, superior).",
+        ) from error
+    tilt = tilt_degrees(b)
+    origin = header.affine_source if requested is None else f"{tuple(scanner)} as requested"
+    notes.decisions.append(
+        f"B0 direction {b[0]:+.4f} {b[1]:+.4f} {b[2]:+.4f} along the voxel axes from the"
+        f" {origin}, tilt {tilt:.1f} degrees"
+    )
+    if tilt > TILT_TO_MENTION:
+        notes.warnings.append(
+            f"the slab is tilted by {tilt:.0f} degrees to B0; the dipole kernel is tilted with it"
+        )
+    return b
 
 
 def _orientation_doubts(run: Run, header: Header) -> list[str]:
@@ -225,12 +219,12 @@ def _orientation_doubts(run: Run, header: Header) -> list[str]:
             f"{name}: {header.affine_doubt} for the direction of B0; correct the codes of the"
             " header, or give the direction with --b0-dir, if that is wrong"
         )
-    told = _told_b0(run.sidecars[0].get("ImageOrientationPatientDICOM"))
-    if told is None:
+    scanner = _told_b0(run.sidecars[0].get("ImageOrientationPatientDICOM"))
+    if scanner is None:
         return doubts
     # flips and permutations of the axes apart, for converters differ in them
     seen = np.sort(np.abs(b0_direction_from_affine(header.affine)))
-    angle = float(np.degrees(np.arccos(np.clip(seen @ np.sort(np.abs(told)), -1, 1))))
+    angle = angle_degrees(seen, np.sort(np.abs(scanner)))
     if angle > TURN_TO_MENTION:
         doubts.append(
             f"{name}: the header turns the slab by {angle:.1f} degrees against the scanner's"
@@ -248,15 +242,15 @@ def _told_b0(orientation: Any) -> npt.NDArray[np.float64] | None:
     if any(v is None for v in numbers):
         return None
     row, column = np.array(numbers[:3], float), np.array(numbers[3:], float)
-    told = np.array([row[2], column[2], np.cross(row, column)[2]])
-    return told if abs(np.linalg.norm(told) - 1) < 0.05 else None
+    direction = np.array([row[2], column[2], np.cross(row, column)[2]])
+    return direction if abs(np.linalg.norm(direction) - 1) < 0.05 else None
 
 
 def _first_phase(run: Run) -> str:
     return (run.phase or run.imag)[0].name
 
 
-def _echo_times(run: Run, override: Sequence[float] | None, notes: _Notes) -> tuple[float, ...]:
+def _echo_times(run: Run, override: Sequence[float] | None, notes: Notes) -> tuple[float, ...]:
     """Return the echo times [s]; numbers above 1 are taken for milliseconds."""
     fix = f"Correct the sidecars, or give the {len(run.echoes)} times with --echo-times."
     if override is not None:
@@ -294,84 +288,7 @@ def _listed(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _agreed(
-    run: Run, key: str, convert: Callable[[float], float], tolerance: float, fix: str
-) -> float | None:
-    """Return the number of the first echo that states it, if the others agree."""
-    values = [convert(v) for s in run.sidecars if (v := as_number(s.get(key))) is not None]
-    if not values:
-        stated = [s[key] for s in run.sidecars if s.get(key) is not None]
-        if stated:
-            raise MetadataError(f"{key} is {stated[0]!r}, not a number", _first_phase(run), fix)
-        return None
-    if max(abs(v - values[0]) for v in values) > tolerance * abs(values[0]):
-        raise MetadataError(f"{key} differs between the echoes", _first_phase(run), fix)
-    return values[0]
-
-
-def _centre_frequency(
-    run: Run, where: str, override: float | None, notes: _Notes
-) -> tuple[float, float, str]:
-    """Return the field strength [T], the proton frequency [Hz] and where that is from."""
-    fix = "Correct the sidecar, or give the field in tesla with --field-strength."
-    frequency = _agreed(run, "ImagingFrequency", _hertz, FREQUENCY_TOLERANCE, fix)
-    stated = None
-    if override is None:
-        stated = _agreed(run, "MagneticFieldStrength", float, FREQUENCY_TOLERANCE, fix)
-    if override is not None:
-        b0 = override
-        notes.decisions.append(f"field strength {override:g} T, as requested")
-    elif stated is not None:
-        b0 = _tesla(stated, notes)
-    elif frequency is not None:
-        b0 = frequency / GAMMA_BAR_HZ_PER_T
-    else:
-        raise MetadataError(
-            "MagneticFieldStrength and ImagingFrequency are missing",
-            where,
-            "Add MagneticFieldStrength to the sidecar, or use --field-strength.",
-        )
-    if not B0_RANGE[0] <= b0 <= B0_RANGE[1]:
-        raise MetadataError(f"a field strength of {b0:g} T is impossible", where, fix)
-    nominal = centre_frequency_hz(b0)
-    if frequency is not None:
-        if abs(frequency - nominal) <= FREQUENCY_TOLERANCE * nominal:
-            notes.decisions.append(
-                f"centre frequency {frequency / 1e6:.6g} MHz from ImagingFrequency "
-                f"({frequency / GAMMA_BAR_HZ_PER_T:.4g} T; nominal {b0:.4g} T)"
-            )
-            return b0, frequency, "ImagingFrequency"
-        contradiction = (
-            f"ImagingFrequency {frequency / 1e6:.6g} MHz is not the proton frequency at {b0:.4g} T"
-        )
-        if override is None:
-            raise MetadataError(contradiction, where, fix)
-        notes.warnings.append(f"{contradiction} as requested; it is not used")
-    notes.decisions.append(f"centre frequency {nominal / 1e6:.6g} MHz from {b0:.4g} T")
-    return b0, nominal, "MagneticFieldStrength"
-
-
-def _hertz(value: float) -> float:
-    """Return ImagingFrequency [MHz by BIDS and DICOM; Hz by mistake] in Hz."""
-    return value if value > 1e5 else value * 1e6
-
-
-def _tesla(value: float, notes: _Notes) -> float:
-    """Return MagneticFieldStrength in tesla; it is given in gauss or millitesla by mistake.
-
-    From 10000 it is gauss (1 T), for 10 T is no clinical field. Below, 1500, 3000 and 7000 are
-    the common fields in millitesla.
-    """
-    if value <= B0_RANGE[1]:
-        return value
-    unit, factor = ("gauss", 1e-4) if value >= 10000 else ("millitesla", 1e-3)
-    notes.warnings.append(
-        f"MagneticFieldStrength {value:g} was taken for {unit}, that is {value * factor:g} T"
-    )
-    return value * factor
-
-
-def _phase_units(run: Run, notes: _Notes) -> str | None:
+def _phase_units(run: Run, notes: Notes) -> str | None:
     """Return the units of the phase by the sidecars, which must agree."""
     stated = {str(s["Units"]) for s in run.sidecars if s.get("Units")}
     if not stated:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
 
-from qsmbids.core.head_size import length_scale
+from qsmbids.core.maths.head_size import length_scale
 from qsmbids.errors import InputError, SeveralVolumesError
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.orientation import CONVERT, scanner_affine

@@ -10,7 +10,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from qsmbids.errors import InputError
 
-__all__ = ["CONVERT", "scanner_affine"]
+__all__ = ["CONVERT", "angle_degrees", "scanner_affine"]
 
 #: Angle between sform and qform [degrees] from which the user should know.
 _TURN_TO_MENTION = 0.5
@@ -79,7 +79,7 @@ def _doubt(usable: Mapping[str, npt.NDArray[np.float64]], codes: Mapping[str, in
         return f"the {taken} leads to a template (code {codes[taken]}), not to the scanner"
     if len(usable) < 2:
         return ""
-    angle = _turn_degrees(usable["sform"], usable["qform"])
+    angle = angle_degrees(*(_b0_along_voxels(usable[name]) for name in ("sform", "qform")))
     if angle < _TURN_TO_MENTION:
         return ""
     return (
@@ -88,8 +88,11 @@ def _doubt(usable: Mapping[str, npt.NDArray[np.float64]], codes: Mapping[str, in
     )
 
 
-def _turn_degrees(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Return the angle between the directions of B0 (along z) in the voxel axes of two affines."""
-    first, second = (m[2, :3] / np.linalg.norm(m[:3, :3], axis=0) for m in (a, b))
-    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
+def _b0_along_voxels(affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return affine[2, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def angle_degrees(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Return the angle [degrees] between two directions of B0; their lengths do not matter."""
+    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))

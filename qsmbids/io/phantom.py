@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.dipole import b0_direction_from_affine
-from qsmbids.core.phantom import (
-    TISSUES,
-    Phantom,
+from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.phantom.head import (
     make_phantom,
     multi_echo_signal,
     simulate_field,
 )
-from qsmbids.io.write import write_json, write_text, write_volume
-from qsmbids.units import centre_frequency_hz
+from qsmbids.io.phantom_files import (
+    MAGNITUDE_SCALE,
+    dataset_description,
+    modality_folder,
+    run_stem,
+    save_image,
+)
+from qsmbids.io.phantom_truth import write_truth
+from qsmbids.io.write import write_json, write_text
+from qsmbids.units import larmor_frequency
 
 __all__ = [
     "DEFAULT_ECHO_TIMES",
@@ -28,8 +33,6 @@ __all__ = [
 ]
 
 DEFAULT_ECHO_TIMES = (0.004, 0.010, 0.016, 0.022, 0.028)
-BIDS_VERSION = "1.10.0"
-MAGNITUDE_SCALE = 1000.0  # stored number of grey matter at TE = 0
 README = """\
 # Simulated multi-echo gradient echo scan of a head
 
@@ -165,14 +168,7 @@ def write_phantom_dataset(
     ValueError
         Unknown encoding or readout, a label that BIDS does not allow, or no echo.
     """
-    if encoding not in ENCODINGS:
-        raise ValueError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
-    if readout not in ("monopolar", "bipolar"):
-        raise ValueError(f"the readout is monopolar or bipolar, not '{readout}'")
-    for label in (subject, session):
-        if label is not None and not label.isalnum():
-            raise ValueError(f"'{label}' is no BIDS label: letters and digits only")
-
+    _check_words(encoding, readout, subject, session)
     root = Path(folder)
     affine = _tilted_affine(shape, voxel_size, tilt_degrees)
     b0 = b0_direction_from_affine(affine)
@@ -195,27 +191,42 @@ def write_phantom_dataset(
         "PulseSequenceDetails": f"simulated, {readout} readout",
         "MRAcquisitionType": "3D",
         "MagneticFieldStrength": b0_tesla,
-        "ImagingFrequency": centre_frequency_hz(b0_tesla) * 1e-6,
+        "ImagingFrequency": larmor_frequency(b0_tesla) * 1e-6,
         "FlipAngle": 15,
         "RepetitionTimeExcitation": math.ceil(1000.0 * max(echo_times) + 5.0) / 1000.0,
     }
-    stem = _stem(subject, session, run)
-    anat = _folder(root, subject, session, "anat")
+    stem = modality_folder(root, subject, session, "anat") / run_stem(subject, session, run)
     for index, (te, echo) in enumerate(zip(echo_times, signal, strict=True), start=1):
-        for part in encode(echo):
-            sidecar = {**scan, "EchoTime": float(te), "EchoNumber": index}
-            if part.units:
-                sidecar["Units"] = part.units
-            path = anat / f"{stem}_echo-{index}_part-{part.part}_MEGRE"
-            _save(path, part.numbers, affine, sidecar, slope=part.slope, intercept=part.intercept)
-    write_json(root / "dataset_description.json", _description("qsmbids demo head", "raw"))
+        timed = {**scan, "EchoTime": float(te), "EchoNumber": index}
+        _save_echo(Path(f"{stem}_echo-{index}"), encode(echo), affine, timed)
+    write_json(root / "dataset_description.json", dataset_description("qsmbids demo head", "raw"))
     write_text(root / "README.md", README)
     _add_participant(root / "participants.tsv", subject)
     if truth:
         fields = {"total": total, "local": local}
         names = (subject, session, run)
-        _write_truth(root / "derivatives" / "truth", names, phantom, fields, affine, b0_tesla)
+        write_truth(root / "derivatives" / "truth", names, phantom, fields, affine, b0_tesla)
     return root
+
+
+def _check_words(encoding: str, readout: str, subject: str, session: str | None) -> None:
+    if encoding not in ENCODINGS:
+        raise ValueError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
+    if readout not in ("monopolar", "bipolar"):
+        raise ValueError(f"the readout is monopolar or bipolar, not '{readout}'")
+    for label in (subject, session):
+        if label is not None and not label.isalnum():
+            raise ValueError(f"'{label}' is no BIDS label: letters and digits only")
+
+
+def _save_echo(
+    stem: Path, parts: Sequence[_Part], affine: npt.NDArray[np.float64], scan: dict[str, Any]
+) -> None:
+    """Write the images of one echo, each with its sidecar."""
+    for part in parts:
+        sidecar = {**scan, "Units": part.units} if part.units else scan
+        path = Path(f"{stem}_part-{part.part}_MEGRE")
+        save_image(path, part.numbers, affine, sidecar, slope=part.slope, intercept=part.intercept)
 
 
 def _tilted_affine(
@@ -233,126 +244,6 @@ def _tilted_affine(
     affine[:3, :3] = rotation * np.asarray(voxel_size, dtype=float)
     affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(shape) - 1) / 2.0)
     return affine
-
-
-def _stem(subject: str, session: str | None, run: int | None) -> str:
-    parts = [f"sub-{subject}"]
-    if session is not None:
-        parts.append(f"ses-{session}")
-    if run is not None:
-        parts.append(f"run-{run}")
-    return "_".join(parts)
-
-
-def _folder(root: Path, subject: str, session: str | None, datatype: str) -> Path:
-    path = root / f"sub-{subject}"
-    if session is not None:
-        path /= f"ses-{session}"
-    path /= datatype
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _save(
-    path: Path,
-    numbers: npt.NDArray,
-    affine: npt.NDArray[np.float64],
-    sidecar: dict[str, Any],
-    *,
-    slope: float | None = None,
-    intercept: float = 0.0,
-) -> None:
-    """Write ``path``.nii.gz with the numbers as they are stored, and ``path``.json."""
-    if slope is None:
-        write_volume(f"{path}.nii.gz", numbers, affine)
-    else:
-        image = nib.Nifti1Image(numbers, affine)
-        image.header.set_xyzt_units("mm", "sec")
-        image.set_qform(affine, code=1)
-        image.set_sform(affine, code=1)
-        image.header.set_slope_inter(slope, intercept)  # does not touch the numbers
-        nib.save(image, f"{path}.nii.gz")
-    write_json(f"{path}.json", sidecar)
-
-
-def _write_truth(
-    root: Path,
-    names: tuple[str, str | None, int | None],
-    phantom: Phantom,
-    fields: dict[str, npt.NDArray[np.float32]],
-    affine: npt.NDArray[np.float64],
-    b0_tesla: float,
-) -> None:
-    """Write what a reconstruction should find as a derivative dataset."""
-    subject, session, _ = names
-    stem = _stem(*names)
-    anat = _folder(root, subject, session, "anat")
-    fmap = _folder(root, subject, session, "fmap")
-    scan = {
-        "SkullStripped": True,
-        "MagneticFieldStrength": b0_tesla,
-        "ImagingFrequency": centre_frequency_hz(b0_tesla) * 1e-6,
-    }
-
-    def save(path: Path, numbers: npt.NDArray, **sidecar: object) -> None:
-        _save(path, numbers, affine, {**scan, **sidecar})
-
-    mask = phantom.mask
-    save(
-        anat / f"{stem}_desc-truth_Chimap",
-        np.where(mask, phantom.chi_brain, 0).astype(np.float32),
-        Units="ppm",
-        Description="True susceptibility relative to water",
-    )
-    save(
-        anat / f"{stem}_R2starmap",
-        (np.where(mask, phantom.r2star, 0) * (b0_tesla / 3.0)).astype(np.float32),
-        Units="1/s",
-        Description="True R2*",
-    )
-    _save(
-        anat / f"{stem}_label-brain_desc-truth_mask",
-        mask.astype(np.uint8),
-        affine,
-        {"Type": "Brain", "Description": "Brain with the cerebrospinal fluid around it"},
-    )
-    _save(
-        anat / f"{stem}_desc-truth_dseg",
-        phantom.labels,
-        affine,
-        {
-            "Description": "Tissue that holds most of each voxel; 0 is air",
-            "chi": {"Description": "True susceptibility relative to water", "Units": "ppm"},
-        },
-    )
-    rows = "".join(f"{t.label}\t{t.name}\t{t.chi}\n" for t in TISSUES)
-    write_text(anat / f"{stem}_desc-truth_dseg.tsv", "index\tname\tchi\n" + rows)
-    for name, field in fields.items():
-        save(
-            fmap / f"{stem}_desc-{name}_fieldmap",
-            np.where(mask, field, 0).astype(np.float32),
-            Units="Hz",
-            Description=f"True {name} field",
-        )
-    save(
-        fmap / f"{stem}_magnitude",
-        (phantom.s0 * MAGNITUDE_SCALE).astype(np.int16),
-        SkullStripped=False,
-        Description="Signal at an echo time of zero without noise",
-    )
-    description = _description("qsmbids demo head: truth", "derivative")
-    description["GeneratedBy"] = [{"Name": "qsmbids", "Description": "qsmbids.io.phantom"}]
-    write_json(root / "dataset_description.json", description)
-
-
-def _description(name: str, dataset_type: str) -> dict[str, Any]:
-    return {
-        "Name": name,
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": dataset_type,
-        "License": "CC0",
-        "Authors": ["The qsmbids developers", "simulated, no person was scanned"],
-    }
 
 
 def _add_participant(path: Path, subject: str) -> None:

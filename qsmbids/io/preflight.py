@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.head_size import is_small_head
-from qsmbids.core.magnitude import Negatives, negatives
+from qsmbids.core.maths.head_size import is_small_head
+from qsmbids.core.phase.magnitude import Negatives, negatives
 from qsmbids.errors import InputError, MetadataError
 from qsmbids.io.grids import ROUNDING_MM, corner_distance, is_same_place
 from qsmbids.io.metadata import Acquisition
@@ -109,15 +109,15 @@ def check_magnitude(array: npt.NDArray[np.floating], path: str | Path) -> Negati
     if largest <= 0:
         what = "zero everywhere" if smallest == 0 else "nowhere above zero"
         raise InputError(f"the magnitude is {what}", str(path), fix)
-    found = negatives(array)
-    if found.share > NEGATIVE_SHARE[0] or (found.depth > 0.5 and found.share > NEGATIVE_SHARE[1]):
+    below = negatives(array)
+    if below.share > NEGATIVE_SHARE[0] or (below.depth > 0.5 and below.share > NEGATIVE_SHARE[1]):
         raise InputError(
-            f"the magnitude has negative values ({found.n_voxels} voxels down to {smallest:g}, the"
+            f"the magnitude has negative values ({below.n_voxels} voxels down to {smallest:g}, the"
             f" largest is {largest:g}), as a phase image or numbers that have overflowed",
             str(path),
             fix,
         )
-    return found
+    return below
 
 
 def check_phase(array: npt.NDArray[np.floating], path: str | Path) -> None:

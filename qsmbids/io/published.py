@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.resample import resample_image
+from qsmbids.core.maths.resample import resample_image
 from qsmbids.errors import InputError
 from qsmbids.io.example_data import ExampleRun, published_maps
 from qsmbids.io.nifti import Header, read_header, read_volume
@@ -25,17 +25,17 @@ def find_published(dest: Path) -> dict[tuple[ExampleRun, str], dict[str, Path]]:
     """
     root = dest / "derivatives"
     names = [str(p.relative_to(dest)) for p in sorted(root.glob("SEPIA/**/*.nii*"))]
-    found = {
+    folders = {
         key: {word: dest / name for word, name in maps.items()}
         for key, maps in published_maps(names).items()
     }
-    if not found:
+    if not folders:
         raise InputError(
             "holds no published maps (derivatives/SEPIA/GE/Bipolar/GRE/Pipeline_FANSI ...)",
             str(dest),
             "'qsmbids-zenodo DEST' (without --dicom) brings them.",
         )
-    return found
+    return folders
 
 
 def read_on_grid(

@@ -74,8 +74,8 @@ def place(
     mark = incomplete_mark(root, participant, session)
     # images that were converted elsewhere come without their DICOM
     first = {n: s.files[0] for n, s in enumerate(conversion.series) if s.files}
-    found = scanner_keys(first.values(), root) if with_scanner_key else []
-    keys = dict(zip(first, found, strict=False))
+    scanners = scanner_keys(first.values(), root) if with_scanner_key else []
+    keys = dict(zip(first, scanners, strict=False))
     try:
         root.mkdir(parents=True, exist_ok=True)
         mark.touch()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.stated import contradiction, is_stated
 
-__all__ = ["RUN_ENTITIES", "SUFFIXES", "Problem", "Run"]
+__all__ = ["RUN_ENTITIES", "SUFFIXES", "Problem", "Run", "run_entities", "run_label"]
 
 #: Entities that a run may have, in the order of file names, with their short keys.
 RUN_ENTITIES = {
@@ -212,8 +213,8 @@ def form_run(
         other = sidecars.of(parts[pair[0]][echo])
         _check_parts(echo, phase_like, other, overridden)
         kept = {k: v for k, v in other.items() if k not in _OF_THE_IMAGE and "Philips" not in k}
-        said = {k: v for k, v in phase_like.items() if k not in kept or is_stated(v)}
-        merged.append({**kept, **said})
+        own = {k: v for k, v in phase_like.items() if k not in kept or is_stated(v)}
+        merged.append({**kept, **own})
     files = {part: tuple(parts[part][echo].path for echo in echoes) for part in pair}
     return Run(
         entities={k: first.naming[k] for k in RUN_ENTITIES if k in first.naming},
@@ -230,6 +231,24 @@ def form_run(
 def run_label(entities: Mapping[str, str]) -> str:
     """Return the entities of a run as file names begin."""
     return "_".join(f"{short}-{entities[k]}" for k, short in RUN_ENTITIES.items() if k in entities)
+
+
+def run_entities(label: str) -> dict[str, str] | None:
+    """Return the entities that :func:`run_label` was made of, None where it is no such label.
+
+    Examples
+    --------
+    >>> run_entities("sub-01_ses-a_run-02")
+    {'subject': '01', 'session': 'a', 'run': '02'}
+    """
+    names = {short: name for name, short in RUN_ENTITIES.items()}
+    entities = {}
+    for part in label.split("_"):
+        short, dash, value = part.partition("-")
+        if not dash or short not in names or not re.fullmatch("[a-zA-Z0-9+]+", value):
+            return None
+        entities[names[short]] = value
+    return entities if "subject" in entities else None
 
 
 def _by_part(images: list[BidsFile]) -> dict[str, dict[int, BidsFile]]:
@@ -300,9 +319,9 @@ def _check_parts(
     overridden: Collection[str],
 ) -> None:
     """Refuse two parts of one echo that were not acquired together."""
-    found = contradiction(ours, other, overridden)
-    if found is not None:
-        key, one, two = found
+    conflict = contradiction(ours, other, overridden)
+    if conflict is not None:
+        key, one, two = conflict
         option = _OVERRIDES.get(key)
         raise NoRunError(
             f"the two parts of echo {echo} have the {key} {two} and {one}; correct the sidecars, "

@@ -29,8 +29,8 @@ _DIGITS = 8
 
 def state_folder() -> Path:
     """Return the folder for what is the user's own and belongs into no dataset."""
-    if given := os.environ.get(STATE_VARIABLE):
-        return Path(given)
+    if folder := os.environ.get(STATE_VARIABLE):
+        return Path(folder)
     home = os.environ.get("XDG_STATE_HOME")
     return (Path(home) if home else Path("~").expanduser() / ".local" / "state") / "qsmbids"
 
@@ -66,11 +66,11 @@ def scanner_keys(files: Iterable[Path], root: Path) -> list[str]:
     root : Path
         Dataset that the images go into.
     """
-    found = [_names(path) for path in files]
-    if not any(any(names[2:]) for names in found):
-        return ["" for _ in found]
+    devices = [_names(path) for path in files]
+    if not any(any(names[2:]) for names in devices):
+        return ["" for _ in devices]
     salt = _salt(root)
-    return ["" if salt is None else scanner_key(salt, names) for names in found]
+    return ["" if salt is None else scanner_key(salt, names) for names in devices]
 
 
 def key_of(sidecar: Path, key: str) -> str:

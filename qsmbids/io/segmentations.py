@@ -95,11 +95,11 @@ def same_grid(one: Header, other: Header) -> bool:
 def _in_dataset(root: Path, run: Run, grid: Header, t1w_way: bool) -> list[Segmentation]:
     """Return the best image of every segmentation of a dataset."""
     folder = root / f"sub-{run.subject}"
-    found = [p for p in sorted(folder.rglob("*_dseg.nii*")) if p.name.endswith(_IMAGE)]
-    found = [p for p in found if not p.name.startswith(".")]
+    images = [p for p in sorted(folder.rglob("*_dseg.nii*")) if p.name.endswith(_IMAGE)]
+    images = [p for p in images if not p.name.startswith(".")]
     fitting: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     out_of_reach: list[Path] = []
-    for path in found:
+    for path in images:
         if not fits(path.name, run, ("subject", "session")):
             continue
         space = _space(path, run, grid, t1w_way, strict=True)

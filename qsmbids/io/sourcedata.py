@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsmbids.io.archive import ARCHIVE_SUFFIXES, is_archive, is_gzipped_dicom
+from qsmbids.io.archive import ARCHIVE_SUFFIXES, is_archive
 from qsmbids.io.dicom_headers import is_bare_dicom
+from qsmbids.io.gzipped import is_gzipped_dicom
 
 __all__ = ["CONVERTED", "Source", "find_sources", "incomplete_mark", "target_dataset"]
 
@@ -73,7 +74,7 @@ def find_sources(
         By label: those to convert, and those that have raw images already.
     """
     root = Path(os.path.abspath(bids_dir))
-    found: dict[tuple[str, str | None], list[Path]] = defaultdict(list)
+    sources: dict[tuple[str, str | None], list[Path]] = defaultdict(list)
     for name in _listed(root / "sourcedata"):
         # by its name first: a look at every entry of a large study takes long
         hint = _LABEL.match(name)
@@ -87,10 +88,10 @@ def find_sources(
         named = [(_SESSION.fullmatch(_stem(p)), p) for p in inner]
         for session, inside in [(m[1], p) for m, p in named if m] or [(match[2], path)]:
             if sessions is None or session in sessions:
-                found[match[1], session].append(inside)
+                sources[match[1], session].append(inside)
     pending, done = [], []
     roots = (root, *converted)
-    for (participant, session), paths in sorted(found.items(), key=lambda item: str(item[0])):
+    for (participant, session), paths in sorted(sources.items(), key=lambda item: str(item[0])):
         source = Source(participant, session, tuple(paths))
         if any(_has_phase(place, source) for place in roots):
             done.append(source)

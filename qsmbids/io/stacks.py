@@ -193,9 +193,9 @@ def _has_stack(person: Path) -> bool:
     )
 
 
-def _check(stack: Stack, given: Sequence[float] | None) -> None:
+def _check(stack: Stack, echo_times: Sequence[float] | None) -> None:
     """Refuse what is not one volume per echo."""
-    n_echoes = len(_echo_times(stack, given))
+    n_echoes = len(_echo_times(stack, echo_times))
     for path in stack.images:
         shape = _shape(path)
         if len(shape) > 4:
@@ -226,11 +226,11 @@ def _shape(path: Path) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _echo_times(stack: Stack, given: Sequence[float] | None) -> list[float]:
+def _echo_times(stack: Stack, echo_times: Sequence[float] | None) -> list[float]:
     """Return the echo times [s], of the command line or of the first sidecar that lists them."""
-    listed = [given, *(sidecar.get("EchoTime") for sidecar in reversed(stack.sidecars))]
-    if given is None and (found := contradiction(*reversed(stack.sidecars))) is not None:
-        key, one, two = found
+    listed = [echo_times, *(sidecar.get("EchoTime") for sidecar in reversed(stack.sidecars))]
+    if echo_times is None and (conflict := contradiction(*reversed(stack.sidecars))) is not None:
+        key, one, two = conflict
         raise MetadataError(
             f"the two parts have the {key} {two} and {one}",
             str(stack.images[-1]),

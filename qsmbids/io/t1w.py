@@ -33,14 +33,14 @@ def find_t1w(bids_dir: Path, run: Run, filters: Mapping[str, Any] | None = None)
     """
     query = query_of(filters, "t1w")
     folder = bids_dir / f"sub-{run.subject}"
-    found: dict[Path, dict[str, str]] = {}
+    images: dict[Path, dict[str, str]] = {}
     for path in sorted(folder.rglob("anat/sub-*_T1w.nii*")):
         parts = [w.partition("-") for w in path.name.split("_")[:-1]]
         entities = {_NAMES.get(k, k): v for k, _, v in parts}
         if entities.get("part", "mag") == "mag" and accepts(query, entities):
-            found[path] = entities
-    same = [p for p, e in found.items() if e.get("session") == run.session]
-    chosen = same or list(found)
+            images[path] = entities
+    same = [p for p, e in images.items() if e.get("session") == run.session]
+    chosen = same or list(images)
     if len(chosen) == 1:
         return chosen[0]
     if not chosen:

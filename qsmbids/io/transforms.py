@@ -92,12 +92,12 @@ def find_transform(source: str, run: Run) -> str:
     if not folder.is_dir():
         return str(folder)
     name = re.compile(r"_(from-T1w_to-(MEGRE|T2starw)|from-(MEGRE|T2starw)_to-T1w)_.*_xfm\.\w+$")
-    found = [
+    transforms = [
         path
         for path in sorted((folder / f"sub-{run.subject}").rglob("*_xfm.*"))
         if path.suffix in (".txt", ".mat", ".tfm") and name.search(path.name)
     ]
-    chosen = [path for path in found if fits(path.name, run)]
+    chosen = [path for path in transforms if fits(path.name, run)]
     if len(chosen) == 1:
         return str(chosen[0])
     names = f": {', '.join(path.name for path in chosen[:4])}" if chosen else ""
@@ -108,7 +108,7 @@ def find_transform(source: str, run: Run) -> str:
     )
 
 
-def read_t1w_transform(given: str) -> Matrix:
+def read_t1w_transform(option: str) -> Matrix:
     """Return the matrix from points of the gradient echo to points of the T1w image.
 
     Parameters
@@ -122,10 +122,10 @@ def read_t1w_transform(given: str) -> Matrix:
     InputError
         As for :func:`read_affine`.
     """
-    if given == IDENTITY:
+    if option == IDENTITY:
         return np.eye(4)
-    matrix = read_affine(Path(given))
-    leads_back = re.search(r"(?:^|_)to-T1w(?:_|\.)", Path(given).name)
+    matrix = read_affine(Path(option))
+    leads_back = re.search(r"(?:^|_)to-T1w(?:_|\.)", Path(option).name)
     return np.asarray(np.linalg.inv(matrix)) if leads_back else matrix
 
 

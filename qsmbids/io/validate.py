@@ -105,11 +105,11 @@ class ValidationResult:
 def _is_read(code: str, path: str, runs: Collection[str]) -> bool:
     """Tell whether a file that can be read at all is of one of these runs."""
     name = path.rsplit("/", 1)[-1]
-    found = _READ.fullmatch(name)
-    if found is None or code in _UNREADABLE:
+    match = _READ.fullmatch(name)
+    if match is None or code in _UNREADABLE:
         return False
     words = set(re.findall(r"(?:^|_)([a-z]+-[a-zA-Z0-9+]+)", name))
-    if found[1] == "T2starw" and not any(word.startswith("part-") for word in words):
+    if match[1] == "T2starw" and not any(word.startswith("part-") for word in words):
         return False
     words = {word for word in words if not word.startswith(("echo-", "part-"))}
     return any(words <= set(run.split("_")) for run in runs)
@@ -258,16 +258,16 @@ def _concerns(location: str, labels: Collection[str] | None) -> bool:
 
 def _executable() -> str:
     """Return the validator beside this Python, else on the PATH."""
-    found = shutil.which(VALIDATOR, path=str(Path(sys.executable).parent)) or shutil.which(
+    program = shutil.which(VALIDATOR, path=str(Path(sys.executable).parent)) or shutil.which(
         VALIDATOR
     )
-    if found is None:
+    if program is None:
         raise InputError(
             "the BIDS validator is not installed",
             VALIDATOR,
             f"Install it with 'pip install {VALIDATOR}'. {_SKIP}",
         )
-    return found
+    return program
 
 
 def _run(executable: str, root: Path, config: Path, timeout_s: float) -> dict[str, Any]:
@@ -299,8 +299,8 @@ def _run(executable: str, root: Path, config: Path, timeout_s: float) -> dict[st
             report = json.loads(out.read_text(encoding="utf-8"))
             report["issues"]["issues"]  # the shape that is relied on
         except (OSError, ValueError, KeyError, TypeError) as error:
-            said = _COLOUR.sub("", done.stderr).strip().splitlines()
-            detail = f": {said[0]}" if said else ""
+            lines = _COLOUR.sub("", done.stderr).strip().splitlines()
+            detail = f": {lines[0]}" if lines else ""
             raise InputError(
                 f"the BIDS validator gave no report (exit status {done.returncode}){detail}",
                 str(root),

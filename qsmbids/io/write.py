@@ -9,6 +9,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import uuid
 import zlib
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from qsmbids.errors import OutputError
 
-__all__ = ["write_bytes", "write_json", "write_text", "write_volume"]
+__all__ = ["require_space", "write_bytes", "write_json", "write_text", "write_volume"]
 
 _GZIP = 31  # window bits by which zlib writes the gzip container
 
@@ -97,6 +98,19 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
 def write_text(path: str | Path, text: str) -> Path:
     """Write a text file (UTF-8) atomically; see :func:`write_volume`."""
     return write_bytes(Path(path), text.encode())
+
+
+def require_space(size: int, folder: Path) -> None:
+    """Raise an OutputError where a disk has no room for so many bytes more."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise OutputError(
+            f"{size / 1e9:.2f} GB are to come, {free / 1e9:.2f} GB are free",
+            str(folder),
+            "Make room, or choose another folder; the same command then goes on where it was.",
+        )
 
 
 def _on_disk(dtype: np.dtype | None, array: npt.NDArray) -> npt.NDArray:

@@ -1,6 +1,5 @@
 """What is known of one derivative before it is made."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,15 +10,13 @@ __all__ = ["Output", "mask_output", "weighted_outputs"]
 class Output:
     """One derivative of a run.
 
-    ``node`` names the step, or steps of which the first is taken; ``requires`` and ``unless`` name
-    a step that must be, or must not be, in the graph as well. An ``optional`` output may turn out
-    not to exist. One ``per_segmentation`` has a file for each; where two files share a sidecar,
-    one of them has no ``own_sidecar``.
+    It is written where the graph has its ``quantity``. An ``optional`` output may turn out not to
+    exist. One ``per_segmentation`` has a file for each; where two files share a sidecar, one of
+    them has no ``own_sidecar``. ``sources`` are names of other outputs, or "raw".
     """
 
     name: str
-    node: str
-    field: str
+    quantity: str
     level: str
     suffix: str
     description: str
@@ -28,7 +25,6 @@ class Output:
     units: str = ""
     boolean: bool = False
     consensus: str = ""
-    steps: tuple[str, ...] = ()
     sources: tuple[str, ...] = ("raw",)
     skull_stripped: bool = True
     algorithm: str = ""
@@ -40,42 +36,29 @@ class Output:
     extension: str = ".nii.gz"
     mask_type: str = "Brain"
     optional: bool = False
-    requires: str = ""
-    unless: str = ""
-
-    def step(self, nodes: Collection[str]) -> str | None:
-        """Return the step of the graph that makes this output, None if there is none."""
-        if (self.requires and self.requires not in nodes) or self.unless in nodes:
-            return None
-        return next((name for name in self.node.split("|") if name in nodes), None)
 
 
-def mask_output(
-    number: str, node: str, name: str, steps: tuple[str, ...], **kwargs: Any
-) -> Output:
+def mask_output(number: str, quantity: str, **kwargs: Any) -> Output:
     """Return one of the masks of the paper's Figure 5."""
     kwargs.setdefault("level", "standard")
     return Output(
         f"mask{number}",
-        node,
-        name,
+        quantity,
         suffix="mask",
         entities={"label": "brain", "desc": f"mask{number}"},
         boolean=True,
-        steps=steps,
         **kwargs,
     )
 
 
-def weighted_outputs(name: str, node: str, text: str, **kwargs: Any) -> tuple[Output, Output]:
+def weighted_outputs(name: str, text: str, **kwargs: Any) -> tuple[Output, Output]:
     """Return a susceptibility-weighted image and its minimum projection."""
     kwargs |= {"level": "standard", "suffix": "T2starw", "units": "arbitrary"}
     return (
-        Output(name, node, "image", description=text, entities={"desc": name}, **kwargs),
+        Output(name, name, description=text, entities={"desc": name}, **kwargs),
         Output(
             f"{name}_mip",
-            node,
-            "projection",
+            f"{name}_mip",
             description=f"Running minimum over a slab. {text}",
             entities={"desc": f"{name}mip"},
             **kwargs,

@@ -1,7 +1,7 @@
 """Write the outputs of a run as soon as their steps are done."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,39 @@ from qsmbids.interfaces.derivatives import SaveDerivative
 from qsmbids.io.derivatives import bids_uri, derivative_path, sidecar
 from qsmbids.io.runs import Run
 from qsmbids.io.sourcedata import CONVERTED
+from qsmbids.workflows.graph import RunGraph
 from qsmbids.workflows.output_table import OUTPUTS, Output
 from qsmbids.workflows.plan import RunPlan
 
-__all__ = ["add_outputs", "may_lack", "output_paths", "raw_uri"]
-
-_OPTIONAL = frozenset(o.name for o in OUTPUTS if o.optional)
+__all__ = ["Written", "add_outputs", "raw_uri", "written"]
 
 _NOT_STRIPPED = ("mask", "probseg", "dseg", "xfm")
 
 
-def _selected(level: str, nodes: set[str]) -> list[Output]:
-    """Return the outputs of a level whose node is in the graph."""
+@dataclass(frozen=True)
+class Written:
+    """A file that a run may leave behind; an ``optional`` one may turn out not to exist."""
+
+    path: Path
+    optional: bool = False
+
+
+def written(workflow: pe.Workflow) -> dict[str, Written]:
+    """Return the files that the graph of a run writes, by the name of their step."""
+    nodes = map(workflow.get_node, workflow.list_node_names())
+    return {
+        node.name.removeprefix("save_"): Written(Path(node.inputs.out_file), node.inputs.optional)
+        for node in nodes
+        if isinstance(node.interface, SaveDerivative)
+    }
+
+
+def _selected(level: str, graph: RunGraph) -> list[Output]:
+    """Return the outputs of a level whose quantity is in the graph."""
     allowed = OUTPUT_LEVELS[: OUTPUT_LEVELS.index(level) + 1]
     # a map without any reference is the main one where none was asked for
-    main = "chi" if "reference_chi" in nodes else "chi_unreferenced"
-    return [o for o in OUTPUTS if (o.level in allowed or o.name == main) and o.step(nodes)]
+    main = "chi" if "chi_wholebrain" in graph else "chi_unreferenced"
+    return [o for o in OUTPUTS if (o.level in allowed or o.name == main) and o.quantity in graph]
 
 
 def _parts(output: Output, run: Run, segmentations: Sequence[str]) -> Sequence[Any]:
@@ -57,87 +74,79 @@ def _path(out_dir: Path, run: Run, output: Output, part: Any = None) -> Path:
     )
 
 
-def output_paths(
-    out_dir: Path, run: Run, level: str, nodes: set[str], segmentations: Sequence[str] = ()
-) -> dict[str, Path]:
-    """Return the files that a run may leave behind.
-
-    The keys are output names, with the echo or the segmentation after a dash where there is one.
-    """
-    paths = {}
-    for output in _selected(level, nodes):
-        for part in _parts(output, run, segmentations):
-            key = output.name if part is None else f"{output.name}-{part}"
-            paths[key] = _path(out_dir, run, output, part)
-    return paths
-
-
-def may_lack(key: str) -> bool:
-    """Return whether a run may turn out not to have an output of :func:`output_paths`."""
-    return key.partition("-")[0] in _OPTIONAL
-
-
-def add_outputs(
-    workflow: pe.Workflow, plan: RunPlan, out_dir: Path, bids_dir: Path, level: str
-) -> None:
-    """Connect a node that writes each output of ``level`` to the step that makes it.
+def add_outputs(graph: RunGraph, out_dir: Path, bids_dir: Path, level: str) -> None:
+    """Connect a node that writes each output of ``level`` to the step that has its quantity.
 
     Each is written as soon as its step is done, so that a later failure loses nothing.
     """
-    run, acquisition = plan.run, plan.acquisition
-    nodes = {name: workflow.get_node(name) for name in workflow.list_node_names()}
+    plan = graph.context.plan
+    run = plan.run
     uris = {
         "raw": [raw_uri(path, bids_dir, out_dir) for path in run.images],
         **{
             o.name: [bids_uri(_path(out_dir, run, o), out_dir)]
             for o in OUTPUTS
-            if not (o.per_echo or o.per_segmentation) and o.step(nodes)
+            if not (o.per_echo or o.per_segmentation) and o.quantity in graph
         },
     }
     labels = [s.label for s in plan.segmentations]
     segmented = next(o for o in OUTPUTS if o.name == "segmentation")
-    for output in _selected(level, set(nodes)):
-        behind = [s for s in output.steps if s in nodes]
-        output = replace(output, description=_description(output, nodes))
-        metadata = {**_static_metadata(output, plan, uris), "Steps": behind}
-        steps = [nodes[s] for s in behind]
+    for output in _selected(level, graph):
+        output = replace(output, description=_description(output, graph))
         for index, part in enumerate(_parts(output, run, labels)):
-            out_file = _path(out_dir, run, output, part)
             suffix = ""
-            if output.per_echo:
-                metadata = {**metadata, "EchoTime": acquisition.echo_times[index]}
-                suffix = f"_echo{part}"
-            elif output.per_segmentation:
+            if output.per_segmentation:
                 suffix = f"_{index + 1}"
                 uris["segmentation"] = [bids_uri(_path(out_dir, run, segmented, part), out_dir)]
-                metadata = {**_static_metadata(output, plan, uris), "Steps": behind}
-            save = pe.Node(
-                SaveDerivative(
-                    len(steps),
-                    out_file=str(out_file),
-                    like=str(run.images[0]),
-                    metadata=metadata,
-                    boolean=output.boolean,
-                    labels=output.labels,
-                    sidecar=output.own_sidecar,
-                    optional=output.optional,
-                ),
-                name=f"save_{output.name}{suffix}",
-                mem_gb=0.3 + 3e-8 * acquisition.n_voxels,
-                overwrite=None if out_file.exists() else True,  # deleted since: write it again
-            )
-            source = nodes[output.step(nodes) or ""]
-            if part is None:
-                workflow.connect(source, output.field, save, "in_file")
-            else:
-                workflow.connect([(source, save, [((output.field, _item, index), "in_file")])])
-            for number, step in enumerate(steps, 1):
-                workflow.connect(step, "record", save, f"record{number}")
+            metadata = _static_metadata(output, plan, uris)
+            if output.per_echo:
+                metadata["EchoTime"] = plan.acquisition.echo_times[index]
+                suffix = f"_echo{part}"
+            out_file = _path(out_dir, run, output, part)
+            item = None if part is None else index
+            _add_save(graph, output, f"save_{output.name}{suffix}", out_file, metadata, item)
 
 
-def _description(output: Output, nodes: dict[str, pe.Node]) -> str:
+def _add_save(
+    graph: RunGraph,
+    output: Output,
+    name: str,
+    out_file: Path,
+    metadata: dict[str, Any],
+    item: int | None,
+) -> None:
+    """Add the node that writes one file, with the records of the steps behind it."""
+    steps = graph.behind(output.quantity)
+    plan = graph.context.plan
+    save = pe.Node(
+        SaveDerivative(
+            len(steps),
+            out_file=str(out_file),
+            like=str(plan.run.images[0]),
+            metadata={**metadata, "Steps": steps},
+            boolean=output.boolean,
+            labels=output.labels,
+            sidecar=output.own_sidecar,
+            optional=output.optional,
+            estimated=output.suffix.endswith("map"),
+        ),
+        name=name,
+        mem_gb=0.3 + 3e-8 * plan.acquisition.n_voxels,
+        overwrite=None if out_file.exists() else True,  # deleted since: write it again
+    )
+    step, field = graph.sources[output.quantity]
+    source = graph.workflow.get_node(step)
+    taken = field if item is None else (field, _item, item)
+    graph.workflow.connect([(source, save, [(taken, "in_file")])])
+    for number, behind in enumerate(steps, 1):
+        node = graph.workflow.get_node(behind)
+        graph.workflow.connect(node, "record", save, f"record{number}")
+
+
+def _description(output: Output, graph: RunGraph) -> str:
     """Return what an output is in this graph, where it is not what it usually is."""
-    measure = nodes["mask2"].inputs.measure if "mask2" in nodes else "none"
+    nodes = graph.workflow.list_node_names()
+    measure = graph.context.settings.masks.reliable_phase
     if output.name == "unwrapped" and "given_phase" in nodes:
         return "Unwrapped phase that was given, inside Mask 1"
     if output.name == "unwrapped" and "remove_phase_offset" not in nodes:
@@ -149,7 +158,7 @@ def _description(output: Output, nodes: dict[str, pe.Node]) -> str:
             "mask2": "Mask 2: every voxel, as no phase was tested",
             "mask3": "Mask 3: Mask 1, holes filled; input of background removal",
         }[output.name]
-    if output.name == "mask1" and "given" in str(getattr(nodes["mask1"].inputs, "origin", "")):
+    if output.name == "mask1" and graph.context.plan.mask is not None:
         return "Mask 1: whole brain, given"
     if output.name == "mask4" and "given_local_field" in nodes:
         return (
@@ -187,8 +196,8 @@ def _static_metadata(output: Output, plan: RunPlan, uris: dict[str, list[str]]) 
         skull_stripped=None if output.suffix in _NOT_STRIPPED else output.skull_stripped,
         mask_type=output.mask_type,
         units=output.units or None,
-        algorithm=(output.algorithm or None) if plan.given is None else None,
-        reference=(output.reference or None) if plan.given is None else None,
+        algorithm=(output.algorithm or None) if plan.start is None else None,
+        reference=(output.reference or None) if plan.start is None else None,
         entities=output.entities,
         **extra,
     )
@@ -202,6 +211,6 @@ def raw_uri(path: Path, bids_dir: Path, out_dir: Path) -> str:
     return bids_uri(path, bids_dir, "raw")
 
 
-def _item(files, index):  # type: ignore[no-untyped-def]
+def _item(files: object, index: int) -> object:
     """Take the file of one part, or nothing (a connection function: its source is run alone)."""
     return files[index] if isinstance(files, list) else files

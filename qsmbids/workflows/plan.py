@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from qsmbids.io.given import Given
 from qsmbids.io.metadata import Acquisition
 from qsmbids.io.runs import Run
 from qsmbids.io.segmentations import Segmentation
+from qsmbids.io.start_image import StartImage
 
 __all__ = ["RunPlan", "workflow_name"]
 
@@ -25,16 +25,16 @@ class RunPlan:
     warnings: tuple[str, ...] = ()
     mask: Path | None = None
     region: Path | None = None
-    given: Given | None = None
+    start: StartImage | None = None
     segmentations: tuple[Segmentation, ...] = ()
     t1w: Path | None = None
     t1w_transform: str = ""
 
-    def gives(self, kind: str) -> Given | None:
+    def gives(self, kind: str) -> StartImage | None:
         """Return the given image of a kind, be it beside another one."""
-        for given in (self.given, self.given and self.given.total):
-            if given is not None and given.kind == kind:
-                return given
+        for image in (self.start, self.start and self.start.total):
+            if image is not None and image.kind == kind:
+                return image
         return None
 
 

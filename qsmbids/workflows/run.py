@@ -1,69 +1,26 @@
-"""The graph of one run: the steps of the paper's Supplementary S2 in their order."""
+"""The graph of one run: the steps of the paper's Figure 5 and Supplementary S2 in their order."""
 
+import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nipype.pipeline.engine as pe
 
 from qsmbids.config import Settings
+from qsmbids.errors import ConfigError
 from qsmbids.execution import Execution
-from qsmbids.interfaces.checks import CheckPhase
-from qsmbids.interfaces.field import MapR2Star, WeightData
-from qsmbids.interfaces.masks import ConformMask, ExtractBrain
-from qsmbids.interfaces.phase_correction import CorrectReadout
-from qsmbids.interfaces.prepare_phase import PreparePhase
-from qsmbids.workflows.chi import Upstream, add_chi
-from qsmbids.workflows.field import add_field
+from qsmbids.interfaces.oblique import STRAIGHT_VOXELS
+from qsmbids.io.transforms import IDENTITY
+from qsmbids.workflows.graph import RunContext, RunGraph
 from qsmbids.workflows.outputs import add_outputs
 from qsmbids.workflows.plan import RunPlan, workflow_name
-from qsmbids.workflows.quality import add_quality
-from qsmbids.workflows.references import add_references
-from qsmbids.workflows.resources import step_memory_gb
-from qsmbids.workflows.rois import add_rois
-from qsmbids.workflows.swi import add_swi
+from qsmbids.workflows.steps import chi, field, values
 
-__all__ = ["STEP_TITLES", "init_run_wf", "use_fsl"]
+__all__ = ["init_run_wf", "use_fsl"]
 
-#: Node name to what a person reads, in the order of the pipeline.
-STEP_TITLES = {
-    "prepare_phase": "phase to radians",
-    "bet": "brain extraction (FSL)",
-    "mask1": "Mask 1, brain",
-    "map_r2star": "R2* map",
-    "check_phase": "phase checks",
-    "correct_readout": "readout direction",
-    "remove_phase_offset": "phase offset (MCPC-3D-S)",
-    "unwrap_phase": "unwrapping (ROMEO)",
-    "rate_phase": "phase quality",
-    "given_phase": "given unwrapped phase",
-    "given_field": "given total field",
-    "combine_echoes": "echo combination",
-    "weight_data": "data weights",
-    "mask2": "Mask 2, reliable phase",
-    "mask3": "Mask 3, holes filled",
-    "find_fluid": "fluid for MEDI+0",
-    "given_local_field": "given local field",
-    "straighten_slab": "rotation onto B0",
-    "remove_background_field": "background field",
-    "invert_dipole_field": "dipole inversion",
-    "restore_slab": "rotation back",
-    "set_aside_strong_sources": "strong sources set aside",
-    "invert_tissue_field": "dipole inversion of the tissue",
-    "merge_two_pass": "merge of two passes",
-    "find_csf": "CSF region",
-    "given_region": "given reference region",
-    "reference_chi": "reference",
-    "reference_chi_csf": "reference (CSF)",
-    "reference_chi_region": "reference (given region)",
-    "describe_references": "reference regions",
-    "check_sign": "sign check",
-    "weight_by_phase": "susceptibility-weighted image",
-    "weight_by_chi": "susceptibility map-weighted image",
-    "register_t1w": "registration of the T1w image",
-    "bring_segmentation": "segmentation",
-    "measure_rois": "regions of interest",
-    "measure_quality": "quality measures",
-}
+#: Tilt of the slab [degrees] from which it is rotated.
+_TILT = 0.1
 
 
 def init_run_wf(
@@ -85,172 +42,37 @@ def init_run_wf(
     Returns
     -------
     Workflow
-        Nodes named as in :data:`STEP_TITLES`, and one ``save_<map>`` per output.
+        Nodes named as in ``workflows.steps``, and one ``save_<map>`` per output.
 
     Notes
     -----
-    With the nonlinear fit, ``combine_echoes`` takes the place of offset removal, unwrapping and
-    averaging. A ``given_`` step takes that of all steps that lead to the image that was given.
+    A step that leads to an image which was given is left out; the image provides the quantity.
     With one echo there is no offset to remove and no R2* map to make; with two the signal model
     cannot be tested, so no relative residual is taken.
     """
-    run, acquisition = plan.run, plan.acquisition
-    n_echoes = len(acquisition.echo_times)
-    echo_times = [float(t) for t in acquisition.echo_times]
-    threads = execution.omp_nthreads
-    workflow = pe.Workflow(name=workflow_name(run))
+    b0 = [float(b) for b in plan.acquisition.b0_direction]
+    context = RunContext(plan, settings, b0, execution.omp_nthreads)
+    graph = RunGraph(pe.Workflow(name=workflow_name(plan.run)), context)
 
-    def node(interface: object, name: str, n_procs: int = 1, finer: float = 1.0) -> pe.Node:
-        return pe.Node(
-            interface,
-            name=name,
-            n_procs=n_procs,
-            mem_gb=step_memory_gb(name, round(finer * acquisition.n_voxels), n_echoes),
-        )
-
-    prepare = node(
-        PreparePhase(
-            **{
-                part: [str(path) for path in getattr(run, part)]
-                for part in ("magnitude", "phase", "real", "imag")
-                if getattr(run, part)
-            },
-            echo_times=echo_times[:2],
-            slice_alternation=settings.phase.slice_alternation,
-            phase_units=acquisition.phase_units or "",
-            image_type=_words(acquisition.extra.get("ImageType")),
-            sign=settings.phase.sign,
-            manufacturer=acquisition.manufacturer or "",
-            n_threads=threads,
-        ),
-        "prepare_phase",
-        threads,
-    )
-    mask1 = _add_mask1(workflow, prepare, plan, settings, threads, node)
-
-    check = node(CheckPhase(echo_times=echo_times), "check_phase")
-    workflow.connect(
-        [
-            (prepare, check, [("phase", "phase"), ("magnitude", "magnitude")]),
-            (mask1, check, [("mask", "mask")]),
-        ]
-    )
-    total = settings.total_field
-    measured = prepare
-    # without a total field, none of the steps that remain looks at the phase of all echoes
-    all_echoes = plan.given is None or plan.given.kind != "local" or plan.gives("total")
-    if n_echoes > 2 and total.bipolar_correction != "off" and all_echoes:
-        measured = node(
-            CorrectReadout(
-                echo_times=echo_times,
-                echo_numbers=list(run.echoes),
-                method=total.bipolar_correction,
-                n_threads=threads,
-            ),
-            "correct_readout",
-            threads,
-        )
-        workflow.connect(
-            [
-                (prepare, measured, [("phase", "phase"), ("magnitude", "magnitude")]),
-                (mask1, measured, [("mask", "mask")]),
-            ]
-        )
-    quality, field, noise = add_field(
-        workflow, prepare, mask1, measured, plan, settings, node, threads
-    )
-    weigh = node(
-        WeightData(
-            echo_times=echo_times, threshold=total.relative_residual_threshold, n_threads=threads
-        ),
-        "weight_data",
-        threads,
-    )
-    workflow.connect(
-        [
-            (measured, weigh, [("phase", "phase")]),
-            (prepare, weigh, [("magnitude", "magnitude")]),
-            (mask1, weigh, [("mask", "mask")]),
-            (noise, weigh, [("noise", "noise")]),
-        ]
-    )
-    if field is not None:
-        workflow.connect(field, "field", weigh, "field")
-    relax = None
-    if n_echoes > 1:
-        relax = node(
-            MapR2Star(
-                echo_times=echo_times, method=settings.relaxometry.method, n_threads=threads
-            ),
-            "map_r2star",
-            threads,
-        )
-        workflow.connect(
-            [
-                (prepare, relax, [("magnitude", "magnitude")]),
-                (mask1, relax, [("mask", "mask")]),
-            ]
-        )
-        if n_echoes > 2 and field is not None:
-            workflow.connect(relax, "r2star", weigh, "r2star")
-
-    upstream = Upstream(prepare, mask1, quality, field, noise, weigh, relax)
-    maps = add_chi(workflow, upstream, plan, settings, threads, node)
-    add_references(workflow, maps, prepare, relax, plan, settings, n_echoes, node)
-    add_swi(workflow, upstream, maps, plan, settings, threads, node)
-    add_rois(workflow, maps, prepare, mask1, plan, node)
-    add_quality(workflow, upstream, maps, plan, threads, node)
-    add_outputs(workflow, plan, out_dir, bids_dir, execution.output_level)
-    return workflow
-
-
-def _add_mask1(workflow, prepare, plan, settings, threads, node):  # type: ignore[no-untyped-def]
-    """Add Mask 1: the user's, FSL's, or the built-in BET's."""
-    masks = settings.masks
-    first_echo = masks.brain_extraction_image == "first-echo"
-
-    if plan.mask is not None:
-        mask1 = node(ConformMask(mask=str(plan.mask), origin=f"given: {plan.mask.name}"), "mask1")
-        workflow.connect(prepare, "combined_magnitude", mask1, "like")
-        return mask1
-    if use_fsl(settings):
-        from nipype.interfaces import fsl
-
-        bet = node(
-            fsl.BET(
-                frac=masks.fractional_intensity,
-                vertical_gradient=masks.threshold_gradient,
-                mask=True,
-                output_type="NIFTI_GZ",
-            ),
-            "bet",
-        )
-        parameters = {
-            "fractional_intensity": masks.fractional_intensity,
-            "threshold_gradient": masks.threshold_gradient,
-            "image": masks.brain_extraction_image,
-        }
-        mask1 = node(ConformMask(origin="FSL BET", drawn=False, parameters=parameters), "mask1")
-        workflow.connect(bet, "mask_file", mask1, "mask")
-        workflow.connect(prepare, "combined_magnitude", mask1, "like")
-        target = bet, "in_file"
-    else:
-        mask1 = node(
-            ExtractBrain(
-                fractional_intensity=masks.fractional_intensity,
-                threshold_gradient=masks.threshold_gradient,
-                image=masks.brain_extraction_image,
-                n_threads=threads,
-            ),
-            "mask1",
-            threads,
-        )
-        target = mask1, "magnitude"
-    if first_echo:
-        workflow.connect([(prepare, target[0], [(("magnitude", _first), target[1])])])
-    else:
-        workflow.connect(prepare, "combined_magnitude", *target)
-    return mask1
+    graph.add(field.PREPARE_PHASE)
+    _add_mask1(graph)
+    graph.add(field.CHECK_PHASE)
+    _add_total_field(graph)
+    if len(context.echo_times) > 1:
+        graph.add(field.MAP_R2STAR)
+    tested = len(context.echo_times) > 2 and "field" in graph
+    graph.add(field.WEIGHT_DATA, without=() if tested else ("r2star",))
+    graph.add(chi.MASK2)
+    if plan.gives("local") is None:
+        graph.add(chi.MASK3)
+    _add_susceptibility(graph)
+    _add_references(graph)
+    _add_weighted_images(graph)
+    _add_regions(graph)
+    if plan.gives("local") is None:  # else there are not the masks that most measures are about
+        graph.add(values.MEASURE_QUALITY)
+    add_outputs(graph, out_dir, bids_dir, execution.output_level)
+    return graph.workflow
 
 
 def use_fsl(settings: Settings) -> bool:
@@ -259,9 +81,168 @@ def use_fsl(settings: Settings) -> bool:
     return wanted == "fsl" or (wanted == "auto" and shutil.which("bet") is not None)
 
 
-def _words(image_type: object) -> list[str]:
-    """Return ImageType as a list of words, whatever the sidecar holds."""
-    return [str(word) for word in image_type] if isinstance(image_type, list) else []
+def _add_mask1(graph: RunGraph) -> None:
+    """Add Mask 1: the user's, FSL's, or the built-in BET's."""
+    settings = graph.context.settings
+    if settings.masks.brain_extraction_image == "first-echo":
+        graph.sources["brain_image"] = (field.PREPARE_PHASE.name, ("magnitude", _first))
+    else:
+        graph.alias("brain_image", "combined_magnitude")
+    if graph.context.plan.mask is not None:
+        graph.add(field.GIVEN_MASK1)
+    elif use_fsl(settings):
+        graph.add(field.BET)
+        graph.add(field.FSL_MASK1)
+    else:
+        graph.add(field.MASK1)
+
+
+def _add_total_field(graph: RunGraph) -> None:
+    """Add what leads to the total field, its noise and the quality of the phase, or is given."""
+    plan, total = graph.context.plan, graph.context.settings.total_field
+    n_echoes = len(graph.context.echo_times)
+    start = plan.start
+    # without a total field, none of the steps that remain looks at the phase of all echoes
+    all_echoes = start is None or start.kind != "local" or plan.gives("total") is not None
+    if n_echoes > 2 and total.bipolar_correction != "off" and all_echoes:
+        graph.add(field.CORRECT_READOUT)
+    if start is not None:
+        _add_start(graph)
+    elif n_echoes > 2 and total.echo_phase_combination == "nonlinear-fit":
+        graph.add(field.FIT_FIELD)
+    else:
+        graph.alias("phase_of_field", "phase")
+        if n_echoes > 1 and total.phase_offset_correction != "none":
+            graph.add(field.REMOVE_PHASE_OFFSET)
+        graph.add(field.UNWRAP_PHASE)
+        graph.add(field.COMBINE_ECHOES)
+
+
+def _add_start(graph: RunGraph) -> None:
+    """Add the unwrapped phase or total field of the user, beside a local field or not."""
+    phase, total = graph.context.plan.gives("unwrapped"), graph.context.plan.gives("total")
+    graph.add(field.RATE_PHASE)
+    if phase is not None:
+        files = [str(path) for path in phase.paths]
+        graph.add(field.GIVEN_PHASE, start=files, **field.numbers(phase))
+        graph.add(field.COMBINE_ECHOES)
+    elif total is not None:
+        graph.add(field.GIVEN_FIELD, start=str(total.paths[0]), **field.numbers(total))
+
+
+def _add_susceptibility(graph: RunGraph) -> None:
+    """Add background removal and inversion, where the slab is rotated, on an array along B0."""
+    plan, settings = graph.context.plan, graph.context.settings
+    rotate = (
+        settings.background_field.oblique == "rotate" and plan.acquisition.tilt_degrees > _TILT
+    )
+    if (local := plan.gives("local")) is not None:
+        inputs = field.numbers(local)
+        if rotate:
+            note = "oblique slab: a given local field is not rotated, the kernel is"
+            inputs["notes"].append(note)
+        if local.mask is not None:
+            inputs["support"] = str(local.mask)
+        graph.add(chi.GIVEN_LOCAL_FIELD, start=str(local.paths[0]), **inputs)
+        _add_fluid(graph, "mask4_filled")
+        _add_inversion(graph)
+        return
+    _add_fluid(graph, "mask3")
+    if not rotate:
+        graph.add(chi.REMOVE_BACKGROUND_FIELD)
+        _add_inversion(graph)
+        return
+    straight = graph.branch(_nearest_axis(graph.context.b0_direction), STRAIGHT_VOXELS)
+    turned = {"fluid": "region"} if "fluid" in graph else {}
+    straight.add(
+        chi.STRAIGHTEN_SLAB,
+        provides={**chi.STRAIGHTEN_SLAB.provides, **turned},
+        b0_direction=graph.context.b0_direction,
+    )
+    straight.add(chi.REMOVE_BACKGROUND_FIELD)
+    _add_inversion(straight)
+    for name in ("local_field", "mask4_filled", "chi", "support", "from_filled"):
+        if name in straight:
+            graph.sources[f"straight_{name}"] = straight.sources[name]
+    merged = {"from_filled": "from_filled"} if "from_filled" in straight else {}
+    graph.add(chi.RESTORE_SLAB, provides={**chi.RESTORE_SLAB.provides, **merged})
+
+
+def _add_fluid(graph: RunGraph, mask: str) -> None:
+    """Add the fluid of the ventricles where the inversion asks for it."""
+    if not getattr(graph.context.settings.dipole_inversion.chosen, "zero_reference", False):
+        return
+    if "r2star" not in graph:
+        raise ConfigError(
+            "MEDI+0 finds its fluid by R2*, which one echo does not give",
+            "[dipole_inversion.medi] zero_reference",
+            "Turn it off for this run.",
+        )
+    graph.add(chi.FIND_FLUID, needs={"mask": mask})
+
+
+def _add_inversion(graph: RunGraph) -> None:
+    """Add the inversion, or two of them and their merge."""
+    holes = graph.context.settings.dipole_inversion.holes
+    if holes != "two-pass":
+        graph.add(chi.INVERT_DIPOLE_FIELD, holes=holes)
+        return
+    graph.add(chi.INVERT_DIPOLE_FIELD, holes="fill")
+    graph.alias("chi_filled", "chi")
+    graph.add(chi.SET_ASIDE_STRONG_SOURCES)
+    graph.add(chi.INVERT_TISSUE_FIELD, holes="weight")
+    graph.add(chi.MERGE_TWO_PASS)
+
+
+def _add_references(graph: RunGraph) -> None:
+    """Add chi relative to every region that there is, a table of them, and the sign check."""
+    referenced = graph.context.settings.reference.region != "none"
+    if "r2star" in graph:
+        graph.add(values.CHECK_SIGN)
+    if referenced:
+        graph.add(values.REFERENCE_CHI)
+        # R2* of two echoes is too noisy to find fluid by
+        if len(graph.context.echo_times) > 2:
+            graph.add(values.FIND_CSF)
+            graph.add(values.REFERENCE_CHI_CSF)
+        if graph.context.plan.region is not None:
+            graph.add(values.GIVEN_REGION)
+            graph.add(values.REFERENCE_CHI_REGION)
+    graph.add(values.DESCRIBE_REFERENCES)
+
+
+def _add_weighted_images(graph: RunGraph) -> None:
+    """Add susceptibility-weighted images, on request."""
+    if not graph.context.settings.swi.enabled:
+        return
+    if "field" in graph:
+        graph.add(values.WEIGHT_BY_PHASE)
+    main = "chi_wholebrain" if "chi_wholebrain" in graph else "chi"
+    graph.add(values.WEIGHT_BY_CHI, needs={"chi": main})
+
+
+def _add_regions(graph: RunGraph) -> None:
+    """Add what measures chi in the regions of every segmentation of the plan, if there is one."""
+    plan = graph.context.plan
+    if not plan.segmentations:
+        return
+    transform: dict[str, Any] = {}
+    if plan.t1w_transform == IDENTITY:
+        transform["identity"] = True
+    elif plan.t1w_transform:
+        transform["transform"] = plan.t1w_transform
+    elif plan.t1w is not None:
+        graph.add(values.REGISTER_T1W)
+    graph.add(values.BRING_SEGMENTATION, **transform)
+    maps = {n: f"chi_{n}" for n in ("wholebrain", "csf", "region") if f"chi_{n}" in graph}
+    maps = maps or {"unreferenced": "chi"}
+    graph.add(values.MEASURE_ROIS, needs=maps, provides={f"rois_{name}": name for name in maps})
+
+
+def _nearest_axis(direction: list[float]) -> list[float]:
+    """Return the array axis that is nearest to a direction, with its sign."""
+    largest = max(direction, key=abs)
+    return [math.copysign(1.0, d) if d == largest else 0.0 for d in direction]
 
 
 def _first(files: list[str]) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from bench_methods import BACKGROUNDS, make_challenge, read_head, score
 
-from qsmbids.core.adaptive_weight import FIRST, MU1_LIMIT, adaptive_weight
-from qsmbids.core.fansi import fansi
+from qsmbids.core.inversion.adaptive_weight import CONSISTENCY_LIMIT, FIRST, adaptive_weight
+from qsmbids.core.inversion.fansi import fansi
 
 
 class Ladder:
@@ -27,7 +27,7 @@ class Ladder:
         weights = np.where(mask, scan.weights, np.float32(0))
         self._data = (local, mask, weights, scan.voxel, scan.b0)
         self._chosen = {
-            "centre_frequency_hz": scan.frequency,
+            "centre_frequency": scan.frequency,
             "echo_time": scan.times[-1],
             "n_threads": threads,
         }
@@ -41,7 +41,12 @@ class Ladder:
         """Return NRMSE [%] with this penalty."""
         key = round(float(np.log2(alpha1)), 4)
         if key not in self._known:
-            found = fansi(*self._data, **self._chosen, alpha1=alpha1, mu1=mu1(alpha1))
+            found = fansi(
+                *self._data,
+                **self._chosen,
+                gradient_l1_penalty=alpha1,
+                gradient_consistency=mu1(alpha1),
+            )
             self._known[key] = score(self._scan, found.chi, self._mask)[1]
         return self._known[key]
 
@@ -60,20 +65,20 @@ class Ladder:
 
 
 def mu1(alpha1):
-    return min(100.0 * alpha1, MU1_LIMIT)
+    return min(100.0 * alpha1, CONSISTENCY_LIMIT)
 
 
 def row(name, scan, local, mask, threads, factors):
     ladder = Ladder(scan, local, mask, threads)
     paper = ladder.nrmse(FIRST)
     found = ladder.rule()
-    ours = ladder.nrmse(found.alpha1)
-    alpha1, best = ladder.best(found.alpha1, factors)
+    ours = ladder.nrmse(found.gradient_l1_penalty)
+    alpha1, best = ladder.best(found.gradient_l1_penalty, factors)
     if paper < best:
         alpha1, best = FIRST, paper
     print(
         f"| {name} | {paper:.1f} | {ours:.1f} | {best:.1f} | {100 * (ours / best - 1):+.1f} "
-        f"| {found.alpha1:.1e} | {alpha1:.1e} |",
+        f"| {found.gradient_l1_penalty:.1e} | {alpha1:.1e} |",
         flush=True,
     )
 

@@ -26,22 +26,23 @@ import nibabel as nib
 import numpy as np
 import scipy.ndimage as ndi
 
-from qsmbids.core.adaptive_weight import adaptive_weight
-from qsmbids.core.dipole import dipole_field
-from qsmbids.core.fansi import fansi
-from qsmbids.core.ismv import ismv
-from qsmbids.core.l2 import closed_form_l2
-from qsmbids.core.lbv import lbv
-from qsmbids.core.masking import erode
-from qsmbids.core.medi import medi
-from qsmbids.core.pdf import pdf
-from qsmbids.core.phantom import BY_NAME, make_phantom
-from qsmbids.core.resharp import resharp
-from qsmbids.core.tgv import tgv
-from qsmbids.core.tkd import tkd
-from qsmbids.core.vsharp import vsharp
-from qsmbids.core.xsim import xsim
-from qsmbids.units import centre_frequency_hz
+from qsmbids.core.background.ismv import ismv
+from qsmbids.core.background.lbv import lbv
+from qsmbids.core.background.pdf import pdf
+from qsmbids.core.background.resharp import resharp
+from qsmbids.core.background.vsharp import vsharp
+from qsmbids.core.inversion.adaptive_weight import adaptive_weight
+from qsmbids.core.inversion.dipole import dipole_field
+from qsmbids.core.inversion.fansi import fansi
+from qsmbids.core.inversion.l2 import closed_form_l2
+from qsmbids.core.inversion.medi import medi
+from qsmbids.core.inversion.tgv import tgv
+from qsmbids.core.inversion.tikhonov import iterative_tikhonov
+from qsmbids.core.inversion.tkd import tkd
+from qsmbids.core.masks.masking import erode
+from qsmbids.core.phantom.head import BY_NAME, make_phantom
+from qsmbids.core.quality.xsim import xsim
+from qsmbids.units import larmor_frequency
 
 NUCLEI = ("caudate", "pallidum", "putamen", "rednucleus", "dentate", "nigra", "thalamus")
 MARGIN_MM = 3.0
@@ -98,11 +99,14 @@ BACKGROUNDS = {
 
 def _fansi(function=fansi, adaptive=False, **options):
     def invert(scan, local, mask, n):
-        chosen = {"centre_frequency_hz": scan.frequency, "echo_time": scan.times[-1]}
+        chosen = {"centre_frequency": scan.frequency, "echo_time": scan.times[-1]}
         data = (local, mask, np.where(mask, scan.weights, np.float32(0)), scan.voxel, scan.b0)
         if adaptive:
             found = adaptive_weight(*data, **chosen, n_threads=n)
-            chosen |= {"alpha1": found.alpha1, "mu1": found.mu1}
+            chosen |= {
+                "gradient_l1_penalty": found.gradient_l1_penalty,
+                "gradient_consistency": found.gradient_consistency,
+            }
         return function(*data, **chosen, **options, n_threads=n).chi, mask
 
     return invert
@@ -114,7 +118,7 @@ def _medi(**options):
         weights = np.where(mask, scan.weights, np.float32(0))
         result = medi(
             local, mask, weights, scan.magnitude, scan.voxel, scan.b0,
-            centre_frequency_hz=scan.frequency, echo_spacing=spacing, n_threads=n, **options,
+            centre_frequency=scan.frequency, echo_spacing=spacing, n_threads=n, **options,
         )  # fmt: skip
         return result.chi, result.mask
 
@@ -126,7 +130,7 @@ def _quick(function):
         weights = np.where(mask, scan.weights, np.float32(0))
         result = function(
             local, mask, weights, scan.voxel, scan.b0,
-            centre_frequency_hz=scan.frequency, n_threads=n,
+            centre_frequency=scan.frequency, n_threads=n,
         )  # fmt: skip
         return result.chi, mask
 
@@ -143,6 +147,7 @@ INVERSIONS = {
     "medi-no-smv": _medi(smv_radius_mm=None),
     "tkd": _quick(tkd),
     "l2": _quick(closed_form_l2),
+    "tikhonov": _quick(iterative_tikhonov),
 }
 
 
@@ -214,7 +219,7 @@ def make_challenge(
             rng.standard_normal(shape).astype(np.float32), sigma_mm / voxel[0]
         )
         chi += tissue * texture * np.float32(sd_ppm / texture.std())
-    b0, time_s, frequency = (0.0, 0.0, 1.0), 0.025, centre_frequency_hz(tesla)
+    b0, time_s, frequency = (0.0, 0.0, 1.0), 0.025, larmor_frequency(tesla)
     magnitude = phantom.s0 * np.exp(-time_s * phantom.r2star).astype(np.float32)
     magnitude *= phantom.mask / np.float32(np.median(magnitude[phantom.mask]))
     noise = rng.standard_normal(shape).astype(np.float32) / np.maximum(snr * magnitude, 1.0)

@@ -17,20 +17,20 @@ import numpy as np
 import scipy.fft
 
 from qsmbids.config import load_settings
-from qsmbids.core.bet import bet
-from qsmbids.core.echo_combination import field_noise, noise_std, weighted_echo_average
-from qsmbids.core.fansi import fansi
-from qsmbids.core.masking import background_mask, erode, reliable_phase_mask
-from qsmbids.core.offset import mcpc3ds
-from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
-from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
-from qsmbids.core.relative_residual import relative_residual, residual_weight
-from qsmbids.core.relaxometry import r2star_map
-from qsmbids.core.romeo import unwrap_echoes
-from qsmbids.core.romeo_weights import quality_map
-from qsmbids.core.vsharp import vsharp
-from qsmbids.core.weights import sepia_weights
-from qsmbids.units import centre_frequency_hz
+from qsmbids.core.background.vsharp import vsharp
+from qsmbids.core.field.echo_combination import field_noise, noise_std, weighted_echo_average
+from qsmbids.core.field.relative_residual import relative_residual, residual_weight
+from qsmbids.core.field.relaxometry import r2star_map
+from qsmbids.core.field.romeo import unwrap_echoes
+from qsmbids.core.field.romeo_weights import quality_map
+from qsmbids.core.field.weights import sepia_weights
+from qsmbids.core.inversion.fansi import fansi
+from qsmbids.core.masks.bet import bet
+from qsmbids.core.masks.masking import background_mask, erode, reliable_phase_mask
+from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
+from qsmbids.core.phase.offset import mcpc3ds
+from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
+from qsmbids.units import larmor_frequency
 
 
 class FftClock:
@@ -121,7 +121,7 @@ def _simulate(shape, voxel):
     field, _ = simulate_field(phantom, b0_tesla=3.0)
     signal = multi_echo_signal(phantom, field, times)
     phase, magnitude = np.angle(signal).astype(np.float32), np.abs(signal).astype(np.float32)
-    return phase, magnitude, times, tuple(voxel), (0.0, 0.0, 1.0), centre_frequency_hz(3.0)
+    return phase, magnitude, times, tuple(voxel), (0.0, 0.0, 1.0), larmor_frequency(3.0)
 
 
 def main(argv=None):
@@ -143,7 +143,7 @@ def main(argv=None):
     )
     phase, magnitude, times, voxel, b0_direction, frequency = data
     settings, n = load_settings(args.preset), args.threads
-    inv, bfr = settings.dipole_inversion, settings.background_field
+    inv, bfr = settings.dipole_inversion.fansi, settings.background_field
     print(f"{phase.shape[1:]} voxels of {voxel} mm, {len(times)} echoes, {n} threads\n")
     bench = Bench(args.repeat)
     mask = bench("BET", lambda: bet(magnitude[0], voxel, n_threads=n))
@@ -188,34 +188,34 @@ def main(argv=None):
             voxel_size=voxel,
         ),
     )
-    local, mask4 = bench(
-        f"V-SHARP {bfr.maximum_radius}..{bfr.minimum_radius}",
+    removed = bench(
+        f"V-SHARP {bfr.vsharp.maximum_radius}..{bfr.vsharp.minimum_radius}",
         lambda: vsharp(
             field,
             erode(mask3, bfr.erode_before),
             voxel,
-            max_radius=bfr.maximum_radius,
-            min_radius=bfr.minimum_radius,
+            maximum_radius=bfr.vsharp.maximum_radius,
+            minimum_radius=bfr.vsharp.minimum_radius,
             n_threads=n,
         ),
     )
     result = bench(
         "FANSI weak harmonic",
         lambda: fansi(
-            local,
-            mask4,
-            np.where(mask4, weights, np.float32(0)),
+            removed.local_field,
+            removed.mask,
+            np.where(removed.mask, weights, np.float32(0)),
             voxel,
             b0_direction,
-            centre_frequency_hz=frequency,
+            centre_frequency=frequency,
             echo_time=times[-1],
-            alpha1=inv.gradient_l1_penalty,
-            tol=inv.tolerance_percent,
-            max_iter=inv.maximum_iterations,
+            gradient_l1_penalty=inv.gradient_l1_penalty,
+            tolerance_percent=inv.tolerance_percent,
+            maximum_iterations=inv.maximum_iterations,
             n_threads=n,
         ),
     )
-    print(f"\nFANSI: {result.n_iter} iterations; all steps {bench.total:.1f} s")
+    print(f"\nFANSI: {result.n_iterations} iterations; all steps {bench.total:.1f} s")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python tests/benchmarks/measure_comparison_limits.py FOLDER [--preset sepia-fansi]
         [--inversion medi]
 
-The numbers behind ``qsmbids.reports.comparison_limits``. The simulated head (1 mm, 3 T) is
+The numbers behind ``qsmbids.reports.comparison.limits``. The simulated head (1 mm, 3 T) is
 processed with the masks of BET, the true one, and that less one and two voxels and more by one,
 and every map is compared with every other inside the mask that both share; then, with the mask of
 BET, by other inversions. Some minutes for each run; FOLDER keeps what is finished.
@@ -18,11 +18,11 @@ import numpy as np
 import scipy.ndimage as ndi
 
 from qsmbids.cli.run import main as qsmbids
-from qsmbids.core.agreement import agreement
-from qsmbids.core.xsim import xsim
+from qsmbids.core.quality.agreement import agreement
+from qsmbids.core.quality.xsim import xsim
 from qsmbids.io.nifti import read_volume
 from qsmbids.io.phantom import write_phantom_dataset
-from qsmbids.reports.record import find_results, read_run
+from qsmbids.reports.run.record import find_results, read_run
 
 BALL = ndi.generate_binary_structure(3, 1)
 TRUTH = "derivatives/truth/sub-demo/anat/sub-demo_"

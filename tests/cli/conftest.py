@@ -4,39 +4,16 @@ import pytest
 
 
 @pytest.fixture
-def convert(capfd):
-    """Run ``qsmbids-convert`` in this process; returns exit code, last line and all output."""
-    from qsmbids.cli.convert import main
-
-    def call(*args: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        try:
-            code = main([str(a) for a in args])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        last = out.strip().splitlines()[-1] if out.strip() else ""
-        return code, last, out + err
-
-    return call
-
-
-@pytest.fixture
-def zenodo(capfd):
-    """Run ``qsmbids-zenodo`` in this process; returns exit code, last line and all output."""
-    from qsmbids.cli.zenodo import main
+def zenodo(command):
+    """Run ``qsmbids-zenodo`` in this process, and see that its last line says the exit code."""
+    run = command("zenodo")
 
     def call(*args):
-        try:
-            code = main([str(a) for a in args])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        last = out.strip().splitlines()[-1] if out.strip() else ""
+        code, last, said = run(*args)
         if code != 2:
             assert last.startswith("qsmbids-zenodo: ")
             assert last.endswith(f"(exit code {code})")
-        return code, last, out + err
+        return code, last, said
 
     return call
 

@@ -32,11 +32,11 @@ def test_a_dry_run_prints_the_table_and_writes_nothing(convert, scan, tmp_path):
     assert not bids.exists()
     rows = [line.split(maxsplit=3) for line in text.splitlines() if re.match(r"\s*\d+ ", line)]
     assert [row[:3] for row in rows] == [
-        ["1", "60", "localizer"],
-        ["3", "60", "qsm_mono"],
-        ["4", "60", "qsm_mono"],
-        ["5", "60", "qsm_bipolar"],
-        ["6", "60", "qsm_bipolar"],
+        ["1", "36", "localizer"],
+        ["3", "36", "qsm_mono"],
+        ["4", "36", "qsm_mono"],
+        ["5", "36", "qsm_bipolar"],
+        ["6", "36", "qsm_bipolar"],
     ]
     assert rows[0][3] == "skipped: a localiser"
     assert rows[2][3] == "sub-01_acq-qsmmono MEGRE, phase, 3 echo(es)"

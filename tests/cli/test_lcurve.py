@@ -7,35 +7,24 @@ import pytest
 
 from qsmbids.cli.lcurve import _preset
 from qsmbids.config import load_settings
-from qsmbids.core.l_curve import find_corner
-from qsmbids.reports.l_curve import curve_table, draw_l_curve
+from qsmbids.core.inversion.l_curve import find_corner
+from qsmbids.reports.run.l_curve import curve_table, draw_l_curve
 
 
 @pytest.fixture
-def lcurve(capfd):
-    """Run the command in this process; returns exit code, last line and everything said."""
-    from qsmbids.cli.lcurve import main
-
-    def call(*args):
-        capfd.readouterr()
-        try:
-            code = main([str(a) for a in args])
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
-        out, err = capfd.readouterr()
-        return code, out.strip().splitlines()[-1] if out.strip() else "", out + err
-
-    return call
+def lcurve(command):
+    """Run ``qsmbids-lcurve`` in this process."""
+    return command("lcurve")
 
 
 def test_the_corner_of_a_finished_run_becomes_a_preset(
-    lcurve, qsmbids, small_dataset, tmp_path, monkeypatch
+    lcurve, qsmbids, small_dataset_source, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
     out = tmp_path / "out"
     options = ["--inversion", "tkd", "--nprocs", "1", "--skip-bids-validation"]
     work = ["--work-dir", tmp_path / "work"]
-    assert qsmbids(small_dataset, out, "participant", *work, *options)[0] == 0
+    assert qsmbids(small_dataset_source, out, "participant", *work, *options)[0] == 0
     weights = out / "sub-demo" / "anat" / "sub-demo_desc-weights_T2starw.nii.gz"
     folder = out / "logs" / "lcurve"
 
@@ -55,9 +44,9 @@ def test_the_corner_of_a_finished_run_becomes_a_preset(
     assert (folder / "sub-demo.svg").read_bytes().startswith(b"<?xml")
     assert (folder / "sub-demo.png").read_bytes().startswith(b"\x89PNG")
 
-    chosen = load_settings(config_file=folder / "lcurve.toml").dipole_inversion
+    chosen = load_settings(config_file=folder / "lcurve.toml").dipole_inversion.fansi
     norms = (10.0 ** table[f"log10_{n}"] for n in ("misfit_hz", "total_variation_ppm"))
-    corner = find_corner(table["alpha1"], *norms).corner_alpha
+    corner = find_corner(table["alpha1"], *norms).corner
     assert chosen.gradient_l1_penalty == pytest.approx(corner, rel=0.05)
     assert chosen.gradient_consistency == pytest.approx(
         min(100 * chosen.gradient_l1_penalty, 0.05), rel=0.01
@@ -86,18 +75,18 @@ def test_wrong_calls(lcurve, tmp_path, options, code, said):
 
 def test_the_gradient_consistency_never_exceeds_that_of_the_paper():
     found = [tomllib.loads(_preset(a, {"sub-01": a}))["dipole_inversion"] for a in (2e-4, 4e-3)]
-    assert [f["gradient_consistency"] for f in found] == [0.02, 0.05]
-    assert [f["gradient_l1_penalty"] for f in found] == [2e-4, 4e-3]
+    assert [f["fansi"]["gradient_consistency"] for f in found] == [0.02, 0.05]
+    assert [f["fansi"]["gradient_l1_penalty"] for f in found] == [2e-4, 4e-3]
 
 
 def test_the_corner_for_medi_is_a_lambda(
     lcurve, qsmbids, write_small_dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
     bids = write_small_dataset(tmp_path / "bids", shape=(32, 36, 28), voxel_size=(2.5,) * 3)
     fast = tmp_path / "fast.toml"
     fast.write_text("[total_field]\nphase_offset_refinements = 0\n"
-                    "[dipole_inversion]\nmedi_maximum_steps = 2\n")  # fmt: skip
+                    "[dipole_inversion.medi]\nmaximum_steps = 2\n")  # fmt: skip
     out, truth = tmp_path / "out", bids / "derivatives/truth/sub-demo"
     code, _, said = qsmbids(
         bids, out, "participant", "--work-dir", tmp_path / "work", "--preset", "consensus-medi",
@@ -116,7 +105,7 @@ def test_the_corner_for_medi_is_a_lambda(
     if code == 0:
         chosen = load_settings(config_file=out / "logs/lcurve/lcurve.toml").dipole_inversion
         assert chosen.method == "medi"
-        assert f"{chosen.medi_lambda:.2e}" in last
+        assert f"{chosen.medi.data_weight:.2e}" in last
         assert chosen.regularisation_from == "corner of the L-curve of 1 run"
     else:
         assert "no corner between lambda" in last
@@ -127,7 +116,7 @@ def test_the_preset_of_medi_has_its_lambda():
     assert found["dipole_inversion"] == {
         "method": "medi",
         "regularisation_from": "corner of the L-curve of 2 runs",
-        "medi_lambda": 1230.0,
+        "medi": {"data_weight": 1230.0},
     }
 
 

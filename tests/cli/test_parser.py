@@ -51,7 +51,7 @@ def test_wrong_usage(wrong, capsys):
 
 def test_sloppy_is_a_valid_change_of_settings():
     settings = load_settings(overrides=settings_overrides(parse_args([*BASE, "--sloppy"])))
-    assert settings.dipole_inversion.maximum_iterations < 400
+    assert settings.dipole_inversion.fansi.maximum_iterations < 400
 
 
 def test_susceptibility_weighted_images_are_asked_for():

@@ -46,9 +46,9 @@ def test_the_median_becomes_the_fixed_strength(study):
     args = parse_args([".", "out", "participant", "--preset", "adaptive", "--adaptive-from",
                        str(folder)])  # fmt: skip
     chosen = load_settings("adaptive", None, settings_overrides(args)).dipole_inversion
-    assert chosen.regularisation == "fixed"
-    assert chosen.gradient_l1_penalty == 3e-4
-    assert chosen.gradient_consistency == 0.03
+    assert chosen.fansi.regularisation == "fixed"
+    assert chosen.fansi.gradient_l1_penalty == 3e-4
+    assert chosen.fansi.gradient_consistency == 0.03
     assert chosen.regularisation_from == "median of 3 adaptive runs"
 
 
@@ -76,7 +76,7 @@ def test_it_is_the_strength_of_fansi(capsys, tmp_path):
 def test_a_run_of_the_study_records_where_its_strength_is_from(
     qsmbids, write_small_dataset, study, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
     bids = write_small_dataset(tmp_path / "bids", shape=(32, 36, 28), voxel_size=(2.5,) * 3)
     truth = bids / "derivatives/truth/sub-demo"
     out = tmp_path / "out"

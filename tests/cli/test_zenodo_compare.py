@@ -8,8 +8,8 @@ import pytest
 
 from qsmbids.cli.zenodo import main
 from qsmbids.config import PRESETS, dump_toml, load_settings
-from qsmbids.core.phantom import TISSUES
-from qsmbids.core.xsim import xsim
+from qsmbids.core.phantom.head import TISSUES
+from qsmbids.core.quality.xsim import xsim
 from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.write import write_json, write_text, write_volume
 
@@ -177,8 +177,8 @@ def test_the_page_holds_all_it_shows(paper, finished, compare):
     [
         ({"preset": "consensus-fansi"}, "made with preset consensus-fansi"),
         (
-            {"changed": {"dipole_inversion": {"gradient_l1_penalty": 1e-3}}},
-            "dipole_inversion.gradient_l1_penalty",
+            {"changed": {"dipole_inversion": {"fansi": {"gradient_l1_penalty": 1e-3}}}},
+            "dipole_inversion.fansi.gradient_l1_penalty",
         ),
         ({"command": "--local-field=f.nii.gz"}, "--local-field"),
     ],

@@ -8,7 +8,11 @@ import pytest
 
 import qsmbids.core
 
-MODULES = [m.name for m in pkgutil.iter_modules(qsmbids.core.__path__)]
+MODULES = [
+    module.name.removeprefix("qsmbids.core.")
+    for module in pkgutil.walk_packages(qsmbids.core.__path__, "qsmbids.core.")
+    if not module.ispkg
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -111,7 +111,7 @@ class Job:
             pytest.MonkeyPatch.context() as patch,
             _no_hang(timeout, text),
         ):
-            patch.setattr("qsmbids.reports.page.make_figures", lambda *_, **__: [])
+            patch.setattr("qsmbids.reports.run.page.make_figures", lambda *_, **__: [])
             code = main(self.command(*options)[3:])
         return Said(code, text.getvalue())
 
@@ -159,17 +159,3 @@ def truth(finished_source):
 def job(small_dataset, tmp_path):
     """Return a job of its own on a copy of the small dataset, nothing done yet."""
     return Job(tmp_path, small_dataset, "--nprocs", "1")
-
-
-@pytest.fixture
-def convert(capfd):
-    """Run ``qsmbids-convert`` in this process; returns exit code, last line and all output."""
-    from qsmbids.cli.convert import main
-
-    def call(*args):
-        capfd.readouterr()
-        code = main([str(a) for a in args])
-        out, err = capfd.readouterr()
-        return code, out.strip().splitlines()[-1], out + err
-
-    return call

@@ -46,7 +46,7 @@ def _patch_page(module):
     module.make_figures = lambda *_, **__: []
 
 
-_patches = {"qsmbids.interfaces.base": _patch_steps, "qsmbids.reports.page": _patch_page}
+_patches = {"qsmbids.interfaces.base": _patch_steps, "qsmbids.reports.run.page": _patch_page}
 
 
 class _Patcher(importlib.abc.MetaPathFinder):

@@ -11,7 +11,8 @@ import pytest
 
 from qsmbids.workflows.cache import discard_damaged
 
-pytestmark = pytest.mark.slow
+# what is damaged here, the tests of killed processes share
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("killed")]
 
 
 @pytest.fixture
@@ -116,7 +117,6 @@ def _deleted(path):
 DAMAGE = {"truncate": _truncate, "garbage": _garbage, "empty": _empty, "deleted": _deleted}
 
 
-@pytest.mark.xdist_group("killed")
 def test_a_damaged_cache_is_computed_again(finished_source, truth):
     job = finished_source[0]
     victims = {
@@ -136,7 +136,6 @@ def test_a_damaged_cache_is_computed_again(finished_source, truth):
     assert job.maps() == truth
 
 
-@pytest.mark.xdist_group("killed")
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("seed", range(2))
 def test_any_damaged_file_of_the_cache_is_survived(finished_source, truth, damage, seed):
@@ -149,7 +148,6 @@ def test_any_damaged_file_of_the_cache_is_survived(finished_source, truth, damag
     assert job.maps() == truth
 
 
-@pytest.mark.xdist_group("killed")
 def test_clock_skew_neither_stops_nor_repeats(finished_source, truth):
     """Files of a server whose clock is ahead (or far behind) are taken as they are."""
     job = finished_source[0]

@@ -4,6 +4,7 @@ Small heads go through the pipeline in the usual and in odd ways. What the folde
 directory show to have run decides which claims may be made, and which have to be.
 """
 
+import functools
 import html
 import json
 import re
@@ -14,17 +15,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsmbids.config import Settings, load_settings
-from qsmbids.reports.publication import Publication
-from qsmbids.reports.record import find_results, read_run
-from qsmbids.reports.run_publication import found_of, publication_of, settings_of
-from qsmbids.reports.settings_in_force import in_force, looked_up
+from qsmbids.config import Settings, dump_toml, load_settings, nested
+from qsmbids.reports.paper.publication import Publication
+from qsmbids.reports.paper.run_publication import found_of, publication_of, settings_of
+from qsmbids.reports.paper.settings_in_force import in_force, looked_up
+from qsmbids.reports.run.record import find_results, read_run
 
 SHAPE, VOXEL = (32, 36, 28), 2.5
 QUICK = {
     "total_field": {"phase_offset_refinements": 1},
-    "background_field": {"maximum_radius": 5, "pdf_maximum_iterations": 3, "refinements": 1},
-    "dipole_inversion": {"maximum_iterations": 3, "medi_maximum_steps": 1},
+    "background_field.vsharp": {"maximum_radius": 5, "refinements": 1},
+    "background_field.pdf": {"maximum_iterations": 3},
+    "dipole_inversion.fansi": {"maximum_iterations": 3},
+    "dipole_inversion.medi": {"maximum_steps": 1},
 }
 
 
@@ -41,7 +44,7 @@ class Way:
 
 
 def _inversion(name, **more):
-    return Way(("--inversion", name), given="local-field", settings={"dipole_inversion": more})
+    return Way(("--inversion", name), given="local-field", settings=more)
 
 
 def _background(name):
@@ -59,13 +62,14 @@ WAYS = {
     "two echoes": Way(("--inversion", "tkd"), {"masks": {"reliable_phase": "relative-residual"}},
                       data="two"),
     "medi": _inversion("medi"),
-    "tkd": _inversion("tkd", holes="weight"),
+    "tkd": _inversion("tkd", dipole_inversion={"holes": "weight"}),
     "pdf": _background("pdf"),
     "lbv": _background("lbv"),
     "resharp": _background("resharp"),
     "ismv": _background("ismv"),
     "vsharp of sepia": Way(("--background", "vsharp", "--inversion", "tkd"),
-                           {"background_field": {"vsharp_variant": "sepia", "erode_after": 1}},
+                           {"background_field": {"erode_after": 1},
+                            "background_field.vsharp": {"variant": "sepia"}},
                            given="total-field"),
     "thick slices": Way(("--background", "resharp", "--inversion", "tkd"), data="thick"),
     "nonlinear fit": Way(("--echo-combination", "nonlinear", "--inversion", "tkd", "--swi")),
@@ -75,9 +79,10 @@ WAYS = {
     "rotated": Way(("--oblique", "rotate", "--inversion", "tkd"), data="tilted"),
     "two-pass": Way(("--holes", "two-pass"), given="local-field"),
     "adaptive": Way(given="local-field", preset="adaptive"),
-    "generalised": _inversion("fansi", constraint="tgv", solver="linear"),
+    "generalised": _inversion(
+        "fansi", **{"dipole_inversion.fansi": {"constraint": "tgv", "solver": "linear"}}),
     "fluid": Way(("--reference", "csf", "--inversion", "medi"),
-                 {"dipole_inversion": {"medi_zero_reference": True}}),
+                 {"dipole_inversion.medi": {"zero_reference": True}}),
     "sepia-fansi": Way(preset="sepia-fansi", given="total-field"),
     "sepia-medi": Way(preset="sepia-medi", given="total-field"),
     "least": Way(("--output-level", "minimal", "--inversion", "tkd")),
@@ -126,15 +131,12 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def prepare(tmp_path_factory, write_small_dataset):
+def prepare(made_once, write_small_dataset):
     """Return a dataset of a kind with its truth, and the fields of the truth as files."""
-    root, made = tmp_path_factory.mktemp("claims"), {}
 
     def make(kind):
-        if kind not in made:
-            options = {"shape": SHAPE, "voxel_size": (VOXEL,) * 3, **DATA[kind]}
-            made[kind] = write_small_dataset(root / kind, **options)
-        return made[kind]
+        options = {"shape": SHAPE, "voxel_size": (VOXEL,) * 3, **DATA[kind]}
+        return made_once(f"claims-{kind}", lambda bids: write_small_dataset(bids, **options))
 
     return make
 
@@ -162,8 +164,6 @@ def _given(bids, kind, folder):
 
 
 def _toml(settings):
-    from qsmbids.config import dump_toml
-
     merged = {k: dict(v) for k, v in QUICK.items()}
     for section, table in settings.items():
         merged.setdefault(section, {}).update(table)
@@ -171,17 +171,13 @@ def _toml(settings):
 
 
 @pytest.fixture(scope="module")
-def finished(prepare, tmp_path_factory):
+def finished(prepare, made_once):
     """Return a way when it has been gone, once."""
     from qsmbids.cli.run import main
 
-    done = {}
-
-    def go(name):
-        if name in done:
-            return done[name]
-        way, root = WAYS[name], tmp_path_factory.mktemp("way")
-        bids = prepare(way.data)
+    def go(root, name):
+        way, bids = WAYS[name], prepare(WAYS[name].data)
+        root.mkdir()
         toml = root / "my.toml"
         toml.write_text(_toml(way.settings))
         options = ["--preset", way.preset, "--config-file", toml, *way.options]
@@ -189,24 +185,30 @@ def finished(prepare, tmp_path_factory):
             options += ["--mask", next(bids.rglob("*_desc-truth_mask.nii.gz"))]
         if way.given:
             options += [f"--{way.given}", _given(bids, way.given, root / "given")]
-        out = root / "out"
-        arguments = [bids, out, "participant", "--work-dir", root / "work", "--nprocs", 1,
-                     "--skip-bids-validation", *options]  # fmt: skip
+        arguments = [bids, root / "out", "participant", "--work-dir", root / "work",
+                     "--nprocs", 1, "--skip-bids-validation", *options]  # fmt: skip
         assert main([str(a) for a in arguments]) == 0
-        nodes = {p.parent.name for p in (root / "work").rglob("result_*.pklz")}
-        record = read_run(out, find_results(out)[0])
-        found = found_of(record)
-        done[name] = Finished(
-            way, nodes, publication_of(record), found, settings_of(record), len(found["EchoTime"]),
-            html.unescape((out / "sub-demo.html").read_text("utf-8")),
-        )  # fmt: skip
-        return done[name]
 
-    return go
+    @functools.cache
+    def read(name):
+        root = made_once(f"way-{name}".replace(" ", "-"), lambda folder: go(folder, name))
+        nodes = {p.parent.name for p in (root / "work").rglob("result_*.pklz")}
+        record = read_run(root / "out", find_results(root / "out")[0])
+        found = found_of(record)
+        return Finished(
+            WAYS[name], nodes, publication_of(record), found, settings_of(record),
+            len(found["EchoTime"]),
+            html.unescape((root / "out" / "sub-demo.html").read_text("utf-8")),
+        )  # fmt: skip
+
+    return read
 
 
 def _ways():
-    return [pytest.param(n, marks=SLOW) if n in SLOW_WAYS else n for n in WAYS]
+    """Each way is gone in one process, with all the tests that look at it."""
+    for name in WAYS:
+        slow = [SLOW] if name in SLOW_WAYS else []
+        yield pytest.param(name, marks=[*slow, pytest.mark.xdist_group(f"way {name}")])
 
 
 @pytest.fixture(params=_ways())
@@ -329,7 +331,7 @@ def test_settings_and_sidecars_are_the_same_settings(run):
     expected = {
         row.key: value
         for row, value in in_force(run.settings, run.n_echoes)
-        if row.section in ("background_field", "dipole_inversion")
+        if row.step in ("background_field", "dipole_inversion")
     }
     recorded = {row.key: value for row, value in rows if row.is_setting}
     if "given_local_field" in run.nodes:
@@ -337,38 +339,39 @@ def test_settings_and_sidecars_are_the_same_settings(run):
             k for k in recorded if k.startswith("background_field.") and "oblique" not in k
         ]
         expected = {k: v for k, v in expected.items() if k.startswith("dipole")}
-    if run.settings.dipole_inversion.medi_zero_reference:  # the fluid may be too little
+    if run.settings.dipole_inversion.medi.zero_reference:  # the fluid may be too little
         expected = {k: v for k, v in expected.items() if "zero_ref" not in k and "fluid" not in k}
     if run.way.data != "tilted":
         expected.pop("background_field.oblique", None)
     assert {k: recorded.get(k) for k in expected} == expected
     own = {k for k in recorded if k.split(".")[0] in ("background_field", "dipole_inversion")}
-    assert own <= {*expected, "background_field.oblique", "dipole_inversion.medi_zero_reference",
-                   "dipole_inversion.medi_fluid_lambda"}  # fmt: skip
+    assert own <= {*expected, "background_field.oblique", "dipole_inversion.medi.zero_reference",
+                   "dipole_inversion.medi.fluid_weight"}  # fmt: skip
 
 
 def test_another_value_in_the_log_is_found(run):
-    from qsmbids.reports.settings_in_force import disagreements
+    from qsmbids.reports.paper.settings_in_force import disagreements
 
     for row, value in in_force(run.settings, record=run.record):
-        if not row.is_setting or looked_up(run.record, row.record) is None:
+        if not row.is_setting or looked_up(run.record, row.sidecar) is None:
             continue
         if isinstance(value, bool | str):
             continue
-        changed = run.settings.updated({row.section: {row.name: type(value)(value * 0.5 + 1)}},
-                                       "test") if _fits(run, row, value) else None  # fmt: skip
+        changed = _another(run, row, value)
         if changed is not None:
             assert any(row.label in d for d in disagreements(changed, run.record)), row.key
 
 
-def _fits(run, row, value):
+def _another(run, row, value):
+    """Return settings with another value, None where there is none that fits."""
     from qsmbids.errors import ConfigError
 
+    other = type(value)(value * 0.5 + 1)
     try:
-        run.settings.updated({row.section: {row.name: type(value)(value * 0.5 + 1)}}, "test")
+        changed = run.settings.updated(nested({row.key: other}), "test")
     except ConfigError:
-        return False
-    return type(value)(value * 0.5 + 1) != value
+        return None
+    return changed if other != value else None
 
 
 def test_table_5_has_a_row_for_what_was_done(run):
@@ -437,7 +440,7 @@ def test_an_adaptive_strength_is_not_called_fixed(finished):
 
 def test_the_settings_of_the_page_are_those_of_its_methods(finished):
     names = [row[-1] for row in finished("tkd").published.settings.rows]
-    assert "[dipole_inversion] tkd_threshold" in names
+    assert "[dipole_inversion.tkd] threshold" in names
     assert not [n for n in names if "gradient_l1" in n or "medi" in n or "vsharp" in n]
     fit = {row[0]: row[1] for row in finished("nonlinear fit").published.settings.rows}
     assert fit["ROMEO edge weights, of the fit"] == "romeo4"
@@ -460,7 +463,7 @@ def test_presets_that_repeat_the_software_depart_from_no_table():
     for preset in ("sepia-fansi", "sepia-medi"):
         settings = load_settings(preset)
         assert settings.masks.reliable_phase == "none"
-        assert settings.background_field.vsharp_variant == "sepia"
+        assert settings.background_field.vsharp.variant == "sepia"
 
 
 def test_the_work_directory_was_looked_into(finished):

@@ -13,7 +13,7 @@ import scipy.ndimage as ndi
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
+from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.interfaces.field import CombineEchoes, UnwrapPhase
 from qsmbids.interfaces.phase_correction import RemovePhaseOffset
 from qsmbids.interfaces.prepare_phase import PreparePhase

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 ANAT = Path("sub-demo/anat")
+OPTIONS = ("--output-level", "minimal", "--inversion", "tkd")
 
 
 def _image(bids, echo, part):
@@ -32,21 +33,6 @@ def _edit_sidecars(bids, change, part="*", echo="*"):
 
 def _without(key):
     return lambda meta: {k: v for k, v in meta.items() if k != key}
-
-
-@pytest.fixture
-def attempt(qsmbids, small_dataset, tmp_path):
-    """Run the quick pipeline on the (broken) dataset."""
-
-    def call(*options):
-        return qsmbids(
-            small_dataset, tmp_path / "out", "participant", "--work-dir", tmp_path / "work",
-            "--nprocs", "1", "--sloppy", "--skip-bids-validation", "--output-level", "minimal",
-            *options,
-        )  # fmt: skip
-
-    call.bids, call.out = small_dataset, tmp_path / "out"
-    return call
 
 
 def _no_half_files(out):
@@ -89,11 +75,12 @@ def _all_zero(bids):
 
 
 def _unwrapped(bids):
-    x = np.linspace(0, 60, 48)[:, None, None]
+    def ramp(data, echo):
+        x = np.linspace(0, 60, len(data))[:, None, None]
+        return (0 * data + echo * x).astype(np.float32)
+
     for echo in range(1, 6):
-        _edit_image(
-            _image(bids, echo, "phase"), lambda d, e=echo: (0 * d + e * x).astype(np.float32)
-        )
+        _edit_image(_image(bids, echo, "phase"), lambda d, e=echo: ramp(d, e))
     _edit_sidecars(bids, lambda m: m | {"Units": "rad"}, "phase")
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from qsmbids.config import Settings
-from qsmbids.core.swi import even_magnitude
-from qsmbids.reports.methods_text import processing_text
+from qsmbids.core.field.swi import even_magnitude
+from qsmbids.reports.paper.methods_text import processing_text
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_veins_are_dark_in_susceptibility_weighted_images(start):
             )
             assert after < before, (name, tissue)
     # a calcification is as dark as its signal alone makes it
-    even = even_magnitude(magnitude, mask4, (2.0, 2.0, 2.0))
+    even = even_magnitude(magnitude, mask4, (2.5, 2.5, 2.5))
     factor = {
         tissue: np.median((images["smwi"] / np.where(even > 0, even, 1))[region])
         for tissue in ("calcification", "vein")

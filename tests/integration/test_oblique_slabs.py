@@ -16,14 +16,14 @@ def test_nuclei_are_those_of_the_axial_slab(qsmbids, write_small_dataset, tmp_pa
     def nuclei(name, tilt, *options):
         bids, out = tmp_path / name, tmp_path / f"out_{name}_{'_'.join(options)}"
         if not bids.exists():
-            write_small_dataset(bids, tilt_degrees=tilt)
+            write_small_dataset(bids, tilt_degrees=tilt, shape=(48, 56, 40), voxel_size=(2.0,) * 3)
         code, _, said = qsmbids(
             bids, out, "participant", "--skip-bids-validation", "--nprocs", "1",
             "--work-dir", tmp_path / "work" / out.name, *options,
         )  # fmt: skip
         assert code == 0, said
         rows, slope = compare_with_truth(bids, next(out.rglob("*desc-wholebrain_Chimap.nii.gz")))
-        return {row.name: row.found for row in rows}, slope
+        return {row.name: row.value for row in rows}, slope
 
     axial, on_truth = nuclei("axial", 0.0)
     said, bad = [f"axial: slope on the truth {on_truth:.3f}; {axial}"], []

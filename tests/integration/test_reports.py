@@ -2,27 +2,13 @@
 
 import json
 
-import pytest
-
-
-@pytest.fixture
-def attempt(qsmbids, small_dataset, tmp_path):
-    def call(*options):
-        return qsmbids(
-            small_dataset, tmp_path / "out", "participant", "--work-dir", tmp_path / "work",
-            "--nprocs", "1", "--sloppy", "--skip-bids-validation", *options,
-        )  # fmt: skip
-
-    call.bids, call.out = small_dataset, tmp_path / "out"
-    return call
-
 
 def test_a_report_that_fails_is_named_and_can_be_made_later(attempt, monkeypatch):
     def broken(*_):
         raise RuntimeError("no ink")
 
     with monkeypatch.context() as patch:
-        patch.setattr("qsmbids.reports.page.make_figures", broken)
+        patch.setattr("qsmbids.reports.run.page.make_figures", broken)
         code, last, said = attempt("--output-level", "minimal")
     assert code == 0, said
     assert "1 ok, 0 failed (1 without a report)" in last

@@ -57,7 +57,7 @@ def test_only_what_depends_on_a_change_is_computed_again(run, tmp_path):
     assert run("--output-level", "full") == set()
 
     config = tmp_path / "c.toml"
-    config.write_text("[dipole_inversion]\ngradient_l1_penalty = 1e-3\n")
+    config.write_text("[dipole_inversion.fansi]\ngradient_l1_penalty = 1e-3\n")
     inversion = {
         "invert_dipole_field",
         "find_csf",
@@ -72,7 +72,7 @@ def test_only_what_depends_on_a_change_is_computed_again(run, tmp_path):
     parameters = json.loads(chi.read_text())["DipoleInversion"]["Parameters"]
     assert parameters["GradientL1Penalty"] == 1e-3
 
-    config.write_text("[background_field]\nmaximum_radius = 5\n")
+    config.write_text("[background_field.vsharp]\nmaximum_radius = 5\n")
     assert run("--config-file", config) == {"remove_background_field", *inversion}
 
 

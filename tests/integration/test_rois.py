@@ -8,26 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsmbids.core.resample import resample_labels
+from qsmbids.core.maths.resample import resample_labels
 from qsmbids.interfaces.registration import to_voxel
 from qsmbids.io.nifti import Volume, read_volume, write_volume
 from qsmbids.io.transforms import read_affine, write_affine
 from qsmbids.io.validate import validate_dataset
 
 ANAT = Path("sub-demo/anat")
-
-
-@pytest.fixture
-def attempt(qsmbids, small_dataset, tmp_path):
-    def call(*options):
-        return qsmbids(
-            small_dataset, tmp_path / "out", "participant", "--work-dir", tmp_path / "work",
-            "--nprocs", "1", "--sloppy", "--skip-bids-validation", *options,
-        )  # fmt: skip
-
-    call.bids, call.out = small_dataset, tmp_path / "out"
-    call.truth = small_dataset / "derivatives/truth"
-    return call
 
 
 def _rows(path):

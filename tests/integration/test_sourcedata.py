@@ -29,7 +29,7 @@ def head_dicom(dicom, small_dataset_source, tmp_path_factory):
     given = {
         "signal": np.stack(echoes),
         "echo_times": times,
-        "voxel": (2.0, 2.0, 2.0),
+        "voxel": images[0].header.get_zooms()[:3],
         "ImagingFrequency": "127.7",
     }
     for number, part in enumerate(("mag", "phase"), 1):
@@ -191,7 +191,8 @@ def test_sessions_fail_alone_and_a_later_success_clears_the_record(run, dicom, m
     from qsmbids.cli import run as command
 
     skip = "--skip-bids-validation"
-    monkeypatch.setattr(command, "_run", lambda plans, *_: [  # the conversion is what counts here
+    # the conversion is what counts here
+    monkeypatch.setattr(command, "run_graph", lambda plans, *_: [
         {"run": plan.run.label, "status": "ok", "outputs": []} for plan in plans
     ])  # fmt: skip
     sources = run.bids / "sourcedata" / "sub-01"
@@ -226,7 +227,7 @@ def test_sessions_fail_alone_and_a_later_success_clears_the_record(run, dicom, m
 def test_processes_side_by_side_list_every_participant(run, dicom, monkeypatch):
     from qsmbids.cli import run as command
 
-    monkeypatch.setattr(command, "_run", lambda plans, *_: [])
+    monkeypatch.setattr(command, "run_graph", lambda plans, *_: [])
     for label in ("01", "02", "03"):
         for number, part in enumerate(("mag", "phase"), 1):
             folder = run.bids / "sourcedata" / f"sub-{label}"

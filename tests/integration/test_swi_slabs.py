@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsmbids.core.phantom import make_phantom
+from qsmbids.core.phantom.head import make_phantom
 from qsmbids.interfaces.swi import WeightByChi, WeightByPhase
 from qsmbids.io.write import write_volume
 

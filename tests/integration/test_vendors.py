@@ -11,7 +11,7 @@ import pytest
 import scipy.ndimage as ndi
 
 from qsmbids.config import load_settings
-from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
+from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.execution import Execution
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
@@ -52,8 +52,6 @@ SCANS = {
 FAST = [
     ("siemens-signed", "bipolar"),
     ("philips-enhanced", "monopolar"),
-    ("ge-complex", "bipolar"),
-    ("uih", "monopolar"),
 ]
 
 

@@ -74,6 +74,7 @@ def test_a_volume_far_below_a_millilitre_is_said_in_full(conform, tmp_path):
     assert done["metadata"]["LengthScale"] == pytest.approx(2.4 / 200)
 
 
+@pytest.mark.slow
 def test_brain_extraction_does_not_end_with_a_crumb(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rat = np.diag([1.0, 1.0, 1.0, 1.0]) * 0.6

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qsmbids.core.phantom import make_phantom, multi_echo_signal, simulate_field
+from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.errors import InputError
 from qsmbids.interfaces.field import WeightData
 from qsmbids.interfaces.phase_correction import CorrectReadout

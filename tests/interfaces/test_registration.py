@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsmbids.core.phantom import TISSUES
-from qsmbids.core.resample import resample_image
+from qsmbids.core.maths.resample import resample_image
+from qsmbids.core.phantom.head import TISSUES
 from qsmbids.errors import ConfigError
 from qsmbids.interfaces.registration import RegisterT1w, to_voxel
 from qsmbids.interfaces.roi import BringSegmentation

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from qsmbids.core.echo_combination import field_noise, noise_std
-from qsmbids.core.romeo_weights import quality_map
+from qsmbids.core.field.echo_combination import field_noise, noise_std
+from qsmbids.core.field.romeo_weights import quality_map
 from qsmbids.interfaces.base import RecordsInputSpec, StepWithRecords, record
 from qsmbids.interfaces.field import averaged_noise, phase_quality
 

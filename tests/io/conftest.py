@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
+from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.io.bids_naming import ConvertedImage
 from qsmbids.io.dicom import convert_dicom
 from qsmbids.io.raw_dataset import place

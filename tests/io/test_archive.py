@@ -8,8 +8,9 @@ import zipfile
 
 import pytest
 
-from qsmbids.errors import InputError
-from qsmbids.io.archive import is_archive, unpack, unpack_gzipped
+from qsmbids.errors import InputError, OutputError
+from qsmbids.io.archive import extract, is_archive, safe_members, unpack
+from qsmbids.io.gzipped import unpack_gzipped
 
 CONTENT = {"a/1.dcm": b"one", "a/b/2.dcm": b"two" * 1000}
 
@@ -140,3 +141,56 @@ def test_a_gzipped_file_that_is_cut_leaves_the_others(tmp_path):
     folder, n_damaged = unpack_gzipped(paths, tmp_path / "out")
     assert n_damaged == 2
     assert [p.read_bytes() for p in folder.iterdir()] == [bytes(128) + b"DICM"]
+
+
+def _zip(members: dict[str, bytes], change=lambda info: None) -> zipfile.ZipFile:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            change(info)
+            archive.writestr(info, content)
+    return zipfile.ZipFile(stream)
+
+
+def _as_link(info: zipfile.ZipInfo) -> None:
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("../a", lambda info: None),
+        ("x/../../a", lambda info: None),
+        ("/etc/a", lambda info: None),
+        ("x\\..\\a", lambda info: None),
+        ("x/link", _as_link),
+    ],
+)
+def test_unsafe_members(name, change):
+    with pytest.raises(InputError, match=r"unsafe name|a link"):
+        safe_members(_zip({name: b"/etc/passwd"}, change))
+
+
+def test_extract_overwrites_nothing(tmp_path):
+    archive = _zip({"a/b.json": b"{}", "a/": b"", "c": b"new"})
+    assert [m.filename for m in safe_members(archive)] == ["a/b.json", "c"]
+    plan = {"x/b.json": archive.getinfo("a/b.json"), "c": archive.getinfo("c")}
+    assert extract(archive, plan, tmp_path) == [tmp_path / "x/b.json", tmp_path / "c"]
+    assert extract(archive, plan, tmp_path) == []
+    (tmp_path / "c").write_bytes(b"own")
+    (tmp_path / "x/b.json").unlink()
+    with pytest.raises(OutputError, match="exists with other content"):
+        extract(archive, plan, tmp_path)
+    assert (tmp_path / "c").read_bytes() == b"own"
+    assert not (tmp_path / "x/b.json").exists()  # refused before anything was written
+
+
+def test_a_damaged_archive_leaves_no_half_file(tmp_path):
+    archive = _zip({"a": b"0123456789" * 100})
+    content = bytearray(archive.fp.getvalue())
+    content[200] ^= 1
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    with pytest.raises(InputError, match="damaged"):
+        extract(archive, {"a": archive.getinfo("a")}, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from qsmbids.io.derivatives import init_dataset
+from qsmbids.io.output_dataset import init_dataset
 
 
 @pytest.mark.parametrize(

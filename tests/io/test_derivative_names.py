@@ -14,10 +14,10 @@ from qsmbids.interfaces.derivatives import SaveDerivative
 from qsmbids.io.derivatives import (
     bids_uri,
     derivative_path,
-    init_dataset,
     sidecar,
 )
 from qsmbids.io.descriptions import DESCRIPTIONS
+from qsmbids.io.output_dataset import init_dataset
 from qsmbids.io.validate import validate_dataset
 from qsmbids.io.write import write_json, write_text, write_volume
 

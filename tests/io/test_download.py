@@ -2,21 +2,17 @@
 
 import errno
 import hashlib
-import io
 import json
 import os
 import shutil
-import stat
 import threading
-import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from qsmbids.errors import ConfigError, InputError, OutputError
 from qsmbids.io import download
-from qsmbids.io.archive import safe_members
-from qsmbids.io.download import DownloadError, RemoteFile, fetch, read_record, unpack
+from qsmbids.io.download import DownloadError, RemoteFile, fetch, read_record
 
 CONTENT = os.urandom(3_000_000)
 
@@ -212,7 +208,7 @@ def test_only_addresses_of_the_web(tmp_path):
 def test_a_full_disk_is_seen_before_the_download(server, tmp_path, monkeypatch):
     file = server.put("/data.zip", CONTENT)
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OutputError, match=r"0\.00 GB are to come, 0\.00 GB are free"):
         fetch(file, tmp_path)
     assert server.requests == []
@@ -281,56 +277,3 @@ def test_the_page_of_a_record_leads_to_its_files(monkeypatch):
         with pytest.raises(InputError):
             read_record(f"https://zenodo.org/{page}")
     assert set(asked) == {download.RECORD_URL}
-
-
-def _zip(members: dict[str, bytes], change=lambda info: None) -> zipfile.ZipFile:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, content in members.items():
-            info = zipfile.ZipInfo(name)
-            change(info)
-            archive.writestr(info, content)
-    return zipfile.ZipFile(stream)
-
-
-def _as_link(info: zipfile.ZipInfo) -> None:
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("../a", lambda info: None),
-        ("x/../../a", lambda info: None),
-        ("/etc/a", lambda info: None),
-        ("x\\..\\a", lambda info: None),
-        ("x/link", _as_link),
-    ],
-)
-def test_unsafe_members(name, change):
-    with pytest.raises(InputError, match=r"unsafe name|a link"):
-        safe_members(_zip({name: b"/etc/passwd"}, change))
-
-
-def test_unpack_overwrites_nothing(tmp_path):
-    archive = _zip({"a/b.json": b"{}", "a/": b"", "c": b"new"})
-    assert [m.filename for m in safe_members(archive)] == ["a/b.json", "c"]
-    plan = {"x/b.json": archive.getinfo("a/b.json"), "c": archive.getinfo("c")}
-    assert unpack(archive, plan, tmp_path) == [tmp_path / "x/b.json", tmp_path / "c"]
-    assert unpack(archive, plan, tmp_path) == []
-    (tmp_path / "c").write_bytes(b"own")
-    (tmp_path / "x/b.json").unlink()
-    with pytest.raises(OutputError, match="exists with other content"):
-        unpack(archive, plan, tmp_path)
-    assert (tmp_path / "c").read_bytes() == b"own"
-    assert not (tmp_path / "x/b.json").exists()  # refused before anything was written
-
-
-def test_a_damaged_archive_leaves_no_half_file(tmp_path):
-    archive = _zip({"a": b"0123456789" * 100})
-    content = bytearray(archive.fp.getvalue())
-    content[200] ^= 1
-    archive = zipfile.ZipFile(io.BytesIO(content))
-    with pytest.raises(InputError, match="damaged"):
-        unpack(archive, {"a": archive.getinfo("a")}, tmp_path)
-    assert list(tmp_path.iterdir()) == []

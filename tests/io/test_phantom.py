@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsmbids.core.dipole import b0_direction_from_affine
-from qsmbids.core.phase_scale import detect_phase_scale, phase_statistics, to_radians
+from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.io.phantom import ENCODINGS, write_phantom_dataset
 
 QUICK = {"shape": (48, 56, 40), "voxel_size": (2.0, 2.0, 2.0), "echo_times": (0.004, 0.01, 0.016)}

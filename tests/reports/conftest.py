@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from qsmbids.io.runs import run_entities
 from qsmbids.io.write import write_json, write_text, write_volume
-from qsmbids.reports.catalogue import MASKS
-from qsmbids.reports.record import entities_of
+from qsmbids.reports.run.catalogue import MASKS
 
 SHAPE = (24, 30, 20)
 FOLDERS = {
@@ -30,7 +30,7 @@ def write_outputs(tmp_path):
         label="sub-01", *, affine=None, leave_out=(), sidecar=None, status=None, shape=SHAPE
     ):
         out = tmp_path / "out"
-        entities = entities_of(label)
+        entities = run_entities(label)
         folder = out / f"sub-{entities['subject']}"
         if "session" in entities:
             folder /= f"ses-{entities['session']}"
@@ -74,7 +74,7 @@ def write_outputs(tmp_path):
         )
         write_text(
             out / "logs" / "job" / "qsmbids.toml",
-            "[dipole_inversion]\nmaximum_iterations = 7\n"
+            "[dipole_inversion.fansi]\nmaximum_iterations = 7\n"
             '[execution]\npreset = "consensus-fansi"\n',
         )
         write_json(out / "dataset_description.json", {"GeneratedBy": [{"Name": "FSL"}]})

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from qsmbids.workflows.run import STEP_TITLES
+from qsmbids.workflows.steps import STEP_TITLES
 
 pytestmark = pytest.mark.slurm
 

@@ -1,23 +1,26 @@
 """The graph of a run, built but not executed."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import nipype.pipeline.engine as pe
 import pytest
 
 from qsmbids.config import load_settings
 from qsmbids.execution import Execution
 from qsmbids.io.descriptions import DESCRIPTIONS
-from qsmbids.io.given import Given
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
 from qsmbids.io.segmentation_labels import Region
 from qsmbids.io.segmentations import Segmentation
+from qsmbids.io.start_image import StartImage
 from qsmbids.workflows.base import init_qsmbids_wf
+from qsmbids.workflows.graph import step_memory_gb
 from qsmbids.workflows.output_table import OUTPUTS
-from qsmbids.workflows.outputs import output_paths
+from qsmbids.workflows.outputs import written
 from qsmbids.workflows.plan import RunPlan
-from qsmbids.workflows.resources import run_memory_gb, step_memory_gb
-from qsmbids.workflows.run import STEP_TITLES, init_run_wf
+from qsmbids.workflows.run import init_run_wf
+from qsmbids.workflows.steps import STEP_TITLES, STEPS, run_memory_gb
 
 
 @pytest.fixture
@@ -25,7 +28,14 @@ def build(small_dataset, tmp_path, monkeypatch):
     """Build the graph of the small dataset with its first echoes."""
 
     def call(
-        n_echoes=5, level="standard", overrides=None, mask=None, threads=1, fsl=False, **plan
+        n_echoes=5,
+        level="standard",
+        overrides=None,
+        mask=None,
+        threads=1,
+        fsl=False,
+        tilt=0.0,
+        **plan,
     ):
         monkeypatch.setenv("PATH", str(tmp_path / "bin"))
         if fsl:
@@ -35,7 +45,8 @@ def build(small_dataset, tmp_path, monkeypatch):
         filters = {"megre": {"echo": [str(e) for e in range(1, n_echoes + 1)]}}
         runs, problems = collect_runs(small_dataset, filters=filters)
         assert not problems
-        plan = RunPlan(runs[0], read_acquisition(runs[0]), (), mask, **plan)
+        acquisition = replace(read_acquisition(runs[0]), tilt_degrees=tilt)
+        plan = RunPlan(runs[0], acquisition, (), mask, **plan)
         execution = Execution(tmp_path, omp_nthreads=threads, output_level=level)
         settings = load_settings(overrides=overrides)
         workflow = init_run_wf(plan, settings, execution, small_dataset, tmp_path / "out")
@@ -74,7 +85,7 @@ def _steps(workflow):
 def test_every_step_has_a_title_and_a_memory_estimate(build):
     steps = _steps(build(fsl=True))
     assert steps == set(STEP_TITLES) - ON_REQUEST
-    assert all(step_memory_gb(s, 10**6, 5) > 0 for s in steps)
+    assert all(step_memory_gb(s, 10**6, 5) > 0 for s in STEPS)
 
 
 def test_the_built_in_bet_stands_in_for_fsl(build):
@@ -138,9 +149,10 @@ def test_threads_are_asked_for_and_do_not_enter_the_hash(build):
 
 
 def test_a_setting_reaches_its_step(build):
-    overrides = {"dipole_inversion": {"gradient_l1_penalty": 2e-3}, "masks": {"closing_mm": 4.0}}
-    workflow = build(overrides=overrides)
-    assert workflow.get_node("invert_dipole_field").inputs.gradient_l1_penalty == 2e-3
+    penalty = {"fansi": {"gradient_l1_penalty": 2e-3}}
+    workflow = build(overrides={"dipole_inversion": penalty, "masks": {"closing_mm": 4.0}})
+    inversion = workflow.get_node("invert_dipole_field").inputs
+    assert (inversion.method, inversion.settings["gradient_l1_penalty"]) == ("fansi", 2e-3)
     assert workflow.get_node("mask3").inputs.closing_mm == 4.0
 
 
@@ -156,14 +168,14 @@ def test_two_passes_are_two_inversions_and_a_merge(build):
 
 
 _HERE = Path(__file__)
-_TOTAL = Given("total", (_HERE,), 1.0, "Hz")
+_TOTAL = StartImage("total", (_HERE,), 1.0, "Hz")
 
 
 @pytest.mark.parametrize(
-    ("given", "new", "gone"),
+    ("start", "new", "gone"),
     [
         (
-            Given("unwrapped", (_HERE,) * 5, 1.0, "rad"),
+            StartImage("unwrapped", (_HERE,) * 5, 1.0, "rad"),
             {"given_phase", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase"},
         ),
@@ -173,13 +185,13 @@ _TOTAL = Given("total", (_HERE,), 1.0, "Hz")
             {"remove_phase_offset", "unwrap_phase", "combine_echoes"},
         ),
         (
-            Given("local", (_HERE,), 1.0, "Hz", total=_TOTAL),
+            StartImage("local", (_HERE,), 1.0, "Hz", total=_TOTAL),
             {"given_local_field", "given_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
             | {"remove_background_field", "measure_quality"},
         ),
         (
-            Given("local", (_HERE,), 1.0, "Hz"),
+            StartImage("local", (_HERE,), 1.0, "Hz"),
             {"given_local_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
             | {"remove_background_field", "correct_readout", "measure_quality"},
@@ -187,12 +199,12 @@ _TOTAL = Given("total", (_HERE,), 1.0, "Hz")
     ],
     ids=["unwrapped", "total", "local with total", "local"],
 )
-def test_a_given_image_takes_the_place_of_the_steps_before_it(build, given, new, gone):
-    plain, workflow = _steps(build()), build(given=given, level="full")
+def test_a_given_image_takes_the_place_of_the_steps_before_it(build, start, new, gone):
+    plain, workflow = _steps(build()), build(start=start, level="full")
     assert _steps(workflow) == (plain | new) - gone
     weigh = workflow.get_node("weight_data")
     sources = {e[0].name for e in workflow._graph.in_edges(weigh)}
-    assert ("map_r2star" in sources) == (given.kind != "local" or given.total is not None)
+    assert ("map_r2star" in sources) == (start.kind != "local" or start.total is not None)
     names = set(workflow.list_node_names())
     assert "save_local_field" in names
     assert ("save_total_field" in names) == ("map_r2star" in sources)
@@ -208,7 +220,7 @@ def test_susceptibility_weighted_images_are_made_on_request(build):
     names = set(workflow.list_node_names())
     assert {"save_swi", "save_swi_mip", "save_smwi", "save_smwi_mip"} <= names
     # a local field alone has no phase to weight by
-    local = build(overrides=overrides, given=Given("local", (_HERE,), 1.0, "Hz"))
+    local = build(overrides=overrides, start=StartImage("local", (_HERE,), 1.0, "Hz"))
     assert wanted & _steps(local) == {"weight_by_chi"}
     plain = build(overrides={**overrides, "reference": {"region": "none"}})
     chi = plain.get_node("weight_by_chi")
@@ -233,16 +245,15 @@ def test_every_segmentation_is_measured_under_every_reference(build):
     assert {"bring_segmentation", "measure_rois"} <= _steps(workflow)
     assert "register_t1w" not in _steps(workflow)
     nodes = set(workflow.list_node_names())
-    paths = output_paths(Path("out"), build.plan.run, "minimal", nodes, ["a", "b"])
-    names = {p.name for p in paths.values() if "_seg-" in p.name}
+    names = {o.path.name for o in written(workflow).values() if "_seg-" in o.path.name}
     assert names == {
         f"sub-demo_seg-{s}_desc-{r}_stats.tsv" for s in "ab" for r in ("wholebrain", "csf")
     }
     assert {"save_rois_wholebrain_1", "save_rois_csf_2"} <= nodes
     sources = workflow.get_node("save_rois_csf_2").inputs.metadata["Sources"]
     assert sources[-1] == "bids::sub-demo/anat/sub-demo_seg-b_dseg.nii.gz"
-    standard = output_paths(Path("out"), build.plan.run, "standard", nodes, ["a"])
-    assert {"segmentation-a", "segmentation_table-a"} <= set(standard)
+    standard = written(build(segmentations=two))
+    assert {"segmentation_1", "segmentation_table_2"} <= set(standard)
     assert not workflow.get_node("measure_rois").inputs.trait_get()["only_named"][0]
 
 
@@ -265,17 +276,48 @@ def test_a_t1w_image_is_registered_unless_the_transform_is_known(build):
 
 
 def test_levels_are_nested_and_names_unique(build):
-    workflow = build(level="debug")
-    nodes = set(workflow.list_node_names())
-    found = []
+    levels = []
     for level in ("minimal", "standard", "full", "debug"):
-        paths = output_paths(Path("out"), build.plan.run, level, nodes)
-        assert len(set(paths.values())) == len(paths)
-        found.append(set(paths))
-    assert found[0] < found[1] < found[2] < found[3]
-    assert {n.removeprefix("save_") for n in nodes if n.startswith("save_")} == {
-        k.replace("-", "_echo") for k in found[3]
-    }
+        outputs = written(build(level=level))
+        assert len({o.path for o in outputs.values()}) == len(outputs)
+        levels.append(set(outputs))
+    assert levels[0] < levels[1] < levels[2] < levels[3]
+
+
+def test_a_sidecar_has_the_steps_behind_its_map_and_the_checks_of_what_they_used(build):
+    workflow = build(level="full")
+
+    def steps(name):
+        return workflow.get_node(f"save_{name}").inputs.metadata["Steps"]
+
+    assert steps("mask1") == ["prepare_phase", "mask1"]
+    # the phase has no part in R2*, and its checks have none either
+    assert steps("r2star") == ["prepare_phase", "mask1", "map_r2star"]
+    assert "check_phase" in steps("total_field")
+    assert "check_sign" not in steps("local_field")
+    chi = steps("chi")
+    assert {"check_phase", "map_r2star", "check_sign", "reference_chi"} <= set(chi)
+    assert not {"find_csf", "measure_quality"} & set(chi)
+    # the local field of a rotated slab comes back with the map, and is not made of it
+    rotated = build(level="full", overrides={"background_field": {"oblique": "rotate"}}, tilt=20)
+    local = rotated.get_node("save_local_field").inputs.metadata["Steps"]
+    assert {"straighten_slab", "restore_slab", "remove_background_field"} <= set(local)
+    assert "invert_dipole_field" not in local
+    for name in ("chi", "total_field"):
+        save = workflow.get_node(f"save_{name}")
+        behind = {e[0].name for e in workflow._graph.in_edges(save)}
+        assert behind >= set(steps(name))
+
+
+def test_a_quantity_that_nothing_provides_is_an_error(build):
+    from qsmbids.workflows.graph import RunContext, RunGraph
+    from qsmbids.workflows.steps import field
+
+    build()
+    context = RunContext(build.plan, build.settings, [0.0, 0.0, 1.0], 1)
+    graph = RunGraph(pe.Workflow("w"), context)
+    with pytest.raises(KeyError, match="unwrapped_phase"):
+        graph.add(field.COMBINE_ECHOES)
 
 
 def test_every_source_of_an_output_is_an_output():

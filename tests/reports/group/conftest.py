@@ -15,7 +15,7 @@ HEAD = (
 REFERENCE_HEAD = (
     "reference region n_voxels volume_ml mean std median p05 p95 reference_value"
 ).split()
-SETTINGS = """[dipole_inversion]
+SETTINGS = """[dipole_inversion.fansi]
 maximum_iterations = {iterations}
 [reference]
 region = "brain-mask"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from qsmbids.reports.group_gather import gather
-from qsmbids.reports.group_page import write_group
+from qsmbids.reports.group.gather import gather
+from qsmbids.reports.group.page import write_group
 
 _spec = importlib.util.spec_from_file_location(
-    "page_browser", Path(__file__).parents[1] / "test_browser.py"
+    "page_browser", Path(__file__).parents[1] / "run" / "test_browser.py"
 )
 _shared = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_shared)

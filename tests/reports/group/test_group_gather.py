@@ -5,8 +5,8 @@ import json
 import pytest
 
 from qsmbids.io.expected_runs import expected_runs, read_participants
-from qsmbids.reports.group_gather import gather
-from qsmbids.reports.paper_tables import centre_frequency_table
+from qsmbids.reports.group.gather import gather
+from qsmbids.reports.paper.paper_tables import centre_frequency_table
 
 
 def _status(study, **options):

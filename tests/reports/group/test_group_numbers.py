@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from qsmbids.reports.group_crosscheck import cross_check, grouping_column, reference_pairs
-from qsmbids.reports.group_exclusions import exclusions, keep_edits, to_tsv
-from qsmbids.reports.group_gather import gather
-from qsmbids.reports.group_runs import GroupRun, RoiRow, identity
-from qsmbids.reports.group_strata import set_strata
-from qsmbids.reports.group_values import collect_series, robust_z, roi_name
+from qsmbids.reports.group.crosscheck import cross_check, grouping_column, reference_pairs
+from qsmbids.reports.group.exclusions import edited, exclusions, keep_edits
+from qsmbids.reports.group.gather import gather
+from qsmbids.reports.group.runs import Group, GroupRun, identity
+from qsmbids.reports.group.strata import set_strata
+from qsmbids.reports.group.tables import to_tsv, write_tables
+from qsmbids.reports.group.values import collect_regions, collect_values, robust_z
 
 
 def test_robust_z_is_that_of_the_median_and_the_mad():
@@ -37,7 +38,8 @@ def test_one_far_from_many_equal_ones_is_found():
     ],
 )
 def test_names_tell_the_side_once(cells, name):
-    assert roi_name(cells) == name
+    regions = collect_regions([GroupRun("sub-1", status="ok", rois=[cells])])
+    assert regions["name"].tolist() == [name]
 
 
 def _runs(values, labels=None, csf=None):
@@ -48,12 +50,29 @@ def _runs(values, labels=None, csf=None):
     for i, row in enumerate(values):
         label = labels[i] if labels else f"sub-{i:02d}"
         rois = [
-            RoiRow("atlas", reference, {"name": "ABCDEF"[k], "mean": f"{value - zero:.6f}"})
+            {"segmentation": "atlas", "reference": reference, "name": "ABCDEF"[k],
+             "mean": f"{value - zero:.6f}"}
             for reference, zero in (("wholebrain", 0.0), ("csf", csf[i]))
             for k, value in enumerate(row)
-        ]
+        ]  # fmt: skip
         runs.append(GroupRun(label, status="ok", rois=rois))
     return runs
+
+
+def _values(runs):
+    return collect_values(runs, collect_regions(runs))
+
+
+def _exclusions(runs):
+    regions = collect_regions(runs)
+    return exclusions(runs, regions, collect_values(runs, regions))
+
+
+def _flags(runs):
+    """Return by stratum which values under the whole brain are flagged."""
+    values = _values(runs)
+    values = values[values["reference"] == "wholebrain"]
+    return values.groupby("stratum")["outlier"].agg(list).to_dict()
 
 
 def test_runs_are_judged_among_those_of_their_own_acquisition():
@@ -61,8 +80,7 @@ def test_runs_are_judged_among_those_of_their_own_acquisition():
     labels = [f"sub-{i}_acq-{'a' if i < 6 else 'b'}" for i in range(12)]
     values = [[0.1 + 0.001 * i] for i in range(6)] + [[0.5 + 0.001 * i] for i in range(6)]
     values[2] = [0.3]
-    series = [s for s in collect_series(_runs(values, labels)) if s.reference == "wholebrain"]
-    assert {s.stratum: s.flagged.tolist() for s in series} == {
+    assert _flags(_runs(values, labels)) == {
         "acq-a": [False, False, True, False, False, False],
         "acq-b": [False] * 6,
     }
@@ -82,8 +100,7 @@ def test_runs_are_judged_among_those_of_their_own_scanner_and_protocol():
             "RepetitionTimeExcitation": 0.04 + 1e-5 * (place % 2),
         }
     set_strata(runs)
-    series = [s for s in collect_series(runs) if s.reference == "wholebrain"]
-    assert {s.stratum: s.flagged.tolist() for s in series} == {
+    assert _flags(runs) == {
         "scanner-A": [False, False, True, False, False, False],
         "scanner-B": [False, False, False, True, False, False],
     }
@@ -105,9 +122,9 @@ def test_a_shifted_reference_is_what_changes_the_flags():
     csf = rng.normal(0.01, 0.001, 20)
     csf[4] = 0.09  # fluid of this one holds blood: only its CSF reference is wrong
     runs = _runs(values, csf=csf)
-    series = collect_series(runs)
-    assert reference_pairs(series) == [("wholebrain", "csf")]
-    check = cross_check(series, runs, ("wholebrain", "csf"))
+    found = _values(runs)
+    assert reference_pairs(found) == [("wholebrain", "csf")]
+    check = cross_check(found, runs, ("wholebrain", "csf"))
     assert [a.only_second for a in check.agreements] == [("sub-04",)] * 2
     assert all(not a.both and not a.only_first for a in check.agreements)
     assert check.shift == pytest.approx((-csf.mean(), csf.std(ddof=1)), abs=1e-6)
@@ -118,10 +135,18 @@ def test_a_shifted_reference_is_what_changes_the_flags():
     assert check.agreements[0].reordered == pytest.approx(moved)
 
 
+def test_pairs_of_equal_values_are_not_reordered():
+    values = np.array([0.1, 0.1, 0.2, 0.3, 0.3, 0.2])
+    runs = _runs(values[:, None], csf=[0.0, 0.1, 0.05, 0.2, 0.2, 0.0])
+    (one,) = cross_check(_values(runs), runs, ("wholebrain", "csf")).agreements
+    # against 0.1, 0, 0.15, 0.1, 0.1, 0.2: the third and the last, each with the two largest
+    assert one.reordered == pytest.approx(4 / 15)
+
+
 def test_references_that_agree_change_nothing():
     values = np.random.default_rng(3).normal(0.05, 0.01, (12, 3))
     runs = _runs(values, csf=np.full(12, 0.02))
-    check = cross_check(collect_series(runs), runs, ("wholebrain", "csf"))
+    check = cross_check(_values(runs), runs, ("wholebrain", "csf"))
     assert [a.correlation for a in check.agreements] == pytest.approx([1.0] * 3, abs=1e-6)
     assert all(a.reordered == 0 for a in check.agreements)
     assert check.order_changes == ()
@@ -131,7 +156,7 @@ def test_regions_that_swap_places_are_named():
     # the medians of A and B are of different runs, which the reference shifts differently
     values = [[0.0, 0.03], [0.10, 0.09], [0.20, 0.30]]
     runs = _runs(values, csf=[0.0, 0.0, 0.18])
-    check = cross_check(collect_series(runs), runs, ("wholebrain", "csf"))
+    check = cross_check(_values(runs), runs, ("wholebrain", "csf"))
     assert [c.regions for c in check.order_changes] == [("A", "B")]
     assert check.order_changes[0].first == pytest.approx(0.01)
     assert check.order_changes[0].second < 0
@@ -144,11 +169,11 @@ def test_a_difference_that_only_one_reference_finds_is_marked():
     values = np.column_stack([rng.normal(0.1, 0.005, 20), rng.normal(0.1, 0.005, 20)])
     values[:10, 1] += 0.2  # found under both
     runs = _runs(values, csf=csf)
-    check = cross_check(collect_series(runs), runs, ("wholebrain", "csf"), groups)
+    check = cross_check(_values(runs), runs, ("wholebrain", "csf"), groups)
     a, b = check.differences
     assert a.groups == ("control", "patient")
     assert a.changes
-    assert b.found
+    assert b.exists
     assert not b.changes
     difference = values[10:, 1].mean() - values[:10, 1].mean()
     assert b.first[0] == pytest.approx(difference, abs=1e-6)
@@ -157,7 +182,7 @@ def test_a_difference_that_only_one_reference_finds_is_marked():
 def test_the_interval_is_that_of_welch():
     groups = {f"sub-{i:02d}": "ab"[i // 3] for i in range(6)}
     runs = _runs([[v] for v in (1, 2, 3, 4, 5, 6)])
-    found = cross_check(collect_series(runs), runs, ("wholebrain", "csf"), groups).differences[0]
+    found = cross_check(_values(runs), runs, ("wholebrain", "csf"), groups).differences[0]
     # 4 degrees of freedom: t = 2.776445, standard error sqrt(2 / 3)
     half = 2.776445 * (2 / 3) ** 0.5
     assert found.first == pytest.approx((-3.0, -3.0 - half, -3.0 + half), rel=1e-6)
@@ -167,7 +192,7 @@ def test_sessions_of_a_participant_are_one_in_the_groups():
     labels = [f"sub-{i}_ses-{s}" for i in range(6) for s in (1, 2)]
     groups = {f"sub-{i}": "ab"[i % 2] for i in range(6)}
     runs = _runs(np.linspace(0, 1, 12)[:, None], labels)
-    check = cross_check(collect_series(runs), runs, ("wholebrain", "csf"), groups)
+    check = cross_check(_values(runs), runs, ("wholebrain", "csf"), groups)
     assert check.differences[0].n == (3, 3)
 
 
@@ -182,25 +207,23 @@ def test_only_a_column_with_few_levels_makes_groups():
 
 
 def test_reasons_begin_as_the_flags(typical):
-    runs = gather(typical.out, typical.bids).runs
-    rows = {r.label: r for r in exclusions(runs, collect_series(runs))}
-    assert rows["sub-01"].suggested == "yes"
-    assert "Putamen (left)" in rows["sub-03"].reason
-    assert "outlier: streaking 0.2" in rows["sub-05"].reason
-    assert "unusual: streaking 0.2 ppm" in rows["sub-05"].reason
-    assert rows["sub-07"].reason.endswith("warning: odd phase")
-    assert rows["sub-13"].include == "no"
-    assert "brain extraction" in rows["sub-13"].reason
-    assert rows["sub-14"].include == "no"
-    assert not any(r.edited for r in rows.values())
+    rows = _exclusions(gather(typical.out, typical.bids).runs)
+    assert rows.loc["sub-01", "suggested"] == "yes"
+    assert "Putamen (left)" in rows.loc["sub-03", "reason"]
+    assert "outlier: streaking 0.2" in rows.loc["sub-05", "reason"]
+    assert "unusual: streaking 0.2 ppm" in rows.loc["sub-05", "reason"]
+    assert rows.loc["sub-07", "reason"].endswith("warning: odd phase")
+    assert rows.loc["sub-13", "include"] == "no"
+    assert "brain extraction" in rows.loc["sub-13", "reason"]
+    assert rows.loc["sub-14", "include"] == "no"
+    assert not edited(rows).any()
 
 
 def test_what_the_author_wrote_stays(typical, tmp_path):
     path = tmp_path / "group_exclusions.tsv"
-    runs = gather(typical.out, typical.bids).runs
-    rows = exclusions(runs, collect_series(runs))
+    rows = _exclusions(gather(typical.out, typical.bids).runs)
     path.write_text(to_tsv(rows), "utf-8")
-    assert keep_edits(path, rows) == rows  # nothing was edited
+    assert keep_edits(path, rows).equals(rows)  # nothing was edited
     text = path.read_text("utf-8").splitlines()
     at = next(i for i, line in enumerate(text) if line.startswith("sub-03"))
     cells = text[at].split("\t")
@@ -208,13 +231,42 @@ def test_what_the_author_wrote_stays(typical, tmp_path):
     text[at] = "\t".join(cells)
     path.write_text("\n".join(text) + "\n", "utf-8")
     typical.run("sub-07")  # processed again, now without a warning
-    runs = gather(typical.out, typical.bids).runs
-    kept = {r.label: r for r in keep_edits(path, exclusions(runs, collect_series(runs)))}
-    assert (kept["sub-03"].include, kept["sub-03"].reason) == ("no", "haemorrhage in the putamen")
-    assert kept["sub-03"].suggested == "check"
-    assert (kept["sub-07"].include, kept["sub-07"].reason) == ("yes", "")
-    one = [r for r in exclusions(runs, collect_series(runs)) if r.label == "sub-01"]
-    assert [r.label for r in keep_edits(path, one)] == ["sub-01", "sub-03"]
+    rows = _exclusions(gather(typical.out, typical.bids).runs)
+    kept = keep_edits(path, rows)
+    assert kept.loc["sub-03"].tolist()[2:] == ["no", "haemorrhage in the putamen"]
+    assert kept.loc["sub-03", "suggested"] == "check"
+    assert kept.loc["sub-07"].tolist()[2:] == ["yes", ""]
+    assert keep_edits(path, rows.loc[["sub-01"]]).index.tolist() == ["sub-01", "sub-03"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cells: [*cells[:-2], "no", '"left, ""by"" the patient"'],  # quoted by an editor
+        lambda cells: [*cells[:-2], "no", "left\tthe study"],  # one cell too many
+        lambda cells: [*cells[:-2], "no"],  # the empty one at the end dropped
+    ],
+)
+def test_an_edited_line_of_any_length_counts(typical, tmp_path, change):
+    path = tmp_path / "group_exclusions.tsv"
+    rows = _exclusions(gather(typical.out, typical.bids).runs)
+    lines = to_tsv(rows).splitlines()
+    lines[1] = "\t".join(change(lines[1].split("\t")))
+    path.write_text("\n".join(lines), "utf-8")
+    kept = keep_edits(path, rows)
+    assert kept.loc["sub-01", "include"] == "no"
+    assert edited(kept).sum() == 1
+
+
+def test_two_regions_of_one_name_have_scores_of_their_own(study):
+    regions = [
+        {"segmentation": "atlas", "reference": "csf", "name": "A", "mean": mean}
+        for mean in ("0.1", "0.11", "0.12", "0.13", "0.14", "0.9")
+    ]
+    runs = [GroupRun("sub-1", status="ok", rois=regions)]
+    rows = collect_regions(runs)
+    write_tables(study.out, Group(tuple(runs), {}), rows, _values(runs), _exclusions(runs))
+    assert [row["outlier"] for row in study.table("chi")] == ["no"] * 5 + ["yes"]
 
 
 def test_the_identity_of_a_run_is_in_columns():

@@ -42,8 +42,8 @@ def test_repeated_it_changes_no_byte_and_no_time(typical, group):
 def test_groups_at_the_same_time_leave_whole_files(typical, group):
     from concurrent.futures import ThreadPoolExecutor
 
-    from qsmbids.reports.group_gather import gather
-    from qsmbids.reports.group_page import write_group
+    from qsmbids.reports.group.gather import gather
+    from qsmbids.reports.group.page import write_group
 
     def one(_):
         return write_group(typical.out, gather(typical.out, typical.bids))
@@ -141,7 +141,8 @@ def test_mixed_versions_and_settings_are_told(study, group):
     group(study)
     rows = study.table("runs")
     assert [r["version"] for r in rows] == ["1.0"] + ["2.0"] * 5
-    assert [r["dipole_inversion.maximum_iterations"] for r in rows] == ["99"] * 3 + ["100"] * 3
+    iterations = [r["dipole_inversion.fansi.maximum_iterations"] for r in rows]
+    assert iterations == ["99"] * 3 + ["100"] * 3
     assert "1.0 (1)" in (study.out / "group_chi.html").read_text()
 
 

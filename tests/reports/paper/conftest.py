@@ -4,10 +4,10 @@ import pytest
 
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
-from qsmbids.reports.protocols import PROTOCOLS
-from qsmbids.reports.run_facts import run_facts
-from qsmbids.reports.settings_in_force import in_force
-from qsmbids.units import centre_frequency_hz
+from qsmbids.reports.paper.protocols import PROTOCOLS
+from qsmbids.reports.paper.run_facts import run_facts
+from qsmbids.reports.paper.settings_in_force import in_force
+from qsmbids.units import larmor_frequency
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def make_acquisition():
             ]
         x, y, z = voxel_size
         options = {
-            "centre_frequency_hz": centre_frequency_hz(b0_tesla),
+            "centre_frequency_hz": larmor_frequency(b0_tesla),
             "centre_frequency_source": "ImagingFrequency",
             "affine": ((x, 0, 0, 0), (0, y, 0, 0), (0, 0, z, 0), (0, 0, 0, 1)),
             "b0_direction": (0.0, 0.0, 1.0),
@@ -51,13 +51,13 @@ def make_sidecars():
 
     def make(b0_tesla=3.0, **changed):
         protocol = min(PROTOCOLS, key=lambda p: abs(p.b0_tesla - b0_tesla))
-        two_voxels_of_fat = 3.4e-6 * centre_frequency_hz(b0_tesla) / 2
+        two_voxels_of_fat = 3.4e-6 * larmor_frequency(b0_tesla) / 2
         common = {
             "Manufacturer": "Siemens",
             "ManufacturersModelName": "Prisma_fit",
             "SoftwareVersions": "syngo MR E11",
             "MagneticFieldStrength": b0_tesla,
-            "ImagingFrequency": centre_frequency_hz(b0_tesla) / 1e6,
+            "ImagingFrequency": larmor_frequency(b0_tesla) / 1e6,
             "MRAcquisitionType": "3D",
             "ScanningSequence": "GR",
             "SequenceVariant": "SK_SP",
@@ -115,8 +115,8 @@ def make_record():
         }
         for row, value in in_force(settings, n_echoes):
             words = {v: k for k, v in row.names.items()}
-            if row.record and not (row.otherwise and value == row.otherwise[0]):
-                _put(record, row.record, words.get(value, value))
+            if row.sidecar and not (row.otherwise and value == row.otherwise[0]):
+                _put(record, row.sidecar, words.get(value, value))
         found = {
             "PhaseSign.Sign": 1,
             "SliceAlternation.Axes": [],

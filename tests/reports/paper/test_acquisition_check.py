@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from qsmbids.reports.acquisition_check import check_acquisition
-from qsmbids.reports.facts import along_head, field_of_view
-from qsmbids.reports.protocols import PROTOCOLS, ernst_angle, protocol_for, relative_signal
+from qsmbids.reports.paper.acquisition_check import check_acquisition
+from qsmbids.reports.paper.facts import along_head, field_of_view
+from qsmbids.reports.paper.protocols import PROTOCOLS, ernst_angle, protocol_for, relative_signal
 
 
 def _by_topic(findings):

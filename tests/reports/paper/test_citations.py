@@ -5,14 +5,14 @@ import re
 import pytest
 
 from qsmbids.errors import OutputError
-from qsmbids.reports.citations import (
+from qsmbids.methods.sections import PARAGRAPHS
+from qsmbids.reports.paper.citations import (
     citation_files,
     cited_keys,
     markdown_to_html,
     references,
     write_citations,
 )
-from qsmbids.reports.method_sentences import PARAGRAPHS
 
 TEXT = "# T\n\nA [@wu2012; @li2011] and **b** <i> [@li2011].\n\n- one\n- two [@smith2002]\n"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from qsmbids.reports.acquisition_record import describing
-from qsmbids.reports.coil_combination import (
+from qsmbids.reports.paper.acquisition_record import describing
+from qsmbids.reports.paper.coil_combination import (
     check_coil_combination,
     software_version,
     vendor_of,

@@ -3,7 +3,7 @@
 import pytest
 
 from qsmbids.config import Settings, load_settings
-from qsmbids.reports.dataset_methods import DescribedRun, methods_of_runs, shared
+from qsmbids.reports.paper.dataset_methods import DescribedRun, methods_of_runs, shared
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qsmbids.reports.findings import Finding, Table, findings_table, item_table
+from qsmbids.reports.paper.findings import Finding, Table, findings_table, item_table
 
 NASTY = 'a<b> & "c" | *d*\tnext\nline'
 

@@ -6,13 +6,12 @@ import re
 
 import pytest
 
-from qsmbids.config import PRESETS, Settings, load_settings
-from qsmbids.reports.citations import citation_files, cited_keys
-from qsmbids.reports.method_sentences import PARAGRAPHS
-from qsmbids.reports.methods_text import methods_markdown, processing_text, software_versions
-from qsmbids.reports.parameters import PARAMETERS
-from qsmbids.reports.reconstruction_table import reconstruction_table
-from qsmbids.reports.settings_in_force import (
+from qsmbids.config import PRESETS, Settings, load_settings, nested
+from qsmbids.methods.sections import PARAGRAPHS, PARAMETERS
+from qsmbids.reports.paper.citations import citation_files, cited_keys
+from qsmbids.reports.paper.methods_text import methods_markdown, processing_text, software_versions
+from qsmbids.reports.paper.reconstruction_table import reconstruction_table
+from qsmbids.reports.paper.settings_in_force import (
     disagreements,
     in_force,
     looked_up,
@@ -21,27 +20,24 @@ from qsmbids.reports.settings_in_force import (
 )
 
 VERSIONS = {"qsmbids": "1.2.3", "Python": "3.11.7", "NumPy": "2.4.6"}
-KEYS = [
-    (section.name, f.name)
-    for section in dataclasses.fields(Settings())
-    for f in dataclasses.fields(getattr(Settings(), section.name))
-]
+ROWS = [row for row in PARAMETERS if row.is_setting]
 
 
-def _other_values(section, name):
+def _changed(settings, key, value):
+    return settings.updated(nested({key: value}), "test")
+
+
+def _other_values(row):
     """Return values that a setting may have instead of its default."""
-    old = getattr(getattr(Settings(), section), name)
-    limits = next(
-        f.metadata for f in dataclasses.fields(getattr(Settings(), section)) if f.name == name
-    )
-    if limits["choices"]:
-        return [c for c in limits["choices"] if c != old]
+    old = Settings().value(row.key)
+    if row.choices:
+        return [c for c in row.choices if c != old]
     if isinstance(old, bool):
         return [not old]
     if old == "":
         return ["median of other runs"]
     if isinstance(old, int):
-        return [old + 4 if limits["maximum"] is None or old + 4 <= limits["maximum"] else old - 1]
+        return [old + 4 if row.maximum is None or old + 4 <= row.maximum else old - 1]
     return [round(old * 0.71 + 0.0137, 6)]
 
 
@@ -55,28 +51,28 @@ def _said(settings):
     )
 
 
-def _reachable(section, name):
+def _reachable(row):
     """Return settings with which a parameter is in force."""
-    row = next((p for p in PARAMETERS if p.key == f"{section}.{name}"), None)
-    needed = {} if row is None else {k: v[0] for k, v in row.when.items()}
-    return Settings().updated({section: needed}, "test")
+    needed = {f"{row.section}.{k}": v[0] for k, v in row.when.items()}
+    if row.method:
+        needed[row.method_key] = row.method
+    return Settings().updated(nested(needed), "test")
 
 
-@pytest.mark.parametrize(("section", "name"), KEYS, ids=".".join)
-def test_a_changed_setting_changes_text_and_tables(section, name):
-    start = _reachable(section, name)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
+def test_a_changed_setting_changes_text_and_tables(row):
+    start = _reachable(row)
     before = _said(start)
-    row = next(p for p in PARAMETERS if p.key == f"{section}.{name}")
-    for value in _other_values(section, name):
-        changed = start.updated({section: {name: value}}, "test")
+    for value in _other_values(row):
+        changed = _changed(start, row.key, value)
         text, settings, table5 = _said(changed)
         new = shown(value, row.unit)
         assert f"{row.label}\t{new}\t" in settings
-        assert f"{row.label}: {new}" in table5 or section == "reference"
+        assert f"{row.label}: {new}" in table5 or row.section == "reference"
         assert table5 != before[2]
         if not isinstance(value, str | bool):
             assert new in text or value == 0, f"{new} is not in the text"
-        if (section, name) != ("masks", "brain_extraction"):
+        if row.key != "masks.brain_extraction":
             assert text != before[0], f"{value} gives the same text"
 
 
@@ -100,7 +96,7 @@ def test_no_sentence_holds_a_number_of_its_own():
 
 
 def test_what_does_not_apply_is_not_said():
-    linear = Settings().updated({"dipole_inversion": {"weak_harmonic": False}}, "test")
+    linear = _changed(Settings(), "dipole_inversion.fansi.weak_harmonic", False)
     assert "harmonic constraint" not in _said(linear)[1]
     fit = Settings().updated({"total_field": {"echo_phase_combination": "nonlinear-fit"}}, "test")
     text, table, _ = _said(fit)
@@ -116,24 +112,22 @@ def test_what_does_not_apply_is_not_said():
     assert "not removed" in one
 
 
-def test_a_setting_that_nobody_described_is_still_reported():
-    @dataclasses.dataclass(frozen=True)
-    class Inversion(type(Settings().dipole_inversion)):
-        method: str = dataclasses.field(
-            default="medi", metadata={"choices": ("fansi", "medi", "tkd")}
-        )
-        medi_lambda: float = 1234.5
-        tkd_threshold: float = 0.0678
-        anything: int = 777
-
-    settings = dataclasses.replace(Settings(), dipole_inversion=Inversion())
-    text, table, table5 = _said(settings)
+def test_a_setting_without_a_sentence_is_still_reported(monkeypatch):
+    mute = tuple(
+        dataclasses.replace(p, clauses=tuple(c for c in p.clauses if "maximum_iter" not in c.text))
+        for p in PARAGRAPHS
+    )
+    monkeypatch.setattr("qsmbids.reports.paper.methods_text.PARAGRAPHS", mute)
+    changed = _changed(Settings(), "dipole_inversion.fansi.maximum_iterations", 777)
+    text, table, table5 = _said(changed)
+    assert "Further settings" in text
     for said in (text, table, table5):
-        assert "1234.5" in said
         assert "777" in said
-        assert "0.0678" not in said
-        assert "gradient L1 penalty" not in said
-    assert "MEDI" in text
+
+
+def test_a_setting_of_another_method_is_not_reported():
+    settings = _changed(Settings(), "dipole_inversion.tkd.threshold", 0.0678)
+    assert not any("0.0678" in said for said in _said(settings))
 
 
 def test_the_record_decides_what_was_found(finished_record):
@@ -289,8 +283,9 @@ def test_text_tables_and_sidecars_of_a_run_agree(small_dataset, tmp_path, qsmbid
     wanted = {
         "masks": {"quality_threshold": 0.21, "closing_mm": 3.0},
         "total_field": {"phase_offset_refinements": 3, "relative_residual_threshold": 0.37},
-        "background_field": {"maximum_radius": 9, "truncation": 0.061, "erode_before": 2},
-        "dipole_inversion": {"gradient_l1_penalty": 7e-4, "maximum_iterations": 6},
+        "background_field": {"erode_before": 2},
+        "background_field.vsharp": {"maximum_radius": 9, "truncation": 0.061},
+        "dipole_inversion.fansi": {"gradient_l1_penalty": 7e-4, "maximum_iterations": 6},
     }
     toml = tmp_path / "my.toml"
     toml.write_text(
@@ -305,13 +300,13 @@ def test_text_tables_and_sidecars_of_a_run_agree(small_dataset, tmp_path, qsmbid
     )  # fmt: skip
     assert code == 0, said
     record = json.loads(next(out.rglob("*desc-wholebrain_Chimap.json")).read_text("utf-8"))
-    settings = Settings().updated(wanted, "test")
+    settings = load_settings(config_file=toml)
     assert disagreements(settings, record) == ()
     # the rule that finds a setting in a sidecar still finds nearly all of them
     compared = [
         row.key
         for row, _ in in_force(settings, 5, record)
-        if row.record and looked_up(record, row.record) is not None
+        if row.sidecar and looked_up(record, row.sidecar) is not None
     ]
     assert len(compared) >= 40
     assert len(disagreements(Settings(), record)) == sum(map(len, wanted.values()))

@@ -9,18 +9,18 @@ import pytest
 
 from qsmbids.config import Settings, dump_toml, load_settings
 from qsmbids.io.write import write_text
-from qsmbids.reports.acquisition_record import (
+from qsmbids.reports.paper.acquisition_record import (
     acquisition_path,
     describing,
     load_acquisition,
     save_acquisition,
 )
-from qsmbids.reports.page import write_report
-from qsmbids.reports.paper_sections import advice, paper_sections
-from qsmbids.reports.publication import prepare_publication
-from qsmbids.reports.record import read_run
-from qsmbids.reports.run_publication import publication_of, settings_of, write_tables
-from qsmbids.reports.settings_in_force import in_force, shown
+from qsmbids.reports.paper.paper_sections import advice, paper_sections
+from qsmbids.reports.paper.publication import prepare_publication
+from qsmbids.reports.paper.run_publication import publication_of, settings_of, write_tables
+from qsmbids.reports.paper.settings_in_force import in_force, shown
+from qsmbids.reports.run.page import write_report
+from qsmbids.reports.run.record import read_run
 
 HOSTILE = "</script><script>alert(1)</script>[@evil1999] **x** | `y`"
 ENTITIES = {"subject": "01"}
@@ -28,7 +28,7 @@ ENTITIES = {"subject": "01"}
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr("qsmbids.reports.page.make_figures", lambda *_: [])
+    monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_page_and_files_say_the_numbers_of_the_settings(finished_run, make_recor
         {
             "masks": {"quality_threshold": 0.2137},
             "total_field": {"phase_offset_smoothing_mm": 6.31},
-            "background_field": {"method": "pdf", "pdf_padding_mm": 17.9},
-            "dipole_inversion": {"method": "medi", "medi_lambda": 1234.5},
+            "background_field": {"method": "pdf", "pdf": {"padding_mm": 17.9}},
+            "dipole_inversion": {"method": "medi", "medi": {"data_weight": 1234.5}},
         },
         "test",
     )
@@ -128,7 +128,7 @@ def test_a_sidecar_that_says_something_else_than_the_settings_is_a_point(
     finished_run, make_record
 ):
     other = make_record(
-        Settings().updated({"dipole_inversion": {"gradient_l1_penalty": 4e-4}}, "t")
+        Settings().updated({"dipole_inversion": {"fansi": {"gradient_l1_penalty": 4e-4}}}, "t")
     )
     record = {"DipoleInversion": other["DipoleInversion"]}
     page = write_report(*finished_run(Settings(), sidecar=record)).read_text("utf-8")

@@ -5,7 +5,7 @@ import statistics
 import pytest
 
 from qsmbids.config import Settings
-from qsmbids.reports.paper_tables import (
+from qsmbids.reports.paper.paper_tables import (
     centre_frequency_table,
     hardware_table,
     paper_tables,
@@ -145,7 +145,7 @@ def test_table_5_gives_another_reference_relative_to_the_brain(make_record):
 
 
 def test_table_5_has_the_inclusions_of_the_group(tmp_path):
-    from qsmbids.reports.inclusion import inclusion_text
+    from qsmbids.reports.paper.inclusion import inclusion_text
 
     assert inclusion_text(tmp_path, "sub-01") == ""
     rows = [

@@ -1,12 +1,10 @@
 """What was followed, what was changed: for every choice that there is."""
 
-import dataclasses
-
 import pytest
 
 from qsmbids.config import PRESETS, Settings, load_settings
-from qsmbids.reports.pipeline_check import check_pipeline
-from qsmbids.reports.recommendations import CHOICES
+from qsmbids.methods.sections import PARAMETERS
+from qsmbids.reports.paper.pipeline_check import check_pipeline
 
 
 def _verdicts(findings):
@@ -88,9 +86,21 @@ CHANGED = [
     ({"total_field": {"phase_offset_correction": "none"}}, "4.c", "phase offset"),
     ({"masks": {"reliable_phase": "none"}}, "5.a", "Mask 2"),
     ({"masks": {"reliable_phase": "none"}}, "5.b", "Mask 3"),
-    ({"dipole_inversion": {"gradient_l1_penalty": 1e-3}}, "7.b", "strength of the regularisation"),
-    ({"dipole_inversion": {"maximum_iterations": 9}}, "7.b", "parameters of the inversion"),
-    ({"background_field": {"maximum_radius": 9}}, "S2.2", "parameters of the background field"),
+    (
+        {"dipole_inversion": {"fansi": {"gradient_l1_penalty": 1e-3}}},
+        "7.b",
+        "strength of the regularisation",
+    ),
+    (
+        {"dipole_inversion": {"fansi": {"maximum_iterations": 9}}},
+        "7.b",
+        "parameters of the inversion",
+    ),
+    (
+        {"background_field": {"vsharp": {"maximum_radius": 9}}},
+        "S2.2",
+        "parameters of the background field",
+    ),
 ]
 
 
@@ -122,14 +132,14 @@ def test_medi_is_compared_with_table_s2_4(check, make_acquisition):
     found = {f.recommendation: f for f in check(medi)}
     assert found["S2.4"].text == "zero padding of the array auto (paper: [0 0 0])."
     assert "S2.3" not in found
-    other = medi.updated({"dipole_inversion": {"medi_lambda": 1500.0}}, "test")
+    other = medi.updated({"dipole_inversion": {"medi": {"data_weight": 1500.0}}}, "test")
     found = {f.recommendation: f for f in check(other)}
     assert "lambda 1500 (paper: 2000)" in found["S2.4"].text
     # the table counts voxels, the program millimetres
     coarse = make_acquisition(voxel_size=(2.0, 2.0, 2.0))
     found = {f.recommendation: f for f in check(medi, acquisition=coarse)}
     assert "radius 5 mm (paper: 5 voxels)" in found["S2.4"].text
-    same = medi.updated({"dipole_inversion": {"medi_smv_radius_mm": 10.0}}, "test")
+    same = medi.updated({"dipole_inversion": {"medi": {"smv_radius_mm": 10.0}}}, "test")
     found = {f.recommendation: f for f in check(same, acquisition=coarse)}
     assert "radius" not in found["S2.4"].text
 
@@ -160,7 +170,8 @@ def test_another_protocol_needs_another_strength(
 
 
 def test_a_strength_that_was_tuned_follows_the_recommendation(check, make_acquisition):
-    tuned = {"gradient_l1_penalty": 2e-3, "regularisation_from": "corner of the L-curve of 3 runs"}
+    origin = "corner of the L-curve of 3 runs"
+    tuned = {"fansi": {"gradient_l1_penalty": 2e-3}, "regularisation_from": origin}
     settings = Settings().updated({"dipole_inversion": tuned}, "test")
     coarse = make_acquisition(voxel_size=(2.0, 2.0, 2.0))
     found = {f.topic: f for f in check(settings, acquisition=coarse)}
@@ -171,11 +182,11 @@ def test_a_strength_that_was_tuned_follows_the_recommendation(check, make_acquis
 
 
 def test_every_choice_of_a_listed_setting_has_its_line():
-    for key, lines in CHOICES.items():
-        section, name = key.split(".")
-        fields = {f.name: f for f in dataclasses.fields(getattr(Settings(), section))}
-        missing = set(fields[name].metadata["choices"]) - set(lines)
-        assert not missing, f"{key}: what do the recommendations say of {missing}?"
+    judged = [row for row in PARAMETERS if row.answers]
+    assert len(judged) >= 8
+    for row in judged:
+        missing = set(row.choices) - set(row.answers)
+        assert not missing, f"{row.key}: what do the recommendations say of {missing}?"
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -8,8 +8,8 @@ import pytest
 from qsmbids.config import Settings
 from qsmbids.errors import MetadataError
 from qsmbids.io.nifti import read_header, write_volume
-from qsmbids.reports.citations import write_citations
-from qsmbids.reports.publication import acquisition_from_record, prepare_publication
+from qsmbids.reports.paper.citations import write_citations
+from qsmbids.reports.paper.publication import acquisition_from_record, prepare_publication
 
 
 def test_one_call_gives_checks_tables_and_text(

@@ -1,0 +1,1 @@
+"""Transforms, differences, solvers and interpolation that several steps share."""

@@ -1,0 +1,100 @@
+"""Gaussian smoothing on blocks of voxels."""
+
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import Float32Array, Float64Array
+from qsmbids.core.maths.parallel import numba_threads
+
+__all__ = ["block_sums", "block_widths", "convolve_blocks", "interpolate_blocks", "smooth_complex"]
+
+
+def smooth_complex(
+    volume: npt.NDArray[np.complex64], sigma: Float64Array, n_threads: int = 1
+) -> npt.NDArray[np.complex64]:
+    """Convolve with a Gaussian of ``sigma`` voxels cut at 4 sigma, zero beyond the border.
+
+    A wide Gaussian is computed on sums over blocks of a third of its sigma and interpolated:
+    the same within a hundredth.
+    """
+    widths = block_widths(sigma)
+    sums = np.ascontiguousarray(block_sums(volume, widths))
+    parts = sums.view(np.float32).reshape(*sums.shape, 2)
+    smooth = np.ascontiguousarray(convolve_blocks(parts, sigma / widths, n_threads))
+    return interpolate_blocks(smooth.view(np.complex64)[..., 0], widths, volume.shape)
+
+
+def block_widths(sigma: Float64Array) -> list[int]:
+    """Return the voxels per block along every axis: a third of sigma, 1 to 4."""
+    return [int(np.clip(width / 3, 1, 4)) for width in sigma]
+
+
+def block_sums(volume: npt.NDArray[Any], widths: list[int]) -> npt.NDArray[Any]:
+    """Sum blocks of voxels; the last along an axis may be smaller."""
+    for axis, size in enumerate(widths):
+        if size > 1:
+            volume = np.add.reduceat(volume, np.arange(0, volume.shape[axis], size), axis=axis)
+    return volume
+
+
+def convolve_blocks(
+    volumes: Float32Array, sigma: Float64Array, n_threads: int = 1
+) -> Float32Array:
+    """Convolve (X, Y, Z, K) with a Gaussian (peak 1) of ``sigma`` blocks along X, Y and Z."""
+    for width, size in zip(sigma, volumes.shape[:3], strict=True):
+        # three times: along the first axis, which then becomes the third
+        taps = np.exp(-0.5 * (np.arange(min(int(4 * width) + 1, size)) / width) ** 2)
+        rows = np.ascontiguousarray(volumes).reshape(size, -1)
+        with numba_threads(n_threads):
+            smooth = _convolve_rows(rows, taps.astype(np.float32))
+        volumes = np.moveaxis(smooth.reshape(volumes.shape), 0, 2)
+    return volumes
+
+
+def interpolate_blocks(
+    blocks: npt.NDArray[Any],
+    widths: list[int],
+    shape: tuple[int, ...],
+    *,
+    extrapolate: bool = False,
+) -> npt.NDArray[Any]:
+    """Interpolate block centres linearly to ``shape`` voxels.
+
+    Beyond the outermost centres the value stays, or the slope with ``extrapolate``.
+    """
+    for axis, (size, length) in enumerate(zip(widths, shape, strict=True)):
+        if size == 1:
+            continue
+        last = blocks.shape[axis] - 1
+        where = (np.arange(length) - (size - 1) / 2) / size
+        if not extrapolate:
+            where = np.clip(where, 0, last)
+        low = np.clip(where.astype(np.intp), 0, max(0, last - 1))
+        along = [1, 1, 1]
+        along[axis] = length
+        fraction = (where - low).astype(np.float32).reshape(along)
+        below = np.take(blocks, low, axis=axis)
+        above = np.take(blocks, np.minimum(low + 1, last), axis=axis)
+        blocks = below + fraction * (above - below)
+    return blocks
+
+
+@numba.njit(cache=True, parallel=True)
+def _convolve_rows(rows, taps):  # type: ignore[no-untyped-def]
+    """Convolve along the first axis with a symmetric kernel, given from its centre outwards."""
+    n, length = rows.shape
+    out = np.empty_like(rows)
+    block = 256  # a block of all rows stays in the cache
+    for k in numba.prange((length + block - 1) // block):
+        start, stop = k * block, min(length, (k + 1) * block)
+        for i in range(n):
+            for b in range(start, stop):
+                out[i, b] = 0
+            for j in range(max(0, i - taps.size + 1), min(n, i + taps.size)):
+                weight = taps[abs(i - j)]
+                for b in range(start, stop):
+                    out[i, b] += weight * rows[j, b]
+    return out

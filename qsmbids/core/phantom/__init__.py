@@ -1,0 +1,1 @@
+"""A head with known susceptibility and its field."""

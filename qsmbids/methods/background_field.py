@@ -1,0 +1,76 @@
+"""Background field removal and Mask 4 (6.a to 6.c, Table S2.2): what its methods share."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qsmbids.methods import background
+from qsmbids.methods.declaration import Clause, setting
+from qsmbids.methods.registry import Registry, WithMethods, with_methods
+
+__all__ = ["BACKGROUND", "SENTENCES", "BackgroundField"]
+
+BACKGROUND = Registry.of(background, first="vsharp")
+
+
+@dataclass(frozen=True)
+class _BackgroundField(WithMethods):
+    """Background field removal (Table S2.2)."""
+
+    method: str = BACKGROUND.setting(
+        "background field removal",
+        "Background removal (6.a); pdf keeps the cortex, lbv suits weak harmonic inversion",
+        paper="vsharp",
+        sidecar="BackgroundRemoval.Name",
+        table="",
+    )
+    oblique: str = setting(
+        "tilt-kernel",
+        "treatment of an oblique slab",
+        doc="Tilt the dipole kernel, or rotate the unwrapped field onto B0 before and the maps"
+        " back after the inversion.",
+        choices=("tilt-kernel", "rotate"),
+        sidecar="Oblique.Method",
+        otherwise=("tilt-kernel", "invert_dipole_field", "!straighten_slab"),
+    )
+    erode_before: int = setting(
+        1, "erosion of Mask 3 before", "voxels", "By layers.", minimum=0, maximum=20, paper=1
+    )
+    erode_after: int = setting(
+        0, "erosion of Mask 4 after", "voxels", "By layers.", minimum=0, maximum=20, paper=0
+    )
+    remove_residual_b1_field: bool = setting(
+        False,
+        "polynomial fit of a residual B1 field",
+        doc="Afterwards; the paper: no.",
+        paper=False,
+    )
+
+
+if TYPE_CHECKING:
+    BackgroundField = _BackgroundField
+else:
+    BackgroundField = with_methods(_BackgroundField, BACKGROUND)
+
+SENTENCES = (
+    Clause("Mask 3 was eroded by {erode_before}."),
+    *BACKGROUND.sentences("background_field"),
+    Clause("Mask 4 was not eroded further.", {"erode_after": 0}),
+    Clause("Mask 4 was then eroded by {erode_after}.", {"run.eroded": True}),
+    Clause(
+        "A residual B1 field was fitted by a polynomial and removed.",
+        {"remove_residual_b1_field": True},
+    ),
+    Clause("No polynomial was fitted afterwards.", {"remove_residual_b1_field": False}),
+    Clause(
+        "The slab was tilted to the main field, and the field was rotated onto it before and the"
+        " maps back after the inversion.",
+        {"oblique": "rotate", "run.tilted": True},
+    ),
+    Clause(
+        "The slab was not tilted to the main field.", {"oblique": "rotate", "run.tilted": False}
+    ),
+    Clause(
+        "The dipole kernel had the direction of the main field relative to the slab.",
+        {"oblique": "tilt-kernel", "step.invert_dipole_field": True},
+    ),
+)

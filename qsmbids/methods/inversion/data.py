@@ -1,0 +1,89 @@
+"""What a dipole inversion gets, and what it returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["InversionData", "Susceptibility"]
+
+
+@dataclass(frozen=True)
+class InversionData:
+    """The input of a dipole inversion.
+
+    Attributes
+    ----------
+    field : (X, Y, Z) ndarray
+        Local field [Hz].
+    support : (X, Y, Z) ndarray of bool
+        Where chi is wanted: Mask 4 without holes.
+    weights : (X, Y, Z) ndarray
+        Of the data.
+    magnitude : (X, Y, Z) ndarray
+        Combined over the echoes, for edges.
+    voxel_size : tuple of float
+        [mm], of a head of the size of an adult's.
+    b0_direction : (3,) sequence of float
+        Along the voxel axes.
+    centre_frequency : float
+        [Hz].
+    echo_times : sequence of float
+        [s].
+    fluid : (X, Y, Z) ndarray of bool, optional
+        Cerebrospinal fluid of the ventricles, for a method that asks for it.
+    n_threads : int
+    """
+
+    field: npt.NDArray[np.float32]
+    support: npt.NDArray[np.bool_]
+    weights: npt.NDArray[np.float32]
+    magnitude: npt.NDArray[np.float32]
+    voxel_size: tuple[float, float, float]
+    b0_direction: Sequence[float]
+    centre_frequency: float
+    echo_times: Sequence[float]
+    fluid: npt.NDArray[np.bool_] | None = None
+    n_threads: int = 1
+
+    @property
+    def echo_spacing(self) -> float:
+        """Mean time between echoes [s]; the echo time of a single echo."""
+        times = self.echo_times
+        return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else times[0]
+
+    @property
+    def volumes(self) -> tuple[Any, ...]:
+        """The arguments that every inversion of the core begins with."""
+        return self.field, self.support, self.weights, self.voxel_size, self.b0_direction
+
+
+@dataclass(frozen=True)
+class Susceptibility:
+    """What a method made of a field.
+
+    Attributes
+    ----------
+    chi : (X, Y, Z) ndarray
+        [ppm], not referenced, 0 outside ``support``.
+    support : (X, Y, Z) ndarray of bool
+        Where chi is known.
+    title : str
+        Of the method, where it has variants; "" for its usual one.
+    decisions, warnings : tuple of str
+        For the log.
+    parameters : dict
+        Settings that came to another value than was asked, and those that the data decide.
+    facts : dict
+        How the iterations ended.
+    """
+
+    chi: npt.NDArray[np.float32]
+    support: npt.NDArray[np.bool_]
+    title: str = ""
+    decisions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)

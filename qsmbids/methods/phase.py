@@ -1,0 +1,75 @@
+"""Preparation of the phase (paper sections 3 and 4, Supplementary S2 step 1)."""
+
+from dataclasses import dataclass
+
+from qsmbids.methods.declaration import Clause, setting
+
+__all__ = ["DATA", "SENTENCES", "Phase"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Preparation of the phase (S2 step 1)."""
+
+    sign: str = setting(
+        "auto",
+        "sign of the phase",
+        doc="+1 where it grows with the field; auto goes by the manufacturer.",
+        choices=("auto", "+1", "-1"),
+        sidecar="PhaseSign.Setting",
+    )
+    slice_alternation: str = setting(
+        "auto",
+        "search for slices of opposite sign",
+        doc="Whether every second slice may have the opposite sign, as from GE; found in the"
+        " data.",
+        choices=("auto", "off"),
+        sidecar="SliceAlternation.Setting",
+    )
+
+
+SENTENCES = (
+    Clause(
+        "The phase was brought to radians and given the sign with which it grows with the field,"
+        " after the manufacturer's convention (sign {run.phase_sign}).",
+        {"sign": "auto", "run.sign_known": True},  # on record
+    ),
+    Clause(
+        "The phase was brought to radians and given the sign with which it grows with the field,"
+        " after the manufacturer's convention.",
+        {"sign": "auto", "run.sign_known": False},
+    ),
+    Clause("The phase was brought to radians with the sign {sign}.", {"run.sign_given": True}),
+    Clause("The opposite sign of every second slice was undone.", {"run.alternating": True}),
+    Clause(
+        "Every second slice was tested for the opposite sign, and none had it.",
+        {"slice_alternation": "auto", "run.alternating": False},
+    ),
+    Clause(
+        "Every second slice was tested for the opposite sign, which was undone where found.",
+        {"slice_alternation": "auto", "run.alternating": None},
+    ),
+    Clause("Slices of opposite sign were not looked for.", {"slice_alternation": "off"}),
+)
+
+#: On what was mended in the data.
+DATA = (
+    Clause(
+        "{run.voxels_without_phase} voxels that hold no phase (not finite, fill values, dots of"
+        " zero) were left out.",
+        {"run.without_phase": True},
+    ),
+    Clause(
+        "A phase that each slice had of its own, the same in all echoes, was found from the first"
+        " two and removed.",
+        {"run.slice_offsets": True},
+    ),
+    Clause(
+        "A constant phase that each echo had of its own was removed.",
+        {"run.echo_constants": True},
+    ),
+    Clause(
+        "Lengths of the settings were counted {run.length_scale} times, for the head is small.",
+        {"run.small_head": True},
+    ),
+)

@@ -1,0 +1,1 @@
+"""Maps of this program beside published ones."""

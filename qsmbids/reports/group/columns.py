@@ -1,0 +1,92 @@
+"""What the columns of the group's tables mean, as the JSON file beside each says it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from qsmbids.reports.group.runs import IDENTITY
+from qsmbids.reports.group.values import LIMIT
+
+__all__ = ["SPREAD", "explained"]
+
+#: Statistics of a region.
+SPREAD = ("mean", "std", "median", "iqr", "mad", "p05", "p95")
+
+_WORDS: dict[str, str] = {
+    "participant_id": "Participant",
+    "session_id": "Session",
+    "acquisition": "Acquisition label of the file names",
+    "run": "Run label of the file names",
+    "run_label": "The run as its file names begin",
+    "segmentation": "Label of the segmentation; 'reference regions' for those",
+    "reference": "Region whose mean susceptibility is zero",
+    "roi": "Region, with its side where the name does not say it",
+    "region": "Reference region that is described",
+    "index": "Number of the region in the segmentation",
+    "hemisphere": "Side of the region",
+    "n_voxels": "Voxels of the region",
+    "n_mask4": "Voxels of the region inside Mask 4 without holes: those that count",
+    "fraction_excluded": "Share of the region that does not count",
+    "volume_ml": "Volume of the region",
+    "mean": "Mean susceptibility",
+    "std": "Standard deviation over the voxels",
+    "median": "Median susceptibility",
+    "iqr": "Interquartile range over the voxels",
+    "mad": "Median absolute deviation over the voxels",
+    "p05": "5th percentile over the voxels",
+    "p95": "95th percentile over the voxels",
+    "reference_value": "Mean of the reference region before referencing, which was subtracted",
+    "robust_z": "(mean - median of the runs) / (1.4826 MAD of the runs), over the runs with the"
+    " same acquisition and reconstruction label; n/a for fewer than 5",
+    "outlier": f"Whether robust_z is beyond {LIMIT:g} in either direction",
+    "status": "What became of the run",
+    "step": "Step that failed",
+    "message": "Why it failed or is missing",
+    "report": "Page of the run",
+    "version": "Version of qsmbids that made it",
+    "preset": "Preset of its settings",
+    "main_reference": "Reference that its settings ask for",
+    "warnings": "Number of warnings in its sidecars",
+    "suggested": "What the numbers suggest: include or not",
+    "flags": "What speaks against the run",
+    "include": "Decision of the author; begins as suggested and stays when it is edited",
+    "reason": "Its reason, to be edited; begins as the flags and stays when it is edited",
+}
+_UNITS = {"volume_ml": "ml", **dict.fromkeys((*SPREAD, "reference_value"), "ppm")}
+_LEVELS: dict[str, dict[str, str]] = {
+    "status": {
+        "ok": "There is a map",
+        "failed": "A step failed or was interrupted",
+        "missing": "There are raw data but no map",
+    },
+    "suggested": {"yes": "Nothing speaks against it", "check": "See the flags", "no": "No map"},
+}
+#: Columns that are not known beforehand, by the table.
+_OTHERS = {
+    "iqms": "Image quality measure; desc-iqms_stats.json of the run tells what it means",
+    "acquisition": "{} of the raw metadata",
+    "runs": "Setting {}",
+}
+
+
+def explained(
+    table: str, columns: Iterable[str], units: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Return the entries of the JSON file of a table, those of its identity first.
+
+    Parameters
+    ----------
+    table : str
+        "chi", "references", "iqms", "acquisition", "runs" or "exclusions".
+    columns : iterable of str
+    units : mapping
+        Of columns that are not known beforehand.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    for column in dict.fromkeys((*IDENTITY, *columns)):
+        text = _WORDS.get(column) or _OTHERS[table].format(column)
+        entries[column] = {"Description": text}
+        if unit := units.get(column) or _UNITS.get(column):
+            entries[column]["Units"] = unit
+        if column in _LEVELS:
+            entries[column]["Levels"] = _LEVELS[column]
+    return entries

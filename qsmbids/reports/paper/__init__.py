@@ -1,0 +1,1 @@
+"""What the paper asks to check and to report: findings, tables, methods text."""

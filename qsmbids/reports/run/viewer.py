@@ -1,0 +1,132 @@
+"""The volumes of the viewer: 8 bits per voxel, compressed, as text inside the page."""
+
+import base64
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from qsmbids.reports.paper.geometry import EDGES, DisplayGrid
+from qsmbids.reports.run.catalogue import MAPS, MASKS, explained
+from qsmbids.reports.run.images import Images
+from qsmbids.reports.run.windows import Coding
+
+__all__ = ["viewer_payload"]
+
+#: Voxels above which maps of little detail are shown at every second slice.
+_FINE_VOXELS = 2_000_000
+#: Shown around the brain where a map has noise instead of zero [mm].
+_MARGIN_MM = 6.0
+#: Characters that all volumes may have; a page of 15 MB can still be mailed.
+_BUDGET = 12_000_000
+#: Maps that lose every second slice first when they have more.
+_COARSEN = ("quality", "wrapped", "r2star", "unwrapped", "total_field", "magnitude")
+
+
+def viewer_payload(images: Images, n_threads: int = 2) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what the script needs to know, and the volumes.
+
+    Parameters
+    ----------
+    images : Images
+    n_threads : int
+        Volumes compressed at a time.
+
+    Returns
+    -------
+    description : dict
+        For JSON: grid, maps with the value of each of 256 codes, masks with their bits.
+    volumes : dict
+        Zlib streams in base64 by map, and "masks". Voxels run along right first, then anterior,
+        then superior.
+    """
+    keys = list(images.maps)
+    around = _around(images)
+    with ThreadPoolExecutor(max_workers=n_threads) as pool:
+        coded = dict(
+            zip(keys, pool.map(lambda key: _coded(images, key, around), keys), strict=True)
+        )
+        volumes = dict(zip(keys, pool.map(lambda key: _packed(coded[key][1]), keys), strict=True))
+    masks = _bits(images.masks)
+    if masks is not None:
+        volumes["masks"] = _packed(masks)
+    for key in (k for k in _COARSEN * 2 if k in coded):
+        if sum(map(len, volumes.values())) <= _BUDGET:
+            break
+        entry, code = coded[key]
+        coded[key] = _with_step(entry, code[:, :, ::2], 2 * entry["step"])
+        volumes[key] = _packed(coded[key][1])
+    grid: DisplayGrid = images.grid
+    description = {
+        "shape": list(images.shape),
+        "view": [[part.start, part.stop] for part in images.brain_box],
+        "voxel": [round(v, 5) for v in grid.voxel_size],
+        "affine": np.round(grid.display_affine, 5).tolist(),
+        "stored": np.round(grid.to_stored, 5).tolist(),
+        "start": list(images.start),
+        "edges": EDGES,
+        "maps": [entry for entry, _ in coded.values()],
+        "masks": [
+            {"key": key, "title": MASKS[key][0], "colour": MASKS[key][1], "bit": 1 << bit}
+            for bit, key in enumerate(images.masks)
+        ],
+    }
+    return description, volumes
+
+
+_Coded = tuple[dict[str, Any], npt.NDArray[np.uint8]]
+
+
+def _coded(images: Images, key: str, around: npt.NDArray | None) -> _Coded:
+    """Return the description and the codes of one map."""
+    kind, window, image = MAPS[key], images.windows[key], images.maps[key]
+    step = 1 if kind.detail or image.size <= _FINE_VOXELS else 2
+    image = image[:, :, ::step]
+    coding = Coding.of(window, kind)
+    code = coding.encode(image)
+    support = images.support(key)
+    if support is None and not kind.detail:
+        support = around
+    if support is not None:
+        code[~support[:, :, ::step]] = 0
+    entry = {
+        "key": key,
+        "title": kind.title,
+        "unit": kind.unit,
+        "explanation": explained(key, images.sidecar),
+        "window": [window.low, window.high],
+        "values": coding.table(),
+    }
+    return _with_step(entry, code, step)
+
+
+def _with_step(entry: dict[str, Any], code: npt.NDArray[np.uint8], step: int) -> _Coded:
+    return entry | {"shape": [int(n) for n in code.shape], "step": step}, code
+
+
+def _bits(masks: dict[str, npt.NDArray]) -> npt.NDArray[np.uint8] | None:
+    """Return one volume with a bit per mask."""
+    volume = None
+    for bit, mask in enumerate(masks.values()):
+        plane = mask.astype(np.uint8) << np.uint8(bit)
+        volume = plane if volume is None else volume | plane
+    return volume
+
+
+def _around(images: Images) -> npt.NDArray | None:
+    """Return Mask 1 with a margin, where it is known."""
+    mask = images.masks.get("mask1")
+    if mask is None or not mask.any():
+        return None
+    wide = mask.view(np.uint8)
+    for axis, size in enumerate(images.grid.voxel_size):
+        wide = ndimage.maximum_filter1d(wide, 2 * round(_MARGIN_MM / size) + 1, axis=axis)
+    return wide > 0
+
+
+def _packed(volume: npt.NDArray[np.uint8]) -> str:
+    """Compress a volume and write it as text."""
+    return base64.b64encode(zlib.compress(volume.tobytes(order="F"), 6)).decode("ascii")

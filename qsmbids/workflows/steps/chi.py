@@ -1,0 +1,196 @@
+"""From the total field to the susceptibility, with Masks 2 to 4: Figure 5, lower half."""
+
+from typing import Any
+
+from qsmbids.interfaces.background import RemoveBackgroundField
+from qsmbids.interfaces.inversion import InvertDipoleField, MergeTwoPass, SetAsideStrongSources
+from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
+from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
+from qsmbids.interfaces.reference import FindCsf
+from qsmbids.interfaces.start_image import TakeLocalField
+from qsmbids.workflows.graph import Step
+from qsmbids.workflows.steps.inputs import b0, csf, echo_times
+
+
+def _chosen(section: Any) -> dict[str, Any]:
+    """Return the method of a section and its settings."""
+    return {"method": section.method, "settings": dict(vars(section.chosen))}
+
+
+MASK2 = Step(
+    "mask2",
+    "Mask 2, reliable phase",
+    FindReliablePhase,
+    (0, 5),
+    {
+        "quality": "phase_quality",
+        "noise": "field_noise",
+        "residual": "residual",
+        "mask": "mask1",
+    },
+    {"mask2": "mask"},
+    lambda run: {
+        "measure": run.settings.masks.reliable_phase,
+        "quality_threshold": run.settings.masks.quality_threshold,
+        "inverse_noise_factor": run.settings.masks.inverse_noise_factor,
+        "residual_threshold": run.settings.total_field.relative_residual_threshold,
+    },
+)
+MASK3 = Step(
+    "mask3",
+    "Mask 3, holes filled",
+    FillBackgroundMask,
+    (0, 6),
+    {"mask1": "mask1", "mask2": "mask2"},
+    {"mask3": "mask"},
+    lambda run: {"closing_mm": run.settings.masks.closing_mm},
+)
+
+
+FIND_FLUID = Step(
+    "find_fluid",
+    "fluid for MEDI+0",
+    FindCsf,
+    (0, 10),
+    {"r2star": "r2star", "magnitude": "combined_magnitude", "mask": "mask3"},
+    {"fluid": "region"},
+    csf,
+)
+GIVEN_LOCAL_FIELD = Step(
+    "given_local_field",
+    "given local field",
+    TakeLocalField,
+    (0, 8),
+    {"like": "combined_magnitude", "mask2": "mask2"},
+    {"local_field": "local_field", "mask4": "mask4", "mask4_filled": "mask4_filled"},
+)
+STRAIGHTEN_SLAB = Step(
+    "straighten_slab",
+    "rotation onto B0",
+    StraightenSlab,
+    (0, 16),
+    {
+        "field": "field",
+        "weights": "weights",
+        "magnitude": "combined_magnitude",
+        "mask2": "mask2",
+        "mask3": "mask3",
+        "region": "fluid?",
+    },
+    {
+        "field": "field",
+        "weights": "weights",
+        "combined_magnitude": "magnitude",
+        "mask2": "mask2",
+        "mask3": "mask3",
+    },
+    b0,
+)
+REMOVE_BACKGROUND_FIELD = Step(
+    "remove_background_field",
+    "background field",
+    RemoveBackgroundField,
+    (0, 16),
+    {"field": "field", "weights": "weights", "mask2": "mask2", "mask3": "mask3"},
+    {
+        "local_field": "local_field",
+        "background_field": "background_field",
+        "mask4": "mask4",
+        "mask4_filled": "mask4_filled",
+    },
+    lambda run: {
+        **b0(run),
+        **_chosen(run.settings.background_field),
+        "remove_residual_b1_field": run.settings.background_field.remove_residual_b1_field,
+        "erode_before": run.settings.background_field.erode_before,
+        "erode_after": run.settings.background_field.erode_after,
+    },
+)
+INVERT_DIPOLE_FIELD = Step(
+    "invert_dipole_field",
+    "dipole inversion",
+    InvertDipoleField,
+    (0, 28),
+    {
+        "local_field": "local_field",
+        "weights": "weights",
+        "magnitude": "combined_magnitude",
+        "mask": "mask4_filled",
+        "mask_holes": "mask4",
+        "fluid": "fluid?",
+    },
+    {"chi": "chi", "support": "support"},
+    lambda run: {
+        **b0(run),
+        **echo_times(run),
+        **_chosen(run.settings.dipole_inversion),
+        "centre_frequency": run.centre_frequency,
+        "regularisation_from": run.settings.dipole_inversion.regularisation_from,
+    },
+)
+SET_ASIDE_STRONG_SOURCES = Step(
+    "set_aside_strong_sources",
+    "strong sources set aside",
+    SetAsideStrongSources,
+    (0, 24),
+    {"local_field": "local_field", "chi": "chi", "support": "support", "mask_holes": "mask4"},
+    {"tissue_field": "local_field", "tissue_mask": "reliable"},
+    lambda run: {**b0(run), "centre_frequency": run.centre_frequency},
+)
+INVERT_TISSUE_FIELD = Step(
+    "invert_tissue_field",
+    "dipole inversion of the tissue",
+    InvertDipoleField,
+    INVERT_DIPOLE_FIELD.volumes,
+    {
+        **INVERT_DIPOLE_FIELD.needs,
+        "local_field": "tissue_field",
+        "mask_holes": "tissue_mask",
+    },
+    {"chi_tissue": "chi"},
+    INVERT_DIPOLE_FIELD.inputs,
+)
+MERGE_TWO_PASS = Step(
+    "merge_two_pass",
+    "merge of two passes",
+    MergeTwoPass,
+    (0, 8),
+    {
+        "chi_filled": "chi",
+        "support_filled": "support",
+        "support_holes": "tissue_mask",
+        "chi_holes": "chi_tissue",
+    },
+    {"chi": "chi", "support": "support", "from_filled": "from_filled"},
+)
+#: The fields and Mask 4 come before the inversion.
+_FIELDS = ("local_field", "mask4_filled", "field", "mask2", "mask3")
+RESTORE_SLAB = Step(
+    "restore_slab",
+    "rotation back",
+    RestoreSlab,
+    (0, 16),
+    {
+        "local_field": "straight_local_field",
+        "chi": "straight_chi",
+        "support": "straight_support",
+        "from_filled": "straight_from_filled?",
+        "mask4_filled": "straight_mask4_filled",
+        "field": "field",
+        "mask2": "mask2",
+        "mask3": "mask3",
+    },
+    {
+        name: name
+        for name in (
+            "local_field",
+            "background_field",
+            "chi",
+            "support",
+            "mask4",
+            "mask4_filled",
+        )
+    },
+    b0,
+    made_of=dict.fromkeys(("local_field", "background_field", "mask4", "mask4_filled"), _FIELDS),
+)

@@ -1,0 +1,225 @@
+"""From the images to the total field, its weights and R2*: Figure 5, upper half."""
+
+from typing import Any
+
+from qsmbids.interfaces.checks import CheckPhase
+from qsmbids.interfaces.field import CombineEchoes, FitField, MapR2Star, UnwrapPhase, WeightData
+from qsmbids.interfaces.masks import ConformMask, ExtractBrain
+from qsmbids.interfaces.phase_correction import CorrectReadout, RemovePhaseOffset
+from qsmbids.interfaces.prepare_phase import PreparePhase
+from qsmbids.interfaces.start_image import RatePhase, TakeField, TakePhase
+from qsmbids.io.start_image import StartImage
+from qsmbids.workflows.graph import RunContext, Step
+from qsmbids.workflows.steps.inputs import IMAGE, echo_times
+
+
+def _fsl_bet(**inputs: Any) -> Any:
+    from nipype.interfaces import fsl
+
+    return fsl.BET(**inputs)
+
+
+def _images(run: RunContext) -> dict[str, Any]:
+    files = {
+        part: [str(path) for path in getattr(run.plan.run, part)]
+        for part in ("magnitude", "phase", "real", "imag")
+    }
+    words = run.plan.acquisition.extra.get("ImageType")
+    return {
+        **{part: paths for part, paths in files.items() if paths},
+        "echo_times": run.echo_times[:2],
+        "slice_alternation": run.settings.phase.slice_alternation,
+        "phase_units": run.plan.acquisition.phase_units or "",
+        "image_type": [str(word) for word in words] if isinstance(words, list) else [],
+        "sign": run.settings.phase.sign,
+        "manufacturer": run.plan.acquisition.manufacturer or "",
+    }
+
+
+PREPARE_PHASE = Step(
+    "prepare_phase",
+    "phase to radians",
+    PreparePhase,
+    (3, 4),
+    provides={
+        "prepared_phase": "phase",
+        "phase": "phase",
+        "magnitude": "magnitude",
+        "combined_magnitude": "combined_magnitude",
+    },
+    inputs=_images,
+)
+
+BET = Step(
+    "bet",
+    "brain extraction (FSL)",
+    _fsl_bet,
+    (0, 8),
+    {"in_file": "brain_image"},
+    {"drawn_mask": "mask_file"},
+    lambda run: {
+        "frac": run.settings.masks.fractional_intensity,
+        "vertical_gradient": run.settings.masks.threshold_gradient,
+        "mask": True,
+        "output_type": "NIFTI_GZ",
+    },
+)
+MASK1 = Step(
+    "mask1",
+    "Mask 1, brain",
+    ExtractBrain,
+    (0, 8),
+    {"magnitude": "brain_image"},
+    {"mask1": "mask"},
+    lambda run: {
+        "fractional_intensity": run.settings.masks.fractional_intensity,
+        "threshold_gradient": run.settings.masks.threshold_gradient,
+        "image": run.settings.masks.brain_extraction_image,
+    },
+)
+FSL_MASK1 = Step(
+    "mask1",
+    MASK1.title,
+    ConformMask,
+    MASK1.volumes,
+    {"mask": "drawn_mask", "like": "combined_magnitude"},
+    MASK1.provides,
+    lambda run: {"origin": "FSL BET", "drawn": False, "parameters": MASK1.inputs(run)},
+)
+GIVEN_MASK1 = Step(
+    "mask1",
+    MASK1.title,
+    ConformMask,
+    MASK1.volumes,
+    {"like": "combined_magnitude"},
+    MASK1.provides,
+    lambda run: {
+        "mask": str(run.plan.mask),
+        "origin": f"given: {run.plan.mask.name if run.plan.mask else ''}",
+    },
+)
+
+MAP_R2STAR = Step(
+    "map_r2star",
+    "R2* map",
+    MapR2Star,
+    (1, 6),
+    IMAGE,
+    {"r2star": "r2star", "t2star": "t2star", "s0": "s0"},
+    lambda run: {**echo_times(run), "method": run.settings.relaxometry.method},
+)
+CHECK_PHASE = Step(
+    "check_phase",
+    "phase checks",
+    CheckPhase,
+    (2, 6),
+    {"phase": "prepared_phase", **IMAGE},
+    inputs=echo_times,
+    checks=("prepared_phase",),
+)
+CORRECT_READOUT = Step(
+    "correct_readout",
+    "readout direction",
+    CorrectReadout,
+    (3, 10),
+    {"phase": "phase", **IMAGE},
+    {"phase": "phase"},
+    lambda run: {
+        **echo_times(run),
+        "echo_numbers": list(run.plan.run.echoes),
+        "method": run.settings.total_field.bipolar_correction,
+    },
+)
+REMOVE_PHASE_OFFSET = Step(
+    "remove_phase_offset",
+    "phase offset (MCPC-3D-S)",
+    RemovePhaseOffset,
+    (3, 10),
+    {"phase": "phase", **IMAGE},
+    {"phase_of_field": "phase", "phase_offset": "offset"},
+    lambda run: {
+        **echo_times(run),
+        "sigma_mm": run.settings.total_field.phase_offset_smoothing_mm,
+        "refinements": run.settings.total_field.phase_offset_refinements,
+    },
+)
+UNWRAP_PHASE = Step(
+    "unwrap_phase",
+    "unwrapping (ROMEO)",
+    UnwrapPhase,
+    (3, 14),
+    {"phase": "phase_of_field", "measured": "prepared_phase", **IMAGE},
+    {"unwrapped_phase": "phase", "phase_quality": "quality"},
+    lambda run: {**echo_times(run), "weights": run.settings.total_field.romeo_weights},
+)
+RATE_PHASE = Step(
+    "rate_phase",
+    "phase quality",
+    RatePhase,
+    (2, 10),
+    {"phase": "prepared_phase", **IMAGE},
+    {"phase_quality": "quality", "field_noise": "noise"},
+    lambda run: {
+        **echo_times(run),
+        "weights": run.settings.total_field.romeo_weights,
+        "weighting": run.settings.total_field.echo_weighting,
+    },
+)
+_ON_THE_GRID = {"like": "combined_magnitude", "mask": "mask1"}
+GIVEN_PHASE = Step(
+    "given_phase",
+    "given unwrapped phase",
+    TakePhase,
+    (2, 4),
+    _ON_THE_GRID,
+    {"unwrapped_phase": "phase"},
+)
+GIVEN_FIELD = Step(
+    "given_field",
+    "given total field",
+    TakeField,
+    (0, 6),
+    _ON_THE_GRID,
+    {"field": "field"},
+)
+COMBINE_ECHOES = Step(
+    "combine_echoes",
+    "echo combination",
+    CombineEchoes,
+    (2, 14),
+    {"phase": "unwrapped_phase", **IMAGE},
+    {"field": "field", "field_noise": "noise"},
+    lambda run: {**echo_times(run), "weighting": run.settings.total_field.echo_weighting},
+)
+FIT_FIELD = Step(
+    "combine_echoes",
+    COMBINE_ECHOES.title,
+    FitField,
+    COMBINE_ECHOES.volumes,
+    {"phase": "phase", **IMAGE},
+    {"field": "field", "field_noise": "noise", "phase_quality": "quality"},
+    echo_times,
+)
+WEIGHT_DATA = Step(
+    "weight_data",
+    "data weights",
+    WeightData,
+    (2, 8),
+    {
+        "phase": "phase",
+        **IMAGE,
+        "noise": "field_noise",
+        "field": "field?",
+        "r2star": "r2star?",
+    },
+    {"weights": "weights", "residual": "residual"},
+    lambda run: {
+        **echo_times(run),
+        "threshold": run.settings.total_field.relative_residual_threshold,
+    },
+)
+
+
+def numbers(start: StartImage) -> dict[str, Any]:
+    """Return the inputs of a step that takes a start image, less the image."""
+    return {"scale": start.scale, "units": start.units, "notes": list(start.notes)}

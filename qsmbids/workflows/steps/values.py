@@ -1,0 +1,196 @@
+"""From the susceptibility to referenced maps, regions and measures (section 8)."""
+
+from typing import Any
+
+from qsmbids.interfaces.checks import CheckSign
+from qsmbids.interfaces.quality import MeasureQuality
+from qsmbids.interfaces.reference import DescribeReferences, FindCsf, ReferenceChi, TakeRegion
+from qsmbids.interfaces.registration import RegisterT1w
+from qsmbids.interfaces.roi import BringSegmentation, MeasureRois
+from qsmbids.interfaces.swi import WeightByChi, WeightByPhase
+from qsmbids.workflows.graph import RunContext, Step
+from qsmbids.workflows.steps.inputs import b0, csf, echo_times
+
+CHECK_SIGN = Step(
+    "check_sign",
+    "sign check",
+    CheckSign,
+    (0, 8),
+    {"chi": "chi", "mask": "support", "r2star": "r2star"},
+    checks=("chi",),
+)
+FIND_CSF = Step(
+    "find_csf",
+    "CSF region",
+    FindCsf,
+    (0, 10),
+    {
+        "chi": "chi",
+        "mask": "support",
+        "magnitude": "combined_magnitude",
+        "r2star": "r2star",
+    },
+    {"csf": "region"},
+    csf,
+)
+GIVEN_REGION = Step(
+    "given_region",
+    "given reference region",
+    TakeRegion,
+    (0, 4),
+    {"mask": "support"},
+    {"region": "region"},
+    lambda run: {"region": str(run.plan.region)},
+)
+_TO_REFERENCE = {"chi": "chi", "mask": "support"}
+REFERENCE_CHI = Step(
+    "reference_chi",
+    "reference",
+    ReferenceChi,
+    (0, 6),
+    {**_TO_REFERENCE, "region": "mask4"},
+    {"chi_wholebrain": "chi"},
+    lambda run: {"region_name": "brain (Mask 4)"},
+)
+REFERENCE_CHI_CSF = Step(
+    "reference_chi_csf",
+    "reference (CSF)",
+    ReferenceChi,
+    (0, 6),
+    {**_TO_REFERENCE, "region": "csf"},
+    {"chi_csf": "chi"},
+    lambda run: {"region_name": "cerebrospinal fluid of the ventricles"},
+)
+REFERENCE_CHI_REGION = Step(
+    "reference_chi_region",
+    "reference (given region)",
+    ReferenceChi,
+    (0, 6),
+    {**_TO_REFERENCE, "region": "region"},
+    {"chi_region": "chi"},
+    lambda run: {"region_name": f"given: {run.plan.region.name if run.plan.region else ''}"},
+)
+DESCRIBE_REFERENCES = Step(
+    "describe_references",
+    "reference regions",
+    DescribeReferences,
+    (0, 6),
+    {
+        "chi": "chi",
+        "support": "support",
+        "brain": "mask4",
+        "csf": "csf?",
+        "given": "region?",
+    },
+    {"reference_table": "table"},
+    lambda run: {"chosen": run.settings.reference.region},
+)
+
+
+def _weighted(run: RunContext) -> dict[str, Any]:
+    # veins are looked at in slabs across the body, whatever way the slices were acquired
+    b0 = [abs(b) for b in run.b0_direction]
+    return {
+        "bias_mm": run.settings.swi.bias_mm,
+        "projection_mm": run.settings.swi.projection_mm,
+        "slice_axis": b0.index(max(b0)),
+    }
+
+
+WEIGHT_BY_PHASE = Step(
+    "weight_by_phase",
+    "susceptibility-weighted image",
+    WeightByPhase,
+    (0, 14),
+    {"magnitude": "combined_magnitude", "mask": "mask1", "field": "field"},
+    {"swi": "image", "swi_mip": "projection"},
+    lambda run: {
+        **_weighted(run),
+        "high_pass_mm": run.settings.swi.high_pass_mm,
+        "phase_strength": run.settings.swi.phase_strength,
+    },
+)
+WEIGHT_BY_CHI = Step(
+    "weight_by_chi",
+    "susceptibility map-weighted image",
+    WeightByChi,
+    (0, 14),
+    {"magnitude": "combined_magnitude", "mask": "support", "chi": "chi_wholebrain"},
+    {"smwi": "image", "smwi_mip": "projection"},
+    lambda run: {
+        **_weighted(run),
+        "chi_limit_ppm": run.settings.swi.chi_limit_ppm,
+        "chi_power": run.settings.swi.chi_power,
+    },
+)
+
+REGISTER_T1W = Step(
+    "register_t1w",
+    "registration of the T1w image",
+    RegisterT1w,
+    (0, 50),
+    {"magnitude": "combined_magnitude", "mask": "mask1"},
+    {"t1w_transform": "transform"},
+    lambda run: {"t1w": str(run.plan.t1w)},
+)
+
+
+def _regions(run: RunContext) -> list[list[tuple[Any, ...]]]:
+    return [[tuple(region) for region in s.regions] for s in run.plan.segmentations]
+
+
+BRING_SEGMENTATION = Step(
+    "bring_segmentation",
+    "segmentation",
+    BringSegmentation,
+    (0, 30),
+    {"like": "combined_magnitude", "transform": "t1w_transform?"},
+    {"segmentation": "labels", "segmentation_table": "tables"},
+    lambda run: {
+        "segmentations": [str(s.image) for s in run.plan.segmentations],
+        "spaces": [s.space for s in run.plan.segmentations],
+        "regions": _regions(run),
+    },
+)
+MEASURE_ROIS = Step(
+    "measure_rois",
+    "regions of interest",
+    MeasureRois,
+    (0, 16),
+    {"labels": "segmentation", "mask": "mask4_filled", "support": "support"},
+    inputs=lambda run: {
+        "names": [s.label for s in run.plan.segmentations],
+        "regions": _regions(run),
+        "only_named": [s.only_named for s in run.plan.segmentations],
+    },
+)
+MEASURE_QUALITY = Step(
+    "measure_quality",
+    "quality measures",
+    MeasureQuality,
+    (1, 20),
+    {
+        "chi": "chi",
+        "support": "support",
+        "total_field": "field",
+        "local_field": "local_field",
+        "noise": "field_noise",
+        "magnitude": "combined_magnitude",
+        "mask1": "mask1",
+        "mask2": "mask2",
+        "mask3": "mask3",
+        "mask4": "mask4",
+        "mask4_filled": "mask4_filled",
+        "r2star": "r2star?",
+        "unwrapped": "unwrapped_phase?",  # of a nonlinear fit no echo is unwrapped
+        "wrapped": "prepared_phase",
+    },
+    {"quality_table": "table"},
+    lambda run: {
+        **echo_times(run),
+        **b0(run),
+        "centre_frequency_hz": run.centre_frequency,
+    },
+    # whose own findings are among the measures
+    records=("check_phase", "check_sign", "invert_dipole_field"),
+)
