@@ -16,7 +16,7 @@ from qsmbids.core.anatomy.template import (
     class_maps,
     expected_map,
 )
-from qsmbids.core.mutual_information import normalised_mutual_information
+from qsmbids.core.maths.mutual_information import normalised_mutual_information
 
 __all__ = ["Registration", "refine_registration", "register"]
 

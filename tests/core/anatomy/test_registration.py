@@ -13,7 +13,7 @@ from qsmbids.core.anatomy.deformable import Channel, Stage, deform
 from qsmbids.core.anatomy.registration import Registration, register
 from qsmbids.core.anatomy.sampling import compose, invert, jacobian, pull, resample_affine
 from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
-from qsmbids.core.mutual_information import dice
+from qsmbids.core.maths.mutual_information import dice
 from qsmbids.io.template import load_template
 
 RUN = np.diag([4.0, 4.0, 4.0, 1.0])
