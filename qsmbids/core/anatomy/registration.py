@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from qsmbids.core.anatomy.affine import Pair, fit_affine
 from qsmbids.core.anatomy.deformable import STAGES, Channel, deform
@@ -31,8 +31,9 @@ LEAST_INFORMATION = {"magnitude": 0.02, "chi": 0.01}
 LEAST_COVERAGE = 0.15
 #: Sizes of heads, infants to large adults, as a factor of length.
 SIZES = (0.7, 1.25)
-#: Least factor of volume anywhere in the brain; 0 would be a fold.
-LEAST_JACOBIAN = 0.05
+#: Least factor of volume in the brain, but for a thousandth of it; heads have 0.4 and more,
+#: bottles about 0.2, and 0 would be a fold.
+LEAST_JACOBIAN = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,9 @@ def refine_registration(
     information = 0.0
     if np.count_nonzero(counted) >= 100:
         moved = pull(compare, fit.shift)
+        # the rim of anything round fits; only a brain has a brain's inside
+        inner = counted & (gaussian_filter(brain.astype(np.float32), 3.0) > 0.95)
+        counted = inner if np.count_nonzero(inner) >= 100 else counted
         information = normalised_mutual_information(fit.images[0], moved, counted) - 1.0
     return replace(
         start,
