@@ -1,0 +1,141 @@
+"""Borders of nuclei, moved to where a susceptibility map has its edge."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import binary_dilation, binary_erosion, find_objects, gaussian_filter
+
+from qsmbids.core.anatomy.template import CLASSES, EXPECTED, NUCLEI, Template
+
+__all__ = ["BorderChange", "refine_borders"]
+
+Labels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Volume = npt.NDArray[np.floating]
+
+#: How far [mm] a border may move outwards; at least one voxel.
+REACH = 1.5
+#: How far [mm] it may move inwards: a nucleus may be thinner than that of the atlas by more than
+#: the registration errs, and what lies between is then plainly not it.
+RETREAT = 4.0
+#: Least share of its voxels that a nucleus keeps.
+LEAST_SHARE = 0.15
+#: Least difference [ppm] between a nucleus and its surroundings for an edge to be one.
+LEAST_STEP = 0.02
+#: Difference [ppm] from which a border may move by more than the registration errs; below it,
+#: voxels would be chosen by the errors of the map, and the mean of a region with them.
+CLEAR_STEP = 0.06
+#: Least susceptibility [ppm] by the literature for a nucleus to show in a map.
+LEAST_IRON = 0.03
+_BLUR = 0.6  # mm: streaks and noise have edges too
+
+
+class BorderChange(dict[int, tuple[int, int]]):
+    """Of every label that was moved: voxels won and lost."""
+
+
+def refine_borders(
+    labels: Labels,
+    chi: Volume,
+    support: Mask,
+    template: Template,
+    voxel_size: npt.ArrayLike,
+) -> tuple[Labels, BorderChange]:
+    """Let nuclei grow or shrink by the susceptibility beside their border.
+
+    A border voxel belongs to the side whose value it is nearer to: that of the nucleus' core, or
+    the median of the tissue a little further out. A nucleus that does not stand out from its
+    surroundings, as the thalamus never does, stays as it is, and none takes a voxel from another.
+
+    Parameters
+    ----------
+    labels : (X, Y, Z) ndarray of uint8
+        Of :func:`~qsmbids.core.anatomy.carrying.carry_labels`.
+    chi : (X, Y, Z) ndarray
+        [ppm]
+    support : (X, Y, Z) ndarray of bool
+        Where chi is known.
+    template : Template
+        For the names of the labels.
+    voxel_size : (3,) array_like
+        [mm].
+    """
+    voxel = np.asarray(voxel_size, dtype=np.float64)
+    out = labels.copy()
+    change = BorderChange()
+    boxes = find_objects(labels)
+    names = {r.index: r.name for r in template.table}
+    margin = np.ceil(6.0 / voxel).astype(int)
+    grow, shrink = (max(1, round(mm / float(voxel.mean()))) for mm in (REACH, RETREAT))
+    for index, box in enumerate(boxes, start=1):
+        name = names.get(index)
+        if box is None or name not in NUCLEI:
+            continue
+        if EXPECTED["chi"][CLASSES.index(name)] < LEAST_IRON:
+            continue
+        wide = tuple(
+            slice(max(0, s.start - m), min(n, s.stop + m))
+            for s, m, n in zip(box, margin, labels.shape, strict=True)
+        )
+        region, changed = _refine_one(
+            labels[wide] == index,
+            _free(out[wide], index, names),
+            gaussian_filter(chi[wide].astype(np.float64), _BLUR / voxel),
+            support[wide],
+            grow,
+            shrink,
+        )
+        if changed is not None:
+            part = out[wide]
+            part[part == index] = 0
+            part[region] = index
+            change[index] = changed
+    return out, change
+
+
+def _free(labels: Labels, index: int, names: dict[int, str]) -> Mask:
+    """Return where a nucleus may grow: not into another one."""
+    others = [i for i, name in names.items() if name in NUCLEI and i != index]
+    return ~np.isin(labels, others)
+
+
+def _refine_one(
+    region: Mask, free: Mask, chi: Volume, support: Mask, grow: int, shrink: int
+) -> tuple[Mask, tuple[int, int] | None]:
+    shell = binary_dilation(region, iterations=grow + 2) & ~binary_dilation(
+        region, iterations=grow
+    )
+    shell &= free & support
+    if np.count_nonzero(region & support) < 8 or np.count_nonzero(shell) < 8:
+        return region, None
+    outside = float(np.median(chi[shell]))
+    before = region
+    for step in range(max(grow, shrink)):
+        # at first the region may hold more of its surroundings than of the nucleus
+        inside = _inside(region & support, chi, 75 if step == 0 else 60, outside)
+        if abs(inside - outside) < LEAST_STEP:
+            return before, None
+        like = (chi - outside) / (inside - outside) > 0.5
+        moved = region
+        if step < (shrink if abs(inside - outside) > CLEAR_STEP else grow):
+            moved = region & ~(~binary_erosion(region) & ~like & support)
+        if step < grow:
+            moved = moved | (binary_dilation(region) & ~region & free & support & like)
+        # a nucleus that would lose most of itself is not where the template puts it
+        if np.count_nonzero(moved) < LEAST_SHARE * np.count_nonzero(before):
+            break
+        if np.array_equal(moved, region):
+            break
+        region = moved
+    return region, (
+        int(np.count_nonzero(region & ~before)),
+        int(np.count_nonzero(before & ~region)),
+    )
+
+
+def _inside(known: Mask, chi: Volume, percent: float, outside: float) -> float:
+    """Return the value of a nucleus, from its core where it has one."""
+    core = binary_erosion(known)
+    values = chi[core if np.count_nonzero(core) >= 8 else known]
+    if float(np.median(values)) < outside:
+        percent = 100 - percent
+    return float(np.percentile(values, percent))

@@ -1,0 +1,139 @@
+"""The template's regions and its brain in the voxels of a run."""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label
+
+from qsmbids.core.anatomy.registration import Registration
+from qsmbids.core.anatomy.sampling import resample_affine, trilinear
+from qsmbids.core.anatomy.template import Template
+
+__all__ = ["brain_distance", "carry_labels", "guided_mask"]
+
+Volume = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.uint8]
+Affine = npt.NDArray[np.float64]
+
+#: How far [mm] outside the template's brain the extracted one is believed, and how far inside
+#: the template is believed alone: about the error of the registration at the surface.
+OUTWARD = 2.0
+INWARD = 1.5
+#: How far [mm] inside the mean of both surfaces the mask ends: BET keeps the fluid outside.
+INSET = 0.5
+
+
+def carry_labels(
+    registration: Registration, template: Template, shape: tuple[int, int, int]
+) -> Labels:
+    """Return the label of the template at the centre of every voxel of the run."""
+    fine, shift = _maps(registration, template, shape)
+    return _nearest(template.regions, shift, fine)
+
+
+def brain_distance(
+    registration: Registration, template: Template, shape: tuple[int, int, int]
+) -> Volume:
+    """Return how far [mm of the template] every voxel of the run lies outside its brain.
+
+    Negative inside; beyond the template's field of view that of its border.
+    """
+    voxel = np.linalg.norm(template.fine_grid[:3, :3], axis=0)
+    outside = distance_transform_edt(~template.brain, sampling=voxel)
+    inside = distance_transform_edt(template.brain, sampling=voxel)
+    # the surface passes half way between the voxels on its two sides
+    distance = gaussian_filter((outside - inside).astype(np.float32), 0.7)
+    fine, shift = _maps(registration, template, shape)
+    return _linear(distance, shift, fine)
+
+
+def guided_mask(extracted: Mask, distance: Volume, voxel_size: npt.ArrayLike) -> Mask:
+    """Correct a brain mask by where the template says the brain is.
+
+    Parameters
+    ----------
+    extracted : (X, Y, Z) ndarray of bool
+        Of BET, which may run down the neck or miss a pole.
+    distance : (X, Y, Z) ndarray
+        Of :func:`brain_distance`.
+    voxel_size : (3,) array_like
+        [mm].
+
+    Returns
+    -------
+    (X, Y, Z) ndarray of bool
+        One component. Within a band around the template's surface the nearer of the two surfaces
+        on average decides; elsewhere the template does.
+    """
+    voxel = np.asarray(voxel_size, dtype=np.float64)
+    gap = np.where(
+        extracted,
+        -distance_transform_edt(extracted, sampling=voxel),
+        distance_transform_edt(~extracted, sampling=voxel),
+    )
+    # 4 mm and more apart, one of the two is wrong, and it is not the template
+    both = distance + np.clip(gap, -4.0, 4.0) * np.clip(1 - np.abs(distance) / 4.0, 0, 1)
+    mask = ((both < -INSET) & (distance < OUTWARD)) | (distance < -INWARD)
+    return _largest(mask)
+
+
+def _largest(mask: Mask) -> Mask:
+    pieces, n = label(mask)
+    if n < 2:
+        return np.asarray(mask, dtype=bool)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return np.asarray(pieces == sizes.argmax(), dtype=bool)
+
+
+def _maps(
+    registration: Registration, template: Template, shape: tuple[int, int, int]
+) -> tuple[Affine, Volume]:
+    """Return run voxels to the fine grid, and the shift there [fine voxels]."""
+    to_template = np.linalg.inv(registration.affine) @ registration.run_affine
+    fine = np.linalg.inv(template.fine_grid) @ to_template
+    coarse = np.linalg.inv(template.grid) @ to_template
+    ratio = np.linalg.norm(template.grid[:3, :3], axis=0) / np.linalg.norm(
+        template.fine_grid[:3, :3], axis=0
+    )
+    scaled = registration.shift * ratio[:, None, None, None].astype(np.float32)
+    shift = np.stack(
+        [resample_affine(np.ascontiguousarray(c), coarse, shape, np.nan) for c in scaled]
+    )
+    return fine, shift
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
+def _nearest(labels: Labels, shift: Volume, fine: Affine) -> Labels:
+    _, sx, sy, sz = shift.shape
+    out = np.zeros((sx, sy, sz), dtype=np.uint8)
+    nx, ny, nz = labels.shape
+    for i in numba.prange(sx):
+        for j in range(sy):
+            for k in range(sz):
+                x = fine[0, 0] * i + fine[0, 1] * j + fine[0, 2] * k + fine[0, 3]
+                y = fine[1, 0] * i + fine[1, 1] * j + fine[1, 2] * k + fine[1, 3]
+                z = fine[2, 0] * i + fine[2, 1] * j + fine[2, 2] * k + fine[2, 3]
+                a = int(np.floor(x + shift[0, i, j, k] + 0.5))
+                b = int(np.floor(y + shift[1, i, j, k] + 0.5))
+                c = int(np.floor(z + shift[2, i, j, k] + 0.5))
+                if 0 <= a < nx and 0 <= b < ny and 0 <= c < nz:
+                    out[i, j, k] = labels[a, b, c]
+    return out
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
+def _linear(volume: Volume, shift: Volume, fine: Affine) -> Volume:
+    _, sx, sy, sz = shift.shape
+    out = np.zeros((sx, sy, sz), dtype=np.float32)
+    for i in numba.prange(sx):
+        for j in range(sy):
+            for k in range(sz):
+                x = fine[0, 0] * i + fine[0, 1] * j + fine[0, 2] * k + fine[0, 3]
+                y = fine[1, 0] * i + fine[1, 1] * j + fine[1, 2] * k + fine[1, 3]
+                z = fine[2, 0] * i + fine[2, 1] * j + fine[2, 2] * k + fine[2, 3]
+                out[i, j, k] = trilinear(
+                    volume, x + shift[0, i, j, k], y + shift[1, i, j, k], z + shift[2, i, j, k]
+                )
+    return out

@@ -1,0 +1,231 @@
+"""Where the template lies in a run, from whatever channels the run has."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from qsmbids.core.anatomy.affine import Pair, fit_affine
+from qsmbids.core.anatomy.deformable import STAGES, Channel, deform
+from qsmbids.core.anatomy.sampling import jacobian, pull, resample_affine
+from qsmbids.core.anatomy.template import (
+    EXPECTED,
+    Template,
+    brain_share,
+    class_maps,
+    expected_map,
+)
+from qsmbids.core.maths.mutual_information import normalised_mutual_information
+
+__all__ = ["Registration", "refine_registration", "register"]
+
+Volume = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Affine = npt.NDArray[np.float64]
+
+#: Least normalised mutual information, less 1, between the template and a magnitude or, where
+#: there is none, a susceptibility map, which shows less of the cortex. Noise has below 0.006.
+LEAST_INFORMATION = {"magnitude": 0.02, "chi": 0.01}
+#: Least share of the template's brain that the run shows.
+LEAST_COVERAGE = 0.15
+#: Sizes of heads, infants to large adults, as a factor of length.
+SIZES = (0.7, 1.25)
+#: Least factor of volume in the brain, but for a thousandth of it; heads have 0.4 and more,
+#: bottles about 0.2, and 0 would be a fold.
+LEAST_JACOBIAN = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The template in a run."""
+
+    affine: Affine
+    """(4, 4), from the template's space to that of the run [mm]."""
+    run_affine: Affine
+    """(4, 4), voxels of the run to its space [mm]."""
+    shift: Volume
+    """(3, X, Y, Z) on the coarse grid of the template [its voxels]: what the run shows at ``x``
+    after the affine map is the template's ``x + shift(x)``."""
+    information: float
+    """Normalised mutual information of magnitude or chi with the moved template, less 1."""
+    size: float
+    """Cube root of the determinant: head against template."""
+    coverage: float
+    """Share of the template's brain within the field of view."""
+    least_jacobian: float
+    """Smallest factor of volume in the brain."""
+    channels: tuple[str, ...]
+    """What was registered."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why the fit must not be used, in words; ``None`` for a good one."""
+        if self.coverage < LEAST_COVERAGE:
+            return f"the field of view holds {100 * self.coverage:.0f} % of the template's brain"
+        if not SIZES[0] <= self.size <= SIZES[1]:
+            return f"the head would be {self.size:.2f} times as long as the template"
+        least = LEAST_INFORMATION["magnitude" if "magnitude" in self.channels else "chi"]
+        if self.information < least:
+            return (
+                f"run and template share too little information ({self.information:.3f}, at least "
+                f"{least:g})"
+            )
+        if self.least_jacobian < LEAST_JACOBIAN:
+            return f"the template would be squeezed to {self.least_jacobian:.2f} of its volume"
+        return None
+
+    @property
+    def usable(self) -> bool:
+        """Whether anything may be derived from the fit."""
+        return self.reason is None
+
+
+def register(
+    template: Template,
+    run_affine: npt.ArrayLike,
+    mask: Mask,
+    *,
+    magnitude: Volume | None = None,
+    chi: Volume | None = None,
+    r2star: Volume | None = None,
+) -> Registration:
+    """Register the template to a run, affine and then deformable.
+
+    Parameters
+    ----------
+    template : Template
+    run_affine : (4, 4) array_like
+        Voxels to space [mm], right and front up, as in the header.
+    mask : (X, Y, Z) ndarray of bool
+        A first brain mask, which may be rough; chi and R2* count inside it alone.
+    magnitude, chi, r2star : (X, Y, Z) ndarray, optional
+        Channels; at least one of magnitude (of an early echo, with the head around the brain) and
+        chi [ppm].
+
+    Returns
+    -------
+    Registration
+        Ask its ``usable`` and ``reason`` before anything is derived from it.
+    """
+    run_affine = np.asarray(run_affine, dtype=np.float64)
+    maps = class_maps(template)
+    brain = brain_share(maps)
+    if magnitude is not None:
+        pairs = [Pair(np.asarray(magnitude, dtype=np.float32), template.t1)]
+    elif chi is not None:
+        pairs = [Pair(_clipped(chi, "chi") * mask, expected_map(maps, "chi") * brain)]
+    else:
+        raise ValueError("a magnitude or a susceptibility map is needed")
+    affine = (
+        fit_affine(pairs, mask, run_affine, brain, template.grid).matrix
+        if magnitude is not None
+        else _fit_either_heading(pairs, mask, run_affine, brain, template.grid)
+    )
+    start = Registration(
+        affine=affine,
+        run_affine=run_affine,
+        shift=np.zeros((3, *template.t1.shape), dtype=np.float32),
+        information=0.0,
+        size=float(np.cbrt(np.linalg.det(affine[:3, :3]))),
+        coverage=0.0,
+        least_jacobian=1.0,
+        channels=(),
+    )
+    return refine_registration(
+        start, template, mask, magnitude=magnitude, chi=chi, r2star=r2star, maps=maps
+    )
+
+
+def refine_registration(
+    start: Registration,
+    template: Template,
+    mask: Mask,
+    *,
+    magnitude: Volume | None = None,
+    chi: Volume | None = None,
+    r2star: Volume | None = None,
+    maps: Volume | None = None,
+) -> Registration:
+    """Go on from a registration with other channels: chi is known later than the magnitude.
+
+    Parameters are those of :func:`register`; ``mask`` is where chi and R2* count.
+    """
+    if maps is None:
+        maps = class_maps(template)
+    to_run = np.linalg.inv(start.run_affine) @ start.affine @ template.grid
+
+    def seen(volume: npt.NDArray) -> Volume:
+        blurred = np.ascontiguousarray(volume, dtype=np.float32)
+        return resample_affine(blurred, to_run, template.t1.shape, 0.0)
+
+    in_view = seen(np.ones(mask.shape))
+    in_mask = seen(mask)
+    channels, names = [], []
+    compare = template.t1 if magnitude is not None else expected_map(maps, "chi")
+    if magnitude is not None:
+        level = float(np.percentile(magnitude[mask], 90))
+        image = seen(magnitude / max(level, 1e-12))
+        channels.append(Channel(image, in_view, shaded=True))
+        names.append("magnitude")
+    for name, values in (("chi", chi), ("r2star", r2star)):
+        if values is None:
+            continue
+        inside = _inner(mask, start.run_affine)
+        image = seen(_clipped(values, name) * inside) / np.maximum(seen(inside), 1e-3)
+        expected = np.asarray(EXPECTED[name], dtype=np.float64)
+        channels.append(Channel(image, seen(inside), expected, gain=2.0))
+        names.append(name)
+    if not channels:
+        raise ValueError("a magnitude or a susceptibility map is needed")
+    # what was registered before is near; size and place of lobes are settled
+    stages = STAGES[1:] if start.channels else STAGES
+    fit = deform(channels, maps, start=start.shift, stages=stages)
+    brain = pull(brain_share(maps), fit.shift) > 0.5
+    counted = brain & (in_view > 0.6) & ((in_mask > 0.3) if magnitude is None else True)
+    information = 0.0
+    if np.count_nonzero(counted) >= 100:
+        moved = pull(compare, fit.shift)
+        # the rim of anything round fits; only a brain has a brain's inside
+        inner = counted & (gaussian_filter(brain.astype(np.float32), 3.0) > 0.95)
+        counted = inner if np.count_nonzero(inner) >= 100 else counted
+        information = normalised_mutual_information(fit.images[0], moved, counted) - 1.0
+    return replace(
+        start,
+        shift=fit.shift,
+        information=information,
+        coverage=float((in_view[brain] > 0.6).mean()) if brain.any() else 0.0,
+        least_jacobian=float(np.percentile(jacobian(fit.shift)[brain], 0.1))
+        if brain.any()
+        else 0.0,
+        channels=tuple(dict.fromkeys((*start.channels, *names))),
+    )
+
+
+def _fit_either_heading(
+    pairs: list[Pair], mask: Mask, run_affine: Affine, brain: Volume, grid: Affine
+) -> Affine:
+    """Fit a map without its magnitude, which may also have lost where it looks.
+
+    A header without orientation leaves front and back open; up is told by the direction of B0.
+    """
+    turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+    straight = fit_affine(pairs, mask, run_affine, brain, grid, partial=True)
+    turned = fit_affine(pairs, mask, turn @ run_affine, brain, grid, partial=True)
+    # the header is believed unless the other heading fits clearly better
+    if turned.cost < straight.cost - 0.01:
+        return np.asarray(turn @ turned.matrix, dtype=np.float64)
+    return straight.matrix
+
+
+def _clipped(values: npt.NDArray, name: str) -> Volume:
+    """Cut what is of vessels, calcifications and streaks."""
+    low, high = (-0.12, 0.22) if name == "chi" else (0.0, 80.0)
+    return np.clip(values, low, high).astype(np.float32)
+
+
+def _inner(mask: Mask, run_affine: Affine) -> Mask:
+    """Leave out the rim, where maps are least certain, and keep something of thin masks."""
+    voxel = np.linalg.norm(run_affine[:3, :3], axis=0)
+    inner = distance_transform_edt(mask, sampling=voxel) > 3.0
+    return inner if np.count_nonzero(inner) > 0.3 * np.count_nonzero(mask) else mask

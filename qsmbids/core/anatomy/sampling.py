@@ -1,0 +1,113 @@
+"""Volumes and displacements between grids."""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "compose",
+    "invert",
+    "jacobian",
+    "pull",
+    "resample_affine",
+    "sample_points",
+    "trilinear",
+]
+
+Volume = npt.NDArray[np.float32]
+Affine = npt.NDArray[np.float64]
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def trilinear(volume: Volume, x: float, y: float, z: float) -> float:
+    """Interpolate between eight voxels; beyond the border the last one counts."""
+    nx, ny, nz = volume.shape
+    x, y, z = min(max(x, 0.0), nx - 1.0), min(max(y, 0.0), ny - 1.0), min(max(z, 0.0), nz - 1.0)
+    i, j, k = min(int(x), max(nx - 2, 0)), min(int(y), max(ny - 2, 0)), min(int(z), max(nz - 2, 0))
+    u, v, w = x - i, y - j, z - k
+    a, b, c = min(i + 1, nx - 1), min(j + 1, ny - 1), min(k + 1, nz - 1)
+    low = (volume[i, j, k] * (1 - u) + volume[a, j, k] * u) * (1 - v)
+    low += (volume[i, b, k] * (1 - u) + volume[a, b, k] * u) * v
+    high = (volume[i, j, c] * (1 - u) + volume[a, j, c] * u) * (1 - v)
+    high += (volume[i, b, c] * (1 - u) + volume[a, b, c] * u) * v
+    return low * (1 - w) + high * w
+
+
+@numba.njit(cache=True, nogil=True)
+def sample_points(volume: Volume, points: Volume, matrix: Affine, outside: float) -> Volume:
+    """Return the volume at ``matrix @ point`` [voxels], ``outside`` beyond its border."""
+    out = np.empty(points.shape[0], dtype=np.float32)
+    nx, ny, nz = volume.shape
+    for n in range(points.shape[0]):
+        p, q, r = points[n]
+        x = matrix[0, 0] * p + matrix[0, 1] * q + matrix[0, 2] * r + matrix[0, 3]
+        y = matrix[1, 0] * p + matrix[1, 1] * q + matrix[1, 2] * r + matrix[1, 3]
+        z = matrix[2, 0] * p + matrix[2, 1] * q + matrix[2, 2] * r + matrix[2, 3]
+        inside = -0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5
+        out[n] = trilinear(volume, x, y, z) if inside else outside
+    return out
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
+def resample_affine(
+    volume: Volume, matrix: Affine, shape: tuple[int, int, int], outside: float
+) -> Volume:
+    """Return the volume on a grid whose voxels ``matrix`` takes to voxels of the volume.
+
+    Beyond the border the value is ``outside``, or that of the last voxel where this is NaN.
+    """
+    out = np.empty(shape, dtype=np.float32)
+    nx, ny, nz = volume.shape
+    always = np.isnan(outside)
+    for i in numba.prange(shape[0]):
+        for j in range(shape[1]):
+            for k in range(shape[2]):
+                x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2] * k + matrix[0, 3]
+                y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2] * k + matrix[1, 3]
+                z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 2] * k + matrix[2, 3]
+                inside = -0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5
+                out[i, j, k] = trilinear(volume, x, y, z) if inside or always else outside
+    return out
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
+def pull(volume: Volume, shift: Volume) -> Volume:
+    """Return ``volume(x + shift(x))``; the shift (3, X, Y, Z) is in voxels."""
+    nx, ny, nz = volume.shape
+    out = np.empty((nx, ny, nz), dtype=np.float32)
+    for i in numba.prange(nx):
+        for j in range(ny):
+            for k in range(nz):
+                out[i, j, k] = trilinear(
+                    volume, i + shift[0, i, j, k], j + shift[1, i, j, k], k + shift[2, i, j, k]
+                )
+    return out
+
+
+def compose(first: Volume, second: Volume) -> Volume:
+    """Return the shift of ``x -> (id + first)((id + second)(x))``, in voxels.
+
+    Examples
+    --------
+    >>> one = np.ones((3, 4, 4, 4), dtype=np.float32)
+    >>> bool((compose(one, one) == 2).all())
+    True
+    """
+    return second + np.stack([pull(np.ascontiguousarray(c), second) for c in first])
+
+
+def invert(shift: Volume, *, n_iter: int = 20) -> Volume:
+    """Return the shift that undoes a smooth one, by fixed-point iteration, in voxels."""
+    inverse = np.zeros_like(shift)
+    for _ in range(n_iter):
+        inverse = -np.stack([pull(np.ascontiguousarray(c), inverse) for c in shift])
+    return inverse
+
+
+def jacobian(shift: Volume) -> Volume:
+    """Return the change of volume of ``x -> x + shift(x)``; where positive, nothing folds."""
+    rows = np.stack([np.stack(np.gradient(c)) for c in shift])
+    for axis in range(3):
+        rows[axis, axis] += 1
+    determinant = np.linalg.det(np.moveaxis(rows, (0, 1), (-2, -1)))
+    return np.asarray(determinant, dtype=np.float32)

@@ -1,0 +1,239 @@
+"""The template found in runs made of it, where the answer is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from qsmbids.core.anatomy.affine import Pair, fit_affine
+from qsmbids.core.anatomy.borders import refine_borders
+from qsmbids.core.anatomy.carrying import brain_distance, carry_labels, guided_mask
+from qsmbids.core.anatomy.deformable import Channel, Stage, deform
+from qsmbids.core.anatomy.registration import Registration, register
+from qsmbids.core.anatomy.sampling import compose, invert, jacobian, pull, resample_affine
+from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
+from qsmbids.core.maths.mutual_information import dice
+from qsmbids.io.template import load_template
+
+RUN = np.diag([4.0, 4.0, 4.0, 1.0])
+RUN[:3, 3] = (-90, -120, -80)
+SHAPE = (46, 52, 46)
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    """Every second voxel of the template of the package."""
+    full = load_template()
+    coarse, fine = full.grid.copy(), full.fine_grid.copy()
+    coarse[:3, :3] *= 2
+    fine[:3, :3] *= 2
+    some = np.s_[::2, ::2, ::2]
+    return full._replace(
+        t1=np.ascontiguousarray(gaussian_filter(full.t1, 0.8)[some]),
+        grey=np.ascontiguousarray(gaussian_filter(full.grey, 0.8)[some]),
+        white=np.ascontiguousarray(gaussian_filter(full.white, 0.8)[some]),
+        grid=coarse,
+        brain=np.ascontiguousarray(full.brain[some]),
+        regions=np.ascontiguousarray(full.regions[some]),
+        fine_grid=fine,
+    )
+
+
+@pytest.fixture(scope="module")
+def truth() -> np.ndarray:
+    """A larger head, nodded, turned and shifted: from the template to the run [mm]."""
+    nod, turn = 0.15, -0.1
+    nodded = np.array([[1, 0, 0], [0, np.cos(nod), -np.sin(nod)], [0, np.sin(nod), np.cos(nod)]])
+    turned = np.array(
+        [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
+    )
+    matrix = np.eye(4)
+    matrix[:3, :3] = nodded @ turned @ np.diag([1.05, 0.97, 1.04])
+    matrix[:3, 3] = (6, -9, 12)
+    return matrix
+
+
+def in_run(volume: np.ndarray, grid: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    matrix = np.linalg.inv(grid) @ np.linalg.inv(truth) @ RUN
+    return resample_affine(np.ascontiguousarray(volume, dtype=np.float32), matrix, SHAPE, 0.0)
+
+
+@pytest.fixture(scope="module")
+def head(template: Template, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitude with another contrast than the template's, and the brain."""
+    brain = in_run(template.brain, template.fine_grid, truth) > 0.5
+    tissue = in_run(template.t1, template.grid, truth)
+    magnitude = np.where(tissue > 20, 300 - tissue, 0)  # fluid is bright
+    noise = np.random.default_rng(0).normal(0, 4, SHAPE)
+    return (magnitude + noise).astype(np.float32), brain
+
+
+def corners(matrix: np.ndarray) -> np.ndarray:
+    """Return where points at the surface of the template's brain go."""
+    points = np.array([[60, -20, 10], [-60, -20, 10], [0, 65, 5], [0, -100, 5], [0, -20, 75]])
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def fit(magnitude, mask, affine, template):
+    brain = brain_share(class_maps(template))
+    return fit_affine([Pair(magnitude, template.t1)], mask, affine, brain, template.grid)
+
+
+def test_recovers_a_known_affine_under_another_contrast(head, template, truth) -> None:
+    magnitude, brain = head
+    # a mask that runs down the neck, as BET's does
+    rough = brain.copy()
+    rough[15:32, 15:30, :10] = True
+    found = fit(magnitude, rough, RUN, template).matrix
+    assert np.abs(corners(found) - corners(truth)).max() < 3.0  # of 4 mm voxels
+
+
+def test_order_and_direction_of_the_axes_do_not_matter(head, template, truth) -> None:
+    magnitude, brain = head
+    order = [2, 0, 1]
+    turned = np.flip(np.transpose(magnitude, order), 1).copy()
+    mask = np.flip(np.transpose(brain, order), 1).copy()
+    affine = RUN.copy()
+    affine[:, :3] = RUN[:, order]
+    affine[:3, 3] += affine[:3, 1] * (turned.shape[1] - 1)
+    affine[:3, 1] *= -1
+    found = fit(turned, mask, affine, template).matrix
+    assert np.abs(corners(found) - corners(truth)).max() < 3.0
+
+
+def smooth_shift(shape: tuple[int, ...], size: float, seed: int = 5) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    shift = np.stack([gaussian_filter(rng.standard_normal(shape), 5) for _ in range(3)])
+    return (shift * (size / shift.std())).astype(np.float32)
+
+
+def test_recovers_a_known_warp(template) -> None:
+    maps = class_maps(template)
+    shift = smooth_shift(maps.shape[1:], 1.0)
+    image = pull(np.ascontiguousarray(template.t1 / 200), shift)
+    channel = Channel(image, np.ones_like(image), shaded=True)
+    found = deform([channel], maps, stages=(Stage(2, 40, 2.0, 0.7), Stage(1, 20, 2.5, 0.7)))
+    inside = pull(brain_share(maps), shift) > 0.5
+    before = np.sqrt((shift**2).sum(axis=0))[inside].mean()
+    after = np.sqrt(((found.shift - shift) ** 2).sum(axis=0))[inside].mean()
+    assert after < 0.45 * before
+    assert jacobian(found.shift)[inside].min() > 0.2
+
+
+def test_inverse_undoes_a_shift() -> None:
+    shift = smooth_shift((30, 32, 28), 0.8)
+    left = compose(shift, invert(shift))[:, 5:-5, 5:-5, 5:-5]
+    assert np.abs(left).max() < 0.02
+
+
+def test_jacobian_of_a_stretch() -> None:
+    x = np.indices((8, 9, 10)).astype(np.float32)
+    np.testing.assert_allclose(
+        jacobian(x * np.array([0.1, 0.2, -0.5])[:, None, None, None]), 0.66, rtol=1e-5
+    )
+
+
+@pytest.fixture(scope="module")
+def found(head, template) -> Registration:
+    magnitude, brain = head
+    return register(template, RUN, brain, magnitude=magnitude)
+
+
+def test_a_head_is_used_and_its_regions_are_carried(found, template, truth) -> None:
+    assert found.usable, found.reason
+    labels = carry_labels(found, template, SHAPE)
+    for name, least in (("putamen", 0.75), ("thalamus", 0.75), ("ventricle-csf", 0.6)):
+        index = [r.index for r in template.table if r.name == name]
+        expected = in_run(np.isin(template.regions, index), template.fine_grid, truth) > 0.5
+        assert dice(np.isin(labels, index), expected) > least, name
+    left = [r.index for r in template.table if r.side == "left"]
+    assert np.argwhere(np.isin(labels, left))[:, 0].mean() < np.argwhere(labels > 0)[:, 0].mean()
+
+
+def test_mask_loses_the_neck_and_wins_the_pole(found, head, template) -> None:
+    _, brain = head
+    extracted = brain.copy()
+    extracted[15:32, 15:40, :9] = True  # neck
+    extracted[:, 42:] = False  # a pole is missing
+    distance = brain_distance(found, template, SHAPE)
+    mask = guided_mask(extracted, distance, (4, 4, 4))
+    assert dice(mask, brain) > 0.94 > dice(extracted, brain)
+
+
+def test_noise_is_refused(template) -> None:
+    noise = np.random.default_rng(1).random(SHAPE).astype(np.float32)
+    mask = np.linalg.norm(np.indices(SHAPE) - 23.0 * np.ones((3, 1, 1, 1)), axis=0) < 17
+    refused = register(template, RUN, mask, magnitude=noise)
+    assert not refused.usable
+    assert "information" in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"coverage": 0.05}, "field of view"),
+        ({"size": 1.5}, "times as long"),
+        ({"information": 0.0}, "information"),
+        ({"least_jacobian": -0.1}, "squeezed"),
+    ],
+)
+def test_every_ground_of_refusal_is_said(found, change, word) -> None:
+    assert word in replace(found, **change).reason
+
+
+def test_nothing_to_register_is_an_error(template) -> None:
+    with pytest.raises(ValueError, match="needed"):
+        register(template, RUN, np.ones(SHAPE, dtype=bool))
+    with pytest.raises(ValueError, match="empty"):
+        register(template, RUN, np.zeros(SHAPE, dtype=bool), magnitude=np.ones(SHAPE))
+
+
+def test_borders_move_to_the_edge_of_chi_and_not_into_a_neighbour(template) -> None:
+    putamen, pallidum = (
+        next(r.index for r in template.table if r.name == name and r.side == "left")
+        for name in ("putamen", "pallidum-external")
+    )
+    labels = np.zeros((24, 24, 24), dtype=np.uint8)
+    labels[6:16, 8:16, 8:16] = putamen
+    labels[16:20, 8:16, 8:16] = pallidum
+    truth = np.zeros(labels.shape, dtype=bool)
+    truth[7:16, 8:16, 8:17] = True  # one voxel less in front, one more on top
+    chi = np.where(truth, 0.06, -0.02) + np.where(labels == pallidum, 0.15, 0.0)
+    moved, change = refine_borders(labels, chi, chi < 1, template, (1.5, 1.5, 1.5))
+    assert dice(moved == putamen, truth) > 0.97 > dice(labels == putamen, truth)
+    assert change[putamen][0] > 0 < change[putamen][1]
+    np.testing.assert_array_equal(moved == pallidum, labels == pallidum)
+
+
+def test_a_nucleus_that_does_not_stand_out_stays(template) -> None:
+    index = next(r.index for r in template.table if r.name == "caudate")
+    labels = np.zeros((20, 20, 20), dtype=np.uint8)
+    labels[6:14, 6:14, 6:14] = index
+    chi = np.random.default_rng(2).normal(0, 0.004, labels.shape)
+    moved, change = refine_borders(labels, chi, chi < 1, template, (1, 1, 1))
+    np.testing.assert_array_equal(moved, labels)
+    assert change == {}
+
+
+def test_half_a_brain_finds_its_half(template, truth) -> None:
+    maps = class_maps(template)
+    chi = expected_map(maps, "chi") * brain_share(maps)
+    brain = in_run(template.brain, template.fine_grid, truth) > 0.5
+    brain[25:] = False  # nothing is known beyond a sagittal plane
+    pair = Pair(np.where(brain, in_run(chi, template.grid, truth), 0), chi)
+    found = fit_affine([pair], brain, RUN, brain_share(maps), template.grid, partial=True).matrix
+    here = corners(truth)[:, 0] < 10
+    assert np.abs(corners(found) - corners(truth))[here].max() < 6.0
+
+
+def test_a_nucleus_much_thinner_than_the_label_is_found_in_it(template) -> None:
+    index = next(r.index for r in template.table if r.name == "red-nucleus")
+    labels = np.zeros((28, 28, 28), dtype=np.uint8)
+    labels[8:20, 8:20, 8:20] = index
+    truth = np.zeros(labels.shape, dtype=bool)
+    truth[10:18, 10:18, 10:18] = True
+    moved, _ = refine_borders(
+        labels, np.where(truth, 0.10, -0.03), truth | True, template, (1, 1, 1)
+    )
+    assert dice(moved == index, truth) > 0.97
