@@ -14,12 +14,10 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize
 
 from qsmbids.core.anatomy.sampling import sample_points, trilinear
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 
 __all__ = ["AffineFit", "Pair", "fit_affine"]
 
-Volume = npt.NDArray[np.float32]
-Affine = npt.NDArray[np.float64]
-Vector = npt.NDArray[np.float64]
 
 BINS = 32
 MARGIN = 8.0  # mm around the template's brain where images are compared
@@ -33,37 +31,37 @@ PRIOR = 0.002
 class Pair(NamedTuple):
     """The same channel of the run and of the template."""
 
-    run: Volume
-    template: Volume
+    run: Float32Array
+    template: Float32Array
 
 
 class AffineFit(NamedTuple):
     """Where the template lies in the run."""
 
-    matrix: Affine
+    matrix: Float64Array
     """(4, 4), from the template's space to that of the run [mm]."""
     cost: float
     """Negative: mutual information, with overlap and prior; comparable within one run."""
 
 
 class _Level(NamedTuple):
-    points: Volume
+    points: Float32Array
     binned: tuple[npt.NDArray[np.int16], ...]
-    inside: Volume
-    run: tuple[Volume, ...]
-    mask: Volume
+    inside: Float32Array
+    run: tuple[Float32Array, ...]
+    mask: Float32Array
     mask_volume: float
     point_volume: float
-    to_voxel: Affine
+    to_voxel: Float64Array
     overlap_weight: float
     partial: bool
 
 
 def fit_affine(
     pairs: list[Pair],
-    mask: npt.NDArray[np.bool_],
+    mask: Mask,
     run_affine: npt.ArrayLike,
-    template_brain: Volume,
+    template_brain: Float32Array,
     template_grid: npt.ArrayLike,
     *,
     partial: bool = False,
@@ -101,7 +99,9 @@ def fit_affine(
     def level(spacing: float, weight: float) -> _Level:
         return _make_level(pairs, mask, run_affine, template_brain, grid, spacing, weight, partial)
 
-    def refine(start: Vector, at: _Level, free: list[int], tol: float) -> tuple[float, Vector]:
+    def refine(
+        start: Float64Array, at: _Level, free: list[int], tol: float
+    ) -> tuple[float, Float64Array]:
         return _powell(start, at, free, centre, centre_run, tol)
 
     coarse = level(8.0, 0.3)
@@ -116,7 +116,7 @@ def fit_affine(
     return AffineFit(_matrix(best, centre, centre_run), cost)
 
 
-def _starts(partial: bool) -> list[Vector]:
+def _starts(partial: bool) -> list[Float64Array]:
     """Return shifts along the body, nods and sizes to begin with; of a part also to the sides."""
     starts = []
     for z, y, nod, size, x in product(
@@ -133,11 +133,16 @@ def _starts(partial: bool) -> list[Vector]:
 
 
 def _powell(
-    start: Vector, level: _Level, free: list[int], centre: Vector, centre_run: Vector, tol: float
-) -> tuple[float, Vector]:
+    start: Float64Array,
+    level: _Level,
+    free: list[int],
+    centre: Float64Array,
+    centre_run: Float64Array,
+    tol: float,
+) -> tuple[float, Float64Array]:
     isotropic = len(free) == 7
 
-    def full(q: Vector) -> Vector:
+    def full(q: Float64Array) -> Float64Array:
         p = start.copy()
         p[free] = start[free] + q * STEPS[free]
         if isotropic:
@@ -153,7 +158,7 @@ def _powell(
     return float(result.fun), full(np.atleast_1d(result.x))
 
 
-def _matrix(p: Vector, centre: Vector, centre_run: Vector) -> Affine:
+def _matrix(p: Float64Array, centre: Float64Array, centre_run: Float64Array) -> Float64Array:
     """Return the map from the template to the run that the parameters stand for."""
     (sx, sy, sz), (cx, cy, cz) = np.sin(p[3:6]), np.cos(p[3:6])
     turn = (
@@ -170,10 +175,10 @@ def _matrix(p: Vector, centre: Vector, centre_run: Vector) -> Affine:
 
 def _make_level(
     pairs: list[Pair],
-    mask: npt.NDArray[np.bool_],
-    run_affine: Affine,
-    brain: Volume,
-    grid: Affine,
+    mask: Mask,
+    run_affine: Float64Array,
+    brain: Float32Array,
+    grid: Float64Array,
     spacing: float,
     weight: float,
     partial: bool,
@@ -203,7 +208,7 @@ def _make_level(
     )
 
 
-def _blurred(run: Volume, sigma: Vector, mask: npt.NDArray[np.bool_], partial: bool) -> Volume:
+def _blurred(run: Float32Array, sigma: Float64Array, mask: Mask, partial: bool) -> Float32Array:
     """Smooth a channel; of a part nothing comes from beyond the mask, where nothing is known."""
     if not partial:
         return np.asarray(gaussian_filter(run, sigma), dtype=np.float32)
@@ -212,13 +217,13 @@ def _blurred(run: Volume, sigma: Vector, mask: npt.NDArray[np.bool_], partial: b
     return np.where(mask, smooth, np.nan).astype(np.float32)
 
 
-def _binned(values: Volume) -> npt.NDArray[np.int16]:
+def _binned(values: Float32Array) -> npt.NDArray[np.int16]:
     low, high = np.percentile(values, (1, 99))
     scaled = (values - low) / max(float(high - low), 1e-12) * (BINS - 1)
     return np.clip(np.rint(scaled), 0, BINS - 1).astype(np.int16)
 
 
-def _scaled(values: Volume, mask: npt.NDArray[np.bool_]) -> Volume:
+def _scaled(values: Float32Array, mask: Mask) -> Float32Array:
     """Scale a channel of the run to bins, by its values in the brain."""
     low, high = np.percentile(values[mask], (1, 99))
     low = min(float(low), float(np.nanpercentile(values, 5)))
@@ -226,7 +231,7 @@ def _scaled(values: Volume, mask: npt.NDArray[np.bool_]) -> Volume:
     return np.clip(scaled, 0, BINS - 1).astype(np.float32)
 
 
-def _cost(p: Vector, level: _Level, centre: Vector, centre_run: Vector) -> float:
+def _cost(p: Float64Array, level: _Level, centre: Float64Array, centre_run: Float64Array) -> float:
     matrix = _matrix(p, centre, centre_run)
     to_voxel = level.to_voxel @ matrix
     information = 0.0
@@ -248,7 +253,7 @@ def _cost(p: Vector, level: _Level, centre: Vector, centre_run: Vector) -> float
 
 @numba.njit(cache=True, nogil=True)
 def _information(
-    run: Volume, points: Volume, binned: npt.NDArray[np.int16], matrix: Affine
+    run: Float32Array, points: Float32Array, binned: npt.NDArray[np.int16], matrix: Float64Array
 ) -> tuple[float, float]:
     """Return the normalised mutual information and the share of points within the run."""
     joint = np.zeros((BINS, BINS))

@@ -5,12 +5,11 @@ import numpy.typing as npt
 from scipy.ndimage import binary_dilation, binary_erosion, find_objects, gaussian_filter
 
 from qsmbids.core.anatomy.template import CLASSES, EXPECTED, NUCLEI, Template
+from qsmbids.core.maths.arrays import FloatArray, Mask
 
 __all__ = ["BorderChange", "refine_borders"]
 
 Labels = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
-Volume = npt.NDArray[np.floating]
 
 #: How far [mm] a border may move outwards; at least one voxel.
 REACH = 1.5
@@ -35,7 +34,7 @@ class BorderChange(dict[int, tuple[int, int]]):
 
 def refine_borders(
     labels: Labels,
-    chi: Volume,
+    chi: FloatArray,
     support: Mask,
     template: Template,
     voxel_size: npt.ArrayLike,
@@ -99,7 +98,7 @@ def _free(labels: Labels, index: int, names: dict[int, str]) -> Mask:
 
 
 def _refine_one(
-    region: Mask, free: Mask, chi: Volume, support: Mask, grow: int, shrink: int
+    region: Mask, free: Mask, chi: FloatArray, support: Mask, grow: int, shrink: int
 ) -> tuple[Mask, tuple[int, int] | None]:
     shell = binary_dilation(region, iterations=grow + 2) & ~binary_dilation(
         region, iterations=grow
@@ -132,7 +131,7 @@ def _refine_one(
     )
 
 
-def _inside(known: Mask, chi: Volume, percent: float, outside: float) -> float:
+def _inside(known: Mask, chi: FloatArray, percent: float, outside: float) -> float:
     """Return the value of a nucleus, from its core where it has one."""
     core = binary_erosion(known)
     values = chi[core if np.count_nonzero(core) >= 8 else known]

@@ -8,13 +8,11 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, label
 from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.anatomy.sampling import resample_affine, trilinear
 from qsmbids.core.anatomy.template import Template
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 
 __all__ = ["brain_distance", "carry_labels", "guided_mask"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.uint8]
-Affine = npt.NDArray[np.float64]
 
 #: How far [mm] outside the template's brain the extracted one is believed, and how far inside
 #: the template is believed alone: about the error of the registration at the surface.
@@ -34,7 +32,7 @@ def carry_labels(
 
 def brain_distance(
     registration: Registration, template: Template, shape: tuple[int, int, int]
-) -> Volume:
+) -> Float32Array:
     """Return how far [mm of the template] every voxel of the run lies outside its brain.
 
     Negative inside; beyond the template's field of view that of its border.
@@ -48,7 +46,7 @@ def brain_distance(
     return _linear(distance, shift, fine)
 
 
-def guided_mask(extracted: Mask, distance: Volume, voxel_size: npt.ArrayLike) -> Mask:
+def guided_mask(extracted: Mask, distance: Float32Array, voxel_size: npt.ArrayLike) -> Mask:
     """Correct a brain mask by where the template says the brain is.
 
     Parameters
@@ -89,7 +87,7 @@ def _largest(mask: Mask) -> Mask:
 
 def _maps(
     registration: Registration, template: Template, shape: tuple[int, int, int]
-) -> tuple[Affine, Volume]:
+) -> tuple[Float64Array, Float32Array]:
     """Return run voxels to the fine grid, and the shift there [fine voxels]."""
     to_template = np.linalg.inv(registration.affine) @ registration.run_affine
     fine = np.linalg.inv(template.fine_grid) @ to_template
@@ -105,7 +103,7 @@ def _maps(
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def _nearest(labels: Labels, shift: Volume, fine: Affine) -> Labels:
+def _nearest(labels: Labels, shift: Float32Array, fine: Float64Array) -> Labels:
     _, sx, sy, sz = shift.shape
     out = np.zeros((sx, sy, sz), dtype=np.uint8)
     nx, ny, nz = labels.shape
@@ -124,7 +122,7 @@ def _nearest(labels: Labels, shift: Volume, fine: Affine) -> Labels:
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def _linear(volume: Volume, shift: Volume, fine: Affine) -> Volume:
+def _linear(volume: Float32Array, shift: Float32Array, fine: Float64Array) -> Float32Array:
     _, sx, sy, sz = shift.shape
     out = np.zeros((sx, sy, sz), dtype=np.float32)
     for i in numba.prange(sx):

@@ -10,16 +10,13 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.anatomy.sampling import compose, pull, resample_affine
 from qsmbids.core.anatomy.template import CLASSES, NUCLEI
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 
 __all__ = ["STAGES", "Channel", "Deformation", "Stage", "deform"]
-
-Volume = npt.NDArray[np.float32]
-Vector = npt.NDArray[np.float64]
 
 
 N_LARGE = len(CLASSES) - len(NUCLEI)
@@ -30,10 +27,10 @@ FAITH = 20.0  # voxels: what the expectation of a class counts
 class Channel(NamedTuple):
     """One image of the run on the grid of the template."""
 
-    image: Volume
-    weight: Volume
+    image: Float32Array
+    weight: Float32Array
     """0 where the run has no data, 1 where it counts."""
-    expected: Vector | None = None
+    expected: Float64Array | None = None
     """What each class has by the literature; a magnitude has nothing of the kind."""
     shaded: bool = False
     """A magnitude: a smooth receive field is divided out."""
@@ -60,21 +57,21 @@ STAGES = (Stage(4, 50, 2.0, 1.0), Stage(2, 60, 3.0, 1.0), Stage(1, 8, 4.0, 1.0))
 class Deformation(NamedTuple):
     """How the template is moved to fit the run."""
 
-    shift: Volume
+    shift: Float32Array
     """(3, X, Y, Z) [voxels]: the place ``x`` of the grid shows the template's ``x + shift(x)``."""
-    values: tuple[Vector, ...]
+    values: tuple[Float64Array, ...]
     """Of each channel: fitted value of every class."""
     residual: tuple[float, ...]
     """Of each channel: robust spread of image less template."""
-    images: tuple[Volume, ...]
+    images: tuple[Float32Array, ...]
     """Of each channel: the image of the run without its receive field."""
 
 
 def deform(
     channels: list[Channel],
-    maps: Volume,
+    maps: Float32Array,
     *,
-    start: Volume | None = None,
+    start: Float32Array | None = None,
     stages: tuple[Stage, ...] = STAGES,
 ) -> Deformation:
     """Move the class maps of the template onto the channels of a run.
@@ -111,7 +108,9 @@ def deform(
     )
 
 
-def _run_stage(channels: list[Channel], maps: Volume, shift: Volume, stage: Stage) -> Volume:
+def _run_stage(
+    channels: list[Channel], maps: Float32Array, shift: Float32Array, stage: Stage
+) -> Float32Array:
     """Move the template at one resolution."""
     n = stage.shrink
     small_maps = np.stack([_shrink(m, n) for m in maps])
@@ -140,15 +139,17 @@ def _run_stage(channels: list[Channel], maps: Volume, shift: Volume, stage: Stag
 
 
 class _Picture(NamedTuple):
-    run: Volume
-    weight: Volume
-    template: Volume
-    values: Vector
+    run: Float32Array
+    weight: Float32Array
+    template: Float32Array
+    values: Float64Array
     sigma: float
     gain: float
 
 
-def _fit_picture(channel: Channel, moved: Volume, maps: Volume, spacing: float) -> _Picture:
+def _fit_picture(
+    channel: Channel, moved: Float32Array, maps: Float32Array, spacing: float
+) -> _Picture:
     """Give the classes the values that they have in this channel of the run."""
     image = channel.image
     outside = moved[0]
@@ -176,8 +177,8 @@ def _fit_picture(channel: Channel, moved: Volume, maps: Volume, spacing: float) 
 
 
 def _class_values(
-    image: Volume, moved: Volume, near: npt.NDArray[np.bool_], expected: Vector | None
-) -> Vector:
+    image: Float32Array, moved: Float32Array, near: Mask, expected: Float64Array | None
+) -> Float64Array:
     """Regress the image on the class maps, twice, the second time without outliers.
 
     A class that is not seen keeps its expectation, or the value of grey matter.
@@ -209,8 +210,8 @@ def _class_values(
 
 
 def _unshade(
-    image: Volume, picture: Volume, near: npt.NDArray[np.bool_], outside: Volume, spacing: float
-) -> Volume:
+    image: Float32Array, picture: Float32Array, near: Mask, outside: Float32Array, spacing: float
+) -> Float32Array:
     """Divide by the smooth field between image and picture, seen in the brain."""
     ratio = np.where(picture > 0, image / np.maximum(picture, 1e-6), 1.0)
     weight = near * (1 - outside) * ((ratio > 0.2) & (ratio < 4)) * picture**2
@@ -225,7 +226,7 @@ def _unshade(
     return (image / np.maximum(field, 0.1)).astype(np.float32)
 
 
-def _polynomial_field(ratio: Volume, weight: Volume) -> Volume:
+def _polynomial_field(ratio: Float32Array, weight: Float32Array) -> Float32Array:
     """Fit exp(polynomial of third order), without outliers; beyond the brain it stays in range."""
     axes = [np.linspace(-1, 1, n) for n in ratio.shape]
     powers = [(i, j, k) for i in range(4) for j in range(4 - i) for k in range(4 - i - j)]
@@ -256,7 +257,7 @@ def _polynomial_field(ratio: Volume, weight: Volume) -> Volume:
     return np.exp(np.clip(field, low - 0.2, high + 0.2)).astype(np.float32)
 
 
-def _step(pictures: list[_Picture], shift: Volume) -> Volume:
+def _step(pictures: list[_Picture], shift: Float32Array) -> Float32Array:
     shape = shift.shape[1:]
     normal = np.zeros((6, *shape), dtype=np.float32)
     right = np.zeros((3, *shape), dtype=np.float32)
@@ -270,14 +271,14 @@ def _step(pictures: list[_Picture], shift: Volume) -> Volume:
 
 @numba.njit(cache=True, nogil=True, parallel=True)
 def _add_forces(
-    run: Volume,
-    moved: Volume,
-    weight: Volume,
+    run: Float32Array,
+    moved: Float32Array,
+    weight: Float32Array,
     sigma: float,
     gain: float,
-    normal: Volume,
-    right: Volume,
-    energy: Volume,
+    normal: Float32Array,
+    right: Float32Array,
+    energy: Float32Array,
 ) -> None:
     """Add one channel; differences far beyond sigma are of something the template has not."""
     nx, ny, nz = run.shape
@@ -305,7 +306,7 @@ def _add_forces(
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def _solve(normal: Volume, right: Volume, energy: Volume) -> Volume:
+def _solve(normal: Float32Array, right: Float32Array, energy: Float32Array) -> Float32Array:
     """Solve (N + e) step = r in every voxel; no step is longer than about one voxel."""
     out = np.zeros_like(right)
     nx, ny, nz = energy.shape
@@ -329,7 +330,7 @@ def _solve(normal: Volume, right: Volume, energy: Volume) -> Volume:
     return out
 
 
-def _smooth(field: Volume, sigma: float) -> Volume:
+def _smooth(field: Float32Array, sigma: float) -> Float32Array:
     """Smooth each component; a wide Gaussian is as good on every second voxel."""
     if sigma < 2.5:
         return np.stack([gaussian_filter(c, sigma, truncate=2.5) for c in field])
@@ -340,7 +341,7 @@ def _smooth(field: Volume, sigma: float) -> Volume:
     )
 
 
-def _shrink(volume: Volume, n: int) -> Volume:
+def _shrink(volume: Float32Array, n: int) -> Float32Array:
     """Average over n voxels along each axis; the first voxel keeps its centre."""
     if n == 1:
         return np.ascontiguousarray(volume, dtype=np.float32)
@@ -348,7 +349,7 @@ def _shrink(volume: Volume, n: int) -> Volume:
     return np.ascontiguousarray(smooth[::n, ::n, ::n], dtype=np.float32)
 
 
-def _grow(volume: Volume, n: int, shape: tuple[int, ...]) -> Volume:
+def _grow(volume: Float32Array, n: int, shape: tuple[int, ...]) -> Float32Array:
     """Interpolate back to the grid before it was shrunk."""
     if n == 1:
         return volume

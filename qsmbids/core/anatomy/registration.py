@@ -16,13 +16,11 @@ from qsmbids.core.anatomy.template import (
     class_maps,
     expected_map,
 )
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.mutual_information import normalised_mutual_information
 
 __all__ = ["Registration", "refine_registration", "register"]
 
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-Affine = npt.NDArray[np.float64]
 
 #: Least normalised mutual information, less 1, between the template and a magnitude or, where
 #: there is none, a susceptibility map, which shows less of the cortex. Noise has below 0.006.
@@ -40,11 +38,11 @@ LEAST_JACOBIAN = 0.3
 class Registration:
     """The template in a run."""
 
-    affine: Affine
+    affine: Float64Array
     """(4, 4), from the template's space to that of the run [mm]."""
-    run_affine: Affine
+    run_affine: Float64Array
     """(4, 4), voxels of the run to its space [mm]."""
-    shift: Volume
+    shift: Float32Array
     """(3, X, Y, Z) on the coarse grid of the template [its voxels]: what the run shows at ``x``
     after the affine map is the template's ``x + shift(x)``."""
     information: float
@@ -86,9 +84,9 @@ def register(
     run_affine: npt.ArrayLike,
     mask: Mask,
     *,
-    magnitude: Volume | None = None,
-    chi: Volume | None = None,
-    r2star: Volume | None = None,
+    magnitude: Float32Array | None = None,
+    chi: Float32Array | None = None,
+    r2star: Float32Array | None = None,
 ) -> Registration:
     """Register the template to a run, affine and then deformable.
 
@@ -142,10 +140,10 @@ def refine_registration(
     template: Template,
     mask: Mask,
     *,
-    magnitude: Volume | None = None,
-    chi: Volume | None = None,
-    r2star: Volume | None = None,
-    maps: Volume | None = None,
+    magnitude: Float32Array | None = None,
+    chi: Float32Array | None = None,
+    r2star: Float32Array | None = None,
+    maps: Float32Array | None = None,
 ) -> Registration:
     """Go on from a registration with other channels: chi is known later than the magnitude.
 
@@ -155,7 +153,7 @@ def refine_registration(
         maps = class_maps(template)
     to_run = np.linalg.inv(start.run_affine) @ start.affine @ template.grid
 
-    def seen(volume: npt.NDArray) -> Volume:
+    def seen(volume: npt.NDArray) -> Float32Array:
         blurred = np.ascontiguousarray(volume, dtype=np.float32)
         return resample_affine(blurred, to_run, template.t1.shape, 0.0)
 
@@ -203,8 +201,12 @@ def refine_registration(
 
 
 def _fit_either_heading(
-    pairs: list[Pair], mask: Mask, run_affine: Affine, brain: Volume, grid: Affine
-) -> Affine:
+    pairs: list[Pair],
+    mask: Mask,
+    run_affine: Float64Array,
+    brain: Float32Array,
+    grid: Float64Array,
+) -> Float64Array:
     """Fit a map without its magnitude, which may also have lost where it looks.
 
     A header without orientation leaves front and back open; up is told by the direction of B0.
@@ -218,13 +220,13 @@ def _fit_either_heading(
     return straight.matrix
 
 
-def _clipped(values: npt.NDArray, name: str) -> Volume:
+def _clipped(values: npt.NDArray, name: str) -> Float32Array:
     """Cut what is of vessels, calcifications and streaks."""
     low, high = (-0.12, 0.22) if name == "chi" else (0.0, 80.0)
     return np.clip(values, low, high).astype(np.float32)
 
 
-def _inner(mask: Mask, run_affine: Affine) -> Mask:
+def _inner(mask: Mask, run_affine: Float64Array) -> Mask:
     """Leave out the rim, where maps are least certain, and keep something of thin masks."""
     voxel = np.linalg.norm(run_affine[:3, :3], axis=0)
     inner = distance_transform_edt(mask, sampling=voxel) > 3.0

@@ -2,7 +2,8 @@
 
 import numba
 import numpy as np
-import numpy.typing as npt
+
+from qsmbids.core.maths.arrays import Float32Array, Float64Array
 
 __all__ = [
     "compose",
@@ -14,12 +15,9 @@ __all__ = [
     "trilinear",
 ]
 
-Volume = npt.NDArray[np.float32]
-Affine = npt.NDArray[np.float64]
-
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def trilinear(volume: Volume, x: float, y: float, z: float) -> float:
+def trilinear(volume: Float32Array, x: float, y: float, z: float) -> float:
     """Interpolate between eight voxels; beyond the border the last one counts."""
     nx, ny, nz = volume.shape
     x, y, z = min(max(x, 0.0), nx - 1.0), min(max(y, 0.0), ny - 1.0), min(max(z, 0.0), nz - 1.0)
@@ -34,7 +32,9 @@ def trilinear(volume: Volume, x: float, y: float, z: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def sample_points(volume: Volume, points: Volume, matrix: Affine, outside: float) -> Volume:
+def sample_points(
+    volume: Float32Array, points: Float32Array, matrix: Float64Array, outside: float
+) -> Float32Array:
     """Return the volume at ``matrix @ point`` [voxels], ``outside`` beyond its border."""
     out = np.empty(points.shape[0], dtype=np.float32)
     nx, ny, nz = volume.shape
@@ -50,8 +50,8 @@ def sample_points(volume: Volume, points: Volume, matrix: Affine, outside: float
 
 @numba.njit(cache=True, nogil=True, parallel=True)
 def resample_affine(
-    volume: Volume, matrix: Affine, shape: tuple[int, int, int], outside: float
-) -> Volume:
+    volume: Float32Array, matrix: Float64Array, shape: tuple[int, int, int], outside: float
+) -> Float32Array:
     """Return the volume on a grid whose voxels ``matrix`` takes to voxels of the volume.
 
     Beyond the border the value is ``outside``, or that of the last voxel where this is NaN.
@@ -71,7 +71,7 @@ def resample_affine(
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def pull(volume: Volume, shift: Volume) -> Volume:
+def pull(volume: Float32Array, shift: Float32Array) -> Float32Array:
     """Return ``volume(x + shift(x))``; the shift (3, X, Y, Z) is in voxels."""
     nx, ny, nz = volume.shape
     out = np.empty((nx, ny, nz), dtype=np.float32)
@@ -84,7 +84,7 @@ def pull(volume: Volume, shift: Volume) -> Volume:
     return out
 
 
-def compose(first: Volume, second: Volume) -> Volume:
+def compose(first: Float32Array, second: Float32Array) -> Float32Array:
     """Return the shift of ``x -> (id + first)((id + second)(x))``, in voxels.
 
     Examples
@@ -96,7 +96,7 @@ def compose(first: Volume, second: Volume) -> Volume:
     return second + np.stack([pull(np.ascontiguousarray(c), second) for c in first])
 
 
-def invert(shift: Volume, *, n_iter: int = 20) -> Volume:
+def invert(shift: Float32Array, *, n_iter: int = 20) -> Float32Array:
     """Return the shift that undoes a smooth one, by fixed-point iteration, in voxels."""
     inverse = np.zeros_like(shift)
     for _ in range(n_iter):
@@ -104,7 +104,7 @@ def invert(shift: Volume, *, n_iter: int = 20) -> Volume:
     return inverse
 
 
-def jacobian(shift: Volume) -> Volume:
+def jacobian(shift: Float32Array) -> Float32Array:
     """Return the change of volume of ``x -> x + shift(x)``; where positive, nothing folds."""
     rows = np.stack([np.stack(np.gradient(c)) for c in shift])
     for axis in range(3):

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_erosion, find_objects
 
+from qsmbids.core.maths.arrays import FloatArray, Mask
+
 __all__ = ["RegionValues", "region_values", "standard_error"]
 
-Volume = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 #: Fewest voxels that an eroded region must keep to be measured instead of the whole one.
 ENOUGH = 20
@@ -36,7 +36,7 @@ class RegionValues(NamedTuple):
 
 
 def region_values(
-    values: Volume,
+    values: FloatArray,
     labels: npt.NDArray[np.integer],
     support: Mask,
     index: int,
@@ -102,7 +102,7 @@ def region_values(
     )
 
 
-def standard_error(values: Volume, region: Mask) -> float:
+def standard_error(values: FloatArray, region: Mask) -> float:
     r"""Return the standard error of the mean over a region whose voxels correlate.
 
     Notes
@@ -125,7 +125,7 @@ def standard_error(values: Volume, region: Mask) -> float:
     return float(np.sqrt(variance * min(stretch, n) / n))
 
 
-def _stretch(rest: Volume, region: Mask, axis: int, variance: float) -> float:
+def _stretch(rest: FloatArray, region: Mask, axis: int, variance: float) -> float:
     """Return how many voxels along an axis count as one."""
     rest, region = np.moveaxis(rest, axis, 0), np.moveaxis(region, axis, 0)
     n = np.count_nonzero(region)

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+
 __all__ = [
     "CLASSES",
     "EXPECTED",
@@ -17,8 +19,6 @@ __all__ = [
     "expected_map",
 ]
 
-Volume = npt.NDArray[np.float32]
-Affine = npt.NDArray[np.float64]
 
 #: Deep grey nuclei, in the order of the labels of the template.
 NUCLEI = (
@@ -56,21 +56,21 @@ class Region(NamedTuple):
 class Template(NamedTuple):
     """Images of the template; both grids map voxels to the same space [mm], right and front up."""
 
-    t1: Volume
+    t1: Float32Array
     """Intensities, 0 outside the brain."""
-    grey: Volume
+    grey: Float32Array
     """Share of grey matter, 0 to 1."""
-    white: Volume
-    grid: Affine
+    white: Float32Array
+    grid: Float64Array
     """(4, 4), of the three maps above."""
-    brain: npt.NDArray[np.bool_]
+    brain: Mask
     regions: npt.NDArray[np.uint8]
-    fine_grid: Affine
+    fine_grid: Float64Array
     """(4, 4), of brain and regions; its voxels are half as wide and share the first centre."""
     table: tuple[Region, ...]
 
 
-def class_maps(template: Template) -> Volume:
+def class_maps(template: Template) -> Float32Array:
     """Return the share of every class in the voxels of the coarse grid.
 
     Returns
@@ -96,7 +96,7 @@ def class_maps(template: Template) -> Volume:
     return maps
 
 
-def brain_share(maps: Volume) -> Volume:
+def brain_share(maps: Float32Array) -> Float32Array:
     """Return the share of brain in the voxels of the class maps."""
     return np.asarray(1 - maps[0], dtype=np.float32)
 
@@ -105,12 +105,12 @@ def _fluid(template: Template) -> list[int]:
     return [r.index for r in template.table if r.name == "ventricle-csf"]
 
 
-def expected_map(maps: Volume, channel: str) -> Volume:
+def expected_map(maps: Float32Array, channel: str) -> Float32Array:
     """Return what ``chi`` or ``r2star`` of the template is by the literature."""
     values = np.asarray(EXPECTED[channel], dtype=np.float32)
     return np.tensordot(values, maps, axes=1)
 
 
-def _halve(mask: npt.NDArray[np.bool_]) -> Volume:
+def _halve(mask: Mask) -> Float32Array:
     """Average a mask of the fine grid over the voxels of the coarse one."""
     return gaussian_filter(mask.astype(np.float32), 0.85)[::2, ::2, ::2]
