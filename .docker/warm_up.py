@@ -22,6 +22,7 @@ RUNS = (
     ({"encoding": "ge"}, ["--echo-combination", "nonlinear", "--oblique", "rotate", "--sloppy"]),
     ({"encoding": "float", "readout": "bipolar"}, ["--preset", "sepia-fansi", "--sloppy"]),
     ({"encoding": "siemens"}, ["--preset", "consensus-medi", "--background", "lbv"]),
+    ({"encoding": "siemens"}, ["--inversion", "huber", "--config-file", "GUIDED"]),
 )
 
 
@@ -31,6 +32,9 @@ def _run(raw, options):
         bids = write_phantom_dataset(
             folder / "bids", shape=(48, 56, 40), voxel_size=(2, 2, 2), tilt_degrees=20, **raw
         )
+        guided = folder / "guided.toml"
+        guided.write_text('[masks]\nguide = "template"\n')
+        options = [str(guided) if option == "GUIDED" else option for option in options]
         options = ["-w", str(folder / "work"), "--skip-bids-validation", *options]
         code = main([str(bids), str(folder / "out"), "participant", *options])
         if code:

@@ -14,6 +14,8 @@ from qsmbids.cli.options import (
     add_selection,
 )
 from qsmbids.config import nested
+from qsmbids.errors import ConfigError
+from qsmbids.methods.dipole_inversion import INVERSION
 
 __all__ = ["build_parser", "parse_args", "settings_overrides"]
 
@@ -98,8 +100,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--field-strength must be in tesla, between 0.01 and 30")
     if (args.t1w or args.t1w_transform) and not args.segmentation:
         parser.error("--t1w and --t1w-transform bring the regions of a --segmentation")
-    if args.adaptive_from is not None and args.inversion not in (None, "fansi"):
-        parser.error("--adaptive-from gives the strength of --inversion fansi")
+    fixable = [method.name for method in INVERSION.values() if method.study]
+    if args.adaptive_from is not None and args.inversion not in (None, *fixable):
+        parser.error(f"--adaptive-from gives the strength of --inversion {' or '.join(fixable)}")
     if args.dicom_source is not None and args.dicom_out is None:
         parser.error("--dicom-source is that of --dicom-out")
     if args.b0_dir is not None and not any(args.b0_dir):
@@ -117,7 +120,14 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, Any]:
     if args.adaptive_from is not None:
         from qsmbids.cli.study_strength import study_strength
 
-        changed |= study_strength(args.adaptive_from)
+        strength = study_strength(args.adaptive_from)
+        if args.inversion not in (None, strength["dipole_inversion.method"]):
+            raise ConfigError(
+                f"holds runs of --inversion {strength['dipole_inversion.method']},"
+                f" not {args.inversion}",
+                str(args.adaptive_from),
+            )
+        changed |= strength
     if args.reference is not None:
         changed["reference.region"] = REFERENCES.get(args.reference, "region")
     if args.swi:

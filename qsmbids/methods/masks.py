@@ -56,6 +56,15 @@ class Masks:
         paper=0.0,
         sidecar="BrainExtraction.Parameters.threshold_gradient",
     )
+    guide: str = setting(
+        "none",
+        "guide of Mask 1",
+        doc="template registers a template of the head to the magnitude (about 20 s) and corrects"
+        " the extracted brain by it: no neck, face or skull base. Values change.",
+        choices=("none", "template"),
+        when=_BET,
+        sidecar="MaskGuide.Setting",
+    )
     reliable_phase: str = setting(
         "romeo-quality",
         "measure for Mask 2",
@@ -134,6 +143,16 @@ MASK1 = (
         {"run.mask1": ""},
     ),
     Clause("A brain mask (Mask 1) that the investigators gave was used.", {"run.mask1": "given"}),
+    Clause(
+        "Mask 1 was corrected by a template of the head [@fonov2011] that was registered to the"
+        " magnitude.",
+        {"guide": "template", "run.guided": True},
+    ),
+    Clause(
+        "A template of the head [@fonov2011] did not fit the magnitude, and had no part.",
+        {"guide": "template", "run.guided": False},
+    ),
+    Clause("", {"guide": "none"}),
 )
 
 _ROMEO = {"reliable_phase": "romeo-quality"}

@@ -95,6 +95,8 @@ def _add_mask1(graph: RunGraph) -> None:
         graph.add(field.FSL_MASK1)
     else:
         graph.add(field.MASK1)
+    if settings.masks.guide == "template" and graph.context.plan.mask is None:
+        graph.add(field.GUIDE_MASK1)
 
 
 def _add_total_field(graph: RunGraph) -> None:

@@ -70,6 +70,7 @@ ON_REQUEST = {
     "given_phase",
     "given_field",
     "given_local_field",
+    "guide_mask1",
     "weight_by_phase",
     "weight_by_chi",
     "register_t1w",
@@ -96,6 +97,17 @@ def test_fsl_can_be_forced_off(build):
     assert "bet" not in _steps(
         build(fsl=True, overrides={"masks": {"brain_extraction": "builtin"}})
     )
+
+
+def test_a_template_guides_what_was_extracted_and_not_what_was_given(build):
+    overrides = {"masks": {"guide": "template"}}
+    workflow = build(overrides=overrides, level="standard")
+    steps = workflow.get_node("save_mask1").inputs.metadata["Steps"]
+    assert steps == ["prepare_phase", "mask1", "guide_mask1"]
+    reads = {e[0].name for e in workflow._graph.in_edges(workflow.get_node("map_r2star"))}
+    assert "guide_mask1" in reads
+    assert "mask1" not in reads
+    assert "guide_mask1" not in _steps(build(overrides=overrides, mask=_HERE))
 
 
 def test_the_nonlinear_fit_replaces_offset_and_unwrapping(build):

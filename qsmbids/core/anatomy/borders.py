@@ -5,11 +5,10 @@ import numpy.typing as npt
 from scipy.ndimage import binary_dilation, binary_erosion, find_objects, gaussian_filter
 
 from qsmbids.core.anatomy.template import CLASSES, EXPECTED, NUCLEI, Template
-from qsmbids.core.maths.arrays import FloatArray, Mask
+from qsmbids.core.maths.arrays import FloatArray, LabelArray, Mask
 
 __all__ = ["BorderChange", "refine_borders"]
 
-Labels = npt.NDArray[np.uint8]
 
 #: How far [mm] a border may move outwards; at least one voxel.
 REACH = 1.5
@@ -33,12 +32,12 @@ class BorderChange(dict[int, tuple[int, int]]):
 
 
 def refine_borders(
-    labels: Labels,
+    labels: LabelArray,
     chi: FloatArray,
     support: Mask,
     template: Template,
     voxel_size: npt.ArrayLike,
-) -> tuple[Labels, BorderChange]:
+) -> tuple[LabelArray, BorderChange]:
     """Let nuclei grow or shrink by the susceptibility beside their border.
 
     A border voxel belongs to the side whose value it is nearer to: that of the nucleus' core, or
@@ -91,7 +90,7 @@ def refine_borders(
     return out, change
 
 
-def _free(labels: Labels, index: int, names: dict[int, str]) -> Mask:
+def _free(labels: LabelArray, index: int, names: dict[int, str]) -> Mask:
     """Return where a nucleus may grow: not into another one."""
     others = [i for i, name in names.items() if name in NUCLEI and i != index]
     return ~np.isin(labels, others)

@@ -8,11 +8,10 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, label
 from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.anatomy.sampling import resample_affine, trilinear
 from qsmbids.core.anatomy.template import Template
-from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, LabelArray, Mask
 
 __all__ = ["brain_distance", "carry_labels", "guided_mask"]
 
-Labels = npt.NDArray[np.uint8]
 
 #: How far [mm] outside the template's brain the extracted one is believed, and how far inside
 #: the template is believed alone: about the error of the registration at the surface.
@@ -24,7 +23,7 @@ INSET = 0.5
 
 def carry_labels(
     registration: Registration, template: Template, shape: tuple[int, int, int]
-) -> Labels:
+) -> LabelArray:
     """Return the label of the template at the centre of every voxel of the run."""
     fine, shift = _maps(registration, template, shape)
     return _nearest(template.regions, shift, fine)
@@ -103,7 +102,7 @@ def _maps(
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)
-def _nearest(labels: Labels, shift: Float32Array, fine: Float64Array) -> Labels:
+def _nearest(labels: LabelArray, shift: Float32Array, fine: Float64Array) -> LabelArray:
     _, sx, sy, sz = shift.shape
     out = np.zeros((sx, sy, sz), dtype=np.uint8)
     nx, ny, nz = labels.shape

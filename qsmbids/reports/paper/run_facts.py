@@ -75,6 +75,7 @@ def run_facts(
     residual = looked_up(found, "DataWeights.RelativeResidual")
     penalty = looked_up(found, "DipoleInversion.Parameters.GradientL1Penalty")
     consistency = looked_up(found, "DipoleInversion.Parameters.GradientConsistency")
+    error = looked_up(found, "DipoleInversion.FieldErrorPercent")
     local = facts["step.given_local_field"]
     return {
         **facts,
@@ -85,6 +86,7 @@ def run_facts(
         "run.alternating": None if axes is None else bool(axes),
         "run.mask1": brain_extraction(found) or _planned_mask1(settings, record),
         "run.given_total_with_local": local and facts["step.given_field"],
+        "run.guided": looked_up(found, "MaskGuide.Used") is not False,
         "run.readout": None if bipolar is None else ("bipolar" if bipolar else "monopolar"),
         "run.readout_model": looked_up(found, "ReadoutCorrection.Method") or "",
         "run.echo_constants": bool(looked_up(found, "ReadoutCorrection.EchoConstantsRad")),
@@ -103,6 +105,8 @@ def run_facts(
         "run.penalty": rounded(penalty),
         "run.consistency": rounded(consistency),
         "run.penalty_known": None not in (penalty, consistency),
+        "run.field_error": rounded(error),
+        "run.field_error_known": error is not None,
         "run.turned": rounded(looked_up(found, "DipoleInversion.TurnedVoxels")),
         "run.echoes": n_echoes,
         "run.several": n_echoes > 1,

@@ -10,6 +10,7 @@ STEPS = (
     field.PREPARE_PHASE,
     field.BET,
     field.MASK1,
+    field.GUIDE_MASK1,
     field.MAP_R2STAR,
     field.CHECK_PHASE,
     field.CORRECT_READOUT,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from qsmbids.interfaces.anatomy import GuideMask
 from qsmbids.interfaces.checks import CheckPhase
 from qsmbids.interfaces.field import CombineEchoes, FitField, MapR2Star, UnwrapPhase, WeightData
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
@@ -85,6 +86,15 @@ FSL_MASK1 = Step(
     {"mask": "drawn_mask", "like": "combined_magnitude"},
     MASK1.provides,
     lambda run: {"origin": "FSL BET", "drawn": False, "parameters": MASK1.inputs(run)},
+)
+GUIDE_MASK1 = Step(
+    "guide_mask1",
+    "Mask 1 by the template",
+    GuideMask,
+    (0, 30),
+    {"magnitude": "brain_image", "mask": "mask1"},
+    MASK1.provides,
+    lambda run: {"guide": run.settings.masks.guide},
 )
 GIVEN_MASK1 = Step(
     "mask1",

@@ -1,0 +1,157 @@
+"""Huber's function with penalties that follow from the error of the field (7.b)."""
+
+from dataclasses import dataclass
+
+from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
+from qsmbids.core.inversion.cone_spectrum import ErrorModel
+from qsmbids.methods.declaration import Answer, Clause, Method, setting
+from qsmbids.methods.inversion.data import InversionData, Susceptibility
+
+__all__ = ["METHOD", "Huber"]
+
+_FIXED = {"regularisation": ("fixed",)}
+
+
+@dataclass(frozen=True)
+class Huber:
+    """Settings of the adaptive Huber inversion: none, unless a study fixes what runs measured."""
+
+    regularisation: str = setting(
+        "adaptive",
+        "choice of the penalties",
+        doc="adaptive measures the error of the field of each run; fixed takes it as below, from"
+        " --adaptive-from, so that all runs of a study have the same penalties.",
+        choices=("adaptive", "fixed"),
+    )
+    error_share: float = setting(
+        0.0,
+        "error of the field that scales with the signal, share of its power",
+        doc="b.",
+        minimum=0.0,
+        maximum=10.0,
+        when=_FIXED,
+    )
+    white_noise_ppm: float = setting(
+        0.001, "white error of the field", "ppm", "sqrt(a).", minimum=0.0, when=_FIXED
+    )
+    error_ppm: float = setting(
+        0.001,
+        "error of the field beyond 0.1 cycles per voxel",
+        "ppm",
+        "Its standard deviation.",
+        minimum=0.0,
+        when=_FIXED,
+    )
+    gradient_ppm: float = setting(
+        0.01, "mean gradient of the first map", "ppm", "Noise included.", minimum=0.0, when=_FIXED
+    )
+    calm_gradient_ppm: float = setting(
+        0.01, "mean gradient of a smooth map", "ppm", "Without noise.", minimum=0.0, when=_FIXED
+    )
+
+
+def _given(settings: Huber) -> ErrorModel | None:
+    """Return the error that a study has fixed."""
+    if settings.regularisation == "adaptive":
+        return None
+    return ErrorModel(
+        white_ppm=settings.white_noise_ppm,
+        share=settings.error_share,
+        sigma_ppm=settings.error_ppm,
+        gradient_ppm=settings.gradient_ppm,
+        calm_gradient_ppm=settings.calm_gradient_ppm,
+        white_percent=0.0,
+        structured_percent=0.0,
+    )
+
+
+def _compute(data: InversionData, settings: Huber) -> Susceptibility:
+    result = adaptive_inversion(
+        *data.volumes,
+        centre_frequency=data.centre_frequency,
+        echo_time=data.echo_times[-1],
+        error=_given(settings),
+        n_threads=data.n_threads,
+    )
+    error, penalties = result.error, result.penalties
+    measured = settings.regularisation == "adaptive"
+    found = (
+        f"the field holds an error of {error.error_percent:.0f} % that no susceptibility explains:"
+        f" {error.white_percent:.0f} % is noise, {error.structured_percent:.0f} % has the spectrum"
+        " of the tissue"
+    )
+    rule = (
+        f"penalties: square {penalties.tikhonov:.3g}, gradient {penalties.gradient:.3g} ppm,"
+        f" linear beyond {penalties.huber:.3g} ppm"
+    )
+    turned = f"data of {result.n_turned} voxels moved by whole turns" if result.n_turned else ""
+    end = f"adaptive Huber: {result.n_iterations} iterations"
+    facts = {
+        "Iterations": result.n_iterations,
+        "LastUpdatePercent": float(result.update_percent),
+        "TurnedVoxels": result.n_turned,
+        "SquarePenalty": float(penalties.tikhonov),
+        "GradientPenaltyPpm": float(penalties.gradient),
+        "HuberWidthPpm": float(penalties.huber),
+    }
+    if measured:
+        facts |= {
+            "FieldErrorPercent": float(error.error_percent),
+            "FieldErrorWhitePercent": float(error.white_percent),
+            "FieldErrorStructuredPercent": float(error.structured_percent),
+        }
+    return Susceptibility(
+        result.chi,
+        data.support,
+        decisions=(found if measured else "", rule, turned, end),
+        parameters={
+            "ErrorShare": float(error.share),
+            "WhiteNoisePpm": float(error.white_ppm),
+            "ErrorPpm": float(error.sigma_ppm),
+            "GradientPpm": float(error.gradient_ppm),
+            "CalmGradientPpm": float(error.calm_gradient_ppm),
+            "EchoTime": data.echo_times[-1],
+        },
+        facts=facts,
+    )
+
+
+METHOD = Method(
+    name="huber",
+    titles=("adaptive Huber",),
+    settings=Huber,
+    doi="https://doi.org/10.1007/BF00131148",
+    answer=Answer(
+        "7.a",
+        "dipole inversion",
+        "pass",
+        "Optimisation with sparse gradients; its penalties follow from the error of the field.",
+    ),
+    compute=_compute,
+    strength="error_share",
+    tune="let --adaptive-from fix what finished runs found, and keep it for the study",
+    study=("error_share", "white_noise_ppm", "error_ppm", "gradient_ppm", "calm_gradient_ppm"),
+    sentences=(
+        Clause(
+            "Susceptibility was calculated by an inversion that sets itself: least squares without"
+            " outliers [@black1996], with a square penalty of the map and Huber's function of its"
+            " gradient, whose weights follow from the error of the field."
+        ),
+        Clause(
+            "That error was measured in each run, in the cone of k-space where no susceptibility"
+            " acts.",
+            {"regularisation": "adaptive"},
+        ),
+        Clause(
+            "It was {run.field_error} % of the field.",
+            {"regularisation": "adaptive", "run.field_error_known": True},
+        ),
+        Clause(
+            "That error was fixed for the study: a share of {error_share} of the power of the"
+            " signal, {white_noise_ppm} of noise, {error_ppm} in all at the higher frequencies,"
+            " with mean gradients of {gradient_ppm} and {calm_gradient_ppm}.",
+            {"regularisation": "fixed"},
+        ),
+        Clause("These values are the {dipole_inversion.regularisation_from}."),
+    ),
+)
