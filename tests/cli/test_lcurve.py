@@ -17,6 +17,7 @@ def lcurve(command):
     return command("lcurve")
 
 
+@pytest.mark.slow
 def test_the_corner_of_a_finished_run_becomes_a_preset(
     lcurve, qsmbids, small_dataset_source, tmp_path, monkeypatch
 ):
@@ -79,6 +80,7 @@ def test_the_gradient_consistency_never_exceeds_that_of_the_paper():
     assert [f["fansi"]["gradient_l1_penalty"] for f in found] == [2e-4, 4e-3]
 
 
+@pytest.mark.slow
 def test_the_corner_for_medi_is_a_lambda(
     lcurve, qsmbids, write_small_dataset, tmp_path, monkeypatch
 ):

@@ -30,6 +30,7 @@ def siemens(example):
 # the archive with data and results -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_names_of_the_scripts_become_valid_bids(fetched, example, members, qsmbids):
     code, last, said, dest = fetched(example.with_mac_files(members))
     assert code == 0, said

@@ -88,7 +88,8 @@ WAYS = {
     "least": Way(("--output-level", "minimal", "--inversion", "tkd")),
 }  # fmt: skip
 #: What is left to the longer run of the tests.
-SLOW_WAYS = {"rotated", "generalised", "fluid", "sepia-fansi", "unwrapped phase",
+SLOW_WAYS = {"rotated", "two-pass", "thick slices", "resharp", "two echoes", "adaptive",
+             "sepia-medi", "offset left", "generalised", "fluid", "sepia-fansi", "unwrapped phase",
              "vsharp of sepia", "ismv", "lbv"}  # fmt: skip
 DATA = {
     "five": {},

@@ -163,6 +163,7 @@ def orientation(order, flips):
     return np.column_stack([order, flips])
 
 
+@pytest.mark.slow
 @QUICK
 @given(data=st.data(), order=AXES, flips=FLIPS, maker=st.sampled_from(sorted(MAKERS)))
 def test_every_known_encoding(head, data, order, flips, maker):
@@ -207,6 +208,7 @@ def test_any_linear_scale_of_a_full_circle(head, exponent, start, gain, order, f
     assert head.error(found) < 0.3
 
 
+@pytest.mark.slow
 @QUICK
 @given(
     order=AXES,

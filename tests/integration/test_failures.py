@@ -226,6 +226,7 @@ def test_single_echo_t2starw_is_taken(attempt):
     assert (attempt.out / ANAT / "sub-demo_part-phase_desc-unwrapped_T2starw.nii.gz").exists()
 
 
+@pytest.mark.slow
 def test_one_bad_run_stops_no_other(qsmbids, write_small_dataset, tmp_path):
     bids = tmp_path / "bids"
     for subject in ("01", "02", "03"):
@@ -355,6 +356,7 @@ def test_results_never_go_among_the_raw_data(qsmbids, small_dataset):
     assert code == 2
 
 
+@pytest.mark.slow
 def test_invalid_bids_is_refused_where_it_is_read(attempt, qsmbids, tmp_path):
     command = (attempt.bids, tmp_path / "out", "participant", "--dry-run")
     (attempt.bids / ANAT / "sub-demo_nonsense.nii.gz").write_bytes(b"")

@@ -42,6 +42,7 @@ def _map(folder, pattern):
     return np.asarray(nib.load(path).dataobj), sidecar
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -103,6 +104,7 @@ def test_the_dry_run_shows_the_shorter_way(start):
     assert "desc-total_fieldmap.nii.gz, Hz" in said
 
 
+@pytest.mark.slow
 def test_what_is_given_is_never_written_over(start):
     code, _, _ = start("--total-field", start.before, "--local-field", start.before)
     assert code == 2

@@ -5,6 +5,8 @@ import sys
 
 _WATCH = """
 import sys
+
+import pytest
 seen = []
 
 def watch(event, arguments):
@@ -19,6 +21,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_other_participants_are_never_looked_into(small_dataset, tmp_path):
     for number in range(20):
         anat = small_dataset / f"sub-other{number}" / "anat"

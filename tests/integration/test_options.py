@@ -68,6 +68,7 @@ def test_fsl_makes_mask_1_where_it_is_installed(go_on, tmp_path, monkeypatch):
     assert sidecar["BrainExtraction"]["Name"] == "FSL BET"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["Linear", "MultiProc"])
 def test_any_nipype_plugin_can_be_named(go_on, tmp_path, plugin):
     file = tmp_path / "plugin.yaml"
@@ -128,6 +129,7 @@ LONGER = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "table",
     [
@@ -157,6 +159,7 @@ def test_every_choice_of_the_settings_runs(go_on, tmp_path, table):
     assert 0.005 < chi[chi != 0].std() < 0.3
 
 
+@pytest.mark.slow
 def test_a_phase_offset_is_left_only_where_there_is_none(
     qsmbids, small_dataset_source, write_small_dataset, tmp_path, monkeypatch
 ):
@@ -237,6 +240,7 @@ def field_of(qsmbids, write_small_dataset, tmp_path):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_echoes", [pytest.param(3, marks=pytest.mark.slow), 5])
 def test_a_bipolar_readout_is_found_and_corrected(field_of, n_echoes):
     maps = {}
@@ -249,6 +253,7 @@ def test_a_bipolar_readout_is_found_and_corrected(field_of, n_echoes):
     assert np.std(difference - np.median(difference)) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "encoding",
     [
@@ -314,6 +319,7 @@ def test_a_wrong_sign_is_noticed_in_the_map(qsmbids, write_small_dataset, tmp_pa
     assert "run again with the other --phase-sign" in said
 
 
+@pytest.mark.slow
 def test_sessions_and_runs_have_files_of_their_own(qsmbids, write_small_dataset, tmp_path):
     bids = tmp_path / "bids"
     for session, run in (("a", 1), ("a", 2), ("b", None)):
@@ -328,6 +334,7 @@ def test_sessions_and_runs_have_files_of_their_own(qsmbids, write_small_dataset,
     assert maps == [f"sub-demo_ses-a_run-{r}_desc-wholebrain_Chimap.nii.gz" for r in (1, 2)]
 
 
+@pytest.mark.slow
 def test_the_work_directory_is_removed_on_request(attempt):
     code, _, said = attempt("--clean-workdir", "--output-level", "minimal")
     assert code == 0, said

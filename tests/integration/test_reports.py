@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_report_that_fails_is_named_and_can_be_made_later(attempt, monkeypatch):
     def broken(*_):
         raise RuntimeError("no ink")

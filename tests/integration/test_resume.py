@@ -50,6 +50,7 @@ def rerun(run, small_run):
     return run
 
 
+@pytest.mark.slow
 def test_only_what_depends_on_a_change_is_computed_again(run, tmp_path):
     everything = run()
     assert {"prepare_phase", "mask1", "invert_dipole_field", "reference_chi"} <= everything
@@ -76,6 +77,7 @@ def test_only_what_depends_on_a_change_is_computed_again(run, tmp_path):
     assert run("--config-file", config) == {"remove_background_field", *inversion}
 
 
+@pytest.mark.slow
 def test_a_changed_input_image_is_seen(rerun):
     path = rerun.bids / "sub-demo/anat/sub-demo_echo-3_part-mag_MEGRE.nii.gz"
     image = nib.load(path)

@@ -43,6 +43,7 @@ def _moved(attempt, folder):
     return path, write_affine(transform, true)
 
 
+@pytest.mark.slow
 def test_nuclei_equal_those_of_numpy_on_the_map_and_the_page_shows_them(attempt, tmp_path):
     moved, transform = _moved(attempt, tmp_path)
     code, _, said = attempt(

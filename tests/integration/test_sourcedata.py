@@ -118,6 +118,7 @@ def test_what_comes_of_dicom_is_what_comes_of_nifti(run, source, qsmbids, small_
     assert np.corrcoef(a[inside], b[inside])[0, 1] > 0.99
 
 
+@pytest.mark.slow
 def test_a_dataset_that_cannot_be_written_is_left_alone(run, source, monkeypatch):
     from qsmbids.io.validate import validate_dataset
 

@@ -234,6 +234,7 @@ def convert_main():
     return main
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scan", "readout"), FAST)
 def test_dicom_gives_the_field_of_the_direct_path(
     dicom, convert_main, heads, direct, tmp_path, scan, readout

@@ -96,6 +96,7 @@ def test_conditions_of_a_minimum(field, weights):
     assert 0 <= lost < 0.01
 
 
+@pytest.mark.slow
 def test_ends_no_further_from_the_minimum_than_plain_iterations(field, weights, minimum):
     """Without h, the iterations of FANSI's software are these less the over-relaxation."""
     new = fansi(field, MASK, weights, ISO, OBLIQUE, **LINEAR)
@@ -110,6 +111,7 @@ def test_ends_no_further_from_the_minimum_than_plain_iterations(field, weights, 
     assert distance(same.chi, minimum.chi) < 1.1 * distance(plain.chi, minimum.chi)
 
 
+@pytest.mark.slow
 def test_margin(field, weights, minimum):
     """Sixteen zeros are enough: the minimum hardly moves with more."""
     wide = fansi(

@@ -58,6 +58,7 @@ def test_slope_step_solves_both_equations(rng):
     )
 
 
+@pytest.mark.slow
 def test_slopes_are_kept_better_than_by_tv(field):
     options = {
         **SCAN,

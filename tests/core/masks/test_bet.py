@@ -107,6 +107,7 @@ def test_mirrored_head_gives_the_mirrored_mask(
     assert dice(np.flip(mirrored, axes), mask) > 0.99
 
 
+@pytest.mark.slow
 def test_any_axis_may_point_up() -> None:
     head = make_head((2.5, 3.0, 4.0), centre=(90.0, 118.0, 94.0))
     straight = bet(head.magnitude, head.voxel, superior=UP)
@@ -159,6 +160,7 @@ def test_neck_and_shoulders_stay_out(size: float) -> None:
     assert dice(bet(head.magnitude, head.voxel, superior=UP), head.touched) > 0.96
 
 
+@pytest.mark.slow
 def test_strong_receive_field_is_divided_out(head: Head, mask: npt.NDArray[np.bool_]) -> None:
     ramp = np.linspace(-1, 1, head.magnitude.shape[1])[None, :, None]
     shaded = head.magnitude * np.exp(np.log(3) * ramp / 1.4)  # factor 3 across the brain
