@@ -3,10 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
 _WATCH = """
 import sys
-
-import pytest
 seen = []
 
 def watch(event, arguments):
