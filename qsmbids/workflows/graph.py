@@ -71,7 +71,8 @@ class Step:
         Input of the interface to the quantity that it takes; with a question mark at its end, one
         that may be missing.
     provides : dict
-        Quantity to the output of the interface that is one.
+        Quantity to the output of the interface that is one. Every output is a quantity also as
+        ``step.output``, for what is written and no step needs.
     inputs : callable
         Other inputs, from the context.
     checks : tuple of str
@@ -176,7 +177,10 @@ class RunGraph:
         for quantity in step.checks:
             self._checks.setdefault(self._key(self.sources[quantity]), []).append(step.name)
         made = step.provides if provides is None else provides
-        self.sources |= {quantity: (step.name, output) for quantity, output in made.items()}
+        every = {f"{step.name}.{name}": name for name in node.outputs.copyable_trait_names()}
+        self.sources |= {
+            quantity: (step.name, name) for quantity, name in {**every, **made}.items()
+        }
         return node
 
     def alias(self, quantity: str, of: str) -> None:

@@ -20,7 +20,7 @@ OUTPUTS = (
     ),
     Output(
         "t2star",
-        "t2star",
+        "map_r2star.t2star",
         "standard",
         "T2starmap",
         "Effective transverse relaxation time inside Mask 1",
@@ -29,7 +29,7 @@ OUTPUTS = (
     ),
     Output(
         "s0",
-        "s0",
+        "map_r2star.s0",
         "standard",
         "S0map",
         "Signal extrapolated to TE = 0 inside Mask 1",

@@ -115,7 +115,7 @@ MAP_R2STAR = Step(
     MapR2Star,
     (1, 6),
     IMAGE,
-    {"r2star": "r2star", "t2star": "t2star", "s0": "s0"},
+    {"r2star": "r2star"},
     lambda run: {**echo_times(run), "method": run.settings.relaxometry.method},
 )
 CHECK_PHASE = Step(
