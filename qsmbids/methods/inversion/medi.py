@@ -65,7 +65,7 @@ class Medi:
         100.0,
         "weight of the homogeneity of the fluid",
         doc="Of MEDI+0.",
-        minimum=0.0,
+        minimum=1e-12,
         when={"zero_reference": (True,)},
     )
     maximum_steps: int = setting(
