@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.anatomy.sampling import compose, pull, resample_affine
 from qsmbids.core.anatomy.template import CLASSES, NUCLEI
-from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 
 __all__ = ["STAGES", "Channel", "Deformation", "Stage", "deform"]
 
@@ -241,7 +241,7 @@ def _polynomial_field(ratio: Float32Array, weight: Float32Array) -> Float32Array
         ]
     )
     target, trust = np.log(ratio[chosen]), weight[chosen].astype(np.float64)
-    coefficients = np.zeros(len(powers))
+    coefficients: FloatArray = np.zeros(len(powers))
     for _ in range(4):
         scaled = design * trust
         ridge = 1e-4 * float(trust.sum()) * np.eye(len(powers))

@@ -170,7 +170,8 @@ def refine_registration(
         if values is None:
             continue
         inside = _inner(mask, start.run_affine)
-        image = seen(_clipped(values, name) * inside) / np.maximum(seen(inside), 1e-3)
+        share = np.maximum(seen(inside), 1e-3)
+        image = (seen(_clipped(values, name) * inside) / share).astype(np.float32, copy=False)
         expected = np.asarray(EXPECTED[name], dtype=np.float64)
         channels.append(Channel(image, seen(inside), expected, gain=2.0))
         names.append(name)

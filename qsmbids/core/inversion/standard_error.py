@@ -22,7 +22,7 @@ import scipy.ndimage as ndi
 from qsmbids.core.inversion.adaptive_inversion import AdaptiveResult
 from qsmbids.core.inversion.adaptive_solver import Minimiser
 from qsmbids.core.inversion.cone_spectrum import shell_powers
-from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 
 __all__ = ["StandardError", "standard_error"]
@@ -168,15 +168,16 @@ def _error(
     problem, error = result.problem, result.error
     weight = np.sqrt(np.maximum(problem.weights, 1e-3))
     noise = rng.standard_normal(problem.grid, dtype=np.float32)
-    out = np.float32(error.white_ppm) * noise / weight
+    out: FloatArray = np.float32(error.white_ppm) * noise / weight
     if error.share == 0:
-        return out
+        return out.astype(np.float32, copy=False)
     spectrum = rfft(rng.standard_normal(problem.grid, dtype=np.float32), problem.n_threads)
     spectrum *= np.float32(np.sqrt(error.share / problem.field.size)) * signal
     structured = irfft(spectrum, problem.grid, problem.n_threads, overwrite=True)
     n_voxels = np.count_nonzero(problem.mask)
     structured *= np.float32(np.sqrt(problem.field.size / n_voxels))
-    return out + structured * _local_size(problem.mask, twin)
+    out = out + structured * _local_size(problem.mask, twin)
+    return out.astype(np.float32, copy=False)
 
 
 def _local_size(mask: Mask, twin: Float32Array) -> Float32Array:
