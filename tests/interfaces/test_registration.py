@@ -28,12 +28,13 @@ def rotation(degrees, axis):
 
 
 @pytest.fixture(scope="module")
-def heads(small_dataset_source, tmp_path_factory):
+def heads(write_small_dataset, tmp_path_factory):
     """Magnitude, Mask 1 and a T1w image that was moved, with the transform that was made."""
     folder = tmp_path_factory.mktemp("registration")
-    truth = small_dataset_source / "derivatives/truth/sub-demo/anat"
+    bids = write_small_dataset(folder / "bids", shape=(48, 56, 40), voxel_size=(2.0,) * 3)
+    truth = bids / "derivatives/truth/sub-demo/anat"
     labels = read_volume(truth / "sub-demo_desc-truth_dseg.nii.gz", np.int32)
-    anat = small_dataset_source / "sub-demo/anat"
+    anat = bids / "sub-demo/anat"
     magnitude = anat / "sub-demo_echo-1_part-mag_MEGRE.nii.gz"
     contrast = np.zeros(len(TISSUES), np.float32)
     for tissue in TISSUES:

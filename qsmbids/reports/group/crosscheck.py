@@ -148,7 +148,7 @@ def cross_check(
     """
     both = _under_both(values, references).sort_values(["series_1", "run"], kind="stable")
     both["label"] = [runs[place].label for place in both["run"]]
-    both["group"] = both["label"].str.split("_").str[0].map(groups or {})
+    both["group"] = both["label"].astype(str).str.split("_").str[0].map(groups or {})
     regions = both.groupby([*_REGION, "series_1"], sort=False)
     by_region = [(key[:3], rows) for key, rows in regions]
     last = both.assign(shift=both["value_2"] - both["value_1"]).groupby("run", sort=False)["shift"]
@@ -243,7 +243,7 @@ def grouping_column(participants: Mapping[str, Mapping[str, str]]) -> tuple[str,
 
 def _differences(key: tuple[str, str, str], rows: pd.DataFrame) -> Iterator[Difference]:
     """Compare the groups two by two; sessions and runs of a participant are averaged."""
-    people = rows["label"].str.split("_").str[0]
+    people = rows["label"].astype(str).str.split("_").str[0]
     means = rows.groupby(["group", people], sort=False)[["value_1", "value_2"]].mean()
     levels = {name: part.to_numpy() for name, part in means.groupby("group")}
     large = [name for name, part in levels.items() if len(part) >= _FEWEST]

@@ -22,6 +22,14 @@ def test_four_values_or_equal_ones_have_no_score():
     assert np.isnan(robust_z(np.full(9, 0.3))).all()
 
 
+def test_a_study_without_a_single_value_has_nothing_to_compare():
+    failed = [GroupRun("sub-1", status="failed")]
+    values = collect_values(failed, collect_regions(failed))
+    check = cross_check(values, failed, ("wholebrain", "csf"), {"sub-1": "patient"})
+    assert (check.agreements, check.order_changes, check.differences) == ((), (), ())
+    assert reference_pairs(values) == []
+
+
 def test_one_far_from_many_equal_ones_is_found():
     assert abs(robust_z(np.array([1.0] * 9 + [2.0]))[-1]) > 3
 
