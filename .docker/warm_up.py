@@ -12,9 +12,12 @@ from numba.core.registry import CPUDispatcher
 
 import qsmbids.core
 from qsmbids.cli.run import main
+from qsmbids.core.anatomy.carrying import carry_labels
+from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.inversion.fansi import fansi
 from qsmbids.core.maths.resample import resample_labels
 from qsmbids.io.phantom import write_phantom_dataset
+from qsmbids.io.template import load_template
 
 #: Encoding of the raw data and options that between them reach every loop.
 RUNS = (
@@ -60,6 +63,11 @@ if __name__ == "__main__":
         fansi(cube, cube > 0, cube, (1, 1, 1), (0, 0, 1), **scan, **options)
     # only a segmentation on another grid is resampled
     resample_labels(np.ones((4, 4, 4), np.int32), np.eye(4), (4, 4, 4))
+    # no step asks for the labels of the template yet
+    template = load_template()
+    still = np.zeros((3, *template.t1.shape), np.float32)
+    fit = Registration(np.eye(4), template.grid, still, 1.0, 1.0, 1.0, 1.0, ())
+    carry_labels(fit, template, (4, 4, 4))
     kept = {f.name.split("-")[0] for f in Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi")}
     missing = [f"{module}.{name}" for module, name in _loops() if f"{module}.{name}" not in kept]
     print(f"{len(kept)} loops are compiled")
