@@ -55,8 +55,8 @@ def test_jobs_ask_for_what_the_step_needs(start, small_dataset_source, slurm, un
     assert name.startswith("prepare_phase.")
     assert "demo" in name
     assert "NumCPUs=2" in shown
-    # 0.35 GB and 19 volumes of 0.43 MB, a fifth more, and the interpreter
-    assert "MinMemoryNode=850M" in shown
+    # 0.35 GB and 19 volumes of 0.21 MB, a fifth more, and the interpreter
+    assert "MinMemoryNode=845M" in shown
 
 
 @pytest.mark.parametrize("plugin", ["SLURM", "SLURMGraph"])
