@@ -59,6 +59,7 @@ def _contents(folder):
     return {f: f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
+@pytest.mark.slow
 def test_shipped_loops_are_used_where_nothing_can_be_written(call, tmp_path):
     shipped = tmp_path / "shipped"
     assert SAVED in call("2", shipped, read_only=False)

@@ -42,6 +42,7 @@ def test_a_dry_run_prints_the_table_and_writes_nothing(convert, scan, tmp_path):
     assert rows[2][3] == "sub-01_acq-qsmmono MEGRE, phase, 3 echo(es)"
 
 
+@pytest.mark.slow
 def test_the_dataset_is_valid_and_a_second_call_changes_nothing(convert, scan, tmp_path):
     from qsmbids.io.layout import collect_runs
     from qsmbids.io.validate import validate_dataset

@@ -73,6 +73,7 @@ def test_it_is_the_strength_of_fansi(capsys, tmp_path):
     assert "--inversion fansi" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_of_the_study_records_where_its_strength_is_from(
     qsmbids, write_small_dataset, study, tmp_path, monkeypatch
 ):

@@ -26,6 +26,7 @@ def converted(record, example, zenodo, tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_dicom_of_all_vendors_gets_the_names_of_the_paper(converted, inner, example, qsmbids):
     code, _, said, dest = converted(example.with_mac_files(inner))
     assert code == 0, said
@@ -63,6 +64,7 @@ def test_a_damaged_inner_archive(record, example, zenodo, tmp_path):
     assert example.raw_names(tmp_path / "data") == []
 
 
+@pytest.mark.slow
 def test_missing_and_bad_parts_of_dicom(converted, inner, example):
     """One folder has no images left, one lacks an echo, one is whole."""
     folder = "PHILLIPS/CLEAR/MONOPOLAR_5E"

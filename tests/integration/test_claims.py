@@ -88,9 +88,27 @@ WAYS = {
     "least": Way(("--output-level", "minimal", "--inversion", "tkd")),
 }  # fmt: skip
 #: What is left to the longer run of the tests.
-SLOW_WAYS = {"rotated", "two-pass", "thick slices", "resharp", "two echoes", "adaptive",
-             "sepia-medi", "offset left", "generalised", "fluid", "sepia-fansi", "unwrapped phase",
-             "vsharp of sepia", "ismv", "lbv"}  # fmt: skip
+SLOW_WAYS = {
+    "rotated",
+    "two-pass",
+    "thick slices",
+    "resharp",
+    "two echoes",
+    "adaptive",
+    "pdf",
+    "sepia-medi",
+    "offset left",
+    "generalised",
+    "fluid",
+    "sepia-fansi",
+    "unwrapped phase",
+    "vsharp of sepia",
+    "ismv",
+    "lbv",
+    "nonlinear fit",
+    "medi",
+    "no reliable phase",
+}
 DATA = {
     "five": {},
     "one": {"echo_times": (0.02,)},

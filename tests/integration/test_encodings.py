@@ -182,6 +182,7 @@ def test_every_known_encoding(head, data, order, flips, maker):
     assert head.error(found) < 0.3
 
 
+@pytest.mark.slow
 @QUICK
 @given(
     exponent=st.floats(-4, 5),

@@ -168,6 +168,7 @@ def test_wrong_voxels_fail_with_the_name_of_the_file(attempt, case):
     assert _no_half_files(attempt.out)
 
 
+@pytest.mark.slow
 def test_echo_times_in_milliseconds_are_understood(attempt):
     _edit_sidecars(attempt.bids, lambda m: m | {"EchoTime": 1000 * m["EchoTime"]})
     code, _, said = attempt()
@@ -178,6 +179,7 @@ def test_echo_times_in_milliseconds_are_understood(attempt):
     assert any("ms" in w or "millisecond" in w for w in sidecar["AcquisitionWarnings"])
 
 
+@pytest.mark.slow
 def test_missing_metadata_can_be_given(attempt):
     _edit_sidecars(
         attempt.bids,
@@ -190,6 +192,7 @@ def test_missing_metadata_can_be_given(attempt):
     assert code == 0, said
 
 
+@pytest.mark.slow
 def test_nan_and_infinite_voxels_are_left_out(attempt):
     def spoil(data):
         data = data.astype(np.float32)
@@ -206,6 +209,7 @@ def test_nan_and_infinite_voxels_are_left_out(attempt):
     assert sidecar["NonFiniteVoxels"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_echoes", [1, 2])
 def test_few_echoes_work_with_a_warning(attempt, n_echoes):
     _drop(*((p, e) for p in ("mag", "phase") for e in range(n_echoes + 1, 6)))(attempt.bids)
@@ -217,6 +221,7 @@ def test_few_echoes_work_with_a_warning(attempt, n_echoes):
         assert "single echo" in said
 
 
+@pytest.mark.slow
 def test_single_echo_t2starw_is_taken(attempt):
     _drop(*((p, e) for p in ("mag", "phase") for e in (1, 2, 4, 5)))(attempt.bids)
     for path in list((attempt.bids / ANAT).iterdir()):
@@ -248,6 +253,7 @@ def test_one_bad_run_stops_no_other(qsmbids, write_small_dataset, tmp_path):
     assert status["sub-03"]["step"] == "pre-flight"
 
 
+@pytest.mark.slow
 def test_what_nobody_asked_for_is_left_out_and_the_codes_agree(attempt):
     """A participant that was not fetched, a reconstruction of the magnitude alone, odd folders."""
     anat = attempt.bids / ANAT
@@ -285,6 +291,7 @@ def mask_file(small_dataset, tmp_path):
     return target
 
 
+@pytest.mark.slow
 def test_a_given_mask_is_mask_1(attempt, mask_file):
     code, _, said = attempt("--mask", mask_file, "--output-level", "standard")
     assert code == 0, said
@@ -294,6 +301,7 @@ def test_a_given_mask_is_mask_1(attempt, mask_file):
     )
 
 
+@pytest.mark.slow
 def test_a_given_mask_may_be_stored_in_another_order(attempt, mask_file):
     image = nib.load(mask_file)
     turned = nib.orientations.axcodes2ornt(("S", "L", "P"))

@@ -36,6 +36,7 @@ def stack(bids, *, listed=True):
     return kept
 
 
+@pytest.mark.slow
 def test_4d_files_are_split_and_processed(attempt):
     volumes = stack(attempt.bids)
     before = sorted(attempt.bids.rglob("*"))

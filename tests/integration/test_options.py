@@ -49,6 +49,7 @@ nib.Nifti1Image(np.asarray(image.dataobj), image.affine).to_filename(
 """
 
 
+@pytest.mark.slow
 def test_fsl_makes_mask_1_where_it_is_installed(go_on, tmp_path, monkeypatch):
     truth = go_on.bids / "derivatives/truth/sub-demo/anat"
     mask = truth / "sub-demo_label-brain_desc-truth_mask.nii.gz"
@@ -197,6 +198,7 @@ def test_without_a_reference(go_on):
     assert "There is no susceptibility map" not in page
 
 
+@pytest.mark.slow
 def test_a_region_of_the_user_is_a_reference(go_on, small_dataset_source, tmp_path):
     raw = nib.load(next(small_dataset_source.rglob("*echo-1_part-mag_MEGRE.nii.gz")))
     region = np.zeros(raw.shape, np.uint8)

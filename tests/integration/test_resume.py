@@ -87,6 +87,7 @@ def test_a_changed_input_image_is_seen(rerun):
     assert "prepare_phase" in rerun()
 
 
+@pytest.mark.slow
 def test_a_changed_echo_time_is_seen(rerun):
     for part in ("mag", "phase"):
         path = rerun.bids / f"sub-demo/anat/sub-demo_echo-5_part-{part}_MEGRE.json"

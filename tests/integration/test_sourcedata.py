@@ -75,6 +75,7 @@ def chi_of(out, label="01"):
     return nib.load(out / f"sub-{label}" / f"{CHI.format(label)}.nii.gz")
 
 
+@pytest.mark.slow
 def test_dicom_becomes_a_map_and_one_bad_scan_stops_no_other(run, source):
     bids = source("sub-01/scans")
     (bids / "sourcedata" / "sub-02.zip").write_bytes(b"PK\3\4 this is no archive")

@@ -23,6 +23,7 @@ def guide(tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_what_is_no_head_leaves_the_mask_as_it_was(guide, rng):
     image = rng.random((40, 44, 36))
     mask = np.zeros(image.shape, bool)
@@ -33,6 +34,7 @@ def test_what_is_no_head_leaves_the_mask_as_it_was(guide, rng):
     assert "was not used" in record["warnings"][0]
 
 
+@pytest.mark.slow
 def test_a_neck_is_cut_off_a_head(guide):
     """The template's own head, moved, with a mask that has a bar of neck below the brain."""
     template = load_template()

@@ -151,6 +151,7 @@ def test_every_name(tmp_path, stem):
         assert str(path.relative_to(tmp_path)) == _expected(stem, datatype, end, extension)
 
 
+@pytest.mark.slow
 def test_the_real_validator_accepts_the_whole_tree(tmp_path, make_run):
     raw = make_run()
     out = raw / "derivatives" / "qsmbids"

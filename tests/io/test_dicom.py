@@ -280,6 +280,7 @@ def test_the_node_writes_a_dataset(dicom, tmp_path, monkeypatch):
     assert "series 5: sub-01_ses-a MEGRE, mag, 3 echo(es)" in outputs.record["decisions"]
 
 
+@pytest.mark.slow
 def test_a_real_philips_head_is_the_same_from_classic_and_enhanced(shared_dir, tmp_path):
     head = shared_dir / "data" / "philips_head_2echo"
     if not head.is_dir():

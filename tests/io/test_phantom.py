@@ -57,6 +57,7 @@ def _errors(root):
     return [issue for issue in issues if issue["severity"] == "error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dataset", "many"])
 def test_valid_bids(name, request):
     """The raw dataset and the truth in it."""

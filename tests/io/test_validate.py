@@ -10,6 +10,7 @@ from qsmbids.io import validate
 from qsmbids.io.validate import default_config, validate_dataset
 
 
+@pytest.mark.slow
 def test_good_dataset_passes_and_errors_are_grouped_by_participant(make_run):
     make_run("sub-01")
     root = make_run("sub-02")

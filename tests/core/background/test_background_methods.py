@@ -63,6 +63,7 @@ HARMONIC = {
 LEFT = {"pdf": 1e-2, "tissue": 1e-2, "lbv": 1e-3, "resharp": 1e-3, "ismv": 1e-3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("kind", HARMONIC)
 def test_harmonic_fields_vanish(name, kind):
@@ -109,6 +110,7 @@ def test_local_field_is_kept(name, local_source):
     assert rms(a - b) < error * rms(b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_linear(name, local_source, rng):
     """Conjugate gradients that stop by a tolerance are linear to about that; scale is exact.

@@ -216,6 +216,7 @@ def test_too_thin_mask():
         vsharp(np.zeros(SHAPE), mask, ISO)
 
 
+@pytest.mark.slow
 def test_reference_software(shared_dir):
     """SEPIA's own V-SHARP, run in Octave on the same field."""
     folder = shared_dir / "reference"

@@ -51,6 +51,7 @@ def test_cone_noise_is_the_noise(chi):
     assert noise / rms == pytest.approx(0.5, rel=0.1)
 
 
+@pytest.mark.slow
 def test_noise_is_measured_and_raises_the_penalty(chi):
     found = [
         adaptive_weight(noisy(chi, s), MASK, WEIGHTS, ISO, AXIAL, **SCAN) for s in (0.2, 0.5, 1.0)
@@ -67,6 +68,7 @@ def test_noise_is_measured_and_raises_the_penalty(chi):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.2, 1.0])
 def test_error_is_near_the_best(chi, sigma):
     """No penalty of a wide grid is more than 10 % better."""

@@ -141,6 +141,7 @@ class Plain:
             s2 = s2 + dx + h - z2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iterations", ["joint", "alternating"])
 @pytest.mark.parametrize("sign", ["absolute", "signed"])
 @pytest.mark.parametrize("nonlinear", [True, False])
@@ -184,6 +185,7 @@ def test_known_susceptibility(chi, field, weights):
         assert result.chi[where].mean() - background == pytest.approx(value, rel=0.1)
 
 
+@pytest.mark.slow
 def test_leftover_harmonic_field(chi, field):
     """Total variation alone takes it for susceptibility; the weak-harmonic term does not."""
     x, y, z = R / 20
@@ -239,6 +241,7 @@ def test_strong_source_needs_a_start(weights):
     assert error(paper.chi, stone) > 2 * error(started.chi, stone)
 
 
+@pytest.mark.slow
 def test_whole_turns_do_not_matter(field, weights):
     """The point of the nonlinear data term: stray unwrapping errors are ignored."""
     turned = field.copy()

@@ -144,6 +144,7 @@ def test_no_field_gives_zero():
         assert not volume.any()
 
 
+@pytest.mark.slow
 def test_stray_turns_of_the_first_echo(stone):
     """Single voxels unwrapped wrongly are far off; without the start they ruin the map."""
     chi, field, weights = stone

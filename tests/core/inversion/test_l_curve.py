@@ -97,6 +97,7 @@ def scan():
     return field * mask, mask, mask.astype(np.float32), (1, 1, 1), (0, 0, 1)
 
 
+@pytest.mark.slow
 def test_curve_of_fansi(scan):
     """Monotone both ways, and the warm start ends where a cold one does."""
     curve = fansi_l_curve(

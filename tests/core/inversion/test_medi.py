@@ -146,6 +146,7 @@ CUT = np.s_[2:-3, 1:-2, 3:-1]
 VOXEL, OBLIQUE = (1.0, 1.2, 0.9), (0.0, 0.6, 0.8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("csf", [False, True])
 @pytest.mark.parametrize("radius", [None, 3.0])
 def test_equals_the_plain_equations(field, weights, magnitude, radius, csf):
@@ -193,6 +194,7 @@ def test_preconditioner_finds_the_same_sooner(field, weights, magnitude):
     assert max(ours.cg_residuals) <= 1e-3
 
 
+@pytest.mark.slow
 def test_crop_does_not_matter(field, weights, magnitude):
     """The filtered dipole does not reach over the margin."""
     options = {
@@ -255,6 +257,7 @@ def test_whole_turns_do_not_matter(field, weights, magnitude):
     assert distance(same.chi, clean.chi) < 1e-3
 
 
+@pytest.mark.slow
 def test_merit_disarms_a_bad_voxel(chi, field, weights, magnitude):
     """Voxels whose phase is nonsense streak without it."""
     spoilt = field.copy()
@@ -281,6 +284,7 @@ def test_merit_factor():
     np.testing.assert_array_equal(merit_factor(phase * 0, phase * 0, np.ones(1000)), 1)
 
 
+@pytest.mark.slow
 def test_csf_becomes_homogeneous(chi, field, weights, magnitude):
     """MEDI+0: a spread in the cerebrospinal fluid is not believed; its mean is the reference."""
     csf = ball((4, -7, -3), 3) & (chi == 0)

@@ -42,6 +42,7 @@ def centred(chi):
     return np.where(MASK, chi - chi[MASK].mean(dtype=float), 0)
 
 
+@pytest.mark.slow
 def test_chance_is_that_of_repeated_measurements(runs, found):
     maps = np.stack([centred(run.chi)[MASK] for run in runs])
     repeated = np.sqrt(maps.var(axis=0, ddof=1).mean())
@@ -50,6 +51,7 @@ def test_chance_is_that_of_repeated_measurements(runs, found):
     assert not found.total_ppm[~MASK].any()
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth(runs, found):
     # waves, which a gradient penalty flattens most, in a small head: heads have 90 % and more
     wrong = np.abs(centred(runs[0].chi) - centred(CHI))[MASK]
@@ -61,17 +63,20 @@ def test_intervals_hold_the_truth(runs, found):
         assert abs(off) < 3 * error
 
 
+@pytest.mark.slow
 def test_more_noise_is_less_sure(found):
     worse = standard_error(invert(1.0, 0), ISO, LABELS)
     assert worse.total_ppm[MASK].mean() > 1.5 * found.total_ppm[MASK].mean()
 
 
+@pytest.mark.slow
 def test_the_seed_decides(runs, found):
     again = standard_error(runs[0], ISO, LABELS)
     np.testing.assert_array_equal(again.total_ppm, found.total_ppm)
     assert again.regions == found.regions
 
 
+@pytest.mark.slow
 def test_bad_input(runs):
     with pytest.raises(ValueError, match="four"):
         standard_error(runs[0], ISO, n_twins=2)

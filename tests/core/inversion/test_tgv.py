@@ -73,6 +73,7 @@ def test_slopes_are_kept_better_than_by_tv(field):
     assert second.harmonic_field is None
 
 
+@pytest.mark.slow
 def test_stiff_slope_comes_near_tv(field):
     """A slope that may not bend is constant, and zero on a periodic grid with a flat margin."""
     options = {
@@ -90,6 +91,7 @@ def test_stiff_slope_comes_near_tv(field):
     assert np.linalg.norm(stiff - first.chi) < 0.7 * apart
 
 
+@pytest.mark.slow
 def test_whole_turns_do_not_matter(field):
     turned = field.copy()
     turned.flat[np.random.default_rng(2).choice(field.size, 100, replace=False)] += 1 / TE

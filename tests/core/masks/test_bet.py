@@ -70,6 +70,7 @@ def mask(head: Head) -> npt.NDArray[np.bool_]:
     return bet(head.magnitude, head.voxel, superior=UP)
 
 
+@pytest.mark.slow
 def test_finds_the_brain_without_the_skull() -> None:
     head = make_head((1.5, 1.5, 1.5))
     mask = bet(head.magnitude, head.voxel, superior=UP)
@@ -82,6 +83,7 @@ def test_finds_the_brain_without_the_skull() -> None:
     assert not (mask & scalp).any()
 
 
+@pytest.mark.slow
 def test_larger_fraction_gives_smaller_brain(head: Head, mask: npt.NDArray[np.bool_]) -> None:
     large, small = (
         bet(head.magnitude, head.voxel, superior=UP, fractional_intensity=f) for f in (0.2, 0.8)
@@ -89,6 +91,7 @@ def test_larger_fraction_gives_smaller_brain(head: Head, mask: npt.NDArray[np.bo
     assert large.sum() > mask.sum() > small.sum()
 
 
+@pytest.mark.slow
 def test_positive_gradient_enlarges_the_bottom_and_shrinks_the_top(
     head: Head, mask: npt.NDArray[np.bool_]
 ) -> None:
@@ -98,6 +101,7 @@ def test_positive_gradient_enlarges_the_bottom_and_shrinks_the_top(
     assert tilted[:, :, middle:].sum() < mask[:, :, middle:].sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [(1,), (0, 1, 2)])
 def test_mirrored_head_gives_the_mirrored_mask(
     head: Head, mask: npt.NDArray[np.bool_], axes: tuple[int, ...]
@@ -118,10 +122,12 @@ def test_any_axis_may_point_up() -> None:
         assert dice(turned, straight.transpose(order)) > 0.99
 
 
+@pytest.mark.slow
 def test_scale_of_the_scanner_does_not_matter(head: Head, mask: npt.NDArray[np.bool_]) -> None:
     assert dice(bet(head.magnitude * 1e-5, head.voxel, superior=UP), mask) > 0.9999
 
 
+@pytest.mark.slow
 def test_integers_and_input_untouched(head: Head, mask: npt.NDArray[np.bool_]) -> None:
     counts = np.round(head.magnitude * 20).astype(np.uint16)
     before = counts.copy()
@@ -129,26 +135,31 @@ def test_integers_and_input_untouched(head: Head, mask: npt.NDArray[np.bool_]) -
     np.testing.assert_array_equal(counts, before)
 
 
+@pytest.mark.slow
 def test_same_mask_for_any_number_of_threads(head: Head, mask: npt.NDArray[np.bool_]) -> None:
     np.testing.assert_array_equal(bet(head.magnitude, head.voxel, superior=UP, n_threads=2), mask)
 
 
+@pytest.mark.slow
 def test_black_background(head: Head, mask: npt.NDArray[np.bool_]) -> None:
     cut = np.where(head.magnitude < 8, 0, head.magnitude)
     assert dice(bet(cut, head.voxel, superior=UP), mask) > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("voxel", [(1.5, 1.5, 4.0), (4.0, 2.0, 3.0)])
 def test_anisotropic_voxels(voxel: tuple[float, float, float]) -> None:
     head = make_head(voxel)
     assert dice(bet(head.magnitude, voxel, superior=UP), head.touched) > 0.96
 
 
+@pytest.mark.slow
 def test_small_head_off_centre() -> None:
     head = make_head(size=0.8, centre=(80.0, 100.0, 85.0))
     assert dice(bet(head.magnitude, head.voxel, superior=UP), head.touched) > 0.96
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1.0, 0.8])
 def test_neck_and_shoulders_stay_out(size: float) -> None:
     head = make_head(
@@ -169,6 +180,7 @@ def test_strong_receive_field_is_divided_out(head: Head, mask: npt.NDArray[np.bo
     assert corrected > dice(bet(shaded, head.voxel, superior=UP, bias_correct=False), mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [slice(22, 40), slice(27, 36)])
 def test_slab_through_the_brain(head: Head, keep: slice) -> None:
     slab = bet(head.magnitude[:, :, keep], head.voxel, superior=UP)
@@ -177,6 +189,7 @@ def test_slab_through_the_brain(head: Head, keep: slice) -> None:
     assert slab[:, :, 0].sum() > 0.9 * head.brain[:, :, keep.start].sum()
 
 
+@pytest.mark.slow
 def test_array_may_end_at_the_brain(head: Head) -> None:
     hits = np.argwhere(head.brain)
     box = tuple(slice(a, b + 1) for a, b in zip(hits.min(0), hits.max(0), strict=True))

@@ -18,6 +18,7 @@ def labels(rng):
     return rng.choice(np.array([0, 3, 17, 1024], np.int32), (9, 11, 8))
 
 
+@pytest.mark.slow
 def test_the_identity_and_whole_shifts_are_exact(labels):
     np.testing.assert_array_equal(resample_labels(labels, np.eye(4), labels.shape), labels)
     shift = np.eye(4)
@@ -35,6 +36,7 @@ def test_flipped_axes_are_exact(labels):
     np.testing.assert_array_equal(resample_labels(labels, flip, labels.shape), labels[::-1])
 
 
+@pytest.mark.slow
 def test_the_vote_is_linear_interpolation_of_each_label(labels, rng):
     matrix = _turn(0.3) @ _turn(-0.2, 0)
     matrix[:3, 3] = 0.7, -1.2, 0.4

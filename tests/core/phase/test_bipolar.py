@@ -51,6 +51,7 @@ def field_of(phase, magnitude, times, smoothing_mm=1e-3):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ramp", [1.5 * X + 0.4, -1.5 * Y - 1.0, 1.5 * Z + 2.8, 0 * X + 0.9])
 @pytest.mark.parametrize("method", ["linear", "mcpc3ds"])
 @pytest.mark.parametrize("times", [UNIFORM, UNIFORM[:4], UNIFORM[:3], UNEVEN, UNEVEN[:3]])
@@ -65,6 +66,7 @@ def test_straight_readout_phase_of_known_field(times, method, ramp):
     assert result.residual_after < 1e-6 < result.residual_before or not np.ptp(ramp)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [UNIFORM, UNIFORM[:3]])
 def test_pipeline_defaults_recover_the_field(times):
     phase, magnitude = acquire(1.5 * X + 0.4, times)
@@ -199,6 +201,7 @@ def test_magnitude_of_zero_is_an_error():
         detect_bipolar(echoes, echoes, UNIFORM[:3], mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "numbers", [(1, 2, 4, 5), (1, 3, 4, 5), (2, 3, 4, 6), (1, 2, 3, 6, 7), (2, 3, 4), (1, 2, 4)]
 )

@@ -34,6 +34,7 @@ def field_error(phase, magnitude, times):
     return np.std(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("times", "constants"),
     [

@@ -110,6 +110,7 @@ def clean():
     return simulate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLEAN)
 def test_clean_heads_have_nothing_unusual(name, clean):
     given = simulate(**CLEAN[name]) if CLEAN[name] else clean
