@@ -6,6 +6,7 @@ import numpy as np
 
 from qsmbids.core.anatomy.carrying import brain_distance, guided_mask
 from qsmbids.core.anatomy.registration import register
+from qsmbids.core.quality.masks import volume_ml
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -55,10 +56,7 @@ class GuideMask(Step):
             mask = guided_mask(extracted, distance, image.voxel_size)
         else:
             warning = f"the template of the head was not used: {fit.reason}"
-        before, after = (
-            float(np.count_nonzero(m) * np.prod(image.voxel_size) / 1000)
-            for m in (extracted, mask)
-        )
+        before, after = (volume_ml(m, image.voxel_size) for m in (extracted, mask))
         self._write(runtime, image.affine, mask=mask)
         self._results["record"] = record(
             f"Mask 1 guided by the template: {before:.0f} ml before, {after:.0f} ml after"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 __all__ = [
     "Answer",
@@ -221,9 +221,6 @@ class Method:
     def title(self) -> str:
         """The name in text."""
         return self.titles[0]
-
-
-T = TypeVar("T")
 
 
 def declared(section: Any) -> dict[str, Setting]:

@@ -21,11 +21,7 @@ class Registry(Mapping[str, Method]):
     @classmethod
     def of(cls, package: ModuleType, first: str) -> "Registry":
         """Collect ``METHOD`` of every module of a package."""
-        names = sorted(
-            module.name
-            for module in pkgutil.iter_modules(package.__path__)
-            if not module.name.startswith("_")
-        )
+        names = [module.name for module in pkgutil.iter_modules(package.__path__)]
         modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
         methods = [module.METHOD for module in modules if hasattr(module, "METHOD")]
         return cls(tuple(sorted(methods, key=lambda m: (m.name != first, m.name))))

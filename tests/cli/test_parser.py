@@ -1,5 +1,8 @@
 """The command line as older BIDS Apps and people write it."""
 
+import subprocess
+import sys
+
 import pytest
 
 from qsmbids.cli.parser import build_parser, parse_args, settings_overrides
@@ -62,3 +65,10 @@ def test_susceptibility_weighted_images_are_asked_for():
 def test_every_option_is_explained():
     for action in build_parser()._actions:
         assert action.help, action.dest
+
+
+def test_help_and_settings_load_no_numerics():
+    """The declarations import the core when a method is used, not when its settings are read."""
+    code = "import sys, qsmbids.cli.parser; print({'numba', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -3,11 +3,12 @@
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt, gaussian_filter, label
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.anatomy.sampling import resample_affine, trilinear
 from qsmbids.core.anatomy.template import Template
+from qsmbids.core.masks.masking import largest_component
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, LabelArray, Mask
 
 __all__ = ["brain_distance", "carry_labels", "guided_mask"]
@@ -72,16 +73,7 @@ def guided_mask(extracted: Mask, distance: Float32Array, voxel_size: npt.ArrayLi
     # 4 mm and more apart, one of the two is wrong, and it is not the template
     both = distance + np.clip(gap, -4.0, 4.0) * np.clip(1 - np.abs(distance) / 4.0, 0, 1)
     mask = ((both < -INSET) & (distance < OUTWARD)) | (distance < -INWARD)
-    return _largest(mask)
-
-
-def _largest(mask: Mask) -> Mask:
-    pieces, n = label(mask)
-    if n < 2:
-        return np.asarray(mask, dtype=bool)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    return np.asarray(pieces == sizes.argmax(), dtype=bool)
+    return largest_component(mask) if mask.any() else mask
 
 
 def _maps(

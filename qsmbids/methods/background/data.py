@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.background.result import BackgroundResult
-from qsmbids.core.background.smv import sphere_unit
+if TYPE_CHECKING:
+    from qsmbids.core.background.result import BackgroundResult
 
 __all__ = ["BackgroundData", "BackgroundRemoval"]
 
@@ -48,6 +48,8 @@ class BackgroundData:
     @property
     def radius_unit(self) -> str:
         """What radii of spheres count: mm where the voxels are clearly anisotropic."""
+        from qsmbids.core.background.smv import sphere_unit
+
         return "mm" if np.any(sphere_unit(self.true_voxel_size) != 1.0) else "voxel"
 
 
@@ -64,12 +66,12 @@ class BackgroundRemoval:
         For the sidecar, beside the settings.
     """
 
-    result: BackgroundResult
+    result: "BackgroundResult"
     text: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of_solver(cls, result: BackgroundResult, **facts: Any) -> "BackgroundRemoval":
+    def of_solver(cls, result: "BackgroundResult", **facts: Any) -> "BackgroundRemoval":
         """Say how a solver ended."""
         end = (
             f"{'converged' if result.converged else 'stopped'} after {result.n_iterations}"

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from qsmbids.core.background.ismv import ismv
 from qsmbids.methods.background.data import BackgroundData, BackgroundRemoval
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 
@@ -20,6 +19,8 @@ class Ismv:
 
 
 def _compute(data: BackgroundData, settings: Ismv) -> BackgroundRemoval:
+    from qsmbids.core.background.ismv import ismv
+
     result = ismv(
         data.field,
         data.mask,

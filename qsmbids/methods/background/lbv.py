@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from qsmbids.core.background.lbv import lbv
 from qsmbids.methods.background.data import BackgroundData, BackgroundRemoval
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 
@@ -27,6 +26,8 @@ class Lbv:
 
 
 def _compute(data: BackgroundData, settings: Lbv) -> BackgroundRemoval:
+    from qsmbids.core.background.lbv import lbv
+
     return BackgroundRemoval.of_solver(
         lbv(
             data.field,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from qsmbids.core.background.pdf import pdf
 from qsmbids.methods.background.data import BackgroundData, BackgroundRemoval
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 
@@ -37,6 +36,8 @@ class Pdf:
 
 
 def _compute(data: BackgroundData, settings: Pdf) -> BackgroundRemoval:
+    from qsmbids.core.background.pdf import pdf
+
     return BackgroundRemoval.of_solver(
         pdf(
             data.field,

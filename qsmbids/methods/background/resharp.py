@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from qsmbids.core.background.resharp import resharp
 from qsmbids.methods.background.data import BackgroundData, BackgroundRemoval
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 
@@ -23,6 +22,8 @@ class Resharp:
 
 
 def _compute(data: BackgroundData, settings: Resharp) -> BackgroundRemoval:
+    from qsmbids.core.background.resharp import resharp
+
     result = resharp(
         data.field,
         data.mask,

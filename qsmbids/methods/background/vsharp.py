@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from qsmbids.core.background.vsharp import vsharp, vsharp_radii
 from qsmbids.methods.background.data import BackgroundData, BackgroundRemoval
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 
@@ -67,6 +66,8 @@ class Vsharp:
 
 
 def _compute(data: BackgroundData, settings: Vsharp) -> BackgroundRemoval:
+    from qsmbids.core.background.vsharp import vsharp, vsharp_radii
+
     result = vsharp(
         data.field,
         data.mask,

@@ -1,13 +1,13 @@
 """FANSI: total variation with weak harmonic fields (7.a, 7.b, Table S2.3)."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qsmbids.core.inversion.adaptive_weight import AdaptiveWeight, adaptive_weight
-from qsmbids.core.inversion.fansi import fansi
-from qsmbids.core.inversion.tgv import LINEAR_START, tgv
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 from qsmbids.methods.inversion.data import InversionData, Susceptibility
+
+if TYPE_CHECKING:
+    from qsmbids.core.inversion.adaptive_weight import AdaptiveWeight
 
 __all__ = ["METHOD", "Fansi"]
 
@@ -165,8 +165,10 @@ def _compute(data: InversionData, settings: Fansi) -> Susceptibility:
     )
 
 
-def _adaptive(data: InversionData, settings: Fansi) -> AdaptiveWeight:
+def _adaptive(data: InversionData, settings: Fansi) -> "AdaptiveWeight":
     """Return penalty and consistency by the noise of the field."""
+    from qsmbids.core.inversion.adaptive_weight import adaptive_weight
+
     return adaptive_weight(
         *data.volumes,
         centre_frequency=data.centre_frequency,
@@ -181,6 +183,9 @@ def _adaptive(data: InversionData, settings: Fansi) -> AdaptiveWeight:
 
 def _solve(data: InversionData, settings: Fansi) -> Any:
     """Run the iterations of the constraint that was chosen."""
+    from qsmbids.core.inversion.fansi import fansi
+    from qsmbids.core.inversion.tgv import LINEAR_START, tgv
+
     common: dict[str, Any] = {
         "centre_frequency": data.centre_frequency,
         "echo_time": data.echo_times[-1],

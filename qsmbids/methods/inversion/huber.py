@@ -1,11 +1,13 @@
 """Huber's function with penalties that follow from the error of the field (7.b)."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
-from qsmbids.core.inversion.cone_spectrum import ErrorModel
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 from qsmbids.methods.inversion.data import InversionData, Susceptibility
+
+if TYPE_CHECKING:
+    from qsmbids.core.inversion.cone_spectrum import ErrorModel
 
 __all__ = ["METHOD", "Huber"]
 
@@ -50,8 +52,10 @@ class Huber:
     )
 
 
-def _given(settings: Huber) -> ErrorModel | None:
+def _given(settings: Huber) -> "ErrorModel | None":
     """Return the error that a study has fixed."""
+    from qsmbids.core.inversion.cone_spectrum import ErrorModel
+
     if settings.regularisation == "adaptive":
         return None
     return ErrorModel(
@@ -66,6 +70,8 @@ def _given(settings: Huber) -> ErrorModel | None:
 
 
 def _compute(data: InversionData, settings: Huber) -> Susceptibility:
+    from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
+
     result = adaptive_inversion(
         *data.volumes,
         centre_frequency=data.centre_frequency,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from qsmbids.core.inversion.l2 import closed_form_l2
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 from qsmbids.methods.inversion.data import InversionData, Susceptibility
 
@@ -19,6 +18,8 @@ class L2:
 
 
 def _compute(data: InversionData, settings: L2) -> Susceptibility:
+    from qsmbids.core.inversion.l2 import closed_form_l2
+
     result = closed_form_l2(
         *data.volumes,
         centre_frequency=data.centre_frequency,

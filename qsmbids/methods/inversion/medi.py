@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qsmbids.core.inversion.medi import medi
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 from qsmbids.methods.inversion.data import InversionData, Susceptibility
 
@@ -97,6 +96,8 @@ class Medi:
 
 
 def _compute(data: InversionData, settings: Medi) -> Susceptibility:
+    from qsmbids.core.inversion.medi import medi
+
     weights = data.weights
     if settings.data_weighting == "none":
         weights = np.where(weights > 0, np.float32(1), np.float32(0))

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from qsmbids.core.inversion.tikhonov import iterative_tikhonov
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 from qsmbids.methods.inversion.data import InversionData, Susceptibility
 
@@ -25,6 +24,8 @@ class Tikhonov:
 
 
 def _compute(data: InversionData, settings: Tikhonov) -> Susceptibility:
+    from qsmbids.core.inversion.tikhonov import iterative_tikhonov
+
     result = iterative_tikhonov(
         *data.volumes,
         centre_frequency=data.centre_frequency,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from qsmbids.core.inversion.tkd import tkd
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 from qsmbids.methods.inversion.data import InversionData, Susceptibility
 
@@ -23,6 +22,8 @@ class Tkd:
 
 
 def _compute(data: InversionData, settings: Tkd) -> Susceptibility:
+    from qsmbids.core.inversion.tkd import tkd
+
     result = tkd(
         *data.volumes,
         centre_frequency=data.centre_frequency,
