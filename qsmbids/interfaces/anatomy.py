@@ -4,18 +4,23 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.anatomy.carrying import brain_distance, guided_mask
-from qsmbids.core.anatomy.registration import register
+from qsmbids.core.anatomy.carrying import brain_distance
+from qsmbids.core.anatomy.guided_mask import MOST_GROWTH, guided_mask, reason_against
+from qsmbids.core.anatomy.registration import LEAST_SIGNAL, register
+from qsmbids.core.field.relaxometry import r2star_map
+from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.parallel import numba_threads
 from qsmbids.core.quality.masks import volume_ml
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
+    EchoFilesIn,
     File,
     RecordSpec,
     Step,
     record,
     traits,
 )
-from qsmbids.io.nifti import read_volume
+from qsmbids.io.nifti import Volume, read_echoes, read_volume
 from qsmbids.io.template import load_template
 
 __all__ = ["GuideMask"]
@@ -23,8 +28,11 @@ __all__ = ["GuideMask"]
 
 class _GuideMaskInputs(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="with the head around the brain")
+    echoes = EchoFilesIn("magnitudes, one per echo")
+    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     mask = File(exists=True, mandatory=True, desc="of the brain extraction")
     guide = traits.Str("template", usedefault=True, desc="for the record")
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
 class _GuideMaskOutputs(RecordSpec):
@@ -41,28 +49,64 @@ class GuideMask(Step):
         inputs = self.inputs
         image = read_volume(inputs.magnitude)
         extracted = read_volume(inputs.mask, np.uint8).array > 0
+        mask = extracted
+        facts: dict[str, Any] = {}
+        reason = reason_against(extracted, image.voxel_size)
+        small = reason is not None
+        if reason is None:
+            with numba_threads(inputs.n_threads):
+                mask, reason, facts = self._guide(image, extracted)
+        before, after = (volume_ml(m, image.voxel_size) for m in (extracted, mask))
+        self._write(runtime, image.affine, mask=mask)
+        unused = f"the template of the head has no part: {reason}" if reason else ""
+        self._results["record"] = record(
+            unused
+            if small
+            else f"Mask 1 guided by the template: {before:.0f} ml before, {after:.0f} ml after"
+            if not reason
+            else "",
+            # what is no human head needs none; a head that does not fit wants a look
+            warnings=["" if small else unused],
+            MaskGuide={
+                "Setting": inputs.guide,
+                "Used": reason is None,
+                "Reason": reason or "",
+                **facts,
+                "VolumeMl": round(after, 2),
+            },
+        )
+        return runtime
+
+    def _guide(self, image: Volume, extracted: Mask) -> tuple[Mask, str | None, dict[str, Any]]:
+        """Return the mask, why it is the extracted one, and the fit of the template."""
         template = load_template()
-        fit = register(template, image.affine, extracted, magnitude=image.array)
+        r2star = self._decay(image.array, extracted)
+        fit = register(template, image.affine, extracted, magnitude=image.array, r2star=r2star)
         facts = {
-            "Setting": inputs.guide,
-            "Used": fit.usable,
+            "Channels": list(fit.channels),
             "Information": float(fit.information),
             "Size": float(fit.size),
             "Coverage": float(fit.coverage),
         }
-        mask, warning = extracted, ""
-        if fit.usable:
-            distance = brain_distance(fit, template, image.array.shape)
-            mask = guided_mask(extracted, distance, image.voxel_size)
-        else:
-            warning = f"the template of the head was not used: {fit.reason}"
-        before, after = (volume_ml(m, image.voxel_size) for m in (extracted, mask))
-        self._write(runtime, image.affine, mask=mask)
-        self._results["record"] = record(
-            f"Mask 1 guided by the template: {before:.0f} ml before, {after:.0f} ml after"
-            if fit.usable
-            else "",
-            warnings=[warning],
-            MaskGuide={**facts, "VolumeMl": round(after, 2)},
+        if not fit.usable:
+            return extracted, fit.reason, facts
+        mask = guided_mask(
+            extracted,
+            brain_distance(fit, template, image.array.shape),
+            image.voxel_size,
+            magnitude=image.array,
+            r2star=r2star,
         )
-        return runtime
+        growth = np.count_nonzero(mask) / np.count_nonzero(extracted)
+        if growth > MOST_GROWTH:
+            return extracted, f"the brain would be {growth:.2f} times as large", facts
+        return mask, None, facts
+
+    def _decay(self, magnitude: Float32Array, extracted: Mask) -> Float32Array | None:
+        """Return R2* wherever there is signal, for muscle decays faster than brain."""
+        inputs = self.inputs
+        if len(inputs.echo_times) < 2:
+            return None
+        seen = magnitude > LEAST_SIGNAL * np.percentile(magnitude[extracted], 90)
+        echoes, _ = read_echoes(inputs.echoes, n_threads=inputs.n_threads)
+        return r2star_map(echoes, inputs.echo_times, seen, n_threads=inputs.n_threads).r2star

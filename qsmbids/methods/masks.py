@@ -57,10 +57,10 @@ class Masks:
         sidecar="BrainExtraction.Parameters.threshold_gradient",
     )
     guide: str = setting(
-        "none",
+        "template",
         "guide of Mask 1",
-        doc="template registers a template of the head to the magnitude (about 20 s) and corrects"
-        " the extracted brain by it: no neck, face or skull base. Values change.",
+        doc="template registers a template of the head to the magnitude and R2* and corrects the"
+        " extracted brain by it: no neck, face or skull base.",
         choices=("none", "template"),
         when=_BET,
         sidecar="MaskGuide.Setting",

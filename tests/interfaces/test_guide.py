@@ -17,6 +17,7 @@ def guide(tmp_path, monkeypatch):
         nib.save(nib.Nifti1Image(image.astype(np.float32), affine), "image.nii")
         nib.save(nib.Nifti1Image(mask.astype(np.uint8), affine), "mask.nii")
         files = {"magnitude": str(tmp_path / "image.nii"), "mask": str(tmp_path / "mask.nii")}
+        files["echo_times"] = [0.004]
         outputs = GuideMask(**files).run().outputs
         return np.asarray(nib.load(outputs.mask).dataobj) > 0, outputs.record
 
@@ -31,7 +32,17 @@ def test_what_is_no_head_leaves_the_mask_as_it_was(guide, rng):
     made, record = guide(image, mask, np.diag([4.0, 4.0, 4.0, 1.0]))
     assert np.array_equal(made, mask)
     assert not record["metadata"]["MaskGuide"]["Used"]
-    assert "was not used" in record["warnings"][0]
+    assert "has no part: run and template share" in record["warnings"][0]
+
+
+def test_what_is_too_small_for_a_human_head_is_not_registered(guide, rng):
+    mask = np.zeros((20, 22, 18), bool)
+    mask[4:16, 4:18, 4:14] = True
+    made, record = guide(rng.random(mask.shape), mask, np.diag([4.0, 4.0, 4.0, 1.0]))
+    assert np.array_equal(made, mask)
+    assert not record["metadata"]["MaskGuide"]["Used"]
+    assert "48 mm across" in record["metadata"]["MaskGuide"]["Reason"]
+    assert not record["warnings"]
 
 
 @pytest.mark.slow

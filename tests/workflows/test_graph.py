@@ -70,7 +70,6 @@ ON_REQUEST = {
     "given_phase",
     "given_field",
     "given_local_field",
-    "guide_mask1",
     "weight_by_phase",
     "weight_by_chi",
     "register_t1w",
@@ -100,14 +99,14 @@ def test_fsl_can_be_forced_off(build):
 
 
 def test_a_template_guides_what_was_extracted_and_not_what_was_given(build):
-    overrides = {"masks": {"guide": "template"}}
-    workflow = build(overrides=overrides, level="standard")
+    workflow = build(level="standard")
     steps = workflow.get_node("save_mask1").inputs.metadata["Steps"]
     assert steps == ["prepare_phase", "mask1", "guide_mask1"]
     reads = {e[0].name for e in workflow._graph.in_edges(workflow.get_node("map_r2star"))}
     assert "guide_mask1" in reads
     assert "mask1" not in reads
-    assert "guide_mask1" not in _steps(build(overrides=overrides, mask=_HERE))
+    assert "guide_mask1" not in _steps(build(mask=_HERE))
+    assert "guide_mask1" not in _steps(build(overrides={"masks": {"guide": "none"}}))
 
 
 def test_the_nonlinear_fit_replaces_offset_and_unwrapping(build):
@@ -302,9 +301,9 @@ def test_a_sidecar_has_the_steps_behind_its_map_and_the_checks_of_what_they_used
     def steps(name):
         return workflow.get_node(f"save_{name}").inputs.metadata["Steps"]
 
-    assert steps("mask1") == ["prepare_phase", "mask1"]
+    assert steps("mask1") == ["prepare_phase", "mask1", "guide_mask1"]
     # the phase has no part in R2*, and its checks have none either
-    assert steps("r2star") == ["prepare_phase", "mask1", "map_r2star"]
+    assert steps("r2star") == ["prepare_phase", "mask1", "guide_mask1", "map_r2star"]
     assert "check_phase" in steps("total_field")
     assert "check_sign" not in steps("local_field")
     chi = steps("chi")

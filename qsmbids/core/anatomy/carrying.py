@@ -1,25 +1,15 @@
-"""The template's regions and its brain in the voxels of a run."""
+"""The template's regions and the surface of its brain in the voxels of a run."""
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.anatomy.sampling import resample_affine, trilinear
 from qsmbids.core.anatomy.template import Template
-from qsmbids.core.masks.masking import largest_component
-from qsmbids.core.maths.arrays import Float32Array, Float64Array, LabelArray, Mask
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, LabelArray
 
-__all__ = ["brain_distance", "carry_labels", "guided_mask"]
-
-
-#: How far [mm] outside the template's brain the extracted one is believed, and how far inside
-#: the template is believed alone: about the error of the registration at the surface.
-OUTWARD = 2.0
-INWARD = 1.5
-#: How far [mm] inside the mean of both surfaces the mask ends: BET keeps the fluid outside.
-INSET = 0.5
+__all__ = ["brain_distance", "carry_labels"]
 
 
 def carry_labels(
@@ -44,36 +34,6 @@ def brain_distance(
     distance = gaussian_filter((outside - inside).astype(np.float32), 0.7)
     fine, shift = _maps(registration, template, shape)
     return _linear(distance, shift, fine)
-
-
-def guided_mask(extracted: Mask, distance: Float32Array, voxel_size: npt.ArrayLike) -> Mask:
-    """Correct a brain mask by where the template says the brain is.
-
-    Parameters
-    ----------
-    extracted : (X, Y, Z) ndarray of bool
-        Of BET, which may run down the neck or miss a pole.
-    distance : (X, Y, Z) ndarray
-        Of :func:`brain_distance`.
-    voxel_size : (3,) array_like
-        [mm].
-
-    Returns
-    -------
-    (X, Y, Z) ndarray of bool
-        One component. Within a band around the template's surface the nearer of the two surfaces
-        on average decides; elsewhere the template does.
-    """
-    voxel = np.asarray(voxel_size, dtype=np.float64)
-    gap = np.where(
-        extracted,
-        -distance_transform_edt(extracted, sampling=voxel),
-        distance_transform_edt(~extracted, sampling=voxel),
-    )
-    # 4 mm and more apart, one of the two is wrong, and it is not the template
-    both = distance + np.clip(gap, -4.0, 4.0) * np.clip(1 - np.abs(distance) / 4.0, 0, 1)
-    mask = ((both < -INSET) & (distance < OUTWARD)) | (distance < -INWARD)
-    return largest_component(mask) if mask.any() else mask
 
 
 def _maps(

@@ -113,4 +113,16 @@ def expected_map(maps: Float32Array, channel: str) -> Float32Array:
 
 def _halve(mask: Mask) -> Float32Array:
     """Average a mask of the fine grid over the voxels of the coarse one."""
-    return gaussian_filter(mask.astype(np.float32), 0.85)[::2, ::2, ::2]
+    out = np.zeros(tuple((n + 1) // 2 for n in mask.shape), dtype=np.float32)
+    if not mask.any():
+        return out
+    # a region is small; its Gaussian ends after four voxels
+    box = []
+    for axis in range(3):
+        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(max(int(found[0]) - 4, 0) // 2 * 2, int(found[-1]) + 5))
+    part = gaussian_filter(mask[tuple(box)].astype(np.float32), 0.85, mode="nearest")
+    small = part[::2, ::2, ::2]
+    start = [s.start // 2 for s in box]
+    out[tuple(slice(a, a + n) for a, n in zip(start, small.shape, strict=True))] = small
+    return out

@@ -92,9 +92,9 @@ GUIDE_MASK1 = Step(
     "Mask 1 by the template",
     GuideMask,
     (0, 30),
-    {"magnitude": "brain_image", "mask": "mask1"},
+    {"magnitude": "brain_image", "echoes": "magnitude", "mask": "mask1"},
     MASK1.provides,
-    lambda run: {"guide": run.settings.masks.guide},
+    lambda run: {**echo_times(run), "guide": run.settings.masks.guide},
 )
 GIVEN_MASK1 = Step(
     "mask1",

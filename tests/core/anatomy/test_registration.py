@@ -8,8 +8,9 @@ from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.anatomy.affine import Pair, fit_affine
 from qsmbids.core.anatomy.borders import refine_borders
-from qsmbids.core.anatomy.carrying import brain_distance, carry_labels, guided_mask
+from qsmbids.core.anatomy.carrying import brain_distance, carry_labels
 from qsmbids.core.anatomy.deformable import Channel, Stage, deform
+from qsmbids.core.anatomy.guided_mask import guided_mask, tissue_odds
 from qsmbids.core.anatomy.registration import Registration, register
 from qsmbids.core.anatomy.sampling import compose, invert, jacobian, pull, resample_affine
 from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
@@ -159,6 +160,32 @@ def test_mask_loses_the_neck_and_wins_the_pole(found, head, template) -> None:
     distance = brain_distance(found, template, SHAPE)
     mask = guided_mask(extracted, distance, (4, 4, 4))
     assert dice(mask, brain) > 0.94 > dice(extracted, brain)
+
+
+def test_what_decays_like_muscle_is_no_brain(head) -> None:
+    """Muscle below the cerebellum is as bright as brain; the template is 12 mm too low there."""
+    magnitude, brain = head
+    distance = np.where(brain, -4.0, 4.0) * np.ones(SHAPE, np.float32)
+    low = np.flatnonzero(brain.any(axis=(0, 1)))[0]
+    for depth, level in ((3, -1.0), (2, -1.5), (1, -2.0)):
+        distance[15:32, 15:32, low - depth] = level
+    muscle = np.zeros(SHAPE, bool)
+    muscle[10:36, 8:40, :low] = True
+    bright = np.where(muscle, np.median(magnitude[brain]), magnitude).astype(np.float32)
+    r2star = np.where(brain, 20, np.where(muscle, 38, 8)).astype(np.float32)
+    args = (brain | muscle, distance, (4, 4, 4))
+    blind = guided_mask(*args, magnitude=bright)
+    seeing = guided_mask(*args, magnitude=bright, r2star=r2star)
+    assert (blind & muscle).sum() > 400
+    assert (seeing & muscle).sum() < 0.2 * (blind & muscle).sum()
+    assert dice(seeing, brain) > 0.95
+
+
+def test_where_all_looks_alike_the_odds_are_even(head) -> None:
+    _, brain = head
+    distance = np.where(brain, -3.0, 3.0).astype(np.float32)
+    odds = tissue_odds(brain, distance, (4, 4, 4), np.full(SHAPE, 7.0))
+    assert np.abs(odds).max() < 0.05
 
 
 def test_noise_is_refused(template) -> None:
