@@ -74,7 +74,13 @@ SETTING_OPTIONS = (
 )
 
 #: What ``--reference`` takes besides a file, and the setting it stands for.
-REFERENCES = {"wholebrain": "brain-mask", "csf": "csf", "none": "none"}
+REFERENCES = {
+    "wholebrain": "brain-mask",
+    "csf": "csf",
+    "white-matter": "white-matter",
+    "internal-capsule": "internal-capsule",
+    "none": "none",
+}
 
 
 def _label(prefix: str) -> Any:

@@ -16,7 +16,7 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.io.nifti import read_volume
-from qsmbids.io.template import load_template
+from qsmbids.io.template import load_template, write_fit
 
 __all__ = ["GuideMask"]
 
@@ -29,6 +29,7 @@ class _GuideMaskInputs(BaseInterfaceInputSpec):
 
 class _GuideMaskOutputs(RecordSpec):
     mask = File(exists=True, desc="0 or 1")
+    fit = File(exists=True, desc="where the template lies; undefined where it did not fit")
 
 
 class GuideMask(Step):
@@ -52,6 +53,7 @@ class GuideMask(Step):
         }
         mask, warning = extracted, ""
         if fit.usable:
+            self._results["fit"] = str(write_fit(self._path(runtime, "fit.npz"), fit))
             distance = brain_distance(fit, template, image.array.shape)
             mask = guided_mask(extracted, distance, image.voxel_size)
         else:

@@ -6,6 +6,8 @@ __all__ = ["DESCRIPTIONS"]
 DESCRIPTIONS = {
     "wholebrain": "Referenced to the mean over Mask 4",
     "csf": "Referenced to the cerebrospinal fluid",
+    "whitematter": "Referenced to white matter",
+    "internalcapsule": "Referenced to the internal capsule",
     "region": "Referenced to a region that was given",
     "references": "Susceptibility of every reference region under every reference",
     "passfilled": "First of two inversions: all voxels",

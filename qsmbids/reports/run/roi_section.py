@@ -5,6 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.tables import read_rows
 from qsmbids.reports.run.record import RunRecord
@@ -14,12 +15,10 @@ __all__ = ["roi_section"]
 
 #: ``desc`` of a table to what a person reads, the main one first.
 _REFERENCES = {
-    "wholebrain": "brain",
-    "csf": "CSF",
-    "region": "given region",
-    "unreferenced": "no reference",
+    **{desc: kind.name for desc, kind in REFERENCES.items()},
+    UNREFERENCED: "no reference",
 }
-_REGIONS = {"wholebrain": "brain (Mask 4)", "csf": "CSF of the ventricles", "region": "given"}
+_REGIONS = {desc: kind.region for desc, kind in REFERENCES.items()}
 #: A region of which more is lost is marked.
 _LARGEST_EXCLUDED = 0.5
 
@@ -128,7 +127,7 @@ def _segmentation(label: str, by_reference: dict[str, list[Row]]) -> Markup:
 
 
 def _title(reference: str) -> str:
-    if reference == "unreferenced":
+    if reference == UNREFERENCED:
         return "Without reference"
     return f"Relative to {_REFERENCES.get(reference, reference)}"
 
