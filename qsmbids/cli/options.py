@@ -238,6 +238,13 @@ def _add_regions(group: argparse._ArgumentGroup) -> None:
         " *_dseg.nii.gz; names from the *_dseg.tsv beside it. May be given several times",
     )
     group.add_argument(
+        "--lesions",
+        type=Path,
+        metavar="PATH",
+        help="lesions to measure one by one: an image of labels, or a mask, whose pieces count; or"
+        " a BIDS derivative with *_label-lesion_mask.nii.gz for each run",
+    )
+    group.add_argument(
         "--t1w",
         metavar="IMAGE",
         help="T1w image that segmentations belong to, or 'auto' for the one of the dataset; it is"

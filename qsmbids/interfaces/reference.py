@@ -177,9 +177,7 @@ class _DescribeReferencesInputs(BaseInterfaceInputSpec):
     white_matter = File(exists=True, desc="of the template; undefined where it did not fit")
     internal_capsule = File(exists=True, desc="likewise")
     given = File(exists=True, desc="of the user")
-    chosen = traits.Enum(
-        *(kind.setting for kind in REFERENCES.values()), "none", usedefault=True
-    )
+    chosen = traits.Enum(*(kind.setting for kind in REFERENCES.values()), "none", usedefault=True)
 
 
 class _DescribeReferencesOutputs(RecordSpec):

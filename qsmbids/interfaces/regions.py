@@ -95,9 +95,9 @@ class PlaceRegions(Step):
         write_volume(image, labels.astype(np.int32), chi.affine)
         present = set(np.unique(labels).tolist())
         regions = [r for r in template_regions() if r.label in present]
-        rows = [f"{r.label}\t{r.name}\t{r.hemisphere}\n" for r in regions]
+        rows = [f"{r.label}\t{r.name}\n" for r in regions]
         table = self._path(runtime, "labels-1.tsv")
-        write_text(table, "index\tname\themisphere\n" + "".join(rows))
+        write_text(table, "index\tname\n" + "".join(rows))
         self._results |= {"labels": [str(image)], "tables": [str(table)]}
         for output, name in _AS_REFERENCE.items():
             wanted = [r.label for r in regions if r.name.startswith(f"{name}-")]

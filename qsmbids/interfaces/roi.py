@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.maths.resample import resample_labels
 from qsmbids.core.anatomy.statistics import Eroded, eroded_regions, standard_errors
+from qsmbids.core.maths.resample import resample_labels
 from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.core.reference.roi_statistics import RoiStatistics, roi_statistics
 from qsmbids.errors import InputError
@@ -73,6 +73,7 @@ class _BringSegmentationInputs(BaseInterfaceInputSpec):
     like = File(exists=True, mandatory=True, desc="image of the run")
     transform = File(exists=True, desc="from T1w to MEGRE, as ITK or ANTs write it")
     identity = traits.Bool(False, usedefault=True, desc="both lie in the same scanner space")
+    may_be_empty = traits.Bool(False, usedefault=True, desc="a head without lesions is no mistake")
 
 
 class _BringSegmentationOutputs(RecordSpec):
@@ -100,7 +101,7 @@ class BringSegmentation(Step):
             segmentation = segmentation._replace(array=label_values(segmentation.array, path))
             labels = self._labels(segmentation, like, path, space)
             present = set(np.unique(labels).tolist()) - {0}
-            if not present:
+            if not present and not inputs.may_be_empty:
                 raise InputError(
                     "no region lies where the run is",
                     path,

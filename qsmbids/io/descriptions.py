@@ -20,6 +20,7 @@ DESCRIPTIONS = {
     "mask4": "Mask 4: after background removal; data of the inversion and the statistics",
     "mask4noholes": "Mask 4 with its holes filled",
     "reference": "Region of reference",
+    "lesions": "Volume and susceptibility of the lesions that were given",
     "iqms": "Image quality measures of the run",
     "phasequality": "Reliability of the phase of each voxel, 0 to 1",
     "unwrapped": "Unwrapped phase",

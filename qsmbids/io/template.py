@@ -1,8 +1,8 @@
 """The template that comes with the package."""
 
 import csv
-from functools import cache
 from dataclasses import asdict
+from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -59,10 +59,14 @@ def write_fit(path: Path, fit: Registration) -> Path:
 def read_fit(path: str | Path) -> Registration:
     """Read what :func:`write_fit` wrote."""
     with np.load(path, allow_pickle=False) as kept:
-        numbers = ("information", "size", "coverage", "least_jacobian")
         return Registration(
-            **{name: kept[name] for name in ("affine", "run_affine", "shift")},
-            **{name: float(kept[name]) for name in numbers},
+            affine=kept["affine"],
+            run_affine=kept["run_affine"],
+            shift=kept["shift"],
+            information=float(kept["information"]),
+            size=float(kept["size"]),
+            coverage=float(kept["coverage"]),
+            least_jacobian=float(kept["least_jacobian"]),
             channels=tuple(str(name) for name in kept["channels"]),
         )
 

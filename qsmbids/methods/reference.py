@@ -32,7 +32,9 @@ class Reference:
                 *_TOPIC, "pass", "Referenced to white matter, by the regions of a template."
             ),
             "internal-capsule": Answer(
-                *_TOPIC, "pass", "Referenced to the internal capsule, by the regions of a template."
+                *_TOPIC,
+                "pass",
+                "Referenced to the internal capsule, by the regions of a template.",
             ),
             "region": Answer(*_TOPIC, "pass", "Referenced to a region that was given."),
             "none": Answer(

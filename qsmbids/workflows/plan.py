@@ -20,7 +20,7 @@ class RunPlan:
     """A run, its acquisition parameters, what was warned of, and images of the user.
 
     ``t1w`` is registered, unless ``t1w_transform`` is known; either is there only where a
-    segmentation in T1w space needs it.
+    segmentation, or lesions, in T1w space need it.
     """
 
     run: Run
@@ -30,6 +30,7 @@ class RunPlan:
     region: Path | None = None
     start: StartImage | None = None
     segmentations: tuple[Segmentation, ...] = ()
+    lesions: Segmentation | None = None
     t1w: Path | None = None
     t1w_transform: str = ""
 

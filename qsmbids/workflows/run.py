@@ -229,21 +229,26 @@ def _add_weighted_images(graph: RunGraph) -> None:
 
 
 def _add_regions(graph: RunGraph) -> None:
-    """Add what measures chi in the regions that were given, or else in those of the template."""
-    if graph.context.plan.segmentations:
-        _add_segmentations(graph)
+    """Add what measures chi in regions that were given, or else in the template's, and lesions."""
+    plan = graph.context.plan
+    transform = _add_way_from_t1w(graph)
+    maps = {n: f"chi_{n}" for n in REFERENCES if f"chi_{n}" in graph}
+    maps = maps or {UNREFERENCED: "chi"}
+    if plan.lesions is not None:
+        graph.add(values.BRING_LESIONS, **transform)
+        graph.add(values.MEASURE_LESIONS, needs=maps)
+    if plan.segmentations:
+        graph.add(values.BRING_SEGMENTATION, **transform)
     elif "template_labels" in graph:
         graph.alias("segmentation", "template_labels")
         graph.alias("segmentation_table", "template_table")
     else:
         return
-    maps = {n: f"chi_{n}" for n in REFERENCES if f"chi_{n}" in graph}
-    maps = maps or {UNREFERENCED: "chi"}
     graph.add(values.MEASURE_ROIS, needs=maps, provides={f"rois_{name}": name for name in maps})
 
 
-def _add_segmentations(graph: RunGraph) -> None:
-    """Add what brings every segmentation of the plan to the grid of the run."""
+def _add_way_from_t1w(graph: RunGraph) -> dict[str, Any]:
+    """Add the registration of a T1w image, if there is one, or return what is known of it."""
     plan = graph.context.plan
     transform: dict[str, Any] = {}
     if plan.t1w_transform == IDENTITY:
@@ -252,7 +257,7 @@ def _add_segmentations(graph: RunGraph) -> None:
         transform["transform"] = plan.t1w_transform
     elif plan.t1w is not None:
         graph.add(values.REGISTER_T1W)
-    graph.add(values.BRING_SEGMENTATION, **transform)
+    return transform
 
 
 def _add_template(graph: RunGraph) -> None:

@@ -8,10 +8,14 @@ import numpy.typing as npt
 from qsmbids.core.anatomy.borders import BorderChange, refine_borders
 from qsmbids.core.anatomy.carrying import carry_labels
 from qsmbids.core.anatomy.registration import Registration, refine_registration, register
-from qsmbids.core.anatomy.template import Template
+from qsmbids.core.anatomy.template import NUCLEI, Template
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, LabelArray, Mask
 
 __all__ = ["PlacedRegions", "place_regions"]
+
+#: Voxels of fluid and white matter that are further from the rest [ppm] are vessels, choroid
+#: plexus, bleeding or calcification.
+STRAY_PPM = 0.1
 
 
 class PlacedRegions(NamedTuple):
@@ -74,4 +78,17 @@ def place_regions(
     carried = carry_labels(fit, template, (chi.shape[0], chi.shape[1], chi.shape[2]))
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
     labels, moved = refine_borders(carried, values, support, template, voxel)
-    return PlacedRegions(labels, fit, moved)
+    return PlacedRegions(_without_strays(labels, values, support, template), fit, moved)
+
+
+def _without_strays(
+    labels: LabelArray, chi: Float32Array, support: Mask, template: Template
+) -> LabelArray:
+    """Leave out of fluid and white matter what is neither."""
+    out = labels.copy()
+    for name in {region.name for region in template.table} - set(NUCLEI):
+        both = [region.index for region in template.table if region.name == name]
+        found = np.isin(labels, both) & support
+        if found.any():
+            out[found & (np.abs(chi - np.median(chi[found])) > STRAY_PPM)] = 0
+    return out

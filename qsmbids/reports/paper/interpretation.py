@@ -117,12 +117,12 @@ def _reference(record: Mapping[str, Any]) -> Caveat:
             " flow and choroid plexus in it."
         ),
         "whitematter": (
-            "White matter, to which values are referenced, depends on the orientation of its fibres"
-            " and may be changed by age and pathology."
+            "White matter, to which values are referenced, depends on the orientation of its"
+            " fibres and may be changed by age and pathology."
         ),
         "internalcapsule": (
-            "The internal capsule, to which values are referenced, is a small region; it depends on"
-            " the orientation of its fibres and may be changed by pathology."
+            "The internal capsule, to which values are referenced, is a small region; it depends"
+            " on the orientation of its fibres and may be changed by pathology."
         ),
         "region": (
             "How pathology may affect the region to which values are referenced should be"

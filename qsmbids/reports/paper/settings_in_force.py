@@ -34,7 +34,7 @@ _FOUND = {
     "dipole_inversion.fansi.regularisation": "DipoleInversion.Parameters.GradientL1Penalty",
 }
 #: What the data or the machine may make of a setting, and says so.
-_MAY_BECOME = {
+_MAY_BECOME: dict[tuple[str, Any], tuple[Any, ...]] = {
     ("masks.brain_extraction", "auto"): ("fsl", "builtin"),
     ("masks.reliable_phase", "relative-residual"): ("none",),  # with too few echoes
     ("total_field.echo_phase_combination", "nonlinear-fit"): ("romeo-weighted-average",),

@@ -47,6 +47,8 @@ STEPS = (
     values.REGISTER_T1W,
     values.BRING_SEGMENTATION,
     values.MEASURE_ROIS,
+    values.BRING_LESIONS,
+    values.MEASURE_LESIONS,
     values.MEASURE_QUALITY,
 )
 

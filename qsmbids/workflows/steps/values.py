@@ -4,6 +4,7 @@ from typing import Any
 
 from qsmbids.core.anatomy.template import NUCLEI
 from qsmbids.interfaces.checks import CheckSign
+from qsmbids.interfaces.lesions import MeasureLesions
 from qsmbids.interfaces.quality import MeasureQuality
 from qsmbids.interfaces.reference import DescribeReferences, FindCsf, ReferenceChi, TakeRegion
 from qsmbids.interfaces.regions import PlaceRegions
@@ -230,6 +231,37 @@ MEASURE_ROIS = Step(
         "r2star": "r2star?",
     },
     inputs=_measured,
+)
+
+
+def _lesions(run: RunContext) -> dict[str, Any]:
+    given = run.plan.lesions
+    if given is None:  # the step is added for a plan with lesions alone
+        return {}
+    return {
+        "segmentations": [str(given.image)],
+        "spaces": [given.space],
+        "regions": [[tuple(region) for region in given.regions]],
+        "may_be_empty": True,
+    }
+
+
+BRING_LESIONS = Step(
+    "bring_lesions",
+    "given lesions",
+    BringSegmentation,
+    (0, 30),
+    BRING_SEGMENTATION.needs,
+    {"given_lesions": "labels"},
+    _lesions,
+)
+MEASURE_LESIONS = Step(
+    "measure_lesions",
+    "lesions",
+    MeasureLesions,
+    (0, 16),
+    {"labels": "given_lesions", "mask": "mask4_filled", "support": "support"},
+    inputs=lambda run: {"regions": _lesions(run).get("regions", [[]])[0]},
 )
 MEASURE_QUALITY = Step(
     "measure_quality",
