@@ -71,6 +71,12 @@ SETTING_OPTIONS = (
         "voxels of unreliable phase: count as they are weighted (default), have no weight, or"
         " come from a second inversion",
     ),
+    SettingOption(
+        "--regions",
+        "regions.atlas",
+        "what a run is measured in where no segmentation is given: the regions of a template"
+        " (default), or none",
+    ),
 )
 
 #: What ``--reference`` takes besides a file, and the setting it stands for.

@@ -137,4 +137,5 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, Any]:
     if args.sloppy:
         changed["dipole_inversion.fansi.maximum_iterations"] = 20
         changed["dipole_inversion.fansi.weak_harmonic"] = False
+        changed.setdefault("regions.atlas", "none")
     return nested(changed)
