@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     out_dir = dest / "derivatives" / "qsmbids"
     options = ["--nprocs", str(args.nprocs)] if args.nprocs else []
     work = ["--work-dir", str(dest / "work")]
+    # its ellipsoids are not the brain of a template
+    work += ["--regions", "none"]
     code = run([str(bids_dir), str(out_dir), "participant", *work, *options])
     if code:
         return code

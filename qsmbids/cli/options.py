@@ -71,10 +71,22 @@ SETTING_OPTIONS = (
         "voxels of unreliable phase: count as they are weighted (default), have no weight, or"
         " come from a second inversion",
     ),
+    SettingOption(
+        "--regions",
+        "regions.atlas",
+        "what a run is measured in where no segmentation is given: the regions of a template"
+        " (default), or none",
+    ),
 )
 
 #: What ``--reference`` takes besides a file, and the setting it stands for.
-REFERENCES = {"wholebrain": "brain-mask", "csf": "csf", "none": "none"}
+REFERENCES = {
+    "wholebrain": "brain-mask",
+    "csf": "csf",
+    "white-matter": "white-matter",
+    "internal-capsule": "internal-capsule",
+    "none": "none",
+}
 
 
 def _label(prefix: str) -> Any:
@@ -230,6 +242,13 @@ def _add_regions(group: argparse._ArgumentGroup) -> None:
         metavar="PATH",
         help="regions of interest to measure: an image of labels, or a BIDS derivative with"
         " *_dseg.nii.gz; names from the *_dseg.tsv beside it. May be given several times",
+    )
+    group.add_argument(
+        "--lesions",
+        type=Path,
+        metavar="PATH",
+        help="lesions to measure one by one: an image of labels, or a mask, whose pieces count; or"
+        " a BIDS derivative with *_label-lesion_mask.nii.gz for each run",
     )
     group.add_argument(
         "--t1w",

@@ -98,8 +98,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     if args.field_strength is not None and not 0.01 <= args.field_strength <= 30:
         parser.error("--field-strength must be in tesla, between 0.01 and 30")
-    if (args.t1w or args.t1w_transform) and not args.segmentation:
-        parser.error("--t1w and --t1w-transform bring the regions of a --segmentation")
+    if (args.t1w or args.t1w_transform) and not (args.segmentation or args.lesions):
+        parser.error(
+            "--t1w and --t1w-transform bring the regions of a --segmentation, or --lesions"
+        )
     fixable = [method.name for method in INVERSION.values() if method.study]
     if args.adaptive_from is not None and args.inversion not in (None, *fixable):
         parser.error(f"--adaptive-from gives the strength of --inversion {' or '.join(fixable)}")
@@ -135,4 +137,5 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, Any]:
     if args.sloppy:
         changed["dipole_inversion.fansi.maximum_iterations"] = 20
         changed["dipole_inversion.fansi.weak_harmonic"] = False
+        changed.setdefault("regions.atlas", "none")
     return nested(changed)

@@ -262,6 +262,7 @@ def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list
         "Mask 1": _mask_rule(plan, settings),
         **({} if plan.start is None else {f"given {plan.start.kind}": _start_rule(plan.start)}),
         **({"segmentations": _segmentation_rule(plan)} if plan.segmentations else {}),
+        **({"lesions": plan.lesions.image.name} if plan.lesions else {}),
         "steps": " > ".join(title for step, title in STEP_TITLES.items() if step in nodes),
     }
     lines = [run.label, *(f"  {name:<17} {text}" for name, text in rows.items())]

@@ -2,11 +2,13 @@
 
 import argparse
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from qsmbids.cli.inputs import read_filters
 from qsmbids.errors import ConfigError, InputError
+from qsmbids.io.lesions import LESIONS, find_lesions
 from qsmbids.io.nifti import read_header
 from qsmbids.io.runs import Run
 from qsmbids.io.segmentations import Segmentation, find_segmentations
@@ -25,7 +27,8 @@ def check_one_run_each(args: argparse.Namespace, runs: list[Run]) -> None:
         Where a transform or a T1w image ties it to one participant, several runs of that
         participant are fine.
     """
-    files = [p for p in args.segmentation or () if p.is_file()]
+    given = [*(args.segmentation or ()), *([args.lesions] if args.lesions else ())]
+    files = [p for p in given if p.is_file()]
     if args.t1w not in (None, "auto"):
         files.append(Path(args.t1w))
     if args.t1w_transform not in (None, IDENTITY) and not Path(args.t1w_transform).is_dir():
@@ -35,13 +38,13 @@ def check_one_run_each(args: argparse.Namespace, runs: list[Run]) -> None:
     if files and len(runs) > 1 and (len(heads) > 1 or not registered):
         raise ConfigError(
             f"{files[0].name} cannot be that of {len(runs)} runs",
-            "--segmentation",
+            "--lesions" if files[0] == args.lesions else "--segmentation",
             "Select one run, or give BIDS derivatives with a segmentation for each.",
         )
 
 
 def segmentations_of(run: Run, args: argparse.Namespace) -> dict[str, Any]:
-    """Return what a plan says about segmentations: ``segmentations, t1w, t1w_transform``.
+    """Return what a plan says about segmentations, lesions and the way from T1w space to them.
 
     Raises
     ------
@@ -50,15 +53,17 @@ def segmentations_of(run: Run, args: argparse.Namespace) -> dict[str, Any]:
     ConfigError
         Two segmentations share a label, or registration is wanted and antspyx missing.
     """
-    if not args.segmentation:
+    if not (args.segmentation or args.lesions):
         return {}
     way = args.t1w is not None or args.t1w_transform is not None
     segmentations = [
-        s for p in args.segmentation for s in find_segmentations(p.resolve(), run, way)
+        s for p in args.segmentation or () for s in find_segmentations(p.resolve(), run, way)
     ]
-    _check_labels(segmentations)
-    plan: dict[str, Any] = {"segmentations": tuple(segmentations)}
-    if all(s.space == "MEGRE" for s in segmentations):
+    lesions = find_lesions(args.lesions.resolve(), run, way) if args.lesions else None
+    if args.segmentation:
+        _check_labels(segmentations, [LESIONS] if lesions else [])
+    plan: dict[str, Any] = {"segmentations": tuple(segmentations), "lesions": lesions}
+    if all(s.space == "MEGRE" for s in (*segmentations, *([lesions] if lesions else ()))):
         return plan
     if args.t1w_transform is not None:
         transform = find_transform(args.t1w_transform, run)
@@ -78,8 +83,8 @@ def segmentations_of(run: Run, args: argparse.Namespace) -> dict[str, Any]:
     return {**plan, "t1w": t1w}
 
 
-def _check_labels(segmentations: list[Segmentation]) -> None:
-    labels = [s.label for s in segmentations]
+def _check_labels(segmentations: list[Segmentation], taken: Sequence[str]) -> None:
+    labels = [*(s.label for s in segmentations), *taken]
     for label in labels:
         if labels.count(label) > 1:
             names = ", ".join(s.image.name for s in segmentations if s.label == label)

@@ -13,6 +13,7 @@ from qsmbids.methods.dipole_inversion import DipoleInversion
 from qsmbids.methods.masks import Masks
 from qsmbids.methods.phase import Phase
 from qsmbids.methods.reference import Reference
+from qsmbids.methods.regions import Regions
 from qsmbids.methods.relaxometry import Relaxometry
 from qsmbids.methods.swi import Swi
 from qsmbids.methods.total_field import TotalField
@@ -30,6 +31,7 @@ class Settings:
     background_field: BackgroundField = field(default_factory=BackgroundField)
     dipole_inversion: DipoleInversion = field(default_factory=DipoleInversion)
     reference: Reference = field(default_factory=Reference)
+    regions: Regions = field(default_factory=Regions)
     relaxometry: Relaxometry = field(default_factory=Relaxometry)
     swi: Swi = field(default_factory=Swi)
 

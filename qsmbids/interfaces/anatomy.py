@@ -21,7 +21,7 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.io.nifti import Volume, read_echoes, read_volume
-from qsmbids.io.template import load_template
+from qsmbids.io.template import load_template, write_fit
 
 __all__ = ["GuideMask"]
 
@@ -37,6 +37,7 @@ class _GuideMaskInputs(BaseInterfaceInputSpec):
 
 class _GuideMaskOutputs(RecordSpec):
     mask = File(exists=True, desc="0 or 1")
+    fit = File(exists=True, desc="where the template lies; undefined for no human head")
 
 
 class GuideMask(Step):
@@ -55,7 +56,7 @@ class GuideMask(Step):
         small = reason is not None
         if reason is None:
             with numba_threads(inputs.n_threads):
-                mask, reason, facts = self._guide(image, extracted)
+                mask, reason, facts = self._guide(runtime, image, extracted)
         before, after = (volume_ml(m, image.voxel_size) for m in (extracted, mask))
         self._write(runtime, image.affine, mask=mask)
         unused = f"the template of the head has no part: {reason}" if reason else ""
@@ -77,7 +78,9 @@ class GuideMask(Step):
         )
         return runtime
 
-    def _guide(self, image: Volume, extracted: Mask) -> tuple[Mask, str | None, dict[str, Any]]:
+    def _guide(
+        self, runtime: Any, image: Volume, extracted: Mask
+    ) -> tuple[Mask, str | None, dict[str, Any]]:
         """Return the mask, why it is the extracted one, and the fit of the template."""
         template = load_template()
         r2star = self._decay(image.array, extracted)
@@ -88,6 +91,8 @@ class GuideMask(Step):
             "Size": float(fit.size),
             "Coverage": float(fit.coverage),
         }
+        # a fit that is of no use is handed on as well: nobody need try again
+        self._results["fit"] = str(write_fit(self._path(runtime, "fit.npz"), fit))
         if not fit.usable:
             return extracted, fit.reason, facts
         mask = guided_mask(

@@ -3,8 +3,11 @@
 from typing import Any
 
 import numpy as np
+from nipype.interfaces.base import InputMultiObject, isdefined
 
+from qsmbids.core.anatomy.template import IRON_RICH
 from qsmbids.core.field.residues import count_residues
+from qsmbids.core.maths.arrays import LabelArray
 from qsmbids.core.phase.echo_time_check import check_echo_time_consistency
 from qsmbids.core.phase.phase_checks import (
     PhaseCheck,
@@ -22,6 +25,7 @@ from qsmbids.interfaces.base import (
     record,
 )
 from qsmbids.io.nifti import read_echoes, read_volume
+from qsmbids.io.template import template_regions
 
 #: A shorter echo of a well shimmed head may pass for filtered phase [s].
 _LATE_ECHO = 0.015
@@ -70,6 +74,7 @@ class _CheckSignInputs(BaseInterfaceInputSpec):
     chi = File(exists=True, mandatory=True, desc="[ppm]")
     r2star = File(exists=True, mandatory=True, desc="[1/s]")
     mask = File(exists=True, mandatory=True, desc="Mask 4 without holes")
+    labels = InputMultiObject(File(exists=True), desc="of the template, one image, if it fitted")
 
 
 class CheckSign(Step):
@@ -84,6 +89,7 @@ class CheckSign(Step):
             read_volume(inputs.chi).array,
             read_volume(inputs.r2star).array,
             read_volume(inputs.mask, np.uint8).array > 0,
+            nuclei=self._nuclei(),
         )
         advice = f"{check.text}; if veins are dark, run again with the other --phase-sign"
         self._results["record"] = record(
@@ -97,3 +103,11 @@ class CheckSign(Step):
             },
         )
         return runtime
+
+    def _nuclei(self) -> LabelArray | None:
+        """Return the labels of the nuclei that are rich in iron at any adult age."""
+        if not isdefined(self.inputs.labels):
+            return None
+        labels = read_volume(self.inputs.labels[0], np.int32).array
+        iron = [r.label for r in template_regions() if r.name.rpartition("-")[0] in IRON_RICH]
+        return np.where(np.isin(labels, iron), labels, 0)

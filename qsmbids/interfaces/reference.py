@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.reference.csf import find_csf
+from qsmbids.core.reference.kinds import REFERENCES
 from qsmbids.core.reference.reference import apply_reference, reference_value, region_statistics
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
@@ -33,7 +34,13 @@ COLUMNS = (
     "reference_value",
 )
 #: What a region is called in the table.
-NAMES = {"brain": "wholebrain", "csf": "csf", "given": "region"}
+NAMES = {
+    "brain": "wholebrain",
+    "csf": "csf",
+    "white_matter": "whitematter",
+    "internal_capsule": "internalcapsule",
+    "given": "region",
+}
 
 
 class _RegionOutputs(RecordSpec):
@@ -167,8 +174,10 @@ class _DescribeReferencesInputs(BaseInterfaceInputSpec):
     support = File(exists=True, mandatory=True, desc="of chi")
     brain = File(exists=True, mandatory=True, desc="Mask 4")
     csf = File(exists=True, desc="fluid; may be empty")
+    white_matter = File(exists=True, desc="of the template; undefined where it did not fit")
+    internal_capsule = File(exists=True, desc="likewise")
     given = File(exists=True, desc="of the user")
-    chosen = traits.Enum("brain-mask", "csf", "region", "none", usedefault=True)
+    chosen = traits.Enum(*(kind.setting for kind in REFERENCES.values()), "none", usedefault=True)
 
 
 class _DescribeReferencesOutputs(RecordSpec):
@@ -206,8 +215,8 @@ class DescribeReferences(Step):
         path = self._path(runtime, "references.tsv")
         write_text(path, "\n".join(rows) + "\n")
         self._results["table"] = str(path)
-        wanted = {"brain-mask": "wholebrain", "csf": "csf", "region": "region", "none": "none"}
-        main = wanted[inputs.chosen]
+        wanted = {kind.setting: desc for desc, kind in REFERENCES.items()}
+        main = wanted.get(inputs.chosen, "none")
         missing = main != "none" and main not in values
         if missing:
             main = "wholebrain"

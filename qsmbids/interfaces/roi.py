@@ -1,12 +1,15 @@
 """Segmentations on the grid of a run, and the susceptibility of their regions (section 8)."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qsmbids.core.anatomy.statistics import Eroded, eroded_regions, standard_errors
 from qsmbids.core.maths.resample import resample_labels
+from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.core.reference.roi_statistics import RoiStatistics, roi_statistics
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
@@ -30,8 +33,11 @@ COLUMNS = {
     "name": ("", "Name of the region"),
     "hemisphere": ("", "L, R, or n/a for both sides or where the name does not tell"),
     "n_voxels": ("", "Voxels of the region in the segmentation on the grid of the run"),
-    "n_mask4": ("", "Voxels of the region that count: inside Mask 4 without holes"),
+    "volume_mm3": ("mm^3", "Volume of the region"),
+    "n_mask4": ("", "Voxels of the region inside Mask 4 without holes"),
     "fraction_excluded": ("", "Part of the region outside Mask 4 without holes, 0 to 1"),
+    "n_eroded": ("", "Voxels left where one is taken off all around the region (S1.6)"),
+    "eroded": ("", "Whether the values are those of the eroded region: yes or no"),
     "mean": ("ppm", "Mean susceptibility"),
     "std": ("ppm", "Standard deviation over the voxels (of the population)"),
     "median": ("ppm", "Median"),
@@ -39,9 +45,15 @@ COLUMNS = {
     "mad": ("ppm", "Median absolute deviation from the median, not scaled"),
     "p05": ("ppm", "5th percentile"),
     "p95": ("ppm", "95th percentile"),
+    "standard_error": ("ppm", "Standard error of the mean, whose voxels are not independent"),
+    "r2star_mean": ("1/s", "Mean R2* over the same voxels"),
+    "r2star_std": ("1/s", "Standard deviation of R2*"),
+    "r2star_median": ("1/s", "Median of R2*"),
+    "r2star_iqr": ("1/s", "Interquartile range of R2*"),
+    "r2star_standard_error": ("1/s", "Standard error of the mean of R2*"),
 }
 #: Maps that can be measured, by the ``desc`` of their tables.
-REFERENCES = ("wholebrain", "csf", "region", "unreferenced")
+MEASURED = (*REFERENCES, UNREFERENCED)
 #: A region of which more is lost is no longer that region.
 LARGEST_EXCLUDED = 0.5
 
@@ -61,6 +73,7 @@ class _BringSegmentationInputs(BaseInterfaceInputSpec):
     like = File(exists=True, mandatory=True, desc="image of the run")
     transform = File(exists=True, desc="from T1w to MEGRE, as ITK or ANTs write it")
     identity = traits.Bool(False, usedefault=True, desc="both lie in the same scanner space")
+    may_be_empty = traits.Bool(False, usedefault=True, desc="a head without lesions is no mistake")
 
 
 class _BringSegmentationOutputs(RecordSpec):
@@ -88,7 +101,7 @@ class BringSegmentation(Step):
             segmentation = segmentation._replace(array=label_values(segmentation.array, path))
             labels = self._labels(segmentation, like, path, space)
             present = set(np.unique(labels).tolist()) - {0}
-            if not present:
+            if not present and not inputs.may_be_empty:
                 raise InputError(
                     "no region lies where the run is",
                     path,
@@ -137,14 +150,21 @@ class BringSegmentation(Step):
 
 
 class _MeasureRoisInputs(BaseInterfaceInputSpec):
-    labels = traits.List(File(exists=True), mandatory=True, desc="on the grid of the run")
+    labels = traits.List(File(exists=True), desc="on the grid of the run; a template may not fit")
     names = traits.List(traits.Str, mandatory=True, desc="of the segmentations, for the log")
     regions = _regions_trait()
     only_named = traits.List(traits.Bool, mandatory=True, desc="leave labels without a name out")
+    thick = traits.List(
+        traits.List(traits.Int),
+        desc="per segmentation: regions without their outermost voxels (S1.6)",
+    )
     mask = File(exists=True, mandatory=True, desc="Mask 4 without holes")
     support = File(exists=True, mandatory=True, desc="of chi, which may be smaller")
+    r2star = File(exists=True, desc="[1/s]")
     wholebrain = File(exists=True, desc="chi [ppm] under this reference")
     csf = File(exists=True, desc="likewise; undefined where no fluid was found")
+    whitematter = File(exists=True, desc="likewise; undefined where no template fitted")
+    internalcapsule = File(exists=True, desc="likewise")
     region = File(exists=True, desc="likewise")
     unreferenced = File(exists=True, desc="chi [ppm] without a reference")
 
@@ -152,59 +172,125 @@ class _MeasureRoisInputs(BaseInterfaceInputSpec):
 class _MeasureRoisOutputs(RecordSpec):
     wholebrain = traits.List(File(exists=True), desc="a table per segmentation")
     csf = traits.List(File(exists=True))
+    whitematter = traits.List(File(exists=True))
+    internalcapsule = traits.List(File(exists=True))
     region = traits.List(File(exists=True))
     unreferenced = traits.List(File(exists=True))
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """The regions of one segmentation, and the voxels of them that are measured."""
+
+    regions: list[Region]
+    labels: np.ndarray
+    inner: Eroded
+
+    @property
+    def index(self) -> list[int]:
+        return [region.label for region in self.regions]
+
+
 class MeasureRois(Step):
-    """Measure chi over every region under every reference (8.b, 8.d, 8.f)."""
+    """Measure chi and R2* over every region under every reference (8.b, 8.d, 8.f, S1.6)."""
 
     input_spec = _MeasureRoisInputs
     output_spec = _MeasureRoisOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        inside = read_volume(inputs.mask, np.uint8).array > 0
+        if not isinstance(inputs.labels, list) or not inputs.labels:
+            self._results["record"] = record()
+            return runtime
+        mask = read_volume(inputs.mask, np.uint8)
+        inside = mask.array > 0
         inside &= read_volume(inputs.support, np.uint8).array > 0
-        segmentations = [read_volume(path, np.int32).array for path in inputs.labels]
-        regions = []
-        for labels, named, only in zip(
-            segmentations, inputs.regions, inputs.only_named, strict=True
-        ):
-            known = [Region(*r) for r in named]
-            regions.append(known if only else with_unnamed(known, np.unique(labels).tolist()))
+        counted = self._counted()
+        voxel_mm3 = float(np.prod(mask.voxel_size))
+        r2star = self._of_r2star(counted, inside)
         notes: list[str] = []
         warnings: list[str] = []
-        for name in REFERENCES:
+        for name in MEASURED:
             path = getattr(inputs, name)
             if not isinstance(path, str):
                 continue
             chi = read_volume(path).array
             tables = []
-            each = zip(inputs.names, segmentations, regions, strict=True)
-            for number, (title, labels, wanted) in enumerate(each, 1):
-                statistics = roi_statistics(chi, labels, inside, [r.label for r in wanted])
-                table = self._path(runtime, f"{name}-{number}.tsv")
-                tables.append(str(write_text(table, _table(wanted, statistics))))
-                if len(notes) < number:  # the same under every reference
-                    notes.append(_summary(title, wanted, statistics))
-                    warnings += _lost(title, wanted, statistics)
+            for number, one in enumerate(counted):
+                whole = roi_statistics(chi, one.labels, inside, one.index)
+                table = self._path(runtime, f"{name}-{number + 1}.tsv")
+                values = [_of_map(chi, one, inside, ALL), r2star[number]]
+                tables.append(str(write_text(table, _table(one, whole, voxel_mm3, values))))
+                if len(notes) <= number:  # the same under every reference
+                    title = inputs.names[number]
+                    notes.append(_summary(title, one.regions, whole))
+                    warnings += _lost(title, one.regions, whole)
             self._results[name] = tables
         self._results["record"] = record(
             *notes, warnings=warnings, **{name: _describe(*c) for name, c in COLUMNS.items()}
         )
         return runtime
 
+    def _counted(self) -> list[_Counted]:
+        inputs = self.inputs
+        thick = inputs.thick if isinstance(inputs.thick, list) else []
+        counted = []
+        for number, path in enumerate(inputs.labels):
+            labels = read_volume(path, np.int32).array
+            regions = [Region(*r) for r in inputs.regions[number]]
+            if not inputs.only_named[number]:
+                regions = with_unnamed(regions, np.unique(labels).tolist())
+            wanted = thick[number] if number < len(thick) else []
+            inner = eroded_regions(labels, [r.label for r in regions], wanted)
+            counted.append(_Counted(regions, labels, inner))
+        return counted
 
-def _table(regions: list[Region], statistics: RoiStatistics) -> str:
+    def _of_r2star(self, counted: list[_Counted], inside: np.ndarray) -> list[list[list[str]]]:
+        """Return the columns of R2* of every segmentation."""
+        if not isinstance(self.inputs.r2star, str):
+            return [[["n/a"] * (len(SOME) + 1)] * len(one.regions) for one in counted]
+        r2star = read_volume(self.inputs.r2star).array
+        known = inside & np.isfinite(r2star) & (r2star > 0)
+        return [_of_map(r2star, one, known, SOME) for one in counted]
+
+
+#: Statistics of susceptibility and of R2*, in the order of the columns.
+ALL = ("mean", "std", "median", "iqr", "mad", "p05", "p95")
+SOME = ALL[:4]
+
+
+def _of_map(
+    values: np.ndarray, one: _Counted, inside: np.ndarray, columns: tuple[str, ...]
+) -> list[list[str]]:
+    """Return statistics and standard error of a map in every region."""
+    found = roi_statistics(values, one.inner.labels, inside, one.index)
+    errors = standard_errors(values, one.inner.labels, inside, one.index)
+    return [
+        [*(_number(float(getattr(found, c)[n])) for c in columns), _number(errors[n])]
+        for n in range(len(one.regions))
+    ]
+
+
+def _table(
+    one: _Counted, whole: RoiStatistics, voxel_mm3: float, values: list[list[list[str]]]
+) -> str:
     """Return the rows as tab-separated text; what is not known is n/a."""
     rows = ["\t".join(COLUMNS)]
-    for number, region in enumerate(regions):
-        counts = [str(int(n[number])) for n in (statistics.n_voxels, statistics.n_mask4)]
-        numbers = [_number(float(n[number])) for n in statistics[2:]]
-        rows.append(
-            "\t".join([str(region.label), region.name, region.hemisphere, *counts, *numbers])
-        )
+    for n, region in enumerate(one.regions):
+        n_voxels, label = int(whole.n_voxels[n]), region.label
+        cells = [
+            str(label),
+            region.name,
+            region.hemisphere,
+            str(n_voxels),
+            f"{n_voxels * voxel_mm3:.2f}",
+            str(int(whole.n_mask4[n])),
+            _number(float(whole.fraction_excluded[n])),
+            str(one.inner.n_inner[label]),
+            "yes" if label in one.inner.eroded else "no",
+            *(cell for part in values for cell in part[n]),
+        ]
+        rows.append("\t".join(cells))
     return "\n".join(rows) + "\n"
 
 

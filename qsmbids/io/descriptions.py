@@ -6,6 +6,8 @@ __all__ = ["DESCRIPTIONS"]
 DESCRIPTIONS = {
     "wholebrain": "Referenced to the mean over Mask 4",
     "csf": "Referenced to the cerebrospinal fluid",
+    "whitematter": "Referenced to white matter",
+    "internalcapsule": "Referenced to the internal capsule",
     "region": "Referenced to a region that was given",
     "references": "Susceptibility of every reference region under every reference",
     "passfilled": "First of two inversions: all voxels",
@@ -18,6 +20,7 @@ DESCRIPTIONS = {
     "mask4": "Mask 4: after background removal; data of the inversion and the statistics",
     "mask4noholes": "Mask 4 with its holes filled",
     "reference": "Region of reference",
+    "lesions": "Volume and susceptibility of the lesions that were given",
     "iqms": "Image quality measures of the run",
     "phasequality": "Reliability of the phase of each voxel, 0 to 1",
     "unwrapped": "Unwrapped phase",

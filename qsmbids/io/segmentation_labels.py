@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 from qsmbids.errors import InputError
 
-__all__ = ["Region", "freesurfer_regions", "hemisphere_of", "read_regions", "with_unnamed"]
+__all__ = [
+    "Region",
+    "freesurfer_regions",
+    "hemisphere_of",
+    "read_regions",
+    "with_unnamed",
+    "without_side",
+]
 
 
 class Region(NamedTuple):
@@ -92,6 +99,21 @@ def hemisphere_of(name: str, column: str = "") -> str:
         return {"l": "L", "r": "R"}.get(column[0].lower(), "n/a")
     left, right = (bool(re.search(p, name, re.IGNORECASE)) for p in (_LEFT, _RIGHT))
     return "n/a" if left == right else "L" if left else "R"
+
+
+def without_side(name: str) -> str:
+    """Return what both sides of a region share of their names.
+
+    Examples
+    --------
+    >>> [without_side(n) for n in ("Left-Caudate", "caudate_R", "ctx-lh-insula", "nigra")]
+    ['Caudate', 'caudate', 'ctx-insula', 'nigra']
+    """
+    if hemisphere_of(name) == "n/a":
+        return name
+    for pattern in (_LEFT, _RIGHT):
+        name = re.sub(pattern, "-", name, flags=re.IGNORECASE)
+    return name.strip("-_. ")
 
 
 def with_unnamed(regions: Iterable[Region], present: Iterable[int]) -> list[Region]:

@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from qsmbids.io.nifti import Header, read_header
 from qsmbids.io.runs import Run
 from qsmbids.io.segmentation_labels import Region, freesurfer_regions, read_regions
 
-__all__ = ["Segmentation", "find_segmentations", "label_values", "same_grid"]
+__all__ = ["Segmentation", "best_in_dataset", "find_segmentations", "label_values", "same_grid"]
 
 _IMAGE = (".nii", ".nii.gz")
 #: Values of ``space-`` for images on the grid of the gradient echo.
@@ -84,7 +85,17 @@ def find_segmentations(source: Path, run: Run, t1w_way: bool = False) -> list[Se
         return [_described(source, space, source.parent)]
     if not source.is_dir():
         raise InputError("does not exist", str(source), "Check --segmentation.")
-    return _in_dataset(source, run, grid, t1w_way)
+    folder = source / f"sub-{run.subject}"
+    images = [p for p in sorted(folder.rglob("*_dseg.nii*")) if not p.name.startswith(".")]
+    chosen = best_in_dataset(source, run, t1w_way, images)
+    if not chosen:
+        raise InputError(
+            f"no segmentation fits {run.label}",
+            str(source),
+            f"Expected {folder.name}/**/*_dseg.nii.gz there, in the space of the gradient echo or"
+            " with space-T1w.",
+        )
+    return chosen
 
 
 def same_grid(one: Header, other: Header) -> bool:
@@ -92,11 +103,18 @@ def same_grid(one: Header, other: Header) -> bool:
     return not difference(one.shape, one.affine, other.shape, other.affine)
 
 
-def _in_dataset(root: Path, run: Run, grid: Header, t1w_way: bool) -> list[Segmentation]:
-    """Return the best image of every segmentation of a dataset."""
-    folder = root / f"sub-{run.subject}"
-    images = [p for p in sorted(folder.rglob("*_dseg.nii*")) if p.name.endswith(_IMAGE)]
-    images = [p for p in images if not p.name.startswith(".")]
+def best_in_dataset(
+    root: Path, run: Run, t1w_way: bool, images: Iterable[Path]
+) -> list[Segmentation]:
+    """Return the best of some images for every label; none where no image fits the run.
+
+    Raises
+    ------
+    InputError
+        Several fit alike, or there is no way to the one that does.
+    """
+    grid = read_header(run.images[0])
+    images = [p for p in images if p.name.endswith(_IMAGE)]
     fitting: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     out_of_reach: list[Path] = []
     for path in images:
@@ -119,16 +137,9 @@ def _in_dataset(root: Path, run: Run, grid: Header, t1w_way: bool) -> list[Segme
                 "Give the file itself with --segmentation.",
             )
         chosen.append(_described(*kept[0], root))
-    if chosen:
-        return chosen
-    if out_of_reach:
+    if not chosen and out_of_reach:
         raise _other_grid(out_of_reach[0], grid)
-    raise InputError(
-        f"no segmentation fits {run.label}",
-        str(root),
-        f"Expected {folder.name}/**/*_dseg.nii.gz there, in the space of the gradient echo or"
-        " with space-T1w.",
-    )
+    return chosen
 
 
 def _space(path: Path, run: Run, grid: Header, t1w_way: bool, *, strict: bool) -> str | None:

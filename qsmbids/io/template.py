@@ -1,16 +1,20 @@
 """The template that comes with the package."""
 
 import csv
+from dataclasses import asdict
 from functools import cache
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.anatomy.template import Region, Template
+from qsmbids.io import segmentation_labels
 
-__all__ = ["load_template"]
+__all__ = ["load_template", "read_fit", "template_regions", "write_fit"]
 
 
 @cache
@@ -33,6 +37,37 @@ def load_template() -> Template:
             regions=np.asarray(regions.dataobj, dtype=np.uint8),
             fine_grid=np.asarray(regions.affine, dtype=np.float64),
             table=tuple(Region(int(r["index"]), r["name"], r["side"]) for r in table),
+        )
+
+
+def template_regions() -> list[segmentation_labels.Region]:
+    """Return the names of the template's labels, as tables of labels have them."""
+    sides = {"left": "L", "right": "R"}
+    return [
+        segmentation_labels.Region(r.index, f"{r.name}-{r.side}", sides[r.side])
+        for r in load_template().table
+    ]
+
+
+def write_fit(path: Path, fit: Registration) -> Path:
+    """Keep where the template lies in a run, for a later step to go on from."""
+    with path.open("wb") as file:
+        np.savez(file, **{**asdict(fit), "channels": np.array(fit.channels, dtype=str)})
+    return path
+
+
+def read_fit(path: str | Path) -> Registration:
+    """Read what :func:`write_fit` wrote."""
+    with np.load(path, allow_pickle=False) as kept:
+        return Registration(
+            affine=kept["affine"],
+            run_affine=kept["run_affine"],
+            shift=kept["shift"],
+            information=float(kept["information"]),
+            size=float(kept["size"]),
+            coverage=float(kept["coverage"]),
+            least_jacobian=float(kept["least_jacobian"]),
+            channels=tuple(str(name) for name in kept["channels"]),
         )
 
 

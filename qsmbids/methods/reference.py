@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from qsmbids.core.reference.kinds import REFERENCES
 from qsmbids.methods.declaration import Answer, Clause, setting
 
 __all__ = ["SENTENCES", "Reference"]
 
-_REFERENCED = {"region": ("brain-mask", "csf", "region")}
+_REFERENCED = {"region": tuple(kind.setting for kind in REFERENCES.values())}
 _TOPIC = ("8.c", "reference")
 
 
@@ -19,14 +20,22 @@ class Reference:
         "reference region",
         doc="Region whose mean is zero in the main map (Table S2.3); maps for the other regions"
         " that there are come beside it, except with none.",
-        choices=("brain-mask", "csf", "region", "none"),
+        choices=(*_REFERENCED["region"], "none"),
         paper="brain-mask",
         table="S2.3, S2.4",
         sidecar="MainReference",
-        names={"wholebrain": "brain-mask", "csf": "csf", "region": "region", "none": "none"},
+        names={**{desc: kind.setting for desc, kind in REFERENCES.items()}, "none": "none"},
         answers={
             "brain-mask": Answer(*_TOPIC, "pass", "Referenced to the mean of the brain (Mask 4)."),
             "csf": Answer(*_TOPIC, "pass", "Referenced to the cerebrospinal fluid."),
+            "white-matter": Answer(
+                *_TOPIC, "pass", "Referenced to white matter, by the regions of a template."
+            ),
+            "internal-capsule": Answer(
+                *_TOPIC,
+                "pass",
+                "Referenced to the internal capsule, by the regions of a template.",
+            ),
             "region": Answer(*_TOPIC, "pass", "Referenced to a region that was given."),
             "none": Answer(
                 *_TOPIC,
@@ -89,6 +98,16 @@ SENTENCES = (
         "Susceptibility values are in parts per million (ppm) and referenced to the mean over the"
         " cerebrospinal fluid.",
         {"region": "csf"},
+    ),
+    Clause(
+        "Susceptibility values are in parts per million (ppm) and referenced to the mean over the"
+        " white matter of a template [@fonov2011] that was registered to the map.",
+        {"region": "white-matter"},
+    ),
+    Clause(
+        "Susceptibility values are in parts per million (ppm) and referenced to the mean over the"
+        " internal capsule of a template [@fonov2011] that was registered to the map.",
+        {"region": "internal-capsule"},
     ),
     Clause(
         "Susceptibility values are in parts per million (ppm) and referenced to the mean over a"

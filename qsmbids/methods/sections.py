@@ -10,6 +10,7 @@ from qsmbids.methods import (
     masks,
     phase,
     reference,
+    regions,
     relaxometry,
     swi,
     total_field,
@@ -58,6 +59,7 @@ SECTIONS: Mapping[str, Section] = {
         methods=dipole_inversion.INVERSION,
     ),
     "reference": Section(reference.Reference),
+    "regions": Section(regions.Regions),
     "relaxometry": Section(relaxometry.Relaxometry),
     "swi": Section(swi.Swi, "SusceptibilityWeighting"),
 }
@@ -168,9 +170,10 @@ PARAGRAPHS = (
     Paragraph(("background_field",), _all("background_field", background_field.SENTENCES)),
     Paragraph(("dipole_inversion",), _all("dipole_inversion", dipole_inversion.SENTENCES)),
     Paragraph(
-        ("reference", "relaxometry", "swi"),
+        ("reference", "regions", "relaxometry", "swi"),
         (
             *_all("reference", reference.SENTENCES),
+            *_all("regions", regions.SENTENCES),
             *_all("relaxometry", relaxometry.SENTENCES),
             *_all("swi", swi.SENTENCES),
         ),

@@ -40,6 +40,24 @@ CHI_OUTPUTS = (
         sources=("local_field", "mask4", "mask4noholes", "csf"),
         optional=True,
     ),
+    *(
+        Output(
+            f"chi_{desc}",
+            f"chi_{desc}",
+            "full",
+            "Chimap",
+            f"Magnetic susceptibility, zero at the mean of the {words} of the template",
+            {"desc": desc},
+            units="ppm",
+            consensus="7.a, 7.b, 8.c",
+            sources=("local_field", "mask4", "mask4noholes"),
+            optional=True,
+        )
+        for desc, words in (
+            ("whitematter", "white matter"),
+            ("internalcapsule", "internal capsule"),
+        )
+    ),
     Output(
         "chi_region",
         "chi_region",

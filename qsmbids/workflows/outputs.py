@@ -8,6 +8,7 @@ from typing import Any
 import nipype.pipeline.engine as pe
 
 from qsmbids import __version__
+from qsmbids.core.reference.kinds import REFERENCES
 from qsmbids.execution import OUTPUT_LEVELS
 from qsmbids.interfaces.derivatives import SaveDerivative
 from qsmbids.io.derivatives import bids_uri, derivative_path, sidecar
@@ -15,7 +16,7 @@ from qsmbids.io.runs import Run
 from qsmbids.io.sourcedata import CONVERTED
 from qsmbids.workflows.graph import RunGraph
 from qsmbids.workflows.output_table import OUTPUTS, Output
-from qsmbids.workflows.plan import RunPlan
+from qsmbids.workflows.plan import TEMPLATE, RunPlan
 
 __all__ = ["Written", "add_outputs", "raw_uri", "written"]
 
@@ -44,8 +45,10 @@ def _selected(level: str, graph: RunGraph) -> list[Output]:
     """Return the outputs of a level whose quantity is in the graph."""
     allowed = OUTPUT_LEVELS[: OUTPUT_LEVELS.index(level) + 1]
     # a map without any reference is the main one where none was asked for
-    main = "chi" if "chi_wholebrain" in graph else "chi_unreferenced"
-    return [o for o in OUTPUTS if (o.level in allowed or o.name == main) and o.quantity in graph]
+    main = {"chi" if "chi_wholebrain" in graph else "chi_unreferenced"}
+    chosen = graph.context.settings.reference.region
+    main |= {f"chi_{desc}" for desc, kind in REFERENCES.items() if kind.setting == chosen}
+    return [o for o in OUTPUTS if (o.level in allowed or o.name in main) and o.quantity in graph]
 
 
 def _parts(output: Output, run: Run, segmentations: Sequence[str]) -> Sequence[Any]:
@@ -89,7 +92,7 @@ def add_outputs(graph: RunGraph, out_dir: Path, bids_dir: Path, level: str) -> N
             if not (o.per_echo or o.per_segmentation) and o.quantity in graph
         },
     }
-    labels = [s.label for s in plan.segmentations]
+    labels = [s.label for s in plan.segmentations] or [TEMPLATE]
     segmented = next(o for o in OUTPUTS if o.name == "segmentation")
     for output in _selected(level, graph):
         output = replace(output, description=_description(output, graph))
@@ -127,7 +130,7 @@ def _add_save(
             boolean=output.boolean,
             labels=output.labels,
             sidecar=output.own_sidecar,
-            optional=output.optional,
+            optional=output.optional or _from_template(output, plan),
             estimated=output.suffix.endswith("map"),
         ),
         name=name,
@@ -141,6 +144,11 @@ def _add_save(
     for number, behind in enumerate(steps, 1):
         node = graph.workflow.get_node(behind)
         graph.workflow.connect(node, "record", save, f"record{number}")
+
+
+def _from_template(output: Output, plan: RunPlan) -> bool:
+    """Return whether an output is there only if the template fits."""
+    return output.per_segmentation and not plan.segmentations
 
 
 def _description(output: Output, graph: RunGraph) -> str:

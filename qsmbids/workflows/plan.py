@@ -9,7 +9,10 @@ from qsmbids.io.runs import Run
 from qsmbids.io.segmentations import Segmentation
 from qsmbids.io.start_image import StartImage
 
-__all__ = ["RunPlan", "workflow_name"]
+__all__ = ["TEMPLATE", "RunPlan", "workflow_name"]
+
+#: What the regions of the template are called in the names of outputs.
+TEMPLATE = "template"
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class RunPlan:
     """A run, its acquisition parameters, what was warned of, and images of the user.
 
     ``t1w`` is registered, unless ``t1w_transform`` is known; either is there only where a
-    segmentation in T1w space needs it.
+    segmentation, or lesions, in T1w space need it.
     """
 
     run: Run
@@ -27,6 +30,7 @@ class RunPlan:
     region: Path | None = None
     start: StartImage | None = None
     segmentations: tuple[Segmentation, ...] = ()
+    lesions: Segmentation | None = None
     t1w: Path | None = None
     t1w_transform: str = ""
 

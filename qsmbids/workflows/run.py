@@ -8,6 +8,7 @@ from typing import Any
 import nipype.pipeline.engine as pe
 
 from qsmbids.config import Settings
+from qsmbids.core.reference.kinds import FROM_TEMPLATE, REFERENCES, UNREFERENCED
 from qsmbids.errors import ConfigError
 from qsmbids.execution import Execution
 from qsmbids.interfaces.oblique import STRAIGHT_VOXELS
@@ -66,6 +67,7 @@ def init_run_wf(
     if plan.gives("local") is None:
         graph.add(chi.MASK3)
     _add_susceptibility(graph)
+    _add_template(graph)
     _add_references(graph)
     _add_weighted_images(graph)
     _add_regions(graph)
@@ -207,6 +209,9 @@ def _add_references(graph: RunGraph) -> None:
         if len(graph.context.echo_times) > 2:
             graph.add(values.FIND_CSF)
             graph.add(values.REFERENCE_CHI_CSF)
+        if "white_matter" in graph:
+            graph.add(values.REFERENCE_CHI_WHITE_MATTER)
+            graph.add(values.REFERENCE_CHI_CAPSULE)
         if graph.context.plan.region is not None:
             graph.add(values.GIVEN_REGION)
             graph.add(values.REFERENCE_CHI_REGION)
@@ -224,10 +229,27 @@ def _add_weighted_images(graph: RunGraph) -> None:
 
 
 def _add_regions(graph: RunGraph) -> None:
-    """Add what measures chi in the regions of every segmentation of the plan, if there is one."""
+    """Add what measures chi in regions that were given, or else in the template's, and lesions."""
     plan = graph.context.plan
-    if not plan.segmentations:
+    transform = _add_way_from_t1w(graph)
+    maps = {n: f"chi_{n}" for n in REFERENCES if f"chi_{n}" in graph}
+    maps = maps or {UNREFERENCED: "chi"}
+    if plan.lesions is not None:
+        graph.add(values.BRING_LESIONS, **transform)
+        graph.add(values.MEASURE_LESIONS, needs=maps)
+    if plan.segmentations:
+        graph.add(values.BRING_SEGMENTATION, **transform)
+    elif "template_labels" in graph:
+        graph.alias("segmentation", "template_labels")
+        graph.alias("segmentation_table", "template_table")
+    else:
         return
+    graph.add(values.MEASURE_ROIS, needs=maps, provides={f"rois_{name}": name for name in maps})
+
+
+def _add_way_from_t1w(graph: RunGraph) -> dict[str, Any]:
+    """Add the registration of a T1w image, if there is one, or return what is known of it."""
+    plan = graph.context.plan
     transform: dict[str, Any] = {}
     if plan.t1w_transform == IDENTITY:
         transform["identity"] = True
@@ -235,10 +257,15 @@ def _add_regions(graph: RunGraph) -> None:
         transform["transform"] = plan.t1w_transform
     elif plan.t1w is not None:
         graph.add(values.REGISTER_T1W)
-    graph.add(values.BRING_SEGMENTATION, **transform)
-    maps = {n: f"chi_{n}" for n in ("wholebrain", "csf", "region") if f"chi_{n}" in graph}
-    maps = maps or {"unreferenced": "chi"}
-    graph.add(values.MEASURE_ROIS, needs=maps, provides={f"rois_{name}": name for name in maps})
+    return transform
+
+
+def _add_template(graph: RunGraph) -> None:
+    """Add the regions of the template where they are measured or the reference."""
+    settings = graph.context.settings
+    wanted = settings.regions.atlas != "none" and not graph.context.plan.segmentations
+    if wanted or settings.reference.region in FROM_TEMPLATE:
+        graph.add(values.PLACE_REGIONS)
 
 
 def _nearest_axis(direction: list[float]) -> list[float]:

@@ -21,7 +21,9 @@ LEAST_SHARE = 0.15
 LEAST_STEP = 0.02
 #: Difference [ppm] from which a border may move by more than the registration errs; below it,
 #: voxels would be chosen by the errors of the map, and the mean of a region with them.
-CLEAR_STEP = 0.06
+CLEAR_STEP = 0.03
+#: Volume [mm^3] from which a nucleus may shed a layer of tissue that it had taken for its own.
+LARGE = 1500.0
 #: Least susceptibility [ppm] by the literature for a nucleus to show in a map.
 LEAST_IRON = 0.03
 _BLUR = 0.6  # mm: streaks and noise have edges too
@@ -82,6 +84,10 @@ def refine_borders(
             grow,
             shrink,
         )
+        if changed is not None and np.count_nonzero(region) * voxel.prod() > LARGE:
+            smooth = gaussian_filter(chi[wide].astype(np.float64), _BLUR / voxel)
+            region, shed = _shed(region, smooth, support[wide], shrink)
+            changed = (changed[0], changed[1] + shed)
         if changed is not None:
             part = out[wide]
             part[part == index] = 0
@@ -128,6 +134,29 @@ def _refine_one(
         int(np.count_nonzero(region & ~before)),
         int(np.count_nonzero(before & ~region)),
     )
+
+
+def _shed(region: Mask, chi: FloatArray, support: Mask, shrink: int) -> tuple[Mask, int]:
+    """Take off outer layers that are unlike the core, though more like it than what lies around.
+
+    Grey matter around a nucleus that is smaller than the atlas' is such a layer.
+    """
+    before = int(np.count_nonzero(region))
+    kept = region
+    for _ in range(shrink):
+        core = binary_erosion(kept & support)
+        rim = kept & support & ~core
+        if np.count_nonzero(core) < 8 or not rim.any():
+            break
+        inside, beside = float(np.percentile(chi[core], 60)), float(np.median(chi[rim]))
+        if inside - beside < LEAST_STEP:
+            break
+        like = (chi - beside) / (inside - beside) > 0.5
+        inner = kept & ~(~binary_erosion(kept) & ~like & support)
+        if np.count_nonzero(inner) < LEAST_SHARE * before or np.array_equal(inner, kept):
+            break
+        kept = inner
+    return kept, before - int(np.count_nonzero(kept))
 
 
 def _inside(known: Mask, chi: FloatArray, percent: float, outside: float) -> float:

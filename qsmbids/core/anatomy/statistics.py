@@ -1,5 +1,6 @@
 """What a map shows in a region: partial volume, spread, and how sure the mean is (S1.6)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,98 +9,84 @@ from scipy.ndimage import binary_erosion, find_objects
 
 from qsmbids.core.maths.arrays import FloatArray, Mask
 
-__all__ = ["RegionValues", "region_values", "standard_error"]
+__all__ = ["Eroded", "eroded_regions", "standard_error", "standard_errors"]
+
+#: Fewest voxels, and least share of them, that an eroded region must keep to be measured instead
+#: of the whole one.
+ENOUGH, LEAST_SHARE = 20, 0.1
 
 
-#: Fewest voxels that an eroded region must keep to be measured instead of the whole one.
-ENOUGH = 20
+class Eroded(NamedTuple):
+    """Regions without their outermost voxels."""
+
+    labels: npt.NDArray[np.integer]
+    """0 where a voxel was taken off."""
+    n_inner: dict[int, int]
+    """Of every region, the voxels that are left after one is taken off all around."""
+    eroded: frozenset[int]
+    """The regions that were."""
 
 
-class RegionValues(NamedTuple):
-    """One region; NaN where no voxel counts."""
-
-    volume_mm3: float
-    n_voxels: int
-    n_eroded: int
-    """Left after one voxel is taken off all around."""
-    eroded: bool
-    """Whether the values below are of the eroded region."""
-    share_outside: float
-    """Of the region, outside the support (Mask 4)."""
-    n_used: int
-    mean: float
-    std: float
-    median: float
-    iqr: float
-    standard_error: float
-    """Of the mean; neighbours in a map are not independent."""
-
-
-def region_values(
-    values: FloatArray,
-    labels: npt.NDArray[np.integer],
-    support: Mask,
-    index: int,
-    voxel_size: npt.ArrayLike,
-    *,
-    erode: bool = True,
-) -> RegionValues:
-    """Describe a map over one region.
+def eroded_regions(
+    labels: npt.NDArray[np.integer], index: Sequence[int], thick: Sequence[int] = ()
+) -> Eroded:
+    """Take the outermost voxels, which hold other tissue too, off regions that are thick enough.
 
     Parameters
     ----------
-    values, labels, support : (X, Y, Z) ndarray
-        A map, the region of every voxel, and where the map is known.
-    index : int
-        Label of the region.
-    voxel_size : (3,) array_like
-        [mm].
-    erode : bool
-        Leave out the outermost voxels, which hold other tissue too, if at least ``ENOUGH`` and a
-        tenth of the region are left.
+    labels : (X, Y, Z) ndarray of int
+    index : sequence of int
+        Regions whose inner voxels are counted.
+    thick : sequence of int
+        Those of them that are eroded if ``ENOUGH`` voxels and a tenth are left.
 
     Examples
     --------
     >>> labels = np.zeros((9, 9, 9), dtype=np.uint8)
     >>> labels[2:7, 2:7, 2:7] = 3
-    >>> found = region_values(labels * 0.01, labels, labels < 9, 3, (1, 1, 2))
-    >>> found.n_voxels, found.n_eroded, found.volume_mm3, round(found.mean, 3)
-    (125, 27, 250.0, 0.03)
+    >>> found = eroded_regions(labels, [3], [3])
+    >>> found.n_inner, int(np.count_nonzero(found.labels))
+    ({3: 27}, 27)
     """
-    if not values.shape == labels.shape == support.shape:
-        raise ValueError(
-            f"map {values.shape}, labels {labels.shape} and support {support.shape} differ"
-        )
-    voxel = np.asarray(voxel_size, dtype=np.float64)
-    region = labels == index
-    n_voxels = int(np.count_nonzero(region))
-    if n_voxels == 0:
-        return RegionValues(0.0, 0, 0, False, np.nan, 0, *([np.nan] * 5))
-    box = _around(region)
-    region, known, values = region[box], support[box], values[box]
-    inner = binary_erosion(region)
-    n_eroded = int(np.count_nonzero(inner))
-    eroded = erode and n_eroded >= max(ENOUGH, n_voxels // 10)
-    used = (inner if eroded else region) & known
-    outside = float(np.count_nonzero(region & ~known)) / n_voxels
-    volume = float(n_voxels * voxel.prod())
-    found = values[used].astype(np.float64)
-    if found.size == 0:
-        return RegionValues(volume, n_voxels, n_eroded, eroded, outside, 0, *([np.nan] * 5))
-    low, median, high = np.percentile(found, (25, 50, 75))
-    return RegionValues(
-        volume_mm3=volume,
-        n_voxels=n_voxels,
-        n_eroded=n_eroded,
-        eroded=eroded,
-        share_outside=outside,
-        n_used=int(found.size),
-        mean=float(found.mean()),
-        std=float(found.std()),
-        median=float(median),
-        iqr=float(high - low),
-        standard_error=standard_error(values, used),
-    )
+    out = labels.copy()
+    boxes = find_objects(labels)
+    counts, eroded = {}, set()
+    for number in index:
+        box = boxes[number - 1] if 0 < number <= len(boxes) else None
+        if box is None:
+            counts[number] = 0
+            continue
+        # with a voxel to spare, so that the rim of the volume erodes too
+        region = np.pad(labels[box] == number, 1)
+        inner = binary_erosion(region)[1:-1, 1:-1, 1:-1]
+        counts[number] = n = int(np.count_nonzero(inner))
+        if number in thick and n >= max(ENOUGH, LEAST_SHARE * np.count_nonzero(region)):
+            part = out[box]
+            part[(part == number) & ~inner] = 0
+            eroded.add(number)
+    return Eroded(out, counts, frozenset(eroded))
+
+
+def standard_errors(
+    values: FloatArray, labels: npt.NDArray[np.integer], support: Mask, index: Sequence[int]
+) -> list[float]:
+    """Return the standard error of the mean of every region, NaN where there is none.
+
+    Parameters
+    ----------
+    values, labels, support : (X, Y, Z) ndarray
+        A map, the region of every voxel, and where the map is known.
+    index : sequence of int
+    """
+    boxes = find_objects(labels)
+    errors = []
+    for number in index:
+        box = boxes[number - 1] if 0 < number <= len(boxes) else None
+        if box is None:
+            errors.append(float("nan"))
+        else:
+            errors.append(standard_error(values[box], (labels[box] == number) & support[box]))
+    return errors
 
 
 def standard_error(values: FloatArray, region: Mask) -> float:
@@ -140,12 +127,3 @@ def _stretch(rest: FloatArray, region: Mask, axis: int, variance: float) -> floa
             break
         total += 2.0 * correlation * count / n
     return total
-
-
-def _around(region: Mask) -> tuple[slice, ...]:
-    """Return the box of a region with one voxel to spare, so that the border erodes too."""
-    (box,) = find_objects(region.astype(np.uint8))
-    return tuple(
-        slice(max(0, s.start - 1), min(n, s.stop + 1))
-        for s, n in zip(box, region.shape, strict=True)
-    )

@@ -11,6 +11,7 @@ from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 __all__ = [
     "CLASSES",
     "EXPECTED",
+    "IRON_RICH",
     "NUCLEI",
     "Region",
     "Template",
@@ -30,6 +31,15 @@ NUCLEI = (
     "substantia-nigra",
     "subthalamic-nucleus",
     "thalamus",
+    "dentate-nucleus",
+)
+
+#: Those that are paramagnetic against their surroundings at any adult age.
+IRON_RICH = (
+    "pallidum-external",
+    "pallidum-internal",
+    "red-nucleus",
+    "substantia-nigra",
     "dentate-nucleus",
 )
 

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.ndimage
 
 from qsmbids.core.masks.masking import erode
-from qsmbids.core.maths.arrays import FloatArray, Mask
+from qsmbids.core.maths.arrays import FloatArray, LabelArray, Mask
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["SignCheck", "check_sign"]
@@ -33,6 +33,7 @@ def check_sign(
     r2star: FloatArray,
     mask: Mask,
     *,
+    nuclei: LabelArray | None = None,
     quantile: float = 0.995,
     rim_voxels: int = 5,
 ) -> SignCheck:
@@ -51,6 +52,8 @@ def check_sign(
         [1/s].
     mask : (X, Y, Z) ndarray of bool
         Where chi is known.
+    nuclei : (X, Y, Z) ndarray of int, optional
+        Labels of iron-rich nuclei, 0 elsewhere; each has a vote, beside the clusters outside them.
     quantile : float
         Of R2* in the mask without its rim; voxels above it count.
     rim_voxels : int
@@ -76,31 +79,37 @@ def check_sign(
         return _unknown("the maps are empty")
     box = bounding_box(usable)
     chi, r2star, usable = chi[box], r2star[box], usable[box]
+    known = (
+        np.zeros(chi.shape, dtype=np.int32) if nuclei is None else np.where(usable, nuclei[box], 0)
+    )
     inner = _without_rim(usable, rim_voxels)
     rates = r2star[inner]
     threshold = float(np.quantile(rates, quantile))
-    if not threshold > np.median(rates):
+    if not threshold > np.median(rates) and not known.any():
         return _unknown("R2* has no contrast")
     high = inner & (r2star > threshold)
-    labels, n_labels = scipy.ndimage.label(high, np.ones((3, 3, 3)))
-    sizes = np.bincount(labels[high], minlength=n_labels + 1)
+    labels, n_labels = scipy.ndimage.label(high & (known == 0), np.ones((3, 3, 3)))
+    labels = np.where(known > 0, known + n_labels, labels)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
     kept = np.flatnonzero(sizes >= _SMALLEST_CLUSTER)
     if kept.size == 0:
         return _unknown("no vein or nucleus stands out in R2*")
 
     centre = float(np.median(chi[inner]))
     spread = 1.4826 * float(np.median(np.abs(chi[inner] - centre)))
-    relative = chi[high].astype(np.float64) - centre
-    mean = float(relative.mean())
-    medians = scipy.ndimage.median(relative, labels[high], kept)
+    mean = float((chi[high].astype(np.float64) - centre).mean()) if high.any() else float("nan")
+    voting = labels > 0
+    relative = chi[voting].astype(np.float64) - centre
+    medians = scipy.ndimage.median(relative, labels[voting], kept)
     votes = np.where(np.abs(medians) > _VOTE_SPREADS * spread, np.sign(medians), 0.0)
     balance = float(votes.sum())
     chance = _LEAST_SIGNIFICANCE * float(np.sqrt(np.count_nonzero(votes)))
     positive, negative = np.count_nonzero(votes > 0), np.count_nonzero(votes < 0)
-    counts = (
-        f"of {kept.size} clusters of high R2*, {positive} are paramagnetic and {negative}"
-        " diamagnetic"
-    )
+    of = "clusters of high R2*"
+    if known.any():
+        of = f"iron-rich nuclei and {of}"
+    counts = f"of {kept.size} {of}, {positive} are paramagnetic and {negative} diamagnetic"
     if balance == 0 or abs(balance) < max(_LEAST_SHARE * kept.size, chance):
         return SignCheck(None, mean, f"the sign cannot be told: {counts}")
     if balance > 0:

@@ -17,7 +17,7 @@
   const volumes = {};
   const rows = [];
   const shownMasks = new Set();
-  let crosshair = true;
+  let crosshair = true, shownRegions = false;
 
   async function volume(key) {
     if (!volumes[key]) volumes[key] = unpack(document.getElementById("volume-" + key).textContent);
@@ -114,6 +114,7 @@
     if (row.masks) for (const mask of data.masks) {
       if (shownMasks.has(mask.key)) outline(context, row.masks, mask, plane, sx, sy, top, ratio);
     }
+    if (row.regions && shownRegions) outlineRegions(context, row.regions, plane, sx, sy, top, ratio);
     if (crosshair) {
       const x = Math.round((view[across][1] - 0.5 - cursor[across]) * sx) + 0.5;
       const y = Math.round(top + (view[up][1] - 0.5 - cursor[up]) * sy) + 0.5;
@@ -147,6 +148,28 @@
     context.stroke();
   }
 
+  /* Where the region changes; each has its hue, left and right of a pair the same. */
+  function outlineRegions(context, codes, plane, sx, sy, top, ratio) {
+    const { width, height, codes: flat } = slice(codes, plane, cursor[PLANES[plane].normal], 1);
+    const at = (r, c) => (r < 0 || c < 0 || r >= height || c >= width ? 0 : flat[r * width + c]);
+    const paths = {};
+    const line = (code, x0, y0, x1, y1) => {
+      const path = (paths[code] ||= new Path2D());
+      path.moveTo(x0, y0);
+      path.lineTo(x1, y1);
+    };
+    for (let r = 0; r <= height; r++) for (let c = 0; c <= width; c++) {
+      const here = at(r, c), above = at(r - 1, c), left = at(r, c - 1);
+      if (here !== above) line(here || above, c * sx, top + r * sy, (c + 1) * sx, top + r * sy);
+      if (here !== left) line(here || left, c * sx, top + r * sy, c * sx, top + (r + 1) * sy);
+    }
+    context.lineWidth = 1.1 * ratio;
+    for (const [code, path] of Object.entries(paths)) {
+      context.strokeStyle = `hsl(${(47 + 67 * Math.floor((code - 1) / 2)) % 360} 95% 62%)`;
+      context.stroke(path);
+    }
+  }
+
   function letters(context, edges, w, h, ratio) {
     context.font = `600 ${12 * ratio}px system-ui, sans-serif`;
     context.fillStyle = "#e8edf1";
@@ -175,9 +198,10 @@
       const [x, y, z] = cursor;
       const [nx, ny, nz] = row.map.shape;
       const code = row.codes[x + nx * (y + ny * Math.min(nz - 1, Math.floor(z / row.map.step)))];
-      row.value.textContent = code
+      const region = row.regions && row.regions[x + data.shape[0] * (y + data.shape[1] * z)];
+      row.value.textContent = (code
         ? `${signed(row.map.values[code], row.window)} ${row.map.unit} at the crosshair`
-        : "no value at the crosshair";
+        : "no value at the crosshair") + (region ? `, ${data.regions[region - 1]}` : "");
     }
     for (const plane of Object.keys(PLANES)) {
       const axis = PLANES[plane].normal;
@@ -227,10 +251,13 @@
     }
     setWindow(row, low, high);
     row.codes = null;
-    const [codes, masks] = await Promise.all([volume(key), data.masks.length ? volume("masks") : null]);
+    const [codes, masks, regions] = await Promise.all([
+      volume(key), data.masks.length ? volume("masks") : null, data.regions.length ? volume("regions") : null,
+    ]);
     if (row.map.key !== key) return;
     row.codes = codes;
     row.masks = masks;
+    row.regions = regions;
     refresh();
   }
 
@@ -333,6 +360,10 @@
       const swatch = make("span", { class: "swatch", "data-mask": mask.key });
       return make("label", { title: mask.title }, box, swatch, mask.title.split(",")[0]);
     })));
+  }
+  if (data.regions.length) {
+    const box = make("input", { type: "checkbox", "data-regions": "", onchange: () => { shownRegions = box.checked; refresh(); } });
+    tools.append(make("label", { title: data.regions.join(", ") }, box, "Regions"));
   }
   const cross = make("input", { type: "checkbox", checked: "", onchange: () => { crosshair = cross.checked; refresh(); } });
   tools.append(make("label", {}, cross, "Crosshair"));

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids import __version__
+from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.core.reference.roi_statistics import RoiStatistics, roi_statistics
 from qsmbids.errors import InputError
 from qsmbids.io.dicom_out.classic import classic_images
@@ -33,7 +34,7 @@ __all__ = ["FORMS", "RunObjects"]
 #: Forms of maps, with the place of their series among the new numbers.
 FORMS = {"parametric-map": 1, "classic": 21}
 _SEGMENTATIONS, _REPORTS = 41, 61
-_REFERENCES = ("wholebrain", "csf", "region", "unreferenced")
+_REFERENCES = (*REFERENCES, UNREFERENCED)
 
 
 @dataclass(frozen=True)

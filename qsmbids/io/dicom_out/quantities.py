@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.io.dicom_out.anatomy import Concept
 
 __all__ = [
@@ -68,10 +69,8 @@ R2STAR = Concept("126395", "DCM", "R2*")
 
 #: Maps of susceptibility by their ``desc`` entity; others are steps on the way.
 _REFERENCES = {
-    "wholebrain": "zero: brain",
-    "csf": "zero: CSF",
-    "region": "zero: given region",
-    "unreferenced": "no reference",
+    **{desc: f"zero: {kind.name}" for desc, kind in REFERENCES.items()},
+    UNREFERENCED: "no reference",
 }
 _WEIGHTED = {
     "swi": ("SWI", False),

@@ -37,6 +37,8 @@ _SUM_OF_VOXELS = Concept("126030", "DCM", "Sum of segmented voxel method for vol
 _REFERENCES = {
     "wholebrain": "Relative to the mean of the brain",
     "csf": "Relative to the cerebrospinal fluid",
+    "whitematter": "Relative to white matter",
+    "internalcapsule": "Relative to the internal capsule",
     "region": "Relative to a region that was given",
     "unreferenced": "Without a reference",
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.config import flattened
+from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.io.expected_runs import expected_runs, read_participants
 from qsmbids.io.matching import entities_of
 from qsmbids.io.tables import read_cells
@@ -20,7 +21,7 @@ from qsmbids.reports.paper import facts
 __all__ = ["gather"]
 
 _MAP = "_desc-wholebrain_Chimap.json"
-_ANY_MAP = re.compile(r"_desc-(?:wholebrain|csf|region|unreferenced)_Chimap\.nii\.gz$")
+_ANY_MAP = re.compile(rf"_desc-(?:{'|'.join((*REFERENCES, UNREFERENCED))})_Chimap\.nii\.gz$")
 _REFERENCES = "_desc-references_stats.tsv"
 _MEASURES = "_desc-iqms_stats.json"
 _ACQUISITION = "_desc-acquisition_stats.json"
@@ -209,7 +210,7 @@ class _Reader:
         run.settings = {k: v for k, v in known.items() if not k.startswith("execution.")}
         run.preset = known.get("execution.preset", "")
         run.version = known.get("execution.version", "") or run.version
-        wanted = {"brain-mask": "wholebrain", "csf": "csf", "region": "region"}
+        wanted = {kind.setting: desc for desc, kind in REFERENCES.items()}
         run.main_reference = wanted.get(known.get("reference.region", ""), "")
 
     def _settings(self, job: str) -> dict[str, str]:

@@ -8,13 +8,17 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from qsmbids.core.reference.kinds import REFERENCES
 from qsmbids.reports.group.runs import GroupRun
 from qsmbids.reports.group.values import OWN_REGIONS
 
 __all__ = ["Panel", "make_panels", "panel_html", "panels_payload", "reference_words"]
 
 #: What the references are called where people read them.
-_REFERENCES = {"wholebrain": "whole brain", "csf": "CSF", "region": "given region"}
+_REFERENCES = {
+    **{desc: kind.name for desc, kind in REFERENCES.items()},
+    "wholebrain": "whole brain",
+}
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,14 @@ def _reference(record: Mapping[str, Any]) -> Caveat:
             "The fluid to which values are referenced may be a small region, with partial volume,"
             " flow and choroid plexus in it."
         ),
+        "whitematter": (
+            "White matter, to which values are referenced, depends on the orientation of its"
+            " fibres and may be changed by age and pathology."
+        ),
+        "internalcapsule": (
+            "The internal capsule, to which values are referenced, is a small region; it depends"
+            " on the orientation of its fibres and may be changed by pathology."
+        ),
         "region": (
             "How pathology may affect the region to which values are referenced should be"
             " discussed."

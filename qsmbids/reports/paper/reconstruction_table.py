@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qsmbids.config import Settings
+from qsmbids.core.reference.kinds import REFERENCES
 from qsmbids.reports.paper import facts
 from qsmbids.reports.paper.findings import Table, item_table
 from qsmbids.reports.paper.methods_text import software_versions
@@ -116,7 +117,7 @@ def _referencing(settings: Settings, record: Mapping[str, Any] | None) -> str:
     text = f"in ppm, to the mean of {recorded}"
     if isinstance(value, int | float):
         text += f"; {value:.4g} ppm subtracted"
-    if main in ("csf", "region"):
+    if main in REFERENCES and main != "wholebrain":
         text += _relative_to_brain(record, str(main))
     return text
 

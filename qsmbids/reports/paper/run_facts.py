@@ -113,6 +113,7 @@ def run_facts(
         "run.three": n_echoes > 2,
         "run.r2star": looked_up(found, "R2StarFit.Name") or "",
         "run.csf_found": looked_up(found, "CsfRegion.Found"),
+        "run.regions": looked_up(found, "RegionAtlas.Used") is not False,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qsmbids.config import Settings
+from qsmbids.core.reference.kinds import REFERENCES
 from qsmbids.methods.sections import PARAMETERS, Parameter
 from qsmbids.reports.paper.findings import Table
 
@@ -33,13 +34,13 @@ _FOUND = {
     "dipole_inversion.fansi.regularisation": "DipoleInversion.Parameters.GradientL1Penalty",
 }
 #: What the data or the machine may make of a setting, and says so.
-_MAY_BECOME = {
+_MAY_BECOME: dict[tuple[str, Any], tuple[Any, ...]] = {
     ("masks.brain_extraction", "auto"): ("fsl", "builtin"),
     ("masks.reliable_phase", "relative-residual"): ("none",),  # with too few echoes
     ("total_field.echo_phase_combination", "nonlinear-fit"): ("romeo-weighted-average",),
     ("dipole_inversion.medi.zero_reference", True): (False,),  # where no fluid was found
-    ("reference.region", "csf"): ("brain-mask",),  # where none was found
-    ("reference.region", "region"): ("brain-mask",),
+    # where none was found
+    **{("reference.region", kind.setting): ("brain-mask",) for kind in REFERENCES.values()},
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qsmbids.core.reference.kinds import REFERENCES
 from qsmbids.reports.paper.findings import Finding, Verdict
 from qsmbids.reports.paper.settings_in_force import brain_extraction, looked_up, ran, shown
 
@@ -179,15 +180,28 @@ def _reference_table(record: Record) -> Finding:
     known = record.get("ReferenceValues")
     if not isinstance(known, Mapping) or not known:
         return Finding("8.f", topic, "absent", "Not done in this run: there is no table of them.")
+    value = ", ".join(sorted(known))
+    asked = [kind.name for desc, kind in REFERENCES.items() if desc not in known]
+    asked = [name for name in asked if name != REFERENCES["region"].name]
     text = (
         "For the study: report mean and standard deviation of these, which are in"
-        " desc-references_stats.tsv, and of white matter and internal capsule."
+        " desc-references_stats.tsv"
     )
-    return Finding("8.f", topic, "unknown", text, ", ".join(sorted(known)))
+    if asked:
+        return Finding("8.f", topic, "unknown", f"{text}, and of {', '.join(asked)}.", value)
+    return Finding("8.f", topic, "pass", "Every region of Table 2 was measured.", value)
 
 
 def _segmentation(record: Record) -> Finding:
     topic = "contrast of the segmentation"
+    used = looked_up(record, "RegionAtlas.Used")
+    if used and looked_up(record, "RegionAtlas.Channels") and not _given_regions(record):
+        channels = [str(c) for c in looked_up(record, "RegionAtlas.Channels")]
+        text = "Regions of a template were registered to the map itself; look at their outlines."
+        return Finding("8.g", topic, "pass", text, ", ".join(channels))
+    if used is False:
+        text = "Not done in this run: the template does not fit, and no regions were given."
+        return Finding("8.g", topic, "absent", text)
     if not ran(record, "measure_rois"):
         return Finding("8.g", topic, "absent", "Not done in this run: no regions were given.")
     if ran(record, "register_t1w"):
@@ -201,6 +215,25 @@ def _segmentation(record: Record) -> Finding:
             " they are accurate on the map."
         )
     return Finding("8.g", topic, "unknown", text)
+
+
+def _given_regions(record: Record) -> bool:
+    """Return whether regions were given, which then are those that were measured."""
+    return ran(record, "bring_segmentation")
+
+
+def _partial_volume(record: Record) -> Finding:
+    topic = "partial volume of regions"
+    if not ran(record, "measure_rois"):
+        return Finding("S1.6", topic, "absent", "Not done in this run: there are no regions.")
+    if _given_regions(record):
+        text = (
+            "For the study: the regions that were given were measured as they are; n_eroded of"
+            " the tables tells how many voxels each would keep without its outermost ones."
+        )
+        return Finding("S1.6", topic, "unknown", text)
+    text = "Nuclei that keep enough voxels were measured without their outermost ones."
+    return Finding("S1.6", topic, "pass", text)
 
 
 def _study(recommendation: str, topic: str, text: str) -> Callable[[Record], Finding]:
@@ -228,4 +261,5 @@ STEP_CHECKS: tuple[Callable[[Record], Finding], ...] = (
     _reference_shape,
     _reference_table,
     _segmentation,
+    _partial_volume,
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.io.derivatives import derivative_path
 
 __all__ = ["MAPS", "MASKS", "MapKind", "explained", "image_paths", "main_map"]
@@ -130,7 +131,7 @@ def main_map(out_dir: Path, entities: Mapping[str, str]) -> Path:
         main = str(json.loads(table.read_text("utf-8")).get("MainReference", ""))
     except (OSError, ValueError, AttributeError):
         main = ""
-    known = ("wholebrain", "csf", "region", "unreferenced")
+    known = (*REFERENCES, UNREFERENCED)
     wanted = [main] if main in known else []
     maps = [named(desc, suffix="Chimap") for desc in (*wanted, *known)]
     return next((path for path in maps if path.is_file()), maps[0])

@@ -14,6 +14,7 @@ from qsmbids.errors import QSMError
 from qsmbids.io.nifti import Volume, read_volume
 from qsmbids.reports.paper.geometry import DisplayGrid
 from qsmbids.reports.run.catalogue import MAPS, MASKS
+from qsmbids.reports.run.outlines import Outlines, read_outlines
 from qsmbids.reports.run.record import RunRecord
 from qsmbids.reports.run.windows import Window, display_window
 
@@ -42,6 +43,8 @@ class Images:
         Images that could not be shown, and why.
     sidecar : mapping
         Sidecars of the run.
+    regions : Outlines, optional
+        Of its segmentations.
     """
 
     grid: DisplayGrid
@@ -51,6 +54,7 @@ class Images:
     start: tuple[int, int, int]
     problems: list[str] = field(default_factory=list)
     sidecar: Mapping[str, Any] = field(default_factory=dict)
+    regions: Outlines | None = None
 
     @cached_property
     def brain_box(self) -> tuple[slice, slice, slice]:
@@ -119,7 +123,8 @@ def read_images(record: RunRecord, n_threads: int = 2) -> Images | None:
     }
     shape = next(iter([*maps.values(), *masks.values()])).shape
     middle = _middle(brain, shape)
-    return Images(grid, maps, masks, windows, middle, problems, record.metadata)
+    regions = read_outlines(record.segmentations, grid)
+    return Images(grid, maps, masks, windows, middle, problems, record.metadata, regions)
 
 
 def _read(paths: Mapping[str, Path], n_threads: int) -> Iterator[tuple[str, Volume | str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.io.derivatives import derivative_path
+from qsmbids.io.lesions import LESIONS
 from qsmbids.io.runs import run_entities
 from qsmbids.reports.run.catalogue import MAPS, image_paths
 
@@ -93,6 +94,20 @@ class RunRecord:
             return []
         head, *rows = [line.split("\t") for line in _text(path).splitlines() if line] or [[]]
         return [dict(zip(head, row, strict=False)) for row in rows]
+
+    @cached_property
+    def segmentations(self) -> dict[str, Path]:
+        """Images of labels that the run wrote, by their ``seg`` label; lesions last."""
+        one = derivative_path(
+            self.out_dir, self.entities, datatype="anat", suffix="dseg", segmentation="x"
+        )
+        stem = one.name.partition("_seg-x_")[0]
+        named = [self.out_dir / str(p) for p in self.result.get("outputs") or ()]
+        found = {}
+        for path in sorted(one.parent.glob(f"{stem}_seg-*_dseg.nii.gz")):
+            if not named or path in named:
+                found[path.name[len(stem) + 5 : -len("_dseg.nii.gz")]] = path
+        return dict(sorted(found.items(), key=lambda item: item[0] == LESIONS))
 
     @cached_property
     def decisions(self) -> list[str]:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.tables import read_rows
+from qsmbids.reports.run.lesion_table import lesion_table
+from qsmbids.reports.run.nuclei_plot import nuclei_plot
 from qsmbids.reports.run.record import RunRecord
 from qsmbids.reports.run.section import Section, paragraph, table
 
@@ -14,12 +17,10 @@ __all__ = ["roi_section"]
 
 #: ``desc`` of a table to what a person reads, the main one first.
 _REFERENCES = {
-    "wholebrain": "brain",
-    "csf": "CSF",
-    "region": "given region",
-    "unreferenced": "no reference",
+    **{desc: kind.name for desc, kind in REFERENCES.items()},
+    UNREFERENCED: "no reference",
 }
-_REGIONS = {"wholebrain": "brain (Mask 4)", "csf": "CSF of the ventricles", "region": "given"}
+_REGIONS = {desc: kind.region for desc, kind in REFERENCES.items()}
 #: A region of which more is lost is marked.
 _LARGEST_EXCLUDED = 0.5
 
@@ -31,7 +32,8 @@ def roi_section(record: RunRecord) -> Section | None:
 
     Every number is the one of the table in the output dataset; only its last digits are rounded.
     """
-    parts = [part for part in (_references(record), *_segmentations(record)) if part]
+    every = (_references(record), *_segmentations(record), lesion_table(record))
+    parts = [part for part in every if part]
     if not parts:
         return None
     return Section("regions", "Regions and references", Markup("\n").join(parts))
@@ -99,36 +101,62 @@ def _segmentation(label: str, by_reference: dict[str, list[Row]]) -> Markup:
     references = [r for r in _REFERENCES if r in by_reference]
     references += [r for r in by_reference if r not in references]
     main, others = references[0], references[1:]
-    known = {r: {row["index"]: row for row in by_reference[r]} for r in others}
     rows = []
     for row in by_reference[main]:
-        elsewhere = [_mean_std(known[r].get(row["index"], {})) for r in others]
-        spread = _number(row.get("median")), _number(row.get("iqr"))
+        spread = (_number(row.get(k)) for k in ("median", "iqr", "standard_error"))
+        volume = _number(row.get("volume_mm3"), 0)
+        inner = f"{row.get('n_eroded', '')}{'' if row.get('eroded') == 'yes' else ' (all used)'}"
         rows.append(
             (
                 row["name"],
                 "" if row.get("hemisphere") == "n/a" else row.get("hemisphere", ""),
+                volume,
                 row["n_mask4"],
+                inner if "n_eroded" in row else "",
                 _excluded(row.get("fraction_excluded", "n/a")),
                 _mean_std(row),
                 *spread,
-                *elsewhere,
+                _rate(row),
             )
         )
-    head = ["Region", "Side", "Voxels", "Excluded", f"{_title(main)} [ppm]", "Median", "IQR"]
-    head += [f"{_title(r)} [ppm]" for r in others]
+    head = ["Region", "Side", "Volume [mm³]", "Voxels", "Eroded", "Excluded"]
+    head += [f"{_title(main)} [ppm]", "Median", "IQR", "Standard error", "R2* [1/s]"]
     caption = f"Segmentation {label}: mean ± standard deviation"
     note = paragraph(
         "Inside Mask 4 without holes; “excluded” is the part of the region outside it, in bold "
-        "above one half. All measures, also MAD and percentiles, are in "
-        f"anat/*_seg-{label}_desc-*_stats.tsv.",
+        "above one half. Nuclei that keep enough voxels are measured without their outermost ones,"
+        " which hold other tissue too (S1.6). The standard error takes into account that "
+        "neighbours are alike; it knows nothing of errors of the map. All measures, also MAD and "
+        f"percentiles, are in anat/*_seg-{label}_desc-*_stats.tsv.",
         "note",
     )
-    return table(head, rows, numeric=range(2, len(head)), caption=caption) + note
+    html = table(head, rows, numeric=range(2, len(head)), caption=caption)
+    return html + nuclei_plot(by_reference[main]) + _elsewhere(by_reference, main, others) + note
+
+
+def _elsewhere(by_reference: dict[str, list[Row]], main: str, others: list[str]) -> Markup:
+    """Return the means under the other references, folded away."""
+    if not others:
+        return Markup("")
+    known = {r: {row["index"]: row for row in by_reference[r]} for r in others}
+    rows = [
+        (row["name"], *(_mean_std(known[r].get(row["index"], {})) for r in others))
+        for row in by_reference[main]
+    ]
+    head = ["Region", *(f"{_title(r)} [ppm]" for r in others)]
+    html = table(head, rows, numeric=range(1, len(head)))
+    return Markup("<details><summary>Under the other references</summary>{}</details>").format(
+        html
+    )
+
+
+def _rate(row: Row) -> str:
+    mean, std = (_number(row.get(f"r2star_{k}"), 1) for k in ("mean", "std"))
+    return mean if std == mean else f"{mean} ± {std}"
 
 
 def _title(reference: str) -> str:
-    if reference == "unreferenced":
+    if reference == UNREFERENCED:
         return "Without reference"
     return f"Relative to {_REFERENCES.get(reference, reference)}"
 

@@ -40,8 +40,8 @@ def viewer_payload(images: Images, n_threads: int = 2) -> tuple[dict[str, Any], 
     description : dict
         For JSON: grid, maps with the value of each of 256 codes, masks with their bits.
     volumes : dict
-        Zlib streams in base64 by map, and "masks". Voxels run along right first, then anterior,
-        then superior.
+        Zlib streams in base64 by map, "masks" and "regions". Voxels run along right first, then
+        anterior, then superior.
     """
     keys = list(images.maps)
     around = _around(images)
@@ -53,6 +53,8 @@ def viewer_payload(images: Images, n_threads: int = 2) -> tuple[dict[str, Any], 
     masks = _bits(images.masks)
     if masks is not None:
         volumes["masks"] = _packed(masks)
+    if images.regions is not None:
+        volumes["regions"] = _packed(images.regions.codes)
     for key in (k for k in _COARSEN * 2 if k in coded):
         if sum(map(len, volumes.values())) <= _BUDGET:
             break
@@ -73,6 +75,7 @@ def viewer_payload(images: Images, n_threads: int = 2) -> tuple[dict[str, Any], 
             {"key": key, "title": MASKS[key][0], "colour": MASKS[key][1], "bit": 1 << bit}
             for bit, key in enumerate(images.masks)
         ],
+        "regions": [] if images.regions is None else list(images.regions.names),
     }
     return description, volumes
 

@@ -33,9 +33,12 @@ STEPS = (
     chi.INVERT_TISSUE_FIELD,
     chi.MERGE_TWO_PASS,
     values.FIND_CSF,
+    values.PLACE_REGIONS,
     values.GIVEN_REGION,
     values.REFERENCE_CHI,
     values.REFERENCE_CHI_CSF,
+    values.REFERENCE_CHI_WHITE_MATTER,
+    values.REFERENCE_CHI_CAPSULE,
     values.REFERENCE_CHI_REGION,
     values.DESCRIBE_REFERENCES,
     values.CHECK_SIGN,
@@ -44,6 +47,8 @@ STEPS = (
     values.REGISTER_T1W,
     values.BRING_SEGMENTATION,
     values.MEASURE_ROIS,
+    values.BRING_LESIONS,
+    values.MEASURE_LESIONS,
     values.MEASURE_QUALITY,
 )
 

@@ -93,7 +93,7 @@ GUIDE_MASK1 = Step(
     GuideMask,
     (0, 30),
     {"magnitude": "brain_image", "echoes": "magnitude", "mask": "mask1"},
-    MASK1.provides,
+    {**MASK1.provides, "template_fit": "fit"},
     lambda run: {**echo_times(run), "guide": run.settings.masks.guide},
 )
 GIVEN_MASK1 = Step(

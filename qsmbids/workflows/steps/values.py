@@ -2,13 +2,18 @@
 
 from typing import Any
 
+from qsmbids.core.anatomy.template import NUCLEI
 from qsmbids.interfaces.checks import CheckSign
+from qsmbids.interfaces.lesions import MeasureLesions
 from qsmbids.interfaces.quality import MeasureQuality
 from qsmbids.interfaces.reference import DescribeReferences, FindCsf, ReferenceChi, TakeRegion
+from qsmbids.interfaces.regions import PlaceRegions
 from qsmbids.interfaces.registration import RegisterT1w
 from qsmbids.interfaces.roi import BringSegmentation, MeasureRois
 from qsmbids.interfaces.swi import WeightByChi, WeightByPhase
+from qsmbids.io.template import template_regions
 from qsmbids.workflows.graph import RunContext, Step
+from qsmbids.workflows.plan import TEMPLATE
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
 CHECK_SIGN = Step(
@@ -16,7 +21,7 @@ CHECK_SIGN = Step(
     "sign check",
     CheckSign,
     (0, 8),
-    {"chi": "chi", "mask": "support", "r2star": "r2star"},
+    {"chi": "chi", "mask": "support", "r2star": "r2star", "labels": "template_labels?"},
     checks=("chi",),
 )
 FIND_CSF = Step(
@@ -32,6 +37,27 @@ FIND_CSF = Step(
     },
     {"csf": "region"},
     csf,
+)
+PLACE_REGIONS = Step(
+    "place_regions",
+    "regions of the template",
+    PlaceRegions,
+    (0, 40),
+    {
+        "magnitude": "brain_image",
+        "mask": "mask1",
+        "chi": "chi",
+        "support": "support",
+        "r2star": "r2star?",
+        "fit": "template_fit?",
+    },
+    {
+        "template_labels": "labels",
+        "template_table": "tables",
+        "white_matter": "white_matter",
+        "internal_capsule": "internal_capsule",
+    },
+    lambda run: {"atlas": run.settings.regions.atlas},
 )
 GIVEN_REGION = Step(
     "given_region",
@@ -61,6 +87,24 @@ REFERENCE_CHI_CSF = Step(
     {"chi_csf": "chi"},
     lambda run: {"region_name": "cerebrospinal fluid of the ventricles"},
 )
+REFERENCE_CHI_WHITE_MATTER = Step(
+    "reference_chi_white_matter",
+    "reference (white matter)",
+    ReferenceChi,
+    (0, 6),
+    {**_TO_REFERENCE, "region": "white_matter"},
+    {"chi_whitematter": "chi"},
+    lambda run: {"region_name": "white matter (template)"},
+)
+REFERENCE_CHI_CAPSULE = Step(
+    "reference_chi_capsule",
+    "reference (internal capsule)",
+    ReferenceChi,
+    (0, 6),
+    {**_TO_REFERENCE, "region": "internal_capsule"},
+    {"chi_internalcapsule": "chi"},
+    lambda run: {"region_name": "internal capsule (template)"},
+)
 REFERENCE_CHI_REGION = Step(
     "reference_chi_region",
     "reference (given region)",
@@ -80,6 +124,8 @@ DESCRIBE_REFERENCES = Step(
         "support": "support",
         "brain": "mask4",
         "csf": "csf?",
+        "white_matter": "white_matter?",
+        "internal_capsule": "internal_capsule?",
         "given": "region?",
     },
     {"reference_table": "table"},
@@ -152,17 +198,70 @@ BRING_SEGMENTATION = Step(
         "regions": _regions(run),
     },
 )
+
+
+def _measured(run: RunContext) -> dict[str, Any]:
+    """Return the names of the regions: of the segmentations that were given, else the template."""
+    given = run.plan.segmentations
+    if given:
+        return {
+            "names": [s.label for s in given],
+            "regions": _regions(run),
+            "only_named": [s.only_named for s in given],
+        }
+    regions = template_regions()
+    return {
+        "names": [TEMPLATE],
+        "regions": [[tuple(region) for region in regions]],
+        "only_named": [True],
+        # the others keep clear of their borders already
+        "thick": [[r.label for r in regions if r.name.rpartition("-")[0] in NUCLEI]],
+    }
+
+
 MEASURE_ROIS = Step(
     "measure_rois",
     "regions of interest",
     MeasureRois,
     (0, 16),
-    {"labels": "segmentation", "mask": "mask4_filled", "support": "support"},
-    inputs=lambda run: {
-        "names": [s.label for s in run.plan.segmentations],
-        "regions": _regions(run),
-        "only_named": [s.only_named for s in run.plan.segmentations],
+    {
+        "labels": "segmentation",
+        "mask": "mask4_filled",
+        "support": "support",
+        "r2star": "r2star?",
     },
+    inputs=_measured,
+)
+
+
+def _lesions(run: RunContext) -> dict[str, Any]:
+    given = run.plan.lesions
+    if given is None:  # the step is added for a plan with lesions alone
+        return {}
+    return {
+        "segmentations": [str(given.image)],
+        "spaces": [given.space],
+        "regions": [[tuple(region) for region in given.regions]],
+        "may_be_empty": True,
+    }
+
+
+BRING_LESIONS = Step(
+    "bring_lesions",
+    "given lesions",
+    BringSegmentation,
+    (0, 30),
+    BRING_SEGMENTATION.needs,
+    {"given_lesions": "labels"},
+    _lesions,
+)
+MEASURE_LESIONS = Step(
+    "measure_lesions",
+    "lesions",
+    MeasureLesions,
+    (0, 16),
+    {"labels": "given_lesions", "mask": "mask4_filled", "support": "support"},
+    inputs=lambda run: {"regions": _lesions(run).get("regions", [[]])[0]},
 )
 MEASURE_QUALITY = Step(
     "measure_quality",

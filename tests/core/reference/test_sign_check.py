@@ -94,3 +94,21 @@ def test_bad_arguments(phantom, maps):
         check_sign(maps[0][1:], maps[1], phantom.mask)
     with pytest.raises(ValueError, match="quantile"):
         check_sign(*maps, phantom.mask, quantile=99.5)
+
+
+@pytest.mark.parametrize(("sign", "inverted"), [(1, False), (-1, True)])
+def test_known_nuclei_tell_the_sign_where_R2star_shows_too_few_clusters(rng, sign, inverted):
+    shape = (40, 40, 40)
+    mask = np.ones(shape, bool)
+    chi = 0.01 * rng.standard_normal(shape)
+    r2star = 20 + rng.standard_normal(shape)
+    nuclei = np.zeros(shape, np.int32)
+    for label, place in enumerate(((10, 12, 20), (28, 12, 20), (12, 24, 14), (26, 24, 14)), 1):
+        block = tuple(slice(p, p + 4) for p in place)
+        nuclei[block], chi[block] = label, chi[block] + sign * 0.1
+    r2star[nuclei == 1] = 45  # the only one with more R2*
+    alone = check_sign(chi, r2star, mask, quantile=0.999)
+    told = check_sign(chi, r2star, mask, nuclei=nuclei, quantile=0.999)
+    assert alone.inverted is None
+    assert told.inverted is inverted
+    assert "iron-rich nuclei" in told.text

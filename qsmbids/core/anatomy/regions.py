@@ -1,0 +1,94 @@
+"""The template's regions in a susceptibility map, from whatever else the run has."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from qsmbids.core.anatomy.borders import BorderChange, refine_borders
+from qsmbids.core.anatomy.carrying import carry_labels
+from qsmbids.core.anatomy.registration import Registration, refine_registration, register
+from qsmbids.core.anatomy.template import NUCLEI, Template
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, LabelArray, Mask
+
+__all__ = ["PlacedRegions", "place_regions"]
+
+#: Voxels of fluid and white matter that are further from the rest [ppm] are vessels, choroid
+#: plexus, bleeding or calcification.
+STRAY_PPM = 0.1
+
+
+class PlacedRegions(NamedTuple):
+    """Labels of the template where a run has them; ask the fit whether they may be used."""
+
+    labels: LabelArray
+    fit: Registration
+    moved: BorderChange
+    """Of every nucleus whose border followed the map: voxels won and lost."""
+
+
+def place_regions(
+    template: Template,
+    run_affine: npt.ArrayLike,
+    brain: Mask,
+    support: Mask,
+    chi: FloatArray,
+    *,
+    magnitude: Float32Array | None = None,
+    r2star: Float32Array | None = None,
+    start: Registration | None = None,
+) -> PlacedRegions:
+    """Find the template's regions in a map.
+
+    Parameters
+    ----------
+    template : Template
+    run_affine : (4, 4) array_like
+        Voxels to space [mm], right and front up.
+    brain, support : (X, Y, Z) ndarray of bool
+        A brain mask, which may be rough, and where chi is known.
+    chi : (X, Y, Z) ndarray
+        [ppm], under any reference.
+    magnitude, r2star : (X, Y, Z) ndarray, optional
+        Further channels; R2* in 1/s.
+    start : Registration, optional
+        To the magnitude, if it was registered before.
+
+    Returns
+    -------
+    PlacedRegions
+        Without labels where the fit is not usable.
+    """
+    affine = np.asarray(run_affine, dtype=np.float64)
+    values = chi.astype(np.float32)
+    if support.any():
+        values = np.where(support, values - float(values[support].mean()), 0).astype(np.float32)
+    if start is None and magnitude is not None:
+        start = register(template, affine, brain, magnitude=magnitude)
+    if start is None:
+        fit = register(template, affine, support, chi=values, r2star=r2star)
+    elif start.usable:
+        fit = refine_registration(
+            start, template, support, magnitude=magnitude, chi=values, r2star=r2star
+        )
+    else:
+        fit = start
+    if not fit.usable:
+        return PlacedRegions(np.zeros(chi.shape, dtype=np.uint8), fit, BorderChange())
+    carried = carry_labels(fit, template, (chi.shape[0], chi.shape[1], chi.shape[2]))
+    voxel = np.linalg.norm(affine[:3, :3], axis=0)
+    labels, moved = refine_borders(carried, values, support, template, voxel)
+    return PlacedRegions(_without_strays(labels, values, support, template), fit, moved)
+
+
+def _without_strays(
+    labels: LabelArray, chi: Float32Array, support: Mask, template: Template
+) -> LabelArray:
+    """Leave out of fluid and white matter what is neither."""
+    out = labels.copy()
+    for name in {region.name for region in template.table} - set(NUCLEI):
+        both = [region.index for region in template.table if region.name == name]
+        found = np.isin(labels, both) & support
+        if found.any():
+            out[found & (np.abs(chi - np.median(chi[found])) > STRAY_PPM)] = 0
+    return out

@@ -1,0 +1,37 @@
+"""Regions of the brain that every run is measured in (paper sections 8.c to 8.g, S1.6)."""
+
+from dataclasses import dataclass
+
+from qsmbids.methods.declaration import Clause, setting
+
+__all__ = ["SENTENCES", "Regions"]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Regions of the brain (8.f, 8.g, S1.6)."""
+
+    atlas: str = setting(
+        "template",
+        "regions where no segmentation is given",
+        doc="template registers a template of the head to magnitude, susceptibility and R2* (about"
+        " 30 s) and measures its nuclei, white matter, internal capsule and ventricles.",
+        choices=("template", "none"),
+        sidecar="RegionAtlas.Setting",
+    )
+
+
+SENTENCES = (
+    Clause(
+        "Deep grey nuclei, white matter, internal capsule and ventricles were those of a template"
+        " [@fonov2011; @pauli2018], registered to magnitude, susceptibility and R2*, with the"
+        " borders of iron-rich nuclei moved to the edge of the map. Nuclei were eroded by a voxel"
+        " where they were thick enough.",
+        {"atlas": "template", "run.regions": True},
+    ),
+    Clause(
+        "A template of the head [@fonov2011] did not fit, and no regions were measured.",
+        {"atlas": "template", "run.regions": False},
+    ),
+    Clause("", {"atlas": "none"}),
+)
