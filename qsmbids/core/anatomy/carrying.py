@@ -7,9 +7,9 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.anatomy.sampling import resample_affine, trilinear
 from qsmbids.core.anatomy.template import Template
-from qsmbids.core.maths.arrays import Float32Array, Float64Array, LabelArray
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, LabelArray, Mask
 
-__all__ = ["brain_distance", "carry_labels"]
+__all__ = ["brain_distance", "carry_labels", "signed_distance"]
 
 
 def carry_labels(
@@ -28,12 +28,17 @@ def brain_distance(
     Negative inside; beyond the template's field of view that of its border.
     """
     voxel = np.linalg.norm(template.fine_grid[:3, :3], axis=0)
-    outside = distance_transform_edt(~template.brain, sampling=voxel)
-    inside = distance_transform_edt(template.brain, sampling=voxel)
     # the surface passes half way between the voxels on its two sides
-    distance = gaussian_filter((outside - inside).astype(np.float32), 0.7)
+    distance = gaussian_filter(signed_distance(template.brain, voxel), 0.7)
     fine, shift = _maps(registration, template, shape)
     return _linear(distance, shift, fine)
+
+
+def signed_distance(mask: Mask, voxel: FloatArray) -> Float32Array:
+    """Return the distance to a mask [unit of ``voxel``], negative inside."""
+    outside = distance_transform_edt(~mask, sampling=voxel)
+    inside = distance_transform_edt(mask, sampling=voxel)
+    return np.asarray(outside - inside, dtype=np.float32)
 
 
 def _maps(

@@ -7,10 +7,12 @@ surface of the template their opinions add up, as distances.
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_fill_holes, distance_transform_edt, gaussian_filter
+from scipy.ndimage import binary_fill_holes, gaussian_filter
 
+from qsmbids.core.anatomy.carrying import signed_distance
 from qsmbids.core.masks.masking import largest_component
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
+from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["guided_mask", "reason_against", "tissue_odds"]
 
@@ -62,8 +64,29 @@ def guided_mask(
     (X, Y, Z) ndarray of bool
         One component without holes.
     """
+    if not (near := distance < OUTERMOST).any():
+        return np.zeros_like(extracted)
+    # the shells to learn from lie within a few voxels of what may be brain
     voxel = np.asarray(voxel_size, dtype=np.float64)
-    gap = _signed_distance(extracted, voxel)
+    box = tuple(
+        slice(max(s.start - wide, 0), s.stop + wide)
+        for s, wide in zip(bounding_box(near), np.ceil(8.0 / voxel).astype(int), strict=True)
+    )
+    channels = [None if c is None else c[box] for c in (magnitude, r2star)]
+    out = np.zeros_like(extracted)
+    out[box] = _combined(extracted[box], distance[box], voxel, *channels)
+    return out
+
+
+def _combined(
+    extracted: Mask,
+    distance: Float32Array,
+    voxel: FloatArray,
+    magnitude: FloatArray | None,
+    r2star: FloatArray | None,
+) -> Mask:
+    """Let the witnesses vote in the part of the image that holds the brain."""
+    gap = signed_distance(extracted, voxel)
     # far apart one of the two is wrong, and it is not the template
     share = np.clip(1 - np.abs(distance) / BELIEVED, 0, 1)
     surface = distance + np.clip(gap, -BELIEVED, BELIEVED) * share
@@ -134,10 +157,3 @@ def _unshaded(magnitude: FloatArray, core: Mask, voxel: FloatArray) -> Float32Ar
     smooth /= np.maximum(gaussian_filter(weight, sigma), 1e-4)
     level = float(np.median(magnitude[core])) if core.any() else 1.0
     return np.asarray(magnitude / np.maximum(smooth, 1e-3 * max(level, 1e-30)), dtype=np.float32)
-
-
-def _signed_distance(mask: Mask, voxel: FloatArray) -> FloatArray:
-    """Return the distance to the mask, negative inside [mm]."""
-    inside = distance_transform_edt(mask, sampling=voxel)
-    outside = distance_transform_edt(~mask, sampling=voxel)
-    return np.where(mask, -inside, outside)
