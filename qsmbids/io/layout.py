@@ -20,7 +20,13 @@ from typing import Any
 from qsmbids.errors import InputError, NotFetchedError
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.filters import accepts, query_of
-from qsmbids.io.near_misses import LABEL_RULE, odd_names, without_run
+from qsmbids.io.near_misses import (
+    LABEL_RULE,
+    converter,
+    holds_images,
+    odd_names,
+    without_run,
+)
 from qsmbids.io.runs import (
     SUFFIXES,
     BidsFile,
@@ -173,6 +179,8 @@ def _known_participants(root: Path, participants: Iterable[str] | None) -> set[s
         fix = f"Name the root of a BIDS dataset. {_MOUNT_HINT}"
         if odd:
             fix = f"There is {_shorten(odd)}; {LABEL_RULE}."
+        elif holds_images(root):
+            fix = f"Have a BIDS dataset made of the images in it: {converter(root)}"
         raise InputError("holds no sub-<label> folder", str(root), fix)
     if participants is None:
         return set(labels)
