@@ -14,6 +14,7 @@ from qsmbids.execution import Execution
 from qsmbids.io.sourcedata import CONVERTED, Source, find_sources, target_dataset
 
 if TYPE_CHECKING:
+    from qsmbids.io.epi_series import EpiSeries
     from qsmbids.io.stacks import Stack
     from qsmbids.io.validate import ValidationResult
 
@@ -21,7 +22,7 @@ __all__ = ["Sourcedata"]
 
 logger = logging.getLogger("qsmbids")
 
-_STEPS = ("convert_dicom", "split_echoes")
+_STEPS = ("convert_dicom", "split_echoes", "average_series")
 _FOLDERS = (("subject", "sub"), ("session", "ses"))
 
 
@@ -46,7 +47,7 @@ class Sourcedata:
     bids_dir: Path
     out_dir: Path
     sources: "dict[str, Source]"
-    stacks: "dict[str, Stack]"
+    stacks: "dict[str, Stack | EpiSeries]"
     done: list[str]
     echo_times: list[float] | None = None
     scanner_key: bool = True
@@ -57,11 +58,16 @@ class Sourcedata:
         if args.no_convert:
             return cls(bids_dir, out_dir, {}, {}, [])
         # imports what reads images: only once the arguments are known to be sound
+        from qsmbids.io.epi_series import find_series
         from qsmbids.io.stacks import find_stacks
 
         chosen = {"participants": args.participant_label, "sessions": args.session_label}
         pending, done = find_sources(bids_dir, **chosen, converted=[out_dir / CONVERTED])
-        stacks = {stack.label: stack for stack in find_stacks(bids_dir, **chosen)}
+        stacks: dict[str, Stack | EpiSeries] = {
+            stack.label: stack for stack in find_stacks(bids_dir, **chosen)
+        }
+        if args.include_epi:
+            stacks |= {series.label: series for series in find_series(bids_dir, **chosen)}
         sources = cls(
             bids_dir,
             out_dir,
@@ -106,8 +112,6 @@ class Sourcedata:
 
     def preview(self) -> list[dict[str, Any]]:
         """Print what would become of everything; return a result for each that would fail."""
-        from qsmbids.io.stacks import echo_names
-
         failed = []
         for label, source in self.sources.items():
             try:
@@ -118,12 +122,14 @@ class Sourcedata:
                 failed.append(_failure(label, _STEPS[0], str(error)))
         for label, stack in self.stacks.items():
             try:
-                names = echo_names(stack, self.echo_times)
+                names = self._names(stack)
                 target = self.out_dir / CONVERTED
-                print(f"{label} would be split from 4-D files into {target}:")
+                how = ("split from 4-D files", "averaged from echo planar series")
+                done = how[self._step(label) == _STEPS[2]]
+                print(f"{label} would be {done} into {target}:")
                 print("\n".join(f"  {name}" for name in names) + "\n")
             except QSMError as error:
-                failed.append(_failure(label, _STEPS[1], str(error)))
+                failed.append(_failure(label, self._step(label), str(error)))
         return failed
 
     def convert(
@@ -144,7 +150,7 @@ class Sourcedata:
         from qsmbids.workflows.execute import execute, read_crashes
 
         failed: dict[str, dict[str, Any]] = {}
-        targets: dict[str, tuple[Source | Stack, Path]] = {}
+        targets: dict[str, tuple[Source | Stack | EpiSeries, Path]] = {}
         for label, source in self.sources.items():
             try:
                 _only_path(source)
@@ -169,7 +175,7 @@ class Sourcedata:
                 error = execute(workflow, execution, progress)
         crashes = {crash.workflow: crash for crash in reversed(read_crashes(crash_dir, {}))}
         for name, label in names.items():
-            step = _STEPS[label in self.stacks]
+            step = self._step(label)
             if name in crashes:
                 crash = crashes[name]
                 failed[label] = _failure(label, step, crash.message, crash.crash_file)
@@ -182,10 +188,8 @@ class Sourcedata:
     def is_pending(self, label: str) -> bool:
         """Tell whether a source has no raw images now."""
         if label in self.stacks:
-            from qsmbids.io.stacks import echo_names
-
             try:
-                names = echo_names(self.stacks[label], self.echo_times)
+                names = self._names(self.stacks[label])
             except QSMError:
                 return True
             anat = self._split_folder(self.stacks[label])
@@ -198,11 +202,25 @@ class Sourcedata:
         )
         return label in [source.label for source in pending]
 
-    def _split_folder(self, stack: "Stack") -> Path:
+    def _names(self, stack: "Stack | EpiSeries") -> list[str]:
+        """Return the names of the images that are made, without extension."""
+        from qsmbids.io.stacks import Stack, echo_names
+
+        return echo_names(stack, self.echo_times) if isinstance(stack, Stack) else stack.names
+
+    def _step(self, label: str) -> str:
+        """Return the step that converts a source."""
+        from qsmbids.io.epi_series import EpiSeries
+
+        if label not in self.stacks:
+            return _STEPS[0]
+        return _STEPS[1 + isinstance(self.stacks[label], EpiSeries)]
+
+    def _split_folder(self, stack: "Stack | EpiSeries") -> Path:
         words = [f"{short}-{stack.entities[k]}" for k, short in _FOLDERS if k in stack.entities]
         return (self.out_dir / CONVERTED).joinpath(*words, "anat")
 
-    def _is_newer(self, stack: "Stack") -> bool:
+    def _is_newer(self, stack: "Stack | EpiSeries") -> bool:
         """Tell whether a 4-D file was changed after it was split."""
         split = [p.stat().st_mtime for p in self._split_folder(stack).glob(f"{stack.label}_*.gz")]
         return max(path.stat().st_mtime for path in stack.images) > max(split, default=0.0)

@@ -30,6 +30,8 @@ _PHASE = re.compile(
     r"|T2starw|(?:^|_)(?:GRE|SWI|QSM)(?![a-z])",
     re.IGNORECASE,
 )
+#: Series of echo planar images with phase.
+_EPI = re.compile(r"func/[^/]*_part-[a-z]+_bold\.nii")
 #: Phase differences and field maps of these suffixes are no phase of a gradient echo.
 _FIELD_MAPS = re.compile(r"_(?:phasediff|fieldmap|magnitude[12]?)\.nii")
 
@@ -90,6 +92,12 @@ def without_run(root: Path, label: str, scope: str) -> Problem:
         if near and not scope:
             message += f"; {_listed(near)} are field maps, which are no phase of every echo"
         return Problem(where, message)
+    if all(_EPI.search(name) for name in part or usable):
+        return Problem(
+            where,
+            f"{message}, but {_listed(part or usable)}; these are echo planar images, which are"
+            " outside the paper's scope and taken with --include-epi only",
+        )
     example = (part or usable)[0]
     return Problem(
         where,

@@ -7,7 +7,8 @@ from pathlib import Path
 import nipype.pipeline.engine as pe
 
 from qsmbids.execution import Execution
-from qsmbids.interfaces.convert import ConvertDicom, SplitEchoes
+from qsmbids.interfaces.convert import AverageSeries, ConvertDicom, SplitEchoes
+from qsmbids.io.epi_series import EpiSeries
 from qsmbids.io.sourcedata import Source
 from qsmbids.io.stacks import Stack
 from qsmbids.workflows.base import new_workflow
@@ -18,6 +19,7 @@ __all__ = ["CONVERSION_TITLES", "conversion_name", "init_convert_wf"]
 CONVERSION_TITLES = {
     "convert_dicom": "DICOM to raw BIDS",
     "split_echoes": "4-D files to one per echo",
+    "average_series": "mean of echo planar volumes",
 }
 
 #: dcm2niix holds a series twice, the naming reads its phase once [GB].
@@ -25,7 +27,7 @@ _MEMORY_GB = 2.0
 
 
 def init_convert_wf(
-    targets: Mapping[str, tuple[Source | Stack, Path]],
+    targets: Mapping[str, tuple[Source | Stack | EpiSeries, Path]],
     execution: Execution,
     crash_dir: Path,
     *,
@@ -58,6 +60,8 @@ def init_convert_wf(
     for label, (source, target) in targets.items():
         if isinstance(source, Stack):
             interface, name = _splitter(source, target, echo_times), "split_echoes"
+        elif isinstance(source, EpiSeries):
+            interface, name = _averager(source, target), "average_series"
         else:
             interface, name = _converter(source, target, scanner_key), "convert_dicom"
         # whether there is anything to do was decided by looking at the dataset: never from a cache
@@ -83,6 +87,16 @@ def _converter(source: Source, target: Path, scanner_key: bool) -> ConvertDicom:
     if source.session:
         interface.inputs.session = source.session
     return interface
+
+
+def _averager(series: EpiSeries, target: Path) -> AverageSeries:
+    return AverageSeries(
+        entities=series.entities,
+        magnitude=[str(path) for path in series.magnitude],
+        phase=[str(path) for path in series.phase],
+        sidecars=list(series.sidecars),
+        bids_dir=str(target),
+    )
 
 
 def _splitter(stack: Stack, target: Path, echo_times: Sequence[float] | None) -> SplitEchoes:
