@@ -55,6 +55,8 @@ class _PreparePhaseInputs(BaseInterfaceInputSpec):
     phase_units = traits.Str("", usedefault=True, desc="Units of the sidecar, if any")
     image_type = traits.List(traits.Str, usedefault=True, desc="ImageType of the sidecar")
     slice_axis = traits.Int(-1, usedefault=True, desc="across the slices of a 2-D scan, or -1")
+    coils = traits.Int(0, usedefault=True, desc="number that were combined before, or 0")
+    coil_combination = traits.Str("", usedefault=True, desc="the way of that")
     slices = traits.Enum("auto", "2d", "3d", usedefault=True, desc="for the record")
     slice_alternation = traits.Enum("auto", "off", usedefault=True)
     sign = traits.Enum("auto", "+1", "-1", usedefault=True, desc="sign of the phase")
@@ -109,8 +111,17 @@ class PreparePhase(Step):
             },
             PhaseSign={"Setting": inputs.sign, "Sign": choice.sign, "Reason": choice.reason},
             MagnitudeScale=scale,
+            **self._coils(),
         )
         return runtime
+
+    def _coils(self) -> dict[str, Any]:
+        """Return how coils were combined, for the sidecar."""
+        if not self.inputs.coils:
+            return {}
+        return {
+            "CoilCombination": {"Name": self.inputs.coil_combination, "Coils": self.inputs.coils}
+        }
 
     def _from_phase(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
         """Read magnitude and phase; scale the phase by one rule for all echoes."""

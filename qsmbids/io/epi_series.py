@@ -25,7 +25,7 @@ from qsmbids.errors import InputError, OutputError
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.layout import list_participants
 from qsmbids.io.raw_dataset import ALREADY_THERE, describe, move_run
-from qsmbids.io.runs import BidsFile, NoRunError, Sidecars
+from qsmbids.io.runs import BidsFile, NoRunError, Problem, Sidecars
 from qsmbids.io.slices import is_echo_planar
 from qsmbids.io.stated import as_number
 from qsmbids.io.write import write_json, write_volume
@@ -89,8 +89,8 @@ def find_series(
     *,
     participants: Collection[str] | None = None,
     sessions: Collection[str] | None = None,
-) -> list[EpiSeries]:
-    """Return the echo planar series of a dataset that have phase.
+) -> tuple[list[EpiSeries], list[Problem]]:
+    """Return the echo planar series of a dataset that have phase, and those that are incomplete.
 
     Parameters
     ----------
@@ -98,14 +98,10 @@ def find_series(
         Root of the dataset.
     participants, sessions : collection of str, optional
         Labels without ``sub-`` and ``ses-``; default all.
-
-    Raises
-    ------
-    InputError
-        A sidecar cannot be read, or an echo lacks its magnitude or its time.
     """
     root = Path(os.path.abspath(bids_dir))
-    series = []
+    series: list[EpiSeries] = []
+    problems: list[Problem] = []
     for label in list_participants(root):
         if participants is not None and label not in participants:
             continue
@@ -113,14 +109,15 @@ def find_series(
         for folder in (person / "func", *sorted(person.glob("ses-*/func"))):
             visit = folder.parent.name.removeprefix("ses-")
             if sessions is None or visit in sessions:
-                series += _in_folder(root, folder)
-    return series
+                _in_folder(root, folder, series, problems)
+    return series, problems
 
 
-def _in_folder(root: Path, folder: Path) -> list[EpiSeries]:
+def _in_folder(root: Path, folder: Path, series: list[EpiSeries], problems: list[Problem]) -> None:
+    """Add the series of a folder to those that can be used, or to those that cannot."""
     images = [_file(root, path) for path in sorted(folder.glob("*")) if _NAME.fullmatch(path.name)]
     if not images:
-        return []
+        return
     above = [root, *(root / p for p in reversed(images[0].inside.parents) if p.parts)]
     sidecars = Sidecars(_file(root, path) for place in above for path in place.glob("*_bold.json"))
     groups: dict[tuple[tuple[str, str], ...], dict[str, dict[int, BidsFile]]] = {}
@@ -128,7 +125,13 @@ def _in_folder(root: Path, folder: Path) -> list[EpiSeries]:
         rest = tuple((k, v) for k, v in image.naming.items() if k not in ("echo", "part"))
         parts = groups.setdefault(rest, defaultdict(dict))
         parts[image.naming["part"]][int(image.naming.get("echo", 1))] = image
-    return [_series(dict(key), parts, sidecars) for key, parts in groups.items() if parts["phase"]]
+    for key, parts in groups.items():
+        if not parts["phase"]:
+            continue
+        try:
+            series.append(_series(dict(key), parts, sidecars))
+        except InputError as error:
+            problems.append(Problem("_".join("-".join(pair) for pair in key), str(error)))
 
 
 def _series(

@@ -44,6 +44,7 @@ __all__ = [
     "Run",
     "collect_runs",
     "index_files",
+    "is_coil",
     "list_participants",
     "list_sessions",
 ]
@@ -119,6 +120,7 @@ def collect_runs(
             entities.get("subject") in wanted
             and (chosen is None or entities.get("session") in chosen)
             and accepts(accepted, entities)
+            and not is_coil(entities)  # combined into a run of their own first
         ):
             key = [f"{k}-{v}" for k, v in file.naming.items() if k not in ("echo", "part")]
             groups[(*key, file.suffix)].append(file)
@@ -144,6 +146,11 @@ def collect_runs(
     scope = " in the sessions and filters given" if chosen is not None or accepted else ""
     problems += _without_run(root, wanted, groups, runs, scope)
     return sorted(runs, key=lambda run: (run.label, run.suffix)), sorted(problems)
+
+
+def is_coil(entities: Mapping[str, str]) -> bool:
+    """Tell whether an image is of single receive coils, by its ``rec-`` label."""
+    return re.fullmatch(r"coils|coil\d+", entities.get("reconstruction", "")) is not None
 
 
 def _problem(where: str, images: Sequence[BidsFile], reason: Exception) -> Problem:

@@ -32,6 +32,8 @@ _PHASE = re.compile(
 )
 #: Series of echo planar images with phase.
 _EPI = re.compile(r"func/[^/]*_part-[a-z]+_bold\.nii")
+#: Images of single receive coils.
+_COIL = re.compile(r"_rec-coil(?:s|\d+)_")
 #: Phase differences and field maps of these suffixes are no phase of a gradient echo.
 _FIELD_MAPS = re.compile(r"_(?:phasediff|fieldmap|magnitude[12]?)\.nii")
 
@@ -97,6 +99,12 @@ def without_run(root: Path, label: str, scope: str) -> Problem:
             where,
             f"{message}, but {_listed(part or usable)}; these are echo planar images, which are"
             " outside the paper's scope and taken with --include-epi only",
+        )
+    if all(_COIL.search(name) for name in part or usable):
+        return Problem(
+            where,
+            f"{message}, but {_listed(part or usable)}; these are images of single coils, which"
+            " are combined unless --no-convert is given",
         )
     example = (part or usable)[0]
     return Problem(

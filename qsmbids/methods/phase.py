@@ -73,6 +73,11 @@ SENTENCES = (
 #: On what was mended in the data.
 DATA = (
     Clause(
+        "The images of {run.coils} receive coils were combined by MCPC-3D-S [@eckstein2018]: each"
+        " was turned by its smoothed phase at echo time zero and weighted by its magnitude.",
+        {"run.coils_combined": True},
+    ),
+    Clause(
         "{run.voxels_without_phase} voxels that hold no phase (not finite, fill values, dots of"
         " zero) were left out.",
         {"run.without_phase": True},

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from qsmbids.io.coils import find_coils
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.metadata import read_acquisition
 from qsmbids.io.validate import validate_dataset
@@ -208,3 +209,26 @@ def test_names_of_persons_do_not_go_on(put, convert_table, tmp_path):
     assert convert_table()[0] == 0
     for path in (tmp_path / "bids").rglob("*.json"):
         assert "Muster" not in path.read_text()
+
+
+def test_coils_are_numbered_in_their_order(put, convert_table, tmp_path):
+    for e in TIMES:
+        for coil in ("H2", "H10"):
+            name = f"TE{e}/SWI_3mm_coil{coil}_echo{e}"
+            pair(put, e, f"1001/MAG_{name}_06.nii", f"1001/PHA_{name}_07_ph.nii")
+        for part, name in (("mag", "mag"), ("phase", "pha")):
+            put(f"1002/{name}_e{e}.nii.gz", part, sidecar(e), shape=(*SHAPE, 3))
+    convert_table()
+    table = {row["file"]: row for row in cells(tmp_path / "t.tsv")}
+    assert table["1001/MAG_TE1/SWI_3mm_coilH10_echo1_06.nii"]["coil"] == "H10"
+    assert table["1002/mag_e1.nii.gz"]["coil"] == "all"
+    code, _, said = convert_table()
+    assert code == 0, said
+    (first, second), problems = find_coils(tmp_path / "bids")
+    assert problems == []
+    assert [len(files) for files in (first.phase[0], second.phase[0])] == [2, 1]
+    given = nib.load(tmp_path / "images/1001/PHA_TE1/SWI_3mm_coilH10_echo1_07_ph.nii")
+    made = nib.load(first.phase[0][1])
+    np.testing.assert_array_equal(made.get_fdata(), given.get_fdata())
+    assert nib.load(second.phase[1][0]).shape == (*SHAPE, 3)
+    assert validate_dataset(tmp_path / "bids").errors == []

@@ -1,12 +1,12 @@
 """Echo planar series with phase to one volume per echo."""
 
 import json
+import re
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from qsmbids.errors import InputError
 from qsmbids.io.epi_series import MOST_VOLUMES, average_to_raw, find_series
 from qsmbids.io.layout import collect_runs
 from qsmbids.io.validate import validate_dataset
@@ -36,7 +36,7 @@ def bold(tmp_path, rng):
 
 
 def test_a_series_becomes_a_valid_scan(bold, tmp_path):
-    (series,) = find_series(bold)
+    ((series,), _) = find_series(bold)
     assert series.label == "sub-01_ses-a_acq-restAPEPI_run-1"
     raw = tmp_path / "raw"
     images, (note,) = average_to_raw(series, raw)
@@ -57,21 +57,22 @@ def test_a_series_becomes_a_valid_scan(bold, tmp_path):
 def test_nothing_is_found_without_phase(bold):
     for path in bold.rglob("*part-phase*"):
         path.unlink()
-    assert find_series(bold) == []
+    assert find_series(bold) == ([], [])
 
 
 def test_sessions_and_participants_are_heeded(bold):
-    assert find_series(bold, participants=["02"]) == []
-    assert find_series(bold, sessions=["b"]) == []
-    assert len(find_series(bold, participants=["01"], sessions=["a"])) == 1
+    assert find_series(bold, participants=["02"])[0] == []
+    assert find_series(bold, sessions=["b"])[0] == []
+    assert len(find_series(bold, participants=["01"], sessions=["a"])[0]) == 1
 
 
 @pytest.mark.parametrize("gone", ["*echo-2_part-mag_bold.nii.gz", "*echo-2_part-phase_bold.json"])
 def test_what_is_incomplete_is_refused(bold, gone):
     for path in bold.rglob(gone):
         path.unlink()
-    with pytest.raises(InputError, match=r"every echo|EchoTime"):
-        find_series(bold)
+    none, (problem,) = find_series(bold)
+    assert (none, problem.where) == ([], "sub-01_ses-a_task-rest_dir-AP_run-1")
+    assert re.search("every echo|EchoTime", problem.message)
 
 
 def test_without_the_option_the_series_are_named(bold):

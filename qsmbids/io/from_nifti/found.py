@@ -13,7 +13,7 @@ from nibabel.filebasedimages import ImageFileError
 
 from qsmbids.errors import InputError
 from qsmbids.io.from_nifti.names import ECHO_PLANAR, OTHER_KINDS, WhatNameSays, read_name, stem_of
-from qsmbids.io.from_nifti.table import SKIP, Row
+from qsmbids.io.from_nifti.table import ALL_COILS, SKIP, Row
 from qsmbids.io.recognition import FEWEST_SLICES, IS_DIFFERENCE, image_type, other_contrast
 from qsmbids.io.recognition import TOKENS as TYPES
 from qsmbids.io.runs import BidsFile, NoRunError, Sidecars
@@ -48,6 +48,7 @@ class Found:
     field_strength_t: str = ""
     acquisition: str = ""
     run: str = ""
+    coil: str = ""
     notes: list[str] = field(default_factory=list)
     why_skipped: str = ""
 
@@ -67,6 +68,7 @@ class Found:
             acquisition=acquisition,
             reconstruction=reconstruction,
             run=run,
+            coil=self.coil,
             part=SKIP if self.why_skipped else self.part,
             echo_time_s=self.echo_time_s,
             field_strength_t=self.field_strength_t,
@@ -182,7 +184,7 @@ def _looked_at(source: Path, image: Found) -> Found:
     says, sidecar = image.says, image.sidecar
     tokens = (TYPES.get(token) for token in reversed(image_type(sidecar)))
     image.part = says.part or next(filter(None, tokens), "mag")
-    image.acquisition, image.run = says.acquisition, says.run
+    image.acquisition, image.run, image.coil = says.acquisition, says.run, says.coil
     image.echo_time_s = _stated_times(sidecar)
     image.field_strength_t = _stated_strength(sidecar)
     try:
@@ -198,7 +200,10 @@ def _looked_at(source: Path, image: Found) -> Found:
             image.notes.append("echo time from the header of the image")
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) == 4:
+    if len(shape) == 4 and image.echo_time_s and "," not in image.echo_time_s:
+        image.coil = ALL_COILS
+        image.notes.append(f"{shape[3]} volumes of one echo: taken for receive coils")
+    elif len(shape) == 4:
         image.notes.append(f"{shape[3]} volumes: one echo time each")
     image.why_skipped = _no_gradient_echo(image, shape)
     return image
@@ -261,7 +266,7 @@ def _tell_apart(images: Iterable[Found]) -> None:
     for members in scans.values():
         for image in members:
             echo = image.says.echo if image.says.echo is not None else image.echo_time_s
-            repeated[(*image.scan, image.part, echo)].append(image)
+            repeated[(*image.scan, image.part, echo, image.coil)].append(image)
     scans_with_copies = {key[:5] for key, alike in repeated.items() if len(alike) > 1}
     for key, alike in repeated.items():
         if key[:5] in scans_with_copies and not key[4]:

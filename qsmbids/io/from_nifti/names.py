@@ -32,6 +32,12 @@ _ECHO = re.compile(
 )
 _ENDS_WITH_PART = re.compile(r"(.+?)(mag|magnitude|pha|phase)", re.IGNORECASE)
 _PART_KEYS = ("part", "rec", "acq")
+#: A receive coil: ``coilH1``, ``coil-03``, ``_cH12`` (dcm2niix), ``ch5``.
+_COIL = re.compile(
+    r"(?<![A-Za-z0-9])(?:coil[-_ ]?|channel[-_ ]?|ch[-_]?|c(?=[A-Z]*\d))([A-Z]*\d+(?:-\d+)?)"
+    r"(?=[^A-Za-z0-9]|$)",
+    re.IGNORECASE,
+)
 _ENTITY = re.compile(r"(?:(?<=_)|^)([a-zA-Z]+)-([a-zA-Z0-9+]+)(?=_|$)")
 #: Words that tell the image from others of its scan, or nothing: counters, times, dates.
 _COUNTER = re.compile(r"\d+[a-z]?")
@@ -54,6 +60,8 @@ class WhatNameSays:
     part : str
         "mag", "phase", "real" or "imag".
     echo : int or None
+    coil : str
+        What the name calls a receive coil.
     suffix : str
         Last word of a name in the manner of BIDS.
     words : str
@@ -67,6 +75,7 @@ class WhatNameSays:
     run: str = ""
     part: str = ""
     echo: int | None = None
+    coil: str = ""
     suffix: str = ""
     words: str = ""
 
@@ -97,6 +106,12 @@ def read_name(path: PurePosixPath) -> WhatNameSays:
     if echo is None and (match := _ECHO.search(rest)):
         echo = int(match[1])
         rest = rest[: match.start()] + rest[match.end() :]
+    coil = ""
+    if match := _COIL.search(rest):
+        coil, rest = match[1], rest[: match.start()] + rest[match.end() :]
+    elif match := re.fullmatch(r"coil(s|\d+)", entities.get("rec", "")):
+        coil = match[1].replace("s", "all")
+        entities.pop("rec")
     part, numbered, words = _part_of(rest)
     # heudiconv wrote rec-magnitude before BIDS had part-mag, and people acq-phase
     part = next(filter(None, (_known_part(entities.get(k, "")) for k in _PART_KEYS)), part)
@@ -118,6 +133,7 @@ def read_name(path: PurePosixPath) -> WhatNameSays:
         run=entities.get("run", ""),
         part=part,
         echo=echo,
+        coil=coil,
         suffix=suffix,
         words=words,
     )

@@ -1,9 +1,10 @@
 """Make raw BIDS of the images of a complete table."""
 
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,7 +18,7 @@ from qsmbids.io.bids_naming import NamedImage, Naming, clean_sidecar
 from qsmbids.io.dicom import Conversion
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.from_nifti.found import sidecars_of
-from qsmbids.io.from_nifti.table import Entry
+from qsmbids.io.from_nifti.table import ALL_COILS, Entry
 from qsmbids.io.raw_dataset import place
 from qsmbids.io.recognition import PARTS, ConvertedImage, image_type
 from qsmbids.io.stacks import volumes_of
@@ -104,7 +105,7 @@ def scans_of(source: Path, entries: Sequence[Entry]) -> tuple[list[Scan], list[s
     present = [e for e in entries if e not in absent]
     sidecars = sidecars_of(source, [PurePosixPath(e.file) for e in present])
     groups: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
-    for entry in present:
+    for entry in _with_coil_labels(present):
         groups[entry.run].append(entry)
     scans = []
     for members in groups.values():
@@ -114,6 +115,28 @@ def scans_of(source: Path, entries: Sequence[Entry]) -> tuple[list[Scan], list[s
         problems += scan.problems
         scans.append(scan)
     return scans, problems
+
+
+def _with_coil_labels(entries: Sequence[Entry]) -> list[Entry]:
+    """Give the images of every coil the label that :mod:`qsmbids.io.coils` looks for."""
+    coils: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for entry in entries:
+        if entry.coil:
+            coils[entry.run].add(entry.coil)
+    labelled = []
+    for entry in entries:
+        if entry.coil:
+            order = sorted(coils[entry.run], key=_natural)
+            number = order.index(entry.coil) + 1
+            label = "coils" if entry.coil.lower() == ALL_COILS else f"coil{number:02d}"
+            entry = replace(entry, labels={**entry.labels, "reconstruction": label})
+        labelled.append(entry)
+    return labelled
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    """Return a key by which H2 comes before H10."""
+    return tuple((int(d or 0), t) for t, d in re.findall(r"(\D*)(\d*)", name) if t or d)
 
 
 def place_scans(source: Path, bids_dir: Path, scans: Sequence[Scan]) -> dict[str, str]:
@@ -202,7 +225,14 @@ def _unlike(source: Path, scan: Scan) -> list[str]:
         while len(shape) > 3 and shape[-1] == 1:
             shape.pop()
         n_volumes = shape[3] if len(shape) == 4 else 1
-        if len(shape) not in (3, 4) or n_volumes != len(entry.echo_times):
+        if entry.coil.lower() == ALL_COILS:
+            if len(shape) != 4 or len(entry.echo_times) != 1:
+                problems.append(
+                    f"{where}: has the shape {' x '.join(map(str, shape))} and"
+                    f" {len(entry.echo_times)} echo time(s); with coil all, there is one echo, and"
+                    " coils are the last of four dimensions"
+                )
+        elif len(shape) not in (3, 4) or n_volumes != len(entry.echo_times):
             problems.append(
                 f"{where}: has the shape {' x '.join(map(str, shape))} and"
                 f" {len(entry.echo_times)} echo time(s); write one time per volume, with commas"
@@ -229,7 +259,7 @@ def _phase_numbers(source: Path, scan: Scan) -> list[str]:
         volumes = [
             np.asarray(volume.dataobj, dtype=np.float32)
             for entry in phase
-            for volume in volumes_of(source / entry.file)
+            for volume in volumes_of(source / entry.file)[: len(entry.echo_times)]
         ]
         sidecar = scan.sidecars[phase[0].file]
         stated = sidecar.get("Units")
@@ -246,7 +276,10 @@ def _named(source: Path, work: Path, scan: Scan) -> list[NamedImage]:
     names = scan.names
     images = []
     for entry in scan.entries:
-        volumes = volumes_of(source / entry.file)
+        if entry.coil.lower() == ALL_COILS:
+            volumes = [_as_stored(source / entry.file)]
+        else:
+            volumes = volumes_of(source / entry.file)
         for time, volume in zip(entry.echo_times, volumes, strict=True):
             name = names[entry.part, time]
             path = work / f"{name}.nii"
@@ -254,6 +287,18 @@ def _named(source: Path, work: Path, scan: Scan) -> list[NamedImage]:
             sidecar = _sidecar(scan, entry, time)
             images.append(NamedImage(ConvertedImage(path, {}, 0), entry.part, name, sidecar))
     return images
+
+
+def _as_stored(path: Path) -> Any:
+    """Return an image whose numbers are written as they are stored."""
+    image = nib.load(path)
+    try:
+        stored = np.asarray(image.dataobj.get_unscaled())
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"is truncated or damaged ({error})", str(path)) from error
+    out = nib.Nifti1Image(stored, image.affine, image.header)  # type: ignore[no-untyped-call]
+    out.header.set_slope_inter(image.dataobj.slope, image.dataobj.inter)
+    return out
 
 
 def _sidecar(scan: Scan, entry: Entry, time: float) -> dict[str, Any]:

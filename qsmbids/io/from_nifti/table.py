@@ -14,10 +14,12 @@ from qsmbids.io.recognition import PARTS
 from qsmbids.io.stated import as_number
 from qsmbids.io.write import write_text
 
-__all__ = ["COLUMNS", "SKIP", "Entry", "Row", "checked", "read_table", "write_table"]
+__all__ = ["ALL_COILS", "COLUMNS", "SKIP", "Entry", "Row", "checked", "read_table", "write_table"]
 
 #: Word in the column of the part for images that are left out.
 SKIP = "skip"
+#: Word in the column of the coil for files whose last dimension is coils.
+ALL_COILS = "all"
 _EMPTY = {"", "n/a", "na", "-", "?"}
 
 
@@ -31,6 +33,9 @@ class Row:
         Path from the folder with the images.
     participant, session, acquisition, reconstruction, run : str
         Labels of BIDS; all but the first may be empty.
+    coil : str
+        Name of the receive coil, "all" for a file with the coils as its last dimension; empty for
+        images of combined coils.
     part : str
         "mag", "phase", "real", "imag", or "skip" for an image that is left out.
     echo_time_s : str
@@ -46,6 +51,7 @@ class Row:
     acquisition: str = ""
     reconstruction: str = ""
     run: str = ""
+    coil: str = ""
     part: str = ""
     echo_time_s: str = ""
     field_strength_t: str = ""
@@ -62,6 +68,7 @@ _KEYS = dict(zip(_LABELS, ("sub-", "ses-", "acq-", "rec-", "run-"), strict=True)
 class Entry:
     """A row that is complete: labels by their columns, numbers in house units."""
 
+    coil: str
     number: int
     file: str
     labels: dict[str, str]
@@ -147,7 +154,8 @@ def checked(rows: Sequence[tuple[int, Row]]) -> tuple[list[Entry], list[str]]:
             wrong.append("file is empty")
         lines += [f"line {number}, {row.file or 'no file'}: {text}" for text in wrong]
         if not wrong:
-            entries.append(Entry(number, row.file, labels, part, times, b0))
+            coil = "" if row.coil.strip().lower() in _EMPTY else row.coil.strip()
+            entries.append(Entry(coil, number, row.file, labels, part, times, b0))
     return entries, lines
 
 

@@ -92,6 +92,8 @@ def run_facts(
         "run.readout_model": looked_up(found, "ReadoutCorrection.Method") or "",
         "run.echo_constants": bool(looked_up(found, "ReadoutCorrection.EchoConstantsRad")),
         "run.slice_offsets": looked_up(found, "SliceOffsets.Axis") is not None,
+        "run.coils": looked_up(found, "CoilCombination.Coils") or 0,
+        "run.coils_combined": looked_up(found, "CoilCombination.Name") == "MCPC-3D-S",
         "run.slicewise": looked_up(found, "Unwrapping.SliceAxis") is not None,
         "run.voxels_without_phase": _without_phase(found),
         "run.without_phase": _without_phase(found) > 0,

@@ -31,6 +31,8 @@ def _images(run: RunContext) -> dict[str, Any]:
         "echo_times": run.echo_times[:2],
         "slice_axis": -1 if run.plan.slice_axis is None else run.plan.slice_axis,
         "slices": run.settings.phase.slices,
+        "coils": int(run.plan.acquisition.extra.get("CoilsCombined") or 0),
+        "coil_combination": str(run.plan.acquisition.extra.get("CoilCombinationMethod") or ""),
         "slice_alternation": run.settings.phase.slice_alternation,
         "phase_units": run.plan.acquisition.phase_units or "",
         "image_type": [str(word) for word in words] if isinstance(words, list) else [],
