@@ -1,4 +1,4 @@
-"""``qsmbids-convert DICOM_DIR BIDS_DIR``: from what the scanner sent to raw BIDS."""
+"""``qsmbids-convert SOURCE_DIR BIDS_DIR``: from DICOM, or NIfTI of any names, to raw BIDS."""
 
 import argparse
 import logging
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qsmbids import __version__
 from qsmbids.cli.console import end, guarded, log_to_console
+from qsmbids.cli.convert_nifti import convert_nifti
 from qsmbids.errors import ConfigError, InputError
 
 __all__ = ["build_parser", "main"]
@@ -17,6 +18,10 @@ logger = logging.getLogger("qsmbids")
 _EPILOG = """\
 Gradient echo scans with phase (or real and imaginary part) are converted; everything else is
 skipped with the reason. Nothing that exists is overwritten.
+NIfTI images of any names: qsmbids-convert NIFTI_DIR BIDS_DIR --from-nifti images.tsv writes
+images.tsv, a table of the images below NIFTI_DIR, filled in as far as names and sidecars tell.
+Complete it (echo times in s, field strength in T, "skip" for what is not wanted), and run the same
+command again to convert.
 exit codes: 0 a run was converted; 1 the dataset cannot be written; 2 wrong usage; 3 no run could
 be converted; 70 internal error; 130 interrupted.
 """
@@ -36,21 +41,33 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``qsmbids-convert``."""
     parser = argparse.ArgumentParser(
         prog="qsmbids-convert",
-        description="Convert the DICOM files of one scan session to a raw BIDS dataset.",
+        description="Convert the DICOM files of one scan session, or NIfTI images, to a raw BIDS"
+        " dataset.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("dicom_dir", type=Path, help="folder with DICOM files, or a zip or tar archive of them")
+    add(
+        "source_dir",
+        type=Path,
+        metavar="dicom_dir",
+        help="folder with DICOM files, or a zip or tar archive of them; with --from-nifti, folder"
+        " with NIfTI images",
+    )
     add("bids_dir", type=Path, help="raw BIDS dataset, made if absent")
+    add(
+        "--from-nifti",
+        type=Path,
+        metavar="TABLE",
+        help="convert NIfTI images by this table (TSV), which is written if there is none",
+    )
     add(
         "--participant-label",
         "--participant_label",
         type=_label("sub-"),  # type: ignore[arg-type]
         metavar="LABEL",
-        required=True,
-        help="with or without sub-",
+        help="with or without sub-; needed for DICOM",
     )
     add(
         "--session-label",
@@ -82,14 +99,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.participant_label is None and args.from_nifti is None:
+        parser.error("the following arguments are required: --participant-label")
     log_to_console(args.verbose)
-    return guarded("qsmbids-convert", lambda: _convert(args), "no half of a run was left")
+    command = _convert if args.from_nifti is None else convert_nifti
+    return guarded("qsmbids-convert", lambda: command(args), "no half of a run was left")
 
 
 def _convert(args: argparse.Namespace) -> int:
     """Convert, print the table, and move the runs into the dataset."""
-    source, bids_dir = args.dicom_dir.resolve(), args.bids_dir.resolve()
+    source, bids_dir = args.source_dir.resolve(), args.bids_dir.resolve()
     if bids_dir == source or source in bids_dir.parents:
         raise ConfigError(
             "the dataset must not lie among the DICOM files",
@@ -104,7 +125,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     labels = {"participant": args.participant_label, "session": args.session_label}
     with tempfile.TemporaryDirectory(prefix="qsmbids-convert-") as work:
-        logger.info("reading %s", args.dicom_dir)
+        logger.info("reading %s", args.source_dir)
         converted = convert_dicom(source, work, acquisition=args.acq_label, **labels)
         print_table(converted.rows())
         for text in converted.warnings:

@@ -122,6 +122,12 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--skip-bids-validation", action="store_true", help="leave out the BIDS validator"
     )
     group.add_argument(
+        "--include-epi",
+        action="store_true",
+        help="also take echo planar series with phase (func/*_part-mag_bold, *_part-phase_bold):"
+        " the complex mean of their first volumes becomes a scan in OUTPUT_DIR/sourcedata/raw",
+    )
+    group.add_argument(
         "--no-convert",
         action="store_true",
         help="leave DICOM below sourcedata/ alone; default: what has no raw images is converted,"

@@ -4,6 +4,7 @@ import argparse
 import logging
 import tempfile
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from qsmbids.io.near_misses import LABEL_RULE, odd_folders
 from qsmbids.io.nifti import read_header, read_volume
 from qsmbids.io.preflight import check_head_size, check_run
 from qsmbids.io.runs import Run
+from qsmbids.io.slices import is_echo_planar, slice_axis
 from qsmbids.io.start_image import OPTIONS, StartImage, find_start
 from qsmbids.io.validate import ValidationResult
 from qsmbids.workflows.plan import RunPlan
@@ -101,7 +103,7 @@ def make_plans(
             continue
         try:
             refuse_invalid(run, validated)
-            plans.append(_plan(run, args))
+            plans.append(_plan(run, args, settings))
         except QSMError as error:
             absent = isinstance(error, NotFetchedError)
             others.append(_refused(run.label, str(error), left_out=absent))
@@ -142,7 +144,7 @@ def parted(others: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dic
     return [result for result in others if result["status"] != "left out"], left_out
 
 
-def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
+def _plan(run: Run, args: argparse.Namespace, settings: Settings) -> RunPlan:
     """Check one run before anything is computed."""
     run, echo_times = in_order_of_echo_times(run, args.echo_times)
     acquisition = read_acquisition(
@@ -152,6 +154,10 @@ def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
         b0_direction=args.b0_dir,
     )
     warnings = tuple(check_run(run, acquisition))
+    axis, said = slice_axis(run, acquisition, settings.phase.slices)
+    if axis is not None:
+        acquisition = replace(acquisition, decisions=(*acquisition.decisions, said))
+        warnings += _outside_the_paper(run)
     if not args.use_plugin:  # whose machines are others
         _check_memory(run, acquisition, args)
     mask = region = None
@@ -164,7 +170,26 @@ def _plan(run: Run, args: argparse.Namespace) -> RunPlan:
         region = find_mask(Path(args.reference).resolve(), run, "--reference")
         read_mask(region, read_header(run.images[0]), "mask of the reference region")
     start = _start(run, acquisition, args)
-    return RunPlan(run, acquisition, warnings, mask, region, start, **segmentations_of(run, args))
+    return RunPlan(
+        run,
+        acquisition,
+        warnings,
+        mask,
+        region,
+        start,
+        **segmentations_of(run, args),
+        slice_axis=axis,
+    )
+
+
+def _outside_the_paper(run: Run) -> tuple[str, ...]:
+    """Say what is left as it is in scans that the paper does not speak of."""
+    if not is_echo_planar(run.sidecars):
+        return ("2-D slices: outside the paper's scope, which is 3-D gradient echoes",)
+    return (
+        "echo planar images: outside the paper's scope, and their geometric distortion is left as"
+        " it is, in the maps too",
+    )
 
 
 def _check_mask(mask: Path, run: Run) -> None:

@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from qsmbids.execution import Execution
 from qsmbids.io.sourcedata import CONVERTED, Source, find_sources, target_dataset
 
 if TYPE_CHECKING:
+    from qsmbids.io.coils import Coils
+    from qsmbids.io.epi_series import EpiSeries
     from qsmbids.io.stacks import Stack
     from qsmbids.io.validate import ValidationResult
 
@@ -21,7 +23,13 @@ __all__ = ["Sourcedata"]
 
 logger = logging.getLogger("qsmbids")
 
-_STEPS = ("convert_dicom", "split_echoes")
+_STEPS = ("convert_dicom", "split_echoes", "average_series", "combine_coils")
+#: What the steps do, for people.
+_HOW = {
+    "split_echoes": "split from 4-D files",
+    "average_series": "averaged from echo planar series",
+    "combine_coils": "combined from single coils",
+}
 _FOLDERS = (("subject", "sub"), ("session", "ses"))
 
 
@@ -41,15 +49,18 @@ class Sourcedata:
         Of the 4-D files, instead of their sidecars' [s].
     scanner_key : bool
         Keep an anonymous key of the scanner of DICOM.
+    unusable : list of dict
+        A result for each source that lacks what its conversion needs.
     """
 
     bids_dir: Path
     out_dir: Path
     sources: "dict[str, Source]"
-    stacks: "dict[str, Stack]"
+    stacks: "dict[str, Stack | EpiSeries | Coils]"
     done: list[str]
     echo_times: list[float] | None = None
     scanner_key: bool = True
+    unusable: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def find(cls, args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> "Sourcedata":
@@ -57,11 +68,19 @@ class Sourcedata:
         if args.no_convert:
             return cls(bids_dir, out_dir, {}, {}, [])
         # imports what reads images: only once the arguments are known to be sound
+        from qsmbids.io.coils import find_coils
+        from qsmbids.io.epi_series import find_series
         from qsmbids.io.stacks import find_stacks
 
         chosen = {"participants": args.participant_label, "sessions": args.session_label}
         pending, done = find_sources(bids_dir, **chosen, converted=[out_dir / CONVERTED])
-        stacks = {stack.label: stack for stack in find_stacks(bids_dir, **chosen)}
+        stacks: dict[str, Stack | EpiSeries | Coils] = {
+            stack.label: stack for stack in find_stacks(bids_dir, **chosen)
+        }
+        coils, wrong = find_coils(bids_dir, **chosen)
+        series, incomplete = find_series(bids_dir, **chosen) if args.include_epi else ([], [])
+        stacks |= {scan.label: scan for scan in coils}
+        stacks |= {scan.label: scan for scan in series}
         sources = cls(
             bids_dir,
             out_dir,
@@ -70,6 +89,10 @@ class Sourcedata:
             [source.label for source in done],
             args.echo_times,
             not args.no_scanner_key,
+            [
+                *(_failure(p.where, _STEPS[3], p.message) for p in wrong),
+                *(_failure(p.where, _STEPS[2], p.message) for p in incomplete),
+            ],
         )
         for label in list(stacks):
             if not (sources.is_pending(label) or sources._is_newer(stacks[label])):
@@ -87,8 +110,8 @@ class Sourcedata:
         return bool(self.sources or self.done) and not _has_raw(self.bids_dir)
 
     def refuse_invalid(self, validated: "Sequence[ValidationResult]") -> list[dict[str, Any]]:
-        """Take out the 4-D files that the BIDS validator refuses; return a result for each."""
-        refused = []
+        """Take out what the BIDS validator refuses; return a result for all that is unusable."""
+        refused = list(self.unusable)
         for label in list(self.stacks):
             issues = [issue for result in validated for issue in result.against(label)]
             if issues:
@@ -106,8 +129,6 @@ class Sourcedata:
 
     def preview(self) -> list[dict[str, Any]]:
         """Print what would become of everything; return a result for each that would fail."""
-        from qsmbids.io.stacks import echo_names
-
         failed = []
         for label, source in self.sources.items():
             try:
@@ -118,12 +139,12 @@ class Sourcedata:
                 failed.append(_failure(label, _STEPS[0], str(error)))
         for label, stack in self.stacks.items():
             try:
-                names = echo_names(stack, self.echo_times)
+                names = self._names(stack)
                 target = self.out_dir / CONVERTED
-                print(f"{label} would be split from 4-D files into {target}:")
+                print(f"{label} would be {_HOW[self._step(label)]} into {target}:")
                 print("\n".join(f"  {name}" for name in names) + "\n")
             except QSMError as error:
-                failed.append(_failure(label, _STEPS[1], str(error)))
+                failed.append(_failure(label, self._step(label), str(error)))
         return failed
 
     def convert(
@@ -144,7 +165,7 @@ class Sourcedata:
         from qsmbids.workflows.execute import execute, read_crashes
 
         failed: dict[str, dict[str, Any]] = {}
-        targets: dict[str, tuple[Source | Stack, Path]] = {}
+        targets: dict[str, tuple[Source | Stack | EpiSeries | Coils, Path]] = {}
         for label, source in self.sources.items():
             try:
                 _only_path(source)
@@ -169,7 +190,7 @@ class Sourcedata:
                 error = execute(workflow, execution, progress)
         crashes = {crash.workflow: crash for crash in reversed(read_crashes(crash_dir, {}))}
         for name, label in names.items():
-            step = _STEPS[label in self.stacks]
+            step = self._step(label)
             if name in crashes:
                 crash = crashes[name]
                 failed[label] = _failure(label, step, crash.message, crash.crash_file)
@@ -182,10 +203,8 @@ class Sourcedata:
     def is_pending(self, label: str) -> bool:
         """Tell whether a source has no raw images now."""
         if label in self.stacks:
-            from qsmbids.io.stacks import echo_names
-
             try:
-                names = echo_names(self.stacks[label], self.echo_times)
+                names = self._names(self.stacks[label])
             except QSMError:
                 return True
             anat = self._split_folder(self.stacks[label])
@@ -198,11 +217,27 @@ class Sourcedata:
         )
         return label in [source.label for source in pending]
 
-    def _split_folder(self, stack: "Stack") -> Path:
+    def _names(self, stack: "Stack | EpiSeries | Coils") -> list[str]:
+        """Return the names of the images that are made, without extension."""
+        from qsmbids.io.stacks import Stack, echo_names
+
+        return echo_names(stack, self.echo_times) if isinstance(stack, Stack) else stack.names
+
+    def _step(self, label: str) -> str:
+        """Return the step that converts a source."""
+        from qsmbids.io.coils import Coils
+        from qsmbids.io.epi_series import EpiSeries
+
+        if label not in self.stacks:
+            return _STEPS[0]
+        kinds = (isinstance(self.stacks[label], kind) for kind in (EpiSeries, Coils))
+        return next((step for step, of in zip(_STEPS[2:], kinds, strict=True) if of), _STEPS[1])
+
+    def _split_folder(self, stack: "Stack | EpiSeries | Coils") -> Path:
         words = [f"{short}-{stack.entities[k]}" for k, short in _FOLDERS if k in stack.entities]
         return (self.out_dir / CONVERTED).joinpath(*words, "anat")
 
-    def _is_newer(self, stack: "Stack") -> bool:
+    def _is_newer(self, stack: "Stack | EpiSeries | Coils") -> bool:
         """Tell whether a 4-D file was changed after it was split."""
         split = [p.stat().st_mtime for p in self._split_folder(stack).glob(f"{stack.label}_*.gz")]
         return max(path.stat().st_mtime for path in stack.images) > max(split, default=0.0)

@@ -13,7 +13,9 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
+from qsmbids.io.coils import Coils, combine_to_raw
 from qsmbids.io.dicom import convert_dicom
+from qsmbids.io.epi_series import EpiSeries, average_to_raw
 from qsmbids.io.raw_dataset import ALREADY_THERE, place
 from qsmbids.io.stacks import Stack, split_stack
 
@@ -41,6 +43,65 @@ class _SplitEchoesInputs(BaseInterfaceInputSpec):
     sidecars = traits.List(traits.Dict, mandatory=True, desc="one per part")
     echo_times = traits.List(traits.Float, desc="instead of the sidecars' [s]")
     bids_dir = traits.Str(mandatory=True, desc="raw dataset to write")
+
+
+class _AverageSeriesInputs(BaseInterfaceInputSpec):
+    entities = traits.Dict(mandatory=True, desc="of the run that is made")
+    magnitude = traits.List(File(exists=True), mandatory=True, desc="one series per echo")
+    phase = traits.List(File(exists=True), mandatory=True, desc="one series per echo")
+    sidecars = traits.List(traits.Dict, mandatory=True, desc="of the phase")
+    bids_dir = traits.Str(mandatory=True, desc="raw dataset to write")
+
+
+class AverageSeries(Step):
+    """The complex mean of echo planar series: ``io.epi_series``."""
+
+    input_spec = _AverageSeriesInputs
+    output_spec = _ConvertDicomOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        series = EpiSeries(
+            dict(inputs.entities),
+            tuple(Path(path) for path in inputs.magnitude),
+            tuple(Path(path) for path in inputs.phase),
+            tuple(dict(sidecar) for sidecar in inputs.sidecars),
+        )
+        images, notes = average_to_raw(series, inputs.bids_dir)
+        self._results["bids_dir"] = inputs.bids_dir
+        self._results["images"] = [str(path) for path in images]
+        self._results["record"] = record(*notes)
+        return runtime
+
+
+class _CombineCoilsInputs(BaseInterfaceInputSpec):
+    entities = traits.Dict(mandatory=True, desc="of the run that is made")
+    magnitude = traits.List(traits.List(File(exists=True)), mandatory=True, desc="echo, coil")
+    phase = traits.List(traits.List(File(exists=True)), mandatory=True, desc="echo, coil")
+    sidecars = traits.List(traits.Dict, mandatory=True, desc="one per echo")
+    bids_dir = traits.Str(mandatory=True, desc="raw dataset to write")
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
+
+
+class CombineCoils(Step):
+    """Single receive coils to one image (3.a, Supplementary III): ``io.coils``."""
+
+    input_spec = _CombineCoilsInputs
+    output_spec = _ConvertDicomOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        coils = Coils(
+            dict(inputs.entities),
+            tuple(tuple(Path(path) for path in echo) for echo in inputs.magnitude),
+            tuple(tuple(Path(path) for path in echo) for echo in inputs.phase),
+            tuple(dict(sidecar) for sidecar in inputs.sidecars),
+        )
+        images, notes = combine_to_raw(coils, inputs.bids_dir, n_threads=inputs.n_threads)
+        self._results["bids_dir"] = inputs.bids_dir
+        self._results["images"] = [str(path) for path in images]
+        self._results["record"] = record(*notes)
+        return runtime
 
 
 class SplitEchoes(Step):

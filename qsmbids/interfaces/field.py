@@ -38,6 +38,7 @@ class _UnwrapPhaseInputs(EchoesInputSpec):
         "phase with its offset, for the quality of the whole image [rad]", mandatory=True
     )
     weights = traits.Str("romeo3", usedefault=True, desc="ROMEO edge weights")
+    slice_axis = traits.Int(-1, usedefault=True, desc="across the slices of a 2-D scan, or -1")
 
 
 class _UnwrapPhaseOutputs(RecordSpec):
@@ -67,17 +68,19 @@ class UnwrapPhase(Step):
             inputs.echo_times,
             mask,
             weights=inputs.weights,
+            slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
             n_threads=inputs.n_threads,
         )
         self._write(runtime, affine, phase=unwrapped, quality=quality)
+        sliced = inputs.slice_axis >= 0
+        how = f"{inputs.weights}{', template echo 1' if len(phase) > 1 else ''}"
         self._results["record"] = record(
-            f"unwrapped with ROMEO ({inputs.weights}, template echo 1)"
-            if len(phase) > 1
-            else f"unwrapped with ROMEO ({inputs.weights})",
+            f"unwrapped with ROMEO ({how}{', slice by slice' if sliced else ''})",
             Unwrapping={
                 "Name": "ROMEO",
                 "Weights": inputs.weights,
                 **({"TemplateEcho": 1} if len(phase) > 1 else {}),
+                **({"SliceAxis": inputs.slice_axis} if sliced else {}),
             },
             PhaseQuality={"Name": "ROMEO", "Weights": inputs.weights},
         )

@@ -17,6 +17,7 @@ from qsmbids.core.phase.phase_scale import to_radians
 from qsmbids.core.phase.phase_sign import phase_sign
 from qsmbids.core.phase.repeated_echoes import repeated_magnitude, repeated_phase
 from qsmbids.core.phase.slice_offsets import (
+    align_slices,
     find_slice_offsets,
     remove_slice_offsets,
     slice_roughness,
@@ -53,6 +54,10 @@ class _PreparePhaseInputs(BaseInterfaceInputSpec):
     echo_times = traits.List(traits.Float, mandatory=True, desc="of the first two echoes [s]")
     phase_units = traits.Str("", usedefault=True, desc="Units of the sidecar, if any")
     image_type = traits.List(traits.Str, usedefault=True, desc="ImageType of the sidecar")
+    slice_axis = traits.Int(-1, usedefault=True, desc="across the slices of a 2-D scan, or -1")
+    coils = traits.Int(0, usedefault=True, desc="number that were combined before, or 0")
+    coil_combination = traits.Str("", usedefault=True, desc="the way of that")
+    slices = traits.Enum("auto", "2d", "3d", usedefault=True, desc="for the record")
     slice_alternation = traits.Enum("auto", "off", usedefault=True)
     sign = traits.Enum("auto", "+1", "-1", usedefault=True, desc="sign of the phase")
     manufacturer = traits.Str("", usedefault=True, desc="for the sign")
@@ -62,6 +67,7 @@ class _PreparePhaseInputs(BaseInterfaceInputSpec):
 class _PreparePhaseOutputs(RecordSpec):
     magnitude = EchoFilesOut("finite, not negative")
     phase = EchoFilesOut("wrapped [rad]")
+    slice_axis = traits.Int(desc="across slices whose own phase is not known, or -1")
     combined_magnitude = File(exists=True, desc="root of the sum of squares over the echoes")
 
 
@@ -105,8 +111,17 @@ class PreparePhase(Step):
             },
             PhaseSign={"Setting": inputs.sign, "Sign": choice.sign, "Reason": choice.reason},
             MagnitudeScale=scale,
+            **self._coils(),
         )
         return runtime
+
+    def _coils(self) -> dict[str, Any]:
+        """Return how coils were combined, for the sidecar."""
+        if not self.inputs.coils:
+            return {}
+        return {
+            "CoilCombination": {"Name": self.inputs.coil_combination, "Coils": self.inputs.coils}
+        }
 
     def _from_phase(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
         """Read magnitude and phase; scale the phase by one rule for all echoes."""
@@ -186,15 +201,29 @@ class PreparePhase(Step):
         """Undo a constant phase of every slice where two echoes show it; in place."""
         inputs = self.inputs
         head = _signal(magnitude[0])
+        axis = int(inputs.slice_axis)
+        # of several echoes the offsets are found, and then the slice direction is as good as any
+        self._results["slice_axis"] = axis if len(phase) < 2 else -1
+        setting = {"Setting": inputs.slices, "Axis": axis if axis >= 0 else None}
+        if len(phase) < 2 and axis >= 0:
+            steps = align_slices(phase[0], magnitude[0], axis)
+            phase[:] = remove_slice_offsets(phase, steps)
+            return record(
+                f"slices along axis {axis} of a 2-D scan: the mean step of the phase between them"
+                f" (changes by up to {steps.change:.2f} rad) was taken off; what it took of the"
+                " field is found again from the background field",
+                Slices={**setting, "LargestChangeRad": round(steps.change, 3)},
+            )
         if len(phase) < 2:
             check = detect_slice_jumps(phase[0], head, magnitude=magnitude[0])
             if check.suspicious and check.value > _HOPELESS_JUMP:
                 raise InputError(
                     f"{check.text}; with a single echo that cannot be told from the field",
                     (inputs.phase or inputs.real)[0],
-                    "Acquire two echoes or more, or a 3-D scan.",
+                    "If it is no 3-D scan, set MRAcquisitionType to 2D in its sidecar, or [phase]"
+                    " slices = '2d'.",
                 )
-            return record()
+            return record(Slices=setting)
         offsets = find_slice_offsets(phase, magnitude, inputs.echo_times)
         if offsets is not None:
             phase[:] = remove_slice_offsets(phase, offsets)
@@ -209,10 +238,11 @@ class PreparePhase(Step):
                 "Reconstruct the phase again, or acquire a 3-D scan.",
             )
         if offsets is None:
-            return record()
+            return record(Slices=setting)
         return record(
             f"every slice along axis {offsets.axis} had a phase of its own (steps change by up to"
             f" {offsets.change:.2f} rad), found from two echoes and removed",
+            Slices={**setting, "Axis": offsets.axis},
             SliceOffsets={"Axis": offsets.axis, "LargestChangeRad": round(offsets.change, 3)},
         )
 

@@ -20,7 +20,13 @@ from typing import Any
 from qsmbids.errors import InputError, NotFetchedError
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.filters import accepts, query_of
-from qsmbids.io.near_misses import LABEL_RULE, odd_names, without_run
+from qsmbids.io.near_misses import (
+    LABEL_RULE,
+    converter,
+    holds_images,
+    odd_names,
+    without_run,
+)
 from qsmbids.io.runs import (
     SUFFIXES,
     BidsFile,
@@ -38,6 +44,7 @@ __all__ = [
     "Run",
     "collect_runs",
     "index_files",
+    "is_coil",
     "list_participants",
     "list_sessions",
 ]
@@ -113,6 +120,7 @@ def collect_runs(
             entities.get("subject") in wanted
             and (chosen is None or entities.get("session") in chosen)
             and accepts(accepted, entities)
+            and not is_coil(entities)  # combined into a run of their own first
         ):
             key = [f"{k}-{v}" for k, v in file.naming.items() if k not in ("echo", "part")]
             groups[(*key, file.suffix)].append(file)
@@ -138,6 +146,11 @@ def collect_runs(
     scope = " in the sessions and filters given" if chosen is not None or accepted else ""
     problems += _without_run(root, wanted, groups, runs, scope)
     return sorted(runs, key=lambda run: (run.label, run.suffix)), sorted(problems)
+
+
+def is_coil(entities: Mapping[str, str]) -> bool:
+    """Tell whether an image is of single receive coils, by its ``rec-`` label."""
+    return re.fullmatch(r"coils|coil\d+", entities.get("reconstruction", "")) is not None
 
 
 def _problem(where: str, images: Sequence[BidsFile], reason: Exception) -> Problem:
@@ -173,6 +186,8 @@ def _known_participants(root: Path, participants: Iterable[str] | None) -> set[s
         fix = f"Name the root of a BIDS dataset. {_MOUNT_HINT}"
         if odd:
             fix = f"There is {_shorten(odd)}; {LABEL_RULE}."
+        elif holds_images(root):
+            fix = f"Have a BIDS dataset made of the images in it: {converter(root)}"
         raise InputError("holds no sub-<label> folder", str(root), fix)
     if participants is None:
         return set(labels)

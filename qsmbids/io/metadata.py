@@ -42,6 +42,8 @@ _EXTRA = (
     "SpacingBetweenSlices",
     "ReadoutMode",
     "ReceiveCoilName",
+    "CoilCombinationMethod",
+    "CoilsCombined",
     "ParallelReductionFactorInPlane",
     "PartialFourier",
     "NonlinearGradientCorrection",

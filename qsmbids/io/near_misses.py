@@ -2,12 +2,20 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
 from qsmbids.io.runs import SUFFIXES, Problem
 
-__all__ = ["LABEL_RULE", "odd_folders", "odd_names", "without_run"]
+__all__ = [
+    "LABEL_RULE",
+    "converter",
+    "holds_images",
+    "odd_folders",
+    "odd_names",
+    "without_run",
+]
 
 #: What to do about :func:`odd_folders`.
 LABEL_RULE = (
@@ -18,12 +26,16 @@ LABEL_RULE = (
 _IMAGE = (".nii", ".nii.gz")
 #: Names of phase images, of the whole signal, or of the right suffix in the wrong order.
 _PHASE = re.compile(
-    r"part-(?:phase|ph|pha|real|imag)(?![a-z])|(?:^|[_-])(?:phase|phs|ph|pha)(?![a-z])|MEGRE"
+    r"part-(?:phase|ph|pha|real|imag)(?![a-z])|(?:^|[_-])(?:phase|phs|ph|pha)\d*(?![a-z])|MEGRE"
     r"|T2starw|(?:^|_)(?:GRE|SWI|QSM)(?![a-z])",
     re.IGNORECASE,
 )
+#: Series of echo planar images with phase.
+_EPI = re.compile(r"func/[^/]*_part-[a-z]+_bold\.nii")
+#: Images of single receive coils.
+_COIL = re.compile(r"_rec-coil(?:s|\d+)_")
 #: Phase differences and field maps of these suffixes are no phase of a gradient echo.
-_FIELD_MAPS = re.compile(r"_(?:phasediff|phase[12]|fieldmap|magnitude[12]?)\.nii")
+_FIELD_MAPS = re.compile(r"_(?:phasediff|fieldmap|magnitude[12]?)\.nii")
 
 
 def odd_folders(bids_dir: Path, participants: Iterable[str]) -> list[str]:
@@ -82,12 +94,43 @@ def without_run(root: Path, label: str, scope: str) -> Problem:
         if near and not scope:
             message += f"; {_listed(near)} are field maps, which are no phase of every echo"
         return Problem(where, message)
+    if all(_EPI.search(name) for name in part or usable):
+        return Problem(
+            where,
+            f"{message}, but {_listed(part or usable)}; these are echo planar images, which are"
+            " outside the paper's scope and taken with --include-epi only",
+        )
+    if all(_COIL.search(name) for name in part or usable):
+        return Problem(
+            where,
+            f"{message}, but {_listed(part or usable)}; these are images of single coils, which"
+            " are combined unless --no-convert is given",
+        )
     example = (part or usable)[0]
     return Problem(
         where,
         f"{message}, but {_listed(part or usable)}; if these are phase images of a gradient echo,"
-        f" rename (or link) them and their magnitude, for example as {_renamed(example, label)}",
+        f" have a BIDS dataset made of them by '{converter(root)}', or rename (or link) them and"
+        f" their magnitude, for example as {_renamed(example, label)}",
     )
+
+
+def converter(root: Path) -> str:
+    """Return the command that makes a BIDS dataset of a folder with images of other names."""
+    return f"qsmbids-convert {shlex.quote(str(root))} NEW_DATASET --from-nifti images.tsv"
+
+
+def holds_images(root: Path, most: int = 10_000) -> bool:
+    """Tell whether there is a NIfTI image among the first files below a folder."""
+    seen = 0
+    for _, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if any(name.endswith(_IMAGE) for name in names):
+            return True
+        seen += len(names)
+        if seen > most:
+            break
+    return False
 
 
 def _images(folder: Path) -> tuple[list[str], int]:

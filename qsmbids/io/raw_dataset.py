@@ -6,7 +6,7 @@ import gzip
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from qsmbids import __version__
@@ -26,7 +26,7 @@ BIDS_VERSION = "1.10.0"
 _README = """\
 # Gradient echo scans for susceptibility mapping
 
-Converted by qsmbids, from DICOM with dcm2niix or from 4-D files. Of DICOM, names, numbers and
+Converted by qsmbids, from DICOM with dcm2niix or from NIfTI files. Of DICOM, names, numbers and
 dates of persons and visits were left out of sidecars and image headers; the free text of
 SeriesDescription and ProtocolName was not, and the face was not removed from the images.
 ScannerKey in the sidecars is a salted digest of station and serial number: it tells scanners apart
@@ -41,6 +41,7 @@ def place(
     participant: str,
     session: str | None = None,
     with_scanner_key: bool = True,
+    converters: Sequence[str] = ("dcm2niix",),
 ) -> tuple[list[Path], dict[str, str]]:
     """Move the runs into a dataset, which is made if it does not exist.
 
@@ -53,6 +54,8 @@ def place(
         As they were given to :func:`qsmbids.io.dicom.convert_dicom`.
     with_scanner_key : bool
         Keep an anonymous key of the scanner; see :mod:`qsmbids.io.scanner_key`.
+    converters : sequence of str
+        Other programs that made the images, for the description of the dataset.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def place(
             else:
                 images += [anat / f"{image.name}.nii.gz" for image in members]
         if images:
-            describe(root, participant)
+            describe(root, participant, converters)
         mark.unlink(missing_ok=True)
     except OSError as error:
         if not images:
@@ -162,15 +165,16 @@ def move_run(staged: Iterable[Path], anat: Path) -> str:
     return ""
 
 
-def describe(root: Path, participant: str) -> None:
+def describe(root: Path, participant: str, converters: Sequence[str] = ("dcm2niix",)) -> None:
     """Write what a dataset must have, where it is absent, and list the participant."""
     with _alone(root):
-        _describe(root, participant)
+        _describe(root, participant, converters)
 
 
-def _describe(root: Path, participant: str) -> None:
+def _describe(root: Path, participant: str, converters: Sequence[str]) -> None:
     if not (root / "dataset_description.json").exists():
-        tools = [{"Name": "qsmbids", "Version": __version__}, {"Name": "dcm2niix"}]
+        own = {"Name": "qsmbids", "Version": __version__}
+        tools = [own, *({"Name": name} for name in converters)]
         description = {
             "Name": root.resolve().name or "gradient echo scans",
             "BIDSVersion": BIDS_VERSION,

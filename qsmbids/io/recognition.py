@@ -16,13 +16,23 @@ from nibabel.filebasedimages import ImageFileError
 
 from qsmbids.io.dicom_frames import is_map
 
-__all__ = ["IS_DIFFERENCE", "PARTS", "Candidate", "ConvertedImage", "image_type", "recognise"]
+__all__ = [
+    "IS_DIFFERENCE",
+    "PARTS",
+    "TOKENS",
+    "Candidate",
+    "ConvertedImage",
+    "image_type",
+    "other_contrast",
+    "recognise",
+]
 
 PARTS = ("mag", "phase", "real", "imag")
 FEWEST_SLICES = 4
 IS_DIFFERENCE = "the phase difference of two echoes; the phase of each echo is needed"
 _FILE_ENDINGS = {"ph": "phase", "real": "real", "imaginary": "imag", "fieldmaphz": "map"}
-_TOKENS = {
+#: Words of ImageType for the parts.
+TOKENS = {
     "P": "phase",
     "PHASE": "phase",
     "R": "real",
@@ -136,7 +146,7 @@ def recognise(image: ConvertedImage) -> Candidate | str:
     Candidate or str
     """
     sidecar, part = image.sidecar, _part(image)
-    reason = _other_contrast(sidecar, part)
+    reason = other_contrast(sidecar, part)
     if reason:
         return reason
     try:
@@ -170,10 +180,10 @@ def _part(image: ConvertedImage) -> str:
         if ending in _FILE_ENDINGS:
             return _FILE_ENDINGS[ending]
     tokens = image_type(image.sidecar)
-    return next((_TOKENS[t] for t in reversed(tokens) if t in _TOKENS), "mag")
+    return next((TOKENS[t] for t in reversed(tokens) if t in TOKENS), "mag")
 
 
-def _other_contrast(sidecar: dict[str, Any], part: str) -> str:
+def other_contrast(sidecar: dict[str, Any], part: str) -> str:
     """Return why an image is no part of a gradient echo scan, "" if it may be one."""
     tokens = set(image_type(sidecar))
     sequence = str(sidecar.get("ScanningSequence") or "").upper()

@@ -25,7 +25,7 @@ from qsmbids.io.runs import RUN_ENTITIES, BidsFile, NoRunError, Sidecars, run_la
 from qsmbids.io.stated import as_number, contradiction
 from qsmbids.io.write import write_json
 
-__all__ = ["Stack", "echo_names", "find_stacks", "split_stack"]
+__all__ = ["Stack", "echo_names", "find_stacks", "split_stack", "volumes_of"]
 
 _STACK = re.compile(r"sub-(?!.*_echo-).*_part-(?:mag|phase|real|imag)_MEGRE\.nii(?:\.gz)?")
 _PAIRS = (("mag", "phase"), ("real", "imag"))
@@ -165,7 +165,7 @@ def split_stack(
             for part, image, sidecar in zip(
                 stack.parts, stack.images, stack.sidecars, strict=True
             ):
-                for echo, volume in enumerate(_volumes(image)):
+                for echo, volume in enumerate(volumes_of(image)):
                     stem = Path(staging) / names[echo * len(stack.parts)]
                     stem = stem.with_name(re.sub("_part-[a-z]+_", f"_part-{part}_", stem.name))
                     content = {**sidecar, "EchoTime": times[echo], "EchoNumber": echo + 1}
@@ -247,7 +247,7 @@ def _echo_times(stack: Stack, echo_times: Sequence[float] | None) -> list[float]
     )
 
 
-def _volumes(path: Path) -> list[Any]:
+def volumes_of(path: Path) -> list[Any]:
     """Return one image per volume, with the numbers as they are stored."""
     image = nib.load(path)
     try:

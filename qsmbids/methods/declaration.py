@@ -18,7 +18,7 @@ __all__ = [
     "sidecar_key",
 ]
 
-Verdict = Literal["pass", "advice", "unknown", "changed", "absent"]
+Verdict = Literal["pass", "advice", "unknown", "changed", "absent", "outside"]
 
 
 @dataclass(frozen=True)

@@ -26,20 +26,38 @@ class Phase:
         choices=("auto", "off"),
         sidecar="SliceAlternation.Setting",
     )
+    slices: str = setting(
+        "auto",
+        "treatment as slices of a 2D scan",
+        doc="2d: every slice may have a phase of its own. auto goes by MRAcquisitionType, or,"
+        " where the sidecars of a single echo lack it, by jumps of the phase.",
+        choices=("auto", "2d", "3d"),
+        sidecar="Slices.Setting",
+    )
 
 
 SENTENCES = (
     Clause(
+        "The data were treated as a {slices} scan, whatever the sidecars say.",
+        {"slices": ("2d", "3d")},
+    ),
+    Clause(
         "The phase was brought to radians and given the sign with which it grows with the field,"
         " after the manufacturer's convention (sign {run.phase_sign}).",
         {"sign": "auto", "run.sign_known": True},  # on record
+        ("slices",),
     ),
     Clause(
         "The phase was brought to radians and given the sign with which it grows with the field,"
         " after the manufacturer's convention.",
         {"sign": "auto", "run.sign_known": False},
+        ("slices",),
     ),
-    Clause("The phase was brought to radians with the sign {sign}.", {"run.sign_given": True}),
+    Clause(
+        "The phase was brought to radians with the sign {sign}.",
+        {"run.sign_given": True},
+        ("slices",),
+    ),
     Clause("The opposite sign of every second slice was undone.", {"run.alternating": True}),
     Clause(
         "Every second slice was tested for the opposite sign, and none had it.",
@@ -55,6 +73,11 @@ SENTENCES = (
 #: On what was mended in the data.
 DATA = (
     Clause(
+        "The images of {run.coils} receive coils were combined by MCPC-3D-S [@eckstein2018]: each"
+        " was turned by its smoothed phase at echo time zero and weighted by its magnitude.",
+        {"run.coils_combined": True},
+    ),
+    Clause(
         "{run.voxels_without_phase} voxels that hold no phase (not finite, fill values, dots of"
         " zero) were left out.",
         {"run.without_phase": True},
@@ -63,6 +86,17 @@ DATA = (
         "A phase that each slice had of its own, the same in all echoes, was found from the first"
         " two and removed.",
         {"run.slice_offsets": True},
+    ),
+    Clause(
+        "The slices are those of a two-dimensional scan: unwrapping went through every slice"
+        " before it followed an edge to another one.",
+        {"run.slicewise": True},
+    ),
+    Clause(
+        "The phase that every slice has of its own cannot be told from the field in a single echo:"
+        " the background field was fitted to the field within the slices, as by PDF"
+        " [@liu2011pdf], and the median of what was left was subtracted from every slice.",
+        {"step.align_slices": True},
     ),
     Clause(
         "A constant phase that each echo had of its own was removed.",

@@ -7,7 +7,14 @@ from pathlib import Path
 import nipype.pipeline.engine as pe
 
 from qsmbids.execution import Execution
-from qsmbids.interfaces.convert import ConvertDicom, SplitEchoes
+from qsmbids.interfaces.convert import (
+    AverageSeries,
+    CombineCoils,
+    ConvertDicom,
+    SplitEchoes,
+)
+from qsmbids.io.coils import Coils
+from qsmbids.io.epi_series import EpiSeries
 from qsmbids.io.sourcedata import Source
 from qsmbids.io.stacks import Stack
 from qsmbids.workflows.base import new_workflow
@@ -18,6 +25,8 @@ __all__ = ["CONVERSION_TITLES", "conversion_name", "init_convert_wf"]
 CONVERSION_TITLES = {
     "convert_dicom": "DICOM to raw BIDS",
     "split_echoes": "4-D files to one per echo",
+    "average_series": "mean of echo planar volumes",
+    "combine_coils": "coils to one image (MCPC-3D-S)",
 }
 
 #: dcm2niix holds a series twice, the naming reads its phase once [GB].
@@ -25,7 +34,7 @@ _MEMORY_GB = 2.0
 
 
 def init_convert_wf(
-    targets: Mapping[str, tuple[Source | Stack, Path]],
+    targets: Mapping[str, tuple[Source | Stack | EpiSeries | Coils, Path]],
     execution: Execution,
     crash_dir: Path,
     *,
@@ -58,6 +67,10 @@ def init_convert_wf(
     for label, (source, target) in targets.items():
         if isinstance(source, Stack):
             interface, name = _splitter(source, target, echo_times), "split_echoes"
+        elif isinstance(source, EpiSeries):
+            interface, name = _averager(source, target), "average_series"
+        elif isinstance(source, Coils):
+            interface, name = _combiner(source, target), "combine_coils"
         else:
             interface, name = _converter(source, target, scanner_key), "convert_dicom"
         # whether there is anything to do was decided by looking at the dataset: never from a cache
@@ -83,6 +96,26 @@ def _converter(source: Source, target: Path, scanner_key: bool) -> ConvertDicom:
     if source.session:
         interface.inputs.session = source.session
     return interface
+
+
+def _combiner(coils: Coils, target: Path) -> CombineCoils:
+    return CombineCoils(
+        entities=coils.entities,
+        magnitude=[[str(path) for path in echo] for echo in coils.magnitude],
+        phase=[[str(path) for path in echo] for echo in coils.phase],
+        sidecars=list(coils.sidecars),
+        bids_dir=str(target),
+    )
+
+
+def _averager(series: EpiSeries, target: Path) -> AverageSeries:
+    return AverageSeries(
+        entities=series.entities,
+        magnitude=[str(path) for path in series.magnitude],
+        phase=[str(path) for path in series.phase],
+        sidecars=list(series.sidecars),
+        bids_dir=str(target),
+    )
 
 
 def _splitter(stack: Stack, target: Path, echo_times: Sequence[float] | None) -> SplitEchoes:

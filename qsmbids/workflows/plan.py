@@ -20,7 +20,8 @@ class RunPlan:
     """A run, its acquisition parameters, what was warned of, and images of the user.
 
     ``t1w`` is registered, unless ``t1w_transform`` is known; either is there only where a
-    segmentation, or lesions, in T1w space need it.
+    segmentation, or lesions, in T1w space need it. ``slice_axis`` is the array axis across the
+    slices of a 2-D scan, None for a 3-D scan.
     """
 
     run: Run
@@ -33,6 +34,7 @@ class RunPlan:
     lesions: Segmentation | None = None
     t1w: Path | None = None
     t1w_transform: str = ""
+    slice_axis: int | None = None
 
     def gives(self, kind: str) -> StartImage | None:
         """Return the given image of a kind, be it beside another one."""

@@ -66,6 +66,8 @@ def init_run_wf(
     graph.add(chi.MASK2)
     if plan.gives("local") is None:
         graph.add(chi.MASK3)
+        if plan.slice_axis is not None and len(context.echo_times) == 1 and plan.start is None:
+            graph.add(chi.ALIGN_SLICES)
     _add_susceptibility(graph)
     _add_template(graph)
     _add_references(graph)

@@ -162,3 +162,13 @@ def test_echoes_that_fit_no_field_give_no_weights(prepare, head, tmp_path):
     )
     with pytest.raises(InputError, match=r"of Mask 1.*do not fit one field.*--mask"):
         step.run(cwd=tmp_path)
+
+
+def test_slices_of_a_single_echo_are_aligned_where_the_scan_is_2d(prepare, head):
+    phase, magnitude, _ = head
+    own = np.random.default_rng(3).uniform(-3, 3, (1, 1, 1, SHAPE[2]))
+    spoilt = np.angle(np.exp(1j * (phase[:1] + own)))
+    out = prepare(spoilt, magnitude[:1], slice_axis=2)
+    assert out.slice_axis == 2
+    assert out.record["metadata"]["Slices"]["Axis"] == 2
+    assert prepare(phase[:1], magnitude[:1]).slice_axis == -1

@@ -34,6 +34,8 @@ def test_a_participant_by_another_label_is_answered_with_the_rule(make_run, tmp_
         ("swi/sub-02_acq-x_part-real_GRE.nii", "acq-x_echo-1_part-real_MEGRE"),
         ("fmap/sub-02_echo-3_part-phase_MEGRE.nii.gz", "anat/sub-02_echo-3_part-phase_MEGRE"),
         ("ses-1/anat/sub-02_ses-1_gre_phase.nii.gz", "ses-1/anat/sub-02_ses-1_echo-1_part-phase"),
+        ("fmap/sub-02_phase2.nii.gz", "part-phase_MEGRE"),
+        ("swi/sub-02_part-phase_swi.nii.gz", "part-phase_MEGRE"),
     ],
 )
 def test_phase_under_another_name_is_named_with_the_right_one(make_run, name, advice):
@@ -45,6 +47,17 @@ def test_phase_under_another_name_is_named_with_the_right_one(make_run, name, ad
     assert problem.where == "sub-02"
     assert name in problem.message
     assert advice in problem.message
+    assert f"qsmbids-convert {root} NEW_DATASET --from-nifti" in problem.message
+
+
+def test_images_in_no_dataset_are_sent_to_the_converter(tmp_path):
+    (tmp_path / "anna").mkdir()
+    with pytest.raises(InputError) as empty:
+        collect_runs(tmp_path)
+    assert "--from-nifti" not in str(empty.value)
+    (tmp_path / "anna" / "phase.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=f"qsmbids-convert {tmp_path} NEW_DATASET --from-nifti"):
+        collect_runs(tmp_path)
 
 
 def test_field_maps_are_not_offered(make_run):

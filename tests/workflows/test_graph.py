@@ -63,6 +63,7 @@ ON_REQUEST = {
     "set_aside_strong_sources",
     "invert_tissue_field",
     "merge_two_pass",
+    "align_slices",
     "find_fluid",
     "given_region",
     "reference_chi_region",

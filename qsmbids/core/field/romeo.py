@@ -42,6 +42,7 @@ def unwrap(
     echo_times: npt.ArrayLike | None = None,
     weights: str = "romeo3",
     correct_global: bool = True,
+    slice_axis: int | None = None,
     n_threads: int = 1,
 ) -> Float32Array:
     """Unwrap one phase volume in space.
@@ -64,6 +65,9 @@ def unwrap(
         Take whole cycles off every region so that its median is within half a cycle of zero.
         If not, its first voxel is left in (-pi, pi], or put at the cycle that agrees best with
         the second echo.
+    slice_axis : int, optional
+        Array axis across the slices of a 2-D scan: every slice is then unwrapped as far as it is
+        connected before an edge to another slice is followed, the best one.
     n_threads : int
         Threads of the edge weights; the growth itself is serial.
 
@@ -119,7 +123,7 @@ def unwrap(
         n_threads=n_threads,
     )
     cycles, order, starts = _grow(
-        edge_costs(edges).ravel(),
+        edge_costs(edges, slice_axis).ravel(),
         wrapped.ravel(),
         inside.ravel(),
         inside.shape[1] * inside.shape[2],
@@ -146,6 +150,7 @@ def unwrap_echoes(
     template: int = 0,
     weights: str = "romeo3",
     correct_global: bool = True,
+    slice_axis: int | None = None,
     n_threads: int = 1,
 ) -> Float32Array:
     """Unwrap one echo in space and the others in time from it.
@@ -164,7 +169,7 @@ def unwrap_echoes(
     template : int
         Echo that is unwrapped in space. The first one has the fewest wraps, and a wrong cycle in
         it would not be a whole cycle in the others.
-    weights, correct_global, n_threads
+    weights, correct_global, slice_axis, n_threads
         As in :func:`unwrap`.
 
     Returns
@@ -198,6 +203,7 @@ def unwrap_echoes(
         echo_times=None if second is None else times[[template, second]],
         weights=weights,
         correct_global=correct_global,
+        slice_axis=slice_axis,
         n_threads=n_threads,
     )
     usable = mask & np.isfinite(phase[template]) & np.isfinite(magnitude[template])

@@ -23,6 +23,8 @@ from qsmbids.units import TWO_PI
 __all__ = ["WEIGHT_PRESETS", "edge_weights", "quality_map"]
 
 WORST_COST = 255
+#: Share of the costs that edges within slices have, where those between slices come last.
+WITHIN_SLICE = 0.75
 
 #: Active terms of each preset; romeo3 is what the ROMEO command line takes with a magnitude.
 WEIGHT_PRESETS: dict[str, tuple[int, ...]] = {
@@ -166,16 +168,22 @@ def quality_map(
     return quality
 
 
-def edge_costs(edges: Float32Array) -> npt.NDArray[np.uint8]:
+def edge_costs(edges: Float32Array, slice_axis: int | None = None) -> npt.NDArray[np.uint8]:
     """Quantise weights to costs 1 (best) to 255, 0 = no edge, with a border of 0 all around.
 
-    The three edges of a voxel lie side by side, as the growth reads them together.
+    The three edges of a voxel lie side by side, as the growth reads them together. Where a slice
+    axis is given, every edge along it costs more than any within a slice.
     """
     _, x, y, z = edges.shape
     cost = np.zeros((x + 2, y + 2, z + 2, 3), dtype=np.uint8)
     for axis, weight in enumerate(edges):
         level = np.rint((1 - weight) * np.float32(WORST_COST))
         np.maximum(level, 1, out=level)
+        if slice_axis is not None:
+            level *= np.float32(WITHIN_SLICE if axis != slice_axis else 1 - WITHIN_SLICE)
+            level += np.float32(0 if axis != slice_axis else WITHIN_SLICE * WORST_COST + 1)
+            np.ceil(level, out=level)
+            np.minimum(level, WORST_COST, out=level)
         level[weight == 0] = 0
         cost[1:-1, 1:-1, 1:-1, axis] = level
     return cost

@@ -19,7 +19,13 @@ import numpy.typing as npt
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.units import TWO_PI
 
-__all__ = ["SliceOffsets", "find_slice_offsets", "remove_slice_offsets", "slice_roughness"]
+__all__ = [
+    "SliceOffsets",
+    "align_slices",
+    "find_slice_offsets",
+    "remove_slice_offsets",
+    "slice_roughness",
+]
 
 
 #: Change of the step from slice to slice [rad] that no smooth offset has; simulated heads have
@@ -82,6 +88,28 @@ def find_slice_offsets(
         if change > _LEAST_CHANGE and (offsets is None or change > offsets.change):
             offsets = SliceOffsets(axis, np.concatenate([[0.0], np.cumsum(steps)]), change)
     return offsets
+
+
+def align_slices(phase: FloatArray, magnitude: FloatArray, axis: int) -> SliceOffsets:
+    """Return offsets that take the mean step from slice to slice out of a single echo.
+
+    That step is one of the offsets and of the field alike: the phase becomes smooth enough to be
+    looked at and unwrapped, while the field keeps an unknown constant in every slice.
+
+    Parameters
+    ----------
+    phase, magnitude : (X, Y, Z) ndarray
+        Wrapped phase [rad] and magnitude.
+    axis : int
+        Array axis across the slices.
+
+    Returns
+    -------
+    SliceOffsets
+    """
+    steps, filled = _steps(phase, magnitude, axis)
+    offsets = np.concatenate([[0.0], np.cumsum(steps)])
+    return SliceOffsets(axis, offsets, _largest_change(steps, filled))
 
 
 def slice_roughness(phase: FloatArray, magnitude: FloatArray) -> tuple[float, int]:

@@ -1,13 +1,15 @@
 """The acquisition against section 2 of the paper and its sample protocols (S1.5)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qsmbids.io.metadata import Acquisition
+from qsmbids.io.slices import is_echo_planar
 from qsmbids.reports.paper import facts
 from qsmbids.reports.paper.findings import Finding
 from qsmbids.reports.paper.protocols import Protocol, ernst_angle, protocol_for, relative_signal
+from qsmbids.reports.paper.settings_in_force import looked_up
 
 __all__ = ["check_acquisition"]
 
@@ -29,6 +31,8 @@ _ISOTROPY = 1.05
 _EDGE = 1.02
 #: Share of the sample protocols' smallest field of view that a whole brain needs.
 _COVERAGE = 0.9
+#: Topics that say of what kind a scan is.
+_KINDS = ("3D acquisition", "RF-spoiled gradient echo")
 #: "As few as 8 receive channels" reach the protocol in 6 minutes (2.1).
 _CHANNELS = 8
 #: The paper's example of partial k-space.
@@ -74,7 +78,23 @@ def check_acquisition(
         In the order of section 2; "unknown" where the sidecars do not tell.
     """
     scan = _Scan(sidecars, acquisition, record or {})
-    return tuple(finding for check in _CHECKS if (finding := check(scan)) is not None)
+    found = tuple(finding for check in _CHECKS if (finding := check(scan)) is not None)
+    kind = _outside(scan)
+    if not kind:
+        return found
+    said = f"The paper is not about {kind}."
+    return tuple(
+        f if f.topic in _KINDS else replace(f, verdict="outside", text=said) for f in found
+    )
+
+
+def _outside(scan: _Scan) -> str:
+    """Return what a scan is that section 2 and its protocols are not about, "" if they are."""
+    if is_echo_planar(scan.sidecars):
+        return "echo planar images, whose geometric distortion is left"
+    stated = str(facts.first_of(scan.sidecars, "MRAcquisitionType") or "").upper()
+    sliced = looked_up(scan.record, "Slices.Axis") is not None
+    return "2D slices" if sliced or stated == "2D" else ""
 
 
 def _dimensions(scan: _Scan) -> Finding:

@@ -149,6 +149,9 @@ def check_coil_combination(
     if _is_magnitude_only(method):
         text = f"{tested} {method} leaves the phases of the coils: use "
         return Finding("3.a", _TOPIC, "advice", text + (wanted or "another method") + ".", value)
+    if (coils := looked_up(record, "CoilCombination.Coils")) and method.startswith("MCPC-3D-S"):
+        text = f"{tested} {coils} single channels were combined offline by MCPC-3D-S."
+        return Finding("3.a", _TOPIC, "pass", text, value)
     if vendor is None:
         text = f"{tested} The paper says nothing of this manufacturer, or it is not stated."
         return Finding("3.a", _TOPIC, "unknown", text, value)

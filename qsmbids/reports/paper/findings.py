@@ -10,7 +10,7 @@ from qsmbids.methods.declaration import Verdict
 __all__ = ["VERDICTS", "Finding", "Table", "Verdict", "findings_table", "item_table"]
 
 #: Every verdict: as recommended; something to do; not stated in the data; another choice; not
-#: done in this run.
+#: done in this run; a scan that the paper does not speak of.
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 
 #: What stands in a cell that the author has to fill in.

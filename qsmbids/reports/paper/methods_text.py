@@ -11,6 +11,7 @@ from typing import Any
 from qsmbids import __version__
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
+from qsmbids.io.slices import is_echo_planar
 from qsmbids.methods.declaration import Clause
 from qsmbids.methods.sections import PARAGRAPHS
 from qsmbids.reports.paper import facts
@@ -259,10 +260,20 @@ def acquisition_text(
         f"{'; ' + software if software else ''}; centre frequency"
         f" {centre_frequency or f'{a.centre_frequency_hz / 1e6:.6g} MHz'}) with"
         f" {'the receive coil ' + coil if coil else _please('coil, number of channels')}."
-        f" The sequence was a {dimensions} {'multi-echo ' if n > 1 else ''}gradient echo with the"
+        f" The sequence was a {dimensions} {'multi-echo ' if n > 1 else ''}gradient echo"
+        f"{_echo_planar(sidecars)} with the"
         f" parameters: {', '.join(parts)}. The scan took"
         f" {facts.duration(sidecars) or _please('scan duration')}."
     )
+
+
+def _echo_planar(sidecars: Sequence[Mapping[str, Any]]) -> str:
+    """Say of echo planar images what the paper does not speak of."""
+    if not is_echo_planar(sidecars):
+        return ""
+    averaged = facts.number(sidecars, "VolumesAveraged")
+    mean = f"; the complex mean of {averaged:g} volumes was taken" if averaged else ""
+    return f" echo planar scan (geometric distortion was not corrected{mean})"
 
 
 def _said(value: Any) -> str:

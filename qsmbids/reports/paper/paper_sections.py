@@ -20,6 +20,7 @@ _WORDS = {
     "changed": "another choice",
     "unknown": "not known",
     "absent": "not done in this run",
+    "outside": "outside the paper's scope",
 }
 _STUDY = "for the study"
 _PAPER = "https://doi.org/10.1002/mrm.30006"

@@ -5,6 +5,7 @@ from typing import Any
 
 from qsmbids.config import Settings
 from qsmbids.io.metadata import Acquisition
+from qsmbids.io.slices import is_echo_planar
 from qsmbids.methods.declaration import Answer
 from qsmbids.methods.dipole_inversion import INVERSION
 from qsmbids.methods.sections import Parameter
@@ -78,6 +79,7 @@ def check_pipeline(
     record = record or {}
     rows = in_force(settings, record=record)
     found = [
+        *_kind_of_scan(sidecars, record),
         check_coil_combination(sidecars, record),
         *_conversion(sidecars),
         *_choices(rows, record),
@@ -86,6 +88,21 @@ def check_pipeline(
         *_tables(rows, record, acquisition),
     ]
     return tuple(sorted(found, key=lambda f: f.recommendation))
+
+
+def _kind_of_scan(
+    sidecars: Sequence[Mapping[str, Any]], record: Mapping[str, Any]
+) -> list[Finding]:
+    """Say that the paper is about 3-D gradient echoes alone, where the scan is none."""
+    echo_planar = is_echo_planar(sidecars)
+    stated = str(facts.first_of(sidecars, "MRAcquisitionType") or "").upper()
+    if not echo_planar and stated != "2D" and looked_up(record, "Slices.Axis") is None:
+        return []
+    text = "The paper is about 3D gradient echoes. Slices of a 2D scan have a phase of their own,"
+    text += " which was removed."
+    if echo_planar:
+        text += " Geometric distortion of echo planar images was left."
+    return [Finding("2.a", "kind of scan", "outside", text, "EPI" if echo_planar else "2D")]
 
 
 def _conversion(sidecars: Sequence[Mapping[str, Any]]) -> list[Finding]:

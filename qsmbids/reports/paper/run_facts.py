@@ -36,6 +36,7 @@ STEPS = (
     "weight_data",
     "mask2",
     "mask3",
+    "align_slices",
     "given_local_field",
     "remove_background_field",
     "straighten_slab",
@@ -91,6 +92,9 @@ def run_facts(
         "run.readout_model": looked_up(found, "ReadoutCorrection.Method") or "",
         "run.echo_constants": bool(looked_up(found, "ReadoutCorrection.EchoConstantsRad")),
         "run.slice_offsets": looked_up(found, "SliceOffsets.Axis") is not None,
+        "run.coils": looked_up(found, "CoilCombination.Coils") or 0,
+        "run.coils_combined": looked_up(found, "CoilCombination.Name") == "MCPC-3D-S",
+        "run.slicewise": looked_up(found, "Unwrapping.SliceAxis") is not None,
         "run.voxels_without_phase": _without_phase(found),
         "run.without_phase": _without_phase(found) > 0,
         "run.length_scale": rounded(found.get("LengthScale")),
@@ -133,6 +137,7 @@ def _planned_steps(settings: Settings, n_echoes: int, tilt_degrees: float) -> se
     rotated = settings.background_field.oblique == "rotate" and tilt_degrees > _TILT
     referenced = settings.reference.region != "none"
     left_out = {
+        "align_slices": True,
         "correct_readout": n_echoes < 3 or total.bipolar_correction == "off",
         "remove_phase_offset": fit or not offset,
         "unwrap_phase": fit,

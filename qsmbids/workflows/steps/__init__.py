@@ -23,6 +23,7 @@ STEPS = (
     field.WEIGHT_DATA,
     chi.MASK2,
     chi.MASK3,
+    chi.ALIGN_SLICES,
     chi.FIND_FLUID,
     chi.GIVEN_LOCAL_FIELD,
     chi.STRAIGHTEN_SLAB,

@@ -7,6 +7,7 @@ from qsmbids.interfaces.inversion import InvertDipoleField, MergeTwoPass, SetAsi
 from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
 from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
 from qsmbids.interfaces.reference import FindCsf
+from qsmbids.interfaces.slices import AlignSlices
 from qsmbids.interfaces.start_image import TakeLocalField
 from qsmbids.workflows.graph import Step
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
@@ -45,7 +46,15 @@ MASK3 = Step(
     {"mask3": "mask"},
     lambda run: {"closing_mm": run.settings.masks.closing_mm},
 )
-
+ALIGN_SLICES = Step(
+    "align_slices",
+    "constants of the slices",
+    AlignSlices,
+    (0, 16),
+    {"field": "field", "mask3": "mask3"},
+    {"field": "field"},
+    lambda run: {**b0(run), "axis": run.plan.slice_axis},
+)
 
 FIND_FLUID = Step(
     "find_fluid",

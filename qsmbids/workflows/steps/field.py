@@ -29,6 +29,10 @@ def _images(run: RunContext) -> dict[str, Any]:
     return {
         **{part: paths for part, paths in files.items() if paths},
         "echo_times": run.echo_times[:2],
+        "slice_axis": -1 if run.plan.slice_axis is None else run.plan.slice_axis,
+        "slices": run.settings.phase.slices,
+        "coils": int(run.plan.acquisition.extra.get("CoilsCombined") or 0),
+        "coil_combination": str(run.plan.acquisition.extra.get("CoilCombinationMethod") or ""),
         "slice_alternation": run.settings.phase.slice_alternation,
         "phase_units": run.plan.acquisition.phase_units or "",
         "image_type": [str(word) for word in words] if isinstance(words, list) else [],
@@ -47,6 +51,7 @@ PREPARE_PHASE = Step(
         "phase": "phase",
         "magnitude": "magnitude",
         "combined_magnitude": "combined_magnitude",
+        "slice_axis": "slice_axis",
     },
     inputs=_images,
 )
@@ -158,7 +163,12 @@ UNWRAP_PHASE = Step(
     "unwrapping (ROMEO)",
     UnwrapPhase,
     (3, 14),
-    {"phase": "phase_of_field", "measured": "prepared_phase", **IMAGE},
+    {
+        "phase": "phase_of_field",
+        "measured": "prepared_phase",
+        "slice_axis": "slice_axis",
+        **IMAGE,
+    },
     {"unwrapped_phase": "phase", "phase_quality": "quality"},
     lambda run: {**echo_times(run), "weights": run.settings.total_field.romeo_weights},
 )

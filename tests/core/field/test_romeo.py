@@ -324,3 +324,20 @@ def test_real_phase_with_nan(shared_dir: Path):
     assert np.all(result[bad] == 0)
     assert np.all(np.isfinite(result))
     np.testing.assert_allclose(wrap(result - phase)[~bad], 0, atol=1e-4)
+
+
+def test_slices_that_jump_are_unwrapped_each_for_itself(rng):
+    shape = (24, 24, 10)
+    ramp = 9 * np.linspace(-1, 1, shape[0])[:, None, None] * np.ones(shape)
+    jumps = rng.uniform(-np.pi, np.pi, shape[2])
+    noisy = ramp + jumps + rng.normal(0, 0.6, shape)
+    wrapped = np.angle(np.exp(1j * noisy)).astype(np.float32)
+    magnitude = np.ones(shape, np.float32)
+
+    def torn(**kwargs):
+        """Return the voxels that are not on the cycle of most of their slice."""
+        cycles = np.rint((unwrap(wrapped, magnitude=magnitude, **kwargs) - noisy) / (2 * np.pi))
+        return np.count_nonzero(cycles != np.median(cycles, axis=(0, 1)))
+
+    assert torn(slice_axis=2) == 0
+    assert torn() > 0
