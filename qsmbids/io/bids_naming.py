@@ -14,10 +14,16 @@ import numpy as np
 
 from qsmbids.core.phase.phase_scale import PhaseScale, detect_phase_scale, phase_statistics
 from qsmbids.errors import InputError
-from qsmbids.io.completeness import continued, incomplete, superseded
+from qsmbids.io.completeness import continued, echoes_of_one_time, incomplete, superseded
 from qsmbids.io.grouping import Run, group, series_numbers
 from qsmbids.io.nifti import read_volume
-from qsmbids.io.recognition import PARTS, ConvertedImage, image_type, recognise
+from qsmbids.io.recognition import (
+    COMPONENT_KEY,
+    PARTS,
+    ConvertedImage,
+    image_type,
+    recognise,
+)
 
 __all__ = ["ConvertedImage", "NamedImage", "Naming", "clean_sidecar", "name_images"]
 
@@ -93,6 +99,11 @@ def name_images(
             naming.skipped.append((image, candidate))
         else:
             candidates.append(candidate)
+    untimed = echoes_of_one_time(candidates)
+    naming.skipped.extend(
+        (c.image, untimed[c.image.series]) for c in candidates if c.image.series in untimed
+    )
+    candidates = [c for c in candidates if c.image.series not in untimed]
     complete = []
     runs = group(candidates, naming.warnings)
     reasons = [incomplete(run, runs) for run in runs]
@@ -177,8 +188,9 @@ def _named(run: Run, label: str, scale: PhaseScale | None, factor: float) -> lis
         middle = f"_echo-{echo}" if len(times) > 1 else ""
         suffix = "MEGRE" if len(times) > 1 else "T2starw"
         sidecar = clean_sidecar(c.image.sidecar)
-        for key in ("EchoTime1", "EchoTime2"):
-            sidecar.pop(key, None)  # of the protocol; others would take it for a difference
+        # the echo times are of the protocol; others would take them for a difference
+        for key in ("EchoTime1", "EchoTime2", COMPONENT_KEY):
+            sidecar.pop(key, None)
         if "RepetitionTime" in sidecar:
             sidecar.setdefault("RepetitionTimeExcitation", sidecar["RepetitionTime"])
         if len(times) > 1:

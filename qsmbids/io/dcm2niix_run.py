@@ -1,9 +1,10 @@
 """Run dcm2niix on the files of one DICOM series.
 
-Three of its habits are dealt with here. Several multi-frame files of one series (a file per echo)
-spoil each other's numbers, so each is converted alone. What it cannot tell apart in such a file is
-split before (:mod:`qsmbids.io.multiframe`). And maps that the scanner calculated are taken for
-further echoes, so they are left out where there are echoes.
+Three of its habits are dealt with here. What it cannot tell apart in multi-frame files is written
+anew, a file for each volume (:mod:`qsmbids.io.multiframe`). Of single images, it knows the part of
+the complex signal by some spellings of the header only, so the parts are converted one by one. And
+maps that the scanner calculated are taken for further echoes, so they are left out where there are
+echoes.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any
 from qsmbids.errors import InputError
 from qsmbids.io.dicom_headers import Header
 from qsmbids.io.multiframe import split_frames
+from qsmbids.io.recognition import COMPONENT_KEY
 
 __all__ = ["run_dcm2niix"]
 
@@ -48,26 +50,38 @@ def run_dcm2niix(
         dcm2niix is missing.
     """
     if any(header.enhanced for header in headers):
-        batches = [[path] for path in split_frames(headers, folder / "split")]
+        try:
+            volumes = split_frames(headers, folder / "split")
+        except ValueError as error:
+            return [], str(error)
+        batches = [([volume.path], volume.component) for volume in volumes]
     else:
         batches = _batches(headers)
     images: list[tuple[Path, dict[str, Any]]] = []
     complaint = ""
-    for number, batch in enumerate(batches):
+    for number, (batch, component) in enumerate(batches):
         converted, words = _run(batch, folder / str(number), timeout_s)
-        images += converted
+        known = {COMPONENT_KEY: component} if component else {}
+        images += [(path, {**sidecar, **known}) for path, sidecar in converted]
         complaint = complaint or words
     return images, complaint
 
 
-def _batches(headers: Sequence[Header]) -> list[list[Path]]:
-    """Return classic files that are converted together: without maps, what is derived apart."""
-    alike: dict[tuple[bool, bool], list[Path]] = defaultdict(list)
+def _batches(headers: Sequence[Header]) -> list[tuple[list[Path], str]]:
+    """Return classic files that are converted together, and the part that they are.
+
+    Without maps, what is derived apart.
+    """
+    alike: dict[tuple[bool, bool, str], list[Path]] = defaultdict(list)
     for header in headers:
         frame = header.frames[0]
-        alike[frame.calculated, frame.derived].append(header.path)
-    echoes_too = any(not calculated for calculated, _ in alike)
-    return [paths for (calculated, _), paths in alike.items() if not (calculated and echoes_too)]
+        alike[frame.calculated, frame.derived, frame.component].append(header.path)
+    echoes_too = any(not calculated for calculated, *_ in alike)
+    return [
+        (paths, component)
+        for (calculated, _, component), paths in alike.items()
+        if not (calculated and echoes_too)
+    ]
 
 
 def _run(

@@ -19,9 +19,10 @@ from qsmbids.errors import InputError
 from qsmbids.io.archive import is_archive, unpack
 from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
 from qsmbids.io.dcm2niix_run import run_dcm2niix
-from qsmbids.io.dicom_frames import Frame, is_map, missing_slices, n_positions
+from qsmbids.io.dicom_frames import Frame, is_map
 from qsmbids.io.dicom_headers import Header, read_header
 from qsmbids.io.gzipped import is_gzipped_dicom, unpack_gzipped
+from qsmbids.io.missing_slices import missing_files, missing_slices, n_positions
 from qsmbids.io.slabs import join_series, join_slabs
 
 __all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]
@@ -89,6 +90,11 @@ class Series:
     def n_echoes(self) -> int:
         """Number of different echo times; maps that were calculated have none."""
         return len({frame.echo_time for frame in self.frames if not frame.calculated})
+
+    @property
+    def lacking(self) -> str:
+        """Which files or slices are not there, "" if all are."""
+        return missing_files(self.headers) or missing_slices(self.frames)
 
     @property
     def n_maps(self) -> int:
@@ -316,10 +322,10 @@ def _convert_series(
     images, complaint = run_dcm2niix(series.headers, folder, timeout_s=timeout_s)
     images = join_slabs(images, folder / "joined")
     if not images:
-        return [], missing_slices(series.frames) or f"not converted ({complaint})"
+        return [], series.lacking or f"not converted ({complaint})"
     if _n_echoes(images) < series.n_echoes:
         mixed = f"dcm2niix mixed its {series.n_echoes} echoes"
-        return [], missing_slices(series.frames) or mixed
+        return [], series.lacking or mixed
     return _converted(index, series, images), maps
 
 
@@ -344,7 +350,7 @@ def _converted(
     index: int, series: Series, outputs: Sequence[tuple[Path, dict[str, Any]]]
 ) -> list[ConvertedImage]:
     """Return the images of a series with what is wrong with their slices."""
-    lacking = missing_slices(series.frames)
+    lacking = series.lacking
     n_slices = n_positions(series.frames)
     images = []
     for path, sidecar in outputs:
@@ -352,8 +358,20 @@ def _converted(
         if not problem and n_slices and (n := _depth(path)) and n != n_slices:
             problem = f"dcm2niix made a volume of {n} slices of the {n_slices} that there are"
         started = {"AcquisitionTime": series.acquired} if series.acquired else {}
-        images.append(ConvertedImage(path, {**sidecar, **started}, index, problem))
+        known = {**sidecar, **started, **_maker(series, sidecar)}
+        images.append(ConvertedImage(path, known, index, problem))
     return images
+
+
+def _maker(series: Series, sidecar: dict[str, Any]) -> dict[str, str]:
+    """Return the manufacturer where dcm2niix, which knows some, left it out or guessed another.
+
+    The sign of the phase goes by it.
+    """
+    said = str(sidecar.get("Manufacturer") or "").lower()
+    if not series.manufacturer or (said and said in series.manufacturer.lower()):
+        return {}
+    return {"Manufacturer": series.manufacturer}
 
 
 def _depth(path: Path) -> int:

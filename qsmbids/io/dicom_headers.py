@@ -18,8 +18,10 @@ _TAGS: list[str | int] = [
     *(
         "SOPInstanceUID SeriesInstanceUID StudyInstanceUID PatientID PatientName Modality"
         " SeriesNumber SeriesDescription ProtocolName Manufacturer NumberOfFrames Rows Columns"
-        " BitsAllocated SamplesPerPixel EchoTime ImageType AcquisitionDateTime AcquisitionDate"
-        " AcquisitionTime ImagePositionPatient ImageOrientationPatient"
+        " ComplexImageComponent BitsAllocated SamplesPerPixel EchoTime ImageType"
+        " ConcatenationUID InConcatenationNumber InConcatenationTotalNumber"
+        " AcquisitionDateTime AcquisitionDate AcquisitionTime"
+        " ImagePositionPatient ImageOrientationPatient"
         " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence SpecificCharacterSet"
     ).split(),
     0x0043102F,  # GE: magnitude, phase, real or imaginary
@@ -45,8 +47,11 @@ class Header:
     rows : int
         0 where there is no image.
     enhanced : bool
-        The file holds more than one frame.
+        The file describes its frames one by one; it may hold a single one.
     frames : tuple of Frame
+    concatenation : tuple of str and int
+        Of an object in several files: identifier, number of this file and how many there are.
+        ("", 1, 1) for others.
     """
 
     path: Path
@@ -62,6 +67,7 @@ class Header:
     rows: int
     enhanced: bool
     frames: tuple[Frame, ...]
+    concatenation: tuple[str, int, int] = ("", 1, 1)
 
 
 def read_header(path: Path) -> Header | None:
@@ -137,8 +143,13 @@ def _header(path: Path, dataset: Any, n_bytes: int) -> Header:
         int(number) if number.isdigit() else 0,
         acquired if acquired.strip("0.") else "",
         rows,
-        n_frames > 1,
+        n_frames > 1 or bool(dataset.get("PerFrameFunctionalGroupsSequence")),
         frames if len(frames) == n_frames else frames * n_frames,
+        (
+            text("ConcatenationUID"),
+            int(dataset.get("InConcatenationNumber") or 1),
+            int(dataset.get("InConcatenationTotalNumber") or 1),
+        ),
     )
 
 

@@ -16,8 +16,18 @@ from nibabel.filebasedimages import ImageFileError
 
 from qsmbids.io.dicom_frames import is_map
 
-__all__ = ["IS_DIFFERENCE", "PARTS", "Candidate", "ConvertedImage", "image_type", "recognise"]
+__all__ = [
+    "COMPONENT_KEY",
+    "IS_DIFFERENCE",
+    "PARTS",
+    "Candidate",
+    "ConvertedImage",
+    "image_type",
+    "recognise",
+]
 
+#: In a sidecar: the part of the complex signal, where the DICOM header tells.
+COMPONENT_KEY = "ComplexImageComponent"
 PARTS = ("mag", "phase", "real", "imag")
 FEWEST_SLICES = 4
 IS_DIFFERENCE = "the phase difference of two echoes; the phase of each echo is needed"
@@ -165,8 +175,16 @@ def recognise(image: ConvertedImage) -> Candidate | str:
 
 
 def _part(image: ConvertedImage) -> str:
-    """Return the part, or "map" for a field map; the last word of ImageType that tells wins."""
-    for ending in reversed(image.path.name.split(".")[0].split("_")):
+    """Return the part, or "map" for a field map.
+
+    The header of the scanner wins, then the name that dcm2niix gave, then the last word of
+    ImageType that tells.
+    """
+    endings = image.path.name.split(".")[0].split("_")
+    told = _TOKENS.get(str(image.sidecar.get(COMPONENT_KEY) or "").upper())
+    if told and "fieldmaphz" not in endings:
+        return told
+    for ending in reversed(endings):
         if ending in _FILE_ENDINGS:
             return _FILE_ENDINGS[ending]
     tokens = image_type(image.sidecar)

@@ -1,5 +1,6 @@
 """Whether the phase of a scanner grows or falls with the field."""
 
+import re
 from typing import NamedTuple
 
 __all__ = ["PhaseSign", "phase_sign"]
@@ -65,7 +66,8 @@ def phase_sign(choice: str = "auto", manufacturer: str = "") -> PhaseSign:
             " if veins come out dark, run again with --phase-sign=-1",
         )
     for vendor, certain in _FALLING.items():
-        if name == vendor or name.startswith(vendor + " "):
+        # as a word: "CANON_MEC", "Shanghai United Imaging Healthcare", but no "Generic"
+        if re.search(rf"(?<![a-z]){vendor}(?![a-z])", name):
             warning = (
                 ""
                 if certain
