@@ -97,16 +97,14 @@ def _gap(positions: Sequence[float]) -> str:
 def _unnumbered(frames: Sequence[Frame]) -> str:
     """Say which numbers of a stack no frame has, where they count its slices."""
     places = np.array(_slices(frames))
-    named: dict[int, set[int | None]] = defaultdict(set)
+    named: dict[int, set[int]] = defaultdict(set)
     for frame in frames:
         if frame.position is not None:
-            named[int(np.abs(places - frame.position).argmin())].add(frame.place)
-    numbers = [
-        min(own, default=None) if len(own) == 1 else None for _, own in sorted(named.items())
-    ]
-    counted = [number for number in numbers if number is not None]
+            number = -1 if frame.place is None else frame.place
+            named[int(np.abs(places - frame.position).argmin())].add(number)
+    counted = [min(own) for _, own in sorted(named.items()) if len(own) == 1 and min(own) >= 0]
     steps = set(np.diff(counted))
-    if len(counted) < 2 or len(counted) < len(numbers) or max(steps) > 0 > min(steps):
+    if len(counted) < max(2, len(named)) or max(steps) > 0 > min(steps):
         return ""  # they are no order of the slices
     if len(steps) == 1 and abs(steps.pop()) != 1:
         return ""  # of 2, 4, 6 ... none is lost

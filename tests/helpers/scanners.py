@@ -107,7 +107,7 @@ class Scan:
     ) -> Path:
         """Write enhanced objects of one series.
 
-        ``files`` is "one", or a file for each "echo", "part", "slab" (of half the slices) or "frame";
+        ``files`` is "one", or a file for each "echo", "part", "slab" (half the slices) or "frame";
         ``shuffled`` the seed of the order of the frames; ``lost`` are frames that are not there.
         """
         images = [image for image in self.images(parts) if image not in lost]
