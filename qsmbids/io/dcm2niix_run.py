@@ -22,6 +22,12 @@ from qsmbids.io.recognition import COMPONENT_KEY
 
 __all__ = ["run_dcm2niix"]
 
+#: Transfer syntaxes that dcm2niix reads: plain, JPEG without loss, JPEG-LS, JPEG 2000 and RLE.
+_KNOWN_SYNTAXES = {
+    f"1.2.840.10008.1.2{ending}"
+    for ending in ("", ".1", ".2", ".4.57", ".4.70", ".4.80", ".4.90", ".4.91", ".5")
+}
+
 
 def run_dcm2niix(
     headers: Sequence[Header], folder: Path, *, timeout_s: float = 3600.0
@@ -49,39 +55,79 @@ def run_dcm2niix(
     InputError
         dcm2niix is missing.
     """
-    if any(header.enhanced for header in headers):
-        try:
+    try:
+        if any(header.enhanced for header in headers):
             volumes = split_frames(headers, folder / "split")
-        except ValueError as error:
-            return [], str(error)
-        batches = [([volume.path], volume.component) for volume in volumes]
-    else:
-        batches = _batches(headers)
+            batches = [([volume.path], volume.component) for volume in volumes]
+        else:
+            batches = _batches(headers, folder / "unpacked")
+    except ValueError as error:
+        return [], str(error)
     images: list[tuple[Path, dict[str, Any]]] = []
     complaint = ""
     for number, (batch, component) in enumerate(batches):
         converted, words = _run(batch, folder / str(number), timeout_s)
         known = {COMPONENT_KEY: component} if component else {}
-        images += [(path, {**sidecar, **known}) for path, sidecar in converted]
+        images += [
+            (path, {**sidecar, **known, **_maker(headers[0].manufacturer, sidecar)})
+            for path, sidecar in converted
+        ]
         complaint = complaint or words
     return images, complaint
 
 
-def _batches(headers: Sequence[Header]) -> list[tuple[list[Path], str]]:
+def _maker(stated: str, sidecar: dict[str, Any]) -> dict[str, str]:
+    """Return the manufacturer where dcm2niix, which knows some, left it out or guessed another.
+
+    The sign of the phase goes by it.
+    """
+    said = str(sidecar.get("Manufacturer") or "").lower()
+    return {} if not stated or (said and said in stated.lower()) else {"Manufacturer": stated}
+
+
+def _batches(headers: Sequence[Header], folder: Path) -> list[tuple[list[Path], str]]:
     """Return classic files that are converted together, and the part that they are.
 
-    Without maps, what is derived apart.
+    Without maps, what is derived apart. Files in a transfer syntax that dcm2niix does not know are
+    written anew.
     """
     alike: dict[tuple[bool, bool, str], list[Path]] = defaultdict(list)
-    for header in headers:
+    for number, header in enumerate(headers):
         frame = header.frames[0]
-        alike[frame.calculated, frame.derived, frame.component].append(header.path)
+        known = not header.syntax or header.syntax in _KNOWN_SYNTAXES
+        path = header.path if known else _unpacked(header, folder / f"{number:06d}.dcm")
+        alike[frame.calculated, frame.derived, frame.component].append(path)
     echoes_too = any(not calculated for calculated, *_ in alike)
     return [
         (paths, component)
         for (calculated, _, component), paths in alike.items()
         if not (calculated and echoes_too)
     ]
+
+
+def _unpacked(header: Header, path: Path) -> Path:
+    """Write a file anew with plain pixels.
+
+    Raises
+    ------
+    ValueError
+        Nobody here knows its compression.
+    """
+    import pydicom
+
+    dataset = pydicom.dcmread(header.path)
+    try:
+        if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+            dataset.decompress()
+    except Exception as error:
+        kind = pydicom.uid.UID(header.syntax).name
+        raise ValueError(
+            f"its pixels are compressed as {kind}, which cannot be read; decompress them first"
+        ) from error
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pydicom.dcmwrite(path, dataset, little_endian=True, implicit_vr=False)
+    return path
 
 
 def _run(

@@ -236,6 +236,8 @@ def _series(headers: Sequence[Header]) -> Series:
         refusal = f"not MR but {first.modality or 'of unknown modality'}"
     elif not first.rows:
         refusal = "no image (spectra, protocol or raw data)"
+    elif any(header.lossy for header in headers):
+        refusal = "compressed with loss, which phase does not survive; get the original files"
     return Series(first.number, first.description, first.manufacturer, tuple(headers), refusal)
 
 
@@ -262,6 +264,7 @@ def convert_dicom(
     participant: str,
     session: str | None = None,
     acquisition: str | None = None,
+    accept_filtered: bool = False,
     timeout_s: float = 3600.0,
 ) -> Conversion:
     """Convert a folder or archive of DICOM files and decide on the names.
@@ -275,6 +278,8 @@ def convert_dicom(
         Empty folder for what dcm2niix writes.
     participant, session, acquisition : str
         Labels; see :func:`qsmbids.io.bids_naming.name_images`.
+    accept_filtered : bool
+        Take phase that the scanner filtered where there is no other.
     timeout_s : float
         Longest time for one series [s].
 
@@ -308,7 +313,13 @@ def convert_dicom(
     images, elsewhere = join_series(images, folder / "joined")
     for index, other in elsewhere.items():
         refused[index] = f"its slices go with those of series {series[other].number}"
-    naming = name_images(images, participant=participant, session=session, acquisition=acquisition)
+    naming = name_images(
+        images,
+        participant=participant,
+        session=session,
+        acquisition=acquisition,
+        accept_filtered=accept_filtered,
+    )
     return Conversion(series, naming, refused, notes + naming.warnings)
 
 
@@ -358,20 +369,8 @@ def _converted(
         if not problem and n_slices and (n := _depth(path)) and n != n_slices:
             problem = f"dcm2niix made a volume of {n} slices of the {n_slices} that there are"
         started = {"AcquisitionTime": series.acquired} if series.acquired else {}
-        known = {**sidecar, **started, **_maker(series, sidecar)}
-        images.append(ConvertedImage(path, known, index, problem))
+        images.append(ConvertedImage(path, {**sidecar, **started}, index, problem))
     return images
-
-
-def _maker(series: Series, sidecar: dict[str, Any]) -> dict[str, str]:
-    """Return the manufacturer where dcm2niix, which knows some, left it out or guessed another.
-
-    The sign of the phase goes by it.
-    """
-    said = str(sidecar.get("Manufacturer") or "").lower()
-    if not series.manufacturer or (said and said in series.manufacturer.lower()):
-        return {}
-    return {"Manufacturer": series.manufacturer}
 
 
 def _depth(path: Path) -> int:

@@ -18,8 +18,8 @@ _TAGS: list[str | int] = [
     *(
         "SOPInstanceUID SeriesInstanceUID StudyInstanceUID PatientID PatientName Modality"
         " SeriesNumber SeriesDescription ProtocolName Manufacturer NumberOfFrames Rows Columns"
-        " ComplexImageComponent BitsAllocated SamplesPerPixel EchoTime ImageType"
-        " ConcatenationUID InConcatenationNumber InConcatenationTotalNumber"
+        " LossyImageCompression ComplexImageComponent BitsAllocated SamplesPerPixel EchoTime"
+        " ImageType ConcatenationUID InConcatenationNumber InConcatenationTotalNumber"
         " AcquisitionDateTime AcquisitionDate AcquisitionTime"
         " ImagePositionPatient ImageOrientationPatient"
         " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence SpecificCharacterSet"
@@ -28,6 +28,8 @@ _TAGS: list[str | int] = [
 ]
 #: Transfer syntaxes of plain numbers: implicit and explicit little endian, explicit big endian.
 _PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+#: Those that always lose something: JPEG baseline and extended, JPEG-LS nearly without loss.
+_LOSSY = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Header:
     concatenation : tuple of str and int
         Of an object in several files: identifier, number of this file and how many there are.
         ("", 1, 1) for others.
+    syntax : str
+        Transfer syntax, "" if unknown.
+    lossy : bool
+        The pixels were compressed with loss at some time.
     """
 
     path: Path
@@ -68,6 +74,8 @@ class Header:
     enhanced: bool
     frames: tuple[Frame, ...]
     concatenation: tuple[str, int, int] = ("", 1, 1)
+    syntax: str = ""
+    lossy: bool = False
 
 
 def read_header(path: Path) -> Header | None:
@@ -150,7 +158,13 @@ def _header(path: Path, dataset: Any, n_bytes: int) -> Header:
             int(dataset.get("InConcatenationNumber") or 1),
             int(dataset.get("InConcatenationTotalNumber") or 1),
         ),
+        _syntax(dataset),
+        text("LossyImageCompression") == "01" or _syntax(dataset) in _LOSSY,
     )
+
+
+def _syntax(dataset: Any) -> str:
+    return str(dataset.file_meta.get("TransferSyntaxUID") or "")
 
 
 def _check_size(dataset: Any, n_rows: int, n_bytes: int) -> None:

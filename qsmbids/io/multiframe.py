@@ -73,7 +73,10 @@ def split_frames(headers: Sequence[Header], folder: Path) -> list[VolumeFile]:
                 read[number] = _read(headers[number].path)
         except Exception as error:
             if len(groups) > 1 or len(headers) > 1:
-                raise ValueError(f"its pixels cannot be read: {error}") from error
+                raise ValueError(
+                    f"its pixels cannot be read ({str(error).splitlines()[0]}); decompress them"
+                    " first"
+                ) from error
             out.append(VolumeFile(headers[0].path, component))  # dcm2niix may know how
             continue
         out.append(VolumeFile(_write(headers, members, read, folder / f"{n}.dcm"), component))

@@ -53,13 +53,6 @@ _FOR_READING = re.compile(r"(?<![a-z])(?:swi_images|m(?:in)?ip)(?![a-z])")
 _ECHO_WORDS = re.compile(
     r"(?:(?<=[_\W])|^)(?:echo|te|e)[_\W]?\d+(?:[.,]\d+)?(?:[_\W]?ms)?(?=[_\W]|$)", re.IGNORECASE
 )
-_FILTERED = re.compile(r"filter|high[\W_]?pass|(?<![a-z])hpf?(?![a-z])")
-#: "unfiltered", "not filtered", "no filter", "filter off", "nofilt", "raw": the opposite.
-_UNFILTERED = re.compile(
-    r"(?<![a-z])(?:un|non?|not|without|w/?o)[\W_]*(?:(?:swi|phase|pha)[\W_]*)?"
-    r"(?:(?:filt\w*|high[\W_]?pass\w*|hpf?(?![a-z]))[\W_]*)+"
-    r"|filt[a-z]*[\W_]*(?:off|none|no)(?![a-z])"
-)
 _CORRECTIONS = ("ND", "DIS2D", "DIS3D")
 
 
@@ -214,16 +207,9 @@ def _other_contrast(sidecar: dict[str, Any], part: str) -> str:
         return "a spin echo, whose phase holds no field"
     if technique & {"IR"}:
         return "inversion prepared, not a spoiled gradient echo"
-    made = {"MNIP", "MINIP", "MIP", "MPR", "SWI", "SWIP", "PROJECTION IMAGE"}
+    made = {"MNIP", "MINIP", "MIP", "MPR", "SWIP", "PROJECTION IMAGE"}
+    if part != "phase":  # that of SWI is phase, as a rule filtered
+        made.add("SWI")
     if tokens & made or _FOR_READING.search(text):
         return "susceptibility weighted or projected by the scanner"
-    if part == "phase" and _is_filtered(text, tokens, name):
-        return "phase filtered by the scanner (SWI); the unfiltered phase is needed"
     return ""
-
-
-def _is_filtered(text: str, tokens: set[str], sequence_name: str) -> bool:
-    """Tell whether a phase image was high-pass filtered, as that of SWI is."""
-    filtered = bool(_FILTERED.search(_UNFILTERED.sub("", text)))
-    product = re.match(r"\*?swi\dd1r", sequence_name) and not _UNFILTERED.search(text)
-    return filtered or "pha_images" in text or bool(tokens & {"FILTERED", "HPF"}) or bool(product)

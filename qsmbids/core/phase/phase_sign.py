@@ -1,6 +1,5 @@
 """Whether the phase of a scanner grows or falls with the field."""
 
-import re
 from typing import NamedTuple
 
 __all__ = ["PhaseSign", "phase_sign"]
@@ -65,9 +64,10 @@ def phase_sign(choice: str = "auto", manufacturer: str = "") -> PhaseSign:
             "the sidecar names no Manufacturer: the phase is taken to grow with the field;"
             " if veins come out dark, run again with --phase-sign=-1",
         )
+    # by whole words: "CANON_MEC", "Shanghai United Imaging Healthcare", but not "Generic"
+    words = " ".join("".join(c if c.isalnum() else " " for c in name).split())
     for vendor, certain in _FALLING.items():
-        # as a word: "CANON_MEC", "Shanghai United Imaging Healthcare", but no "Generic"
-        if re.search(rf"(?<![a-z]){vendor}(?![a-z])", name):
+        if f" {vendor} " in f" {words} ":
             warning = (
                 ""
                 if certain

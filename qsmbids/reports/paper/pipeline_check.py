@@ -11,6 +11,7 @@ from qsmbids.methods.sections import Parameter
 from qsmbids.reports.paper import facts
 from qsmbids.reports.paper.coil_combination import check_coil_combination
 from qsmbids.reports.paper.findings import Finding
+from qsmbids.reports.paper.phase_filter_check import check_phase_filter
 from qsmbids.reports.paper.regularisation_check import check_regularisation
 from qsmbids.reports.paper.settings_in_force import (
     follows,
@@ -79,6 +80,7 @@ def check_pipeline(
     rows = in_force(settings, record=record)
     found = [
         check_coil_combination(sidecars, record),
+        *check_phase_filter(record),
         *_conversion(sidecars),
         *_choices(rows, record),
         *(check(record) for check in STEP_CHECKS),
