@@ -97,9 +97,9 @@ class PreparePhase(Step):
         if scale != 1:
             magnitude *= np.float32(scale)
         copied = self._refuse_copies(phase, magnitude)
-        filtered = self._look_for_filter(phase, magnitude)
         slices = self._remove_slice_offsets(phase, magnitude)
         alternation = self._remove_alternation(phase, magnitude)
+        filtered = self._look_for_filter(phase, magnitude)
         choice = phase_sign(inputs.sign, inputs.manufacturer)
         if choice.sign < 0:
             np.negative(phase, out=phase)
