@@ -90,6 +90,12 @@ def build_parser() -> argparse.ArgumentParser:
         " salt that is kept in your own state folder, by which two scanners of one model stay two",
     )
     add(
+        "--accept-filtered-phase",
+        action="store_true",
+        help="convert phase that the scanner high-pass filtered, where there is no other; it lacks"
+        " most of the field",
+    )
+    add(
         "--dry-run", action="store_true", help="print what each series would become, write nothing"
     )
     add("-v", "--verbose", action="count", default=0, help="say more; twice for debugging")
@@ -126,7 +132,13 @@ def _convert(args: argparse.Namespace) -> int:
     labels = {"participant": args.participant_label, "session": args.session_label}
     with tempfile.TemporaryDirectory(prefix="qsmbids-convert-") as work:
         logger.info("reading %s", args.source_dir)
-        converted = convert_dicom(source, work, acquisition=args.acq_label, **labels)
+        converted = convert_dicom(
+            source,
+            work,
+            acquisition=args.acq_label,
+            accept_filtered=args.accept_filtered_phase,
+            **labels,
+        )
         print_table(converted.rows())
         for text in converted.warnings:
             logger.warning("WARNING: %s", text)

@@ -173,6 +173,12 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
     for setting in SETTING_OPTIONS:
         group.add_argument(setting.flag, choices=setting.choices, help=setting.help)
     group.add_argument(
+        "--accept-filtered-phase",
+        action="store_true",
+        help="process phase that the scanner high-pass filtered, as for SWI, where there is no"
+        " other: values come out too small",
+    )
+    group.add_argument(
         "--adaptive-from",
         type=Path,
         metavar="OUTPUT_DIR",

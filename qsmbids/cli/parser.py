@@ -132,6 +132,8 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, Any]:
         changed |= strength
     if args.reference is not None:
         changed["reference.region"] = REFERENCES.get(args.reference, "region")
+    if args.accept_filtered_phase:
+        changed["phase.accept_filtered"] = True
     if args.swi:
         changed["swi.enabled"] = True
     if args.sloppy:

@@ -24,6 +24,7 @@ from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
 from qsmbids.io.near_misses import LABEL_RULE, odd_folders
 from qsmbids.io.nifti import read_header, read_volume
+from qsmbids.io.phase_filter import filter_evidence, refusal
 from qsmbids.io.preflight import check_head_size, check_run
 from qsmbids.io.runs import Run
 from qsmbids.io.slices import is_echo_planar, slice_axis
@@ -103,7 +104,11 @@ def make_plans(
             continue
         try:
             refuse_invalid(run, validated)
-            plans.append(_plan(run, args, settings))
+            plan = _plan(run, args, settings)
+            if filtered := _filtered(plan, settings):
+                others.append(_refused(run.label, filtered, left_out=True))
+            else:
+                plans.append(plan)
         except QSMError as error:
             absent = isinstance(error, NotFetchedError)
             others.append(_refused(run.label, str(error), left_out=absent))
@@ -190,6 +195,17 @@ def _outside_the_paper(run: Run) -> tuple[str, ...]:
         "echo planar images: outside the paper's scope, and their geometric distortion is left as"
         " it is, in the maps too",
     )
+
+
+def _filtered(plan: RunPlan, settings: Settings) -> str:
+    """Return why the phase is of no use, where the sidecars say that the scanner filtered it."""
+    evidence = filter_evidence(plan.run.sidecars[-1])
+    if evidence is None or not evidence.certain or plan.start is not None:
+        return ""
+    if settings.phase.accept_filtered:
+        return ""
+    what, fix = refusal(evidence.text)
+    return str(InputError(what, (plan.run.phase or plan.run.imag)[-1].name, fix))
 
 
 def _check_mask(mask: Path, run: Run) -> None:

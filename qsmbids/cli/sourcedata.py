@@ -51,6 +51,8 @@ class Sourcedata:
         Keep an anonymous key of the scanner of DICOM.
     unusable : list of dict
         A result for each source that lacks what its conversion needs.
+    accept_filtered : bool
+        Convert phase that the scanner filtered where there is no other.
     """
 
     bids_dir: Path
@@ -61,6 +63,7 @@ class Sourcedata:
     echo_times: list[float] | None = None
     scanner_key: bool = True
     unusable: list[dict[str, Any]] = field(default_factory=list)
+    accept_filtered: bool = False
 
     @classmethod
     def find(cls, args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> "Sourcedata":
@@ -93,6 +96,7 @@ class Sourcedata:
                 *(_failure(p.where, _STEPS[3], p.message) for p in wrong),
                 *(_failure(p.where, _STEPS[2], p.message) for p in incomplete),
             ],
+            args.accept_filtered_phase,
         )
         for label in list(stacks):
             if not (sources.is_pending(label) or sources._is_newer(stacks[label])):
@@ -134,7 +138,7 @@ class Sourcedata:
             try:
                 target = target_dataset(self.bids_dir, self.out_dir, source)
                 print(f"{label} would be converted from DICOM into {target}")
-                _preview_dicom(source)
+                _preview_dicom(source, self.accept_filtered)
             except QSMError as error:
                 failed.append(_failure(label, _STEPS[0], str(error)))
         for label, stack in self.stacks.items():
@@ -185,6 +189,7 @@ class Sourcedata:
                 crash_dir,
                 echo_times=self.echo_times,
                 scanner_key=self.scanner_key,
+                accept_filtered=self.accept_filtered,
             )
             with Progress(names, check=raise_if_stopped) as progress:
                 error = execute(workflow, execution, progress)
@@ -256,7 +261,7 @@ class Sourcedata:
                 continue
 
 
-def _preview_dicom(source: Source) -> None:
+def _preview_dicom(source: Source, accept_filtered: bool) -> None:
     """Print what becomes of each series; refuse what would fail."""
     # pydicom and the numerics take their time to import: only now
     from qsmbids.cli.convert import print_table
@@ -264,7 +269,13 @@ def _preview_dicom(source: Source) -> None:
 
     path, participant = _only_path(source), source.participant
     with tempfile.TemporaryDirectory(prefix="qsmbids-convert-") as work:
-        converted = convert_dicom(path, work, participant=participant, session=source.session)
+        converted = convert_dicom(
+            path,
+            work,
+            participant=participant,
+            session=source.session,
+            accept_filtered=accept_filtered,
+        )
     print_table(converted.rows())
     for text in converted.warnings:
         print(f"  WARNING  {text}")

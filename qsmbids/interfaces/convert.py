@@ -29,6 +29,7 @@ class _ConvertDicomInputs(BaseInterfaceInputSpec):
     acquisition = traits.Str(desc="acq- label of all runs; made of the descriptions if absent")
     bids_dir = traits.Str(desc="dataset to add to; default bids/ in the folder of the node")
     scanner_key = traits.Bool(True, usedefault=True, desc="keep an anonymous key of the scanner")
+    accept_filtered = traits.Bool(False, usedefault=True, desc="filtered phase if no other")
 
 
 class _ConvertDicomOutputs(RecordSpec):
@@ -146,7 +147,11 @@ class ConvertDicom(Step):
         # the raw sidecars and what was unpacked tell who was scanned: nothing of it stays
         with TemporaryDirectory(dir=runtime.cwd) as work:
             converted = convert_dicom(
-                inputs.source, work, acquisition=keys.get("acquisition"), **labels
+                inputs.source,
+                work,
+                acquisition=keys.get("acquisition"),
+                accept_filtered=inputs.accept_filtered,
+                **labels,
             )
             fates = [f"series {number}: {fate}" for number, _, _, fate in converted.rows()]
             if not converted.naming.runs:

@@ -1,5 +1,6 @@
 """Preparation: numbers in the files to radians and clean magnitudes (S2 step 1)."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,19 @@ from qsmbids.core.phase.complex_signal import (
     polar,
     remove_slice_alternation,
 )
-from qsmbids.core.phase.magnitude import Negatives, computable_scale, root_sum_of_squares
+from qsmbids.core.phase.magnitude import (
+    Negatives,
+    computable_scale,
+    root_sum_of_squares,
+    signal_mask,
+)
 from qsmbids.core.phase.missing_phase import read_phase_numbers, without_phase
-from qsmbids.core.phase.phase_checks import detect_slice_jumps
+from qsmbids.core.phase.phase_checks import (
+    PhaseCheck,
+    detect_filtered_phase,
+    detect_slice_jumps,
+    tells_filter,
+)
 from qsmbids.core.phase.phase_scale import to_radians
 from qsmbids.core.phase.phase_sign import phase_sign
 from qsmbids.core.phase.repeated_echoes import repeated_magnitude, repeated_phase
@@ -33,12 +44,10 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_echoes
+from qsmbids.io.nifti import read_echoes, read_volume
+from qsmbids.io.phase_filter import refusal
 from qsmbids.io.preflight import check_magnitude, check_phase
 
-#: Magnitude of the head, relative to the strongest percent.
-_HEAD = 0.1
-_SAMPLES = 200_000
 #: Jumps of the phase from slice to slice [rad] that leave no field; random phases have 1.5.
 _HOPELESS_JUMP = 0.8
 #: Change of the step between slices from one echo to the next [rad] that leaves no field; whole
@@ -61,6 +70,13 @@ class _PreparePhaseInputs(BaseInterfaceInputSpec):
     slice_alternation = traits.Enum("auto", "off", usedefault=True)
     sign = traits.Enum("auto", "+1", "-1", usedefault=True, desc="sign of the phase")
     manufacturer = traits.Str("", usedefault=True, desc="for the sign")
+    last_echo_time = traits.Float(0.0, usedefault=True, desc="[s]")
+    b0_tesla = traits.Float(0.0, usedefault=True, desc="[T]")
+    accept_filtered = traits.Bool(False, usedefault=True, desc="by the scanner, as for SWI")
+    refuse_filtered = traits.Bool(True, usedefault=True, desc="unless accepted")
+    filter_evidence = traits.Str("", usedefault=True, desc="what the header says of a filter")
+    filter_certain = traits.Bool(False, usedefault=True, desc="it says so of this image")
+    filter_choice = traits.Str("", usedefault=True, desc="what phase this was chosen before")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
@@ -89,6 +105,7 @@ class PreparePhase(Step):
         copied = self._refuse_copies(phase, magnitude)
         slices = self._remove_slice_offsets(phase, magnitude)
         alternation = self._remove_alternation(phase, magnitude)
+        filtered = self._look_for_filter(phase, magnitude)
         choice = phase_sign(inputs.sign, inputs.manufacturer)
         if choice.sign < 0:
             np.negative(phase, out=phase)
@@ -96,14 +113,22 @@ class PreparePhase(Step):
         self._write(runtime, affine, phase=phase, magnitude=magnitude, combined_magnitude=combined)
         self._results["record"] = record(
             *scaled["decisions"],
+            *filtered["decisions"],
             *slices["decisions"],
             alternation["text"],
             f"phase sign: {choice.sign:+d} ({choice.reason})",
             f"magnitudes were multiplied by {scale:.4g} to compute with them"
             if scale != 1
             else "",
-            warnings=[*scaled["warnings"], copied, *slices["warnings"], choice.warning],
+            warnings=[
+                *scaled["warnings"],
+                copied,
+                *filtered["warnings"],
+                *slices["warnings"],
+                choice.warning,
+            ],
             **scaled["metadata"],
+            **filtered["metadata"],
             **slices["metadata"],
             SliceAlternation={
                 "Setting": inputs.slice_alternation,
@@ -142,7 +167,7 @@ class PreparePhase(Step):
             )
         except ValueError as error:
             raise InputError(str(error), inputs.phase[0]) from error
-        no_phase = without_phase(list(phase), numbers, _signal(magnitude[0]))
+        no_phase = without_phase(list(phase), numbers, signal_mask(magnitude[0]))
         phase[:, no_phase.any_voxel] = np.nan
         magnitude[:, no_phase.any_voxel] = 0.0
         for volume in phase:
@@ -197,10 +222,47 @@ class PreparePhase(Step):
         first, second = (Path((self.inputs.magnitude or files)[i]).name for i in pair)
         return f"{second} is a copy of {first}: R2* and the weights of the echoes are wrong"
 
+    def _look_for_filter(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
+        """Refuse phase that the scanner filtered, by its header or its numbers."""
+        inputs = self.inputs
+        files = inputs.phase or inputs.real
+        check = PhaseCheck(math.nan, None, "the echoes are too early to tell whether it is")
+        if tells_filter(inputs.last_echo_time, inputs.b0_tesla):
+            size = read_volume(files[-1]).adult_voxel_size
+            head = signal_mask(magnitude[0])
+            check = detect_filtered_phase(phase[-1], magnitude[-1], head, size)
+        evidence = inputs.filter_evidence
+        because = evidence if inputs.filter_certain else ""
+        if not because and check.suspicious:
+            because = check.text
+        elif evidence and check.suspicious is None:
+            because = f"{evidence}, and {check.text}"
+        if because and inputs.refuse_filtered and not inputs.accept_filtered:
+            what, fix = refusal(because)
+            raise InputError(what, files[-1], fix)
+        found = True if because else check.suspicious
+        return record(
+            f"phase filter of the scanner: {check.text}" if found is False else "",
+            inputs.filter_choice,
+            warnings=[
+                f"the phase was filtered by the scanner ({because}): susceptibilities are too"
+                " small, and large structures hollow"
+                if because
+                else ""
+            ],
+            PhaseFilter={
+                "Filtered": found,
+                "Accepted": inputs.accept_filtered,
+                "Evidence": because or evidence,
+                "SpreadRad": round(float(check.value), 3) if np.isfinite(check.value) else None,
+                "Choice": inputs.filter_choice,
+            },
+        )
+
     def _remove_slice_offsets(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
         """Undo a constant phase of every slice where two echoes show it; in place."""
         inputs = self.inputs
-        head = _signal(magnitude[0])
+        head = signal_mask(magnitude[0])
         axis = int(inputs.slice_axis)
         # of several echoes the offsets are found, and then the slice direction is as good as any
         self._results["slice_axis"] = axis if len(phase) < 2 else -1
@@ -270,16 +332,6 @@ class PreparePhase(Step):
             "Coherence": [round(float(c), 3) for c in alternation.coherence],
             "text": f"slice alternation: {outcome}",
         }
-
-
-def _signal(magnitude: np.ndarray) -> np.ndarray:
-    """Return where an image has signal, whatever its unit."""
-    some = magnitude.reshape(-1)[:: max(1, magnitude.size // _SAMPLES) | 1]
-    some = some[np.isfinite(some)]
-    largest = np.quantile(some, 0.99) if some.size else 0.0
-    with np.errstate(invalid="ignore"):
-        signal: np.ndarray = magnitude > _HEAD * largest
-    return signal
 
 
 def _negative_note(below: list[Negatives]) -> str:

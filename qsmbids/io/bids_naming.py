@@ -14,10 +14,19 @@ import numpy as np
 
 from qsmbids.core.phase.phase_scale import PhaseScale, detect_phase_scale, phase_statistics
 from qsmbids.errors import InputError
-from qsmbids.io.completeness import continued, incomplete, superseded
+from qsmbids.io.completeness import continued, echoes_of_one_time, incomplete, superseded
 from qsmbids.io.grouping import Run, group, series_numbers
 from qsmbids.io.nifti import read_volume
-from qsmbids.io.recognition import PARTS, ConvertedImage, image_type, recognise
+from qsmbids.io.phase_choice import ALONE, left_out_beside, part_filtered
+from qsmbids.io.phase_filter import FILTER_KEY, NOTE_KEY
+from qsmbids.io.recognition import (
+    COMPONENT_KEY,
+    PARTS,
+    Candidate,
+    ConvertedImage,
+    image_type,
+    recognise,
+)
 
 __all__ = ["ConvertedImage", "NamedImage", "Naming", "clean_sidecar", "name_images"]
 
@@ -68,6 +77,7 @@ def name_images(
     participant: str,
     session: str | None = None,
     acquisition: str | None = None,
+    accept_filtered: bool = False,
 ) -> Naming:
     """Sort images into runs and name them.
 
@@ -79,6 +89,8 @@ def name_images(
         Labels without ``sub-`` and ``ses-``.
     acquisition : str, optional
         ``acq-`` label of all runs. Default: made of the series descriptions where these differ.
+    accept_filtered : bool
+        Take phase that the scanner filtered where there is no other.
 
     Returns
     -------
@@ -93,10 +105,15 @@ def name_images(
             naming.skipped.append((image, candidate))
         else:
             candidates.append(candidate)
-    complete = []
-    runs = group(candidates, naming.warnings)
+    untimed = echoes_of_one_time(candidates)
+    naming.skipped.extend(
+        (c.image, untimed[c.image.series]) for c in candidates if c.image.series in untimed
+    )
+    candidates = [c for c in candidates if c.image.series not in untimed]
+    runs, notes = _runs(candidates, accept_filtered, naming)
     reasons = [incomplete(run, runs) for run in runs]
     whole = [run for run, why in zip(runs, reasons, strict=True) if not why]
+    complete = []
     for run, why in zip(runs, reasons, strict=True):
         reason = why or superseded(run, whole)
         scale: PhaseScale | None = None
@@ -117,8 +134,46 @@ def name_images(
     stem = f"sub-{participant}" + (f"_ses-{session}" if session else "")
     labels = _labels([run for run, _, _ in complete], acquisition)
     for (run, scale, factor), label in zip(complete, labels, strict=True):
-        naming.runs[stem + label] = _named(run, stem + label, scale, factor)
+        note = notes.get(id(run), {})
+        naming.runs[stem + label] = _named(run, stem + label, scale, factor, note)
     return naming
+
+
+def _runs(
+    candidates: Sequence[Candidate], accept_filtered: bool, naming: Naming
+) -> tuple[list[Run], dict[int, dict[str, Any]]]:
+    """Group images into runs, phase without the scanner's filter first.
+
+    Returns the runs and, by their identity, what the sidecars of their phase say of a filter.
+    """
+    plain, filtered = part_filtered(candidates, naming.warnings)
+    runs = group(plain, naming.warnings)
+    if not filtered:
+        return runs, {}
+    whole = [run for run in runs if not incomplete(run, runs)]
+    needless, chosen = left_out_beside(filtered, whole)
+    naming.skipped.extend((c.image, needless[id(c)]) for c, _ in filtered if id(c) in needless)
+    naming.warnings.extend(chosen.values())
+    notes: dict[int, dict[str, Any]] = {
+        key: {FILTER_KEY: False, NOTE_KEY: text} for key, text in chosen.items()
+    }
+    alone = {id(c): why for c, why in filtered if id(c) not in needless}
+    if not accept_filtered:
+        refused = [(c.image, ALONE.format(why)) for c, why in filtered if id(c) in alone]
+        naming.skipped.extend(refused)
+        return runs, notes
+    taken = {id(c) for run in whole for c in run.members} | needless.keys()
+    others = group([c for c in candidates if id(c) not in taken], naming.warnings)
+    for run in others:
+        because = {alone[id(c)] for c in run.members if id(c) in alone}
+        if because:
+            text = "; ".join(sorted(because))
+            notes[id(run)] = {FILTER_KEY: True, NOTE_KEY: text}
+            naming.warnings.append(
+                f"series {series_numbers(run)}: phase filtered by the scanner ({text}) is taken,"
+                " as it was asked for; it lacks most of the field"
+            )
+    return [*whole, *others], notes
 
 
 def clean_sidecar(sidecar: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +223,9 @@ def _labels(runs: Sequence[Run], acquisition: str | None) -> list[str]:
     return out
 
 
-def _named(run: Run, label: str, scale: PhaseScale | None, factor: float) -> list[NamedImage]:
+def _named(
+    run: Run, label: str, scale: PhaseScale | None, factor: float, note: dict[str, Any]
+) -> list[NamedImage]:
     """Name the images of a run; echoes are counted by rising echo time."""
     times = sorted({te for _, te in run.slots})
     out = []
@@ -177,8 +234,9 @@ def _named(run: Run, label: str, scale: PhaseScale | None, factor: float) -> lis
         middle = f"_echo-{echo}" if len(times) > 1 else ""
         suffix = "MEGRE" if len(times) > 1 else "T2starw"
         sidecar = clean_sidecar(c.image.sidecar)
-        for key in ("EchoTime1", "EchoTime2"):
-            sidecar.pop(key, None)  # of the protocol; others would take it for a difference
+        # the echo times are of the protocol; others would take them for a difference
+        for key in ("EchoTime1", "EchoTime2", COMPONENT_KEY):
+            sidecar.pop(key, None)
         if "RepetitionTime" in sidecar:
             sidecar.setdefault("RepetitionTimeExcitation", sidecar["RepetitionTime"])
         if len(times) > 1:
@@ -189,6 +247,8 @@ def _named(run: Run, label: str, scale: PhaseScale | None, factor: float) -> lis
                 sidecar["UsePhilipsFloatNotDisplayScaling"] = 0
         elif c.part in ("real", "imag"):
             sidecar["Units"] = "arbitrary"
+        if c.part != "mag":
+            sidecar |= note
         named = NamedImage(c.image, c.part, f"{label}{middle}_part-{c.part}_{suffix}", sidecar)
         out.append(replace(named, factor=factor) if c.part == "phase" else named)
     return out

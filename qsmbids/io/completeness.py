@@ -1,20 +1,50 @@
 """Tell why images are no complete run of magnitude and phase of every echo."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from qsmbids.io.grouping import Run, series_numbers
-from qsmbids.io.recognition import IS_DIFFERENCE, PARTS
+from qsmbids.io.recognition import IS_DIFFERENCE, PARTS, Candidate
 
-__all__ = ["continued", "incomplete", "superseded"]
+__all__ = ["continued", "echoes_of_one_time", "incomplete", "superseded"]
 
 _PAIRS = (("mag", "phase"), ("real", "imag"))
 _WORDS = {"mag": "magnitude", "phase": "phase", "real": "real part", "imag": "imaginary part"}
 #: Of a voxel: what is nearer is at the same place.
 _SAME = 0.02
 _DIFFERENCE = re.compile(r"(?:phase|pha|ph)[\W_]*diff|delta[\W_]*(?:phase|phi)")
+
+
+def echoes_of_one_time(candidates: Sequence[Candidate]) -> dict[int, str]:
+    """Return why series are of no use whose echoes have numbers, but one echo time for several.
+
+    Some GE software writes the first echo time into all images; the field would be wrong by as
+    much as the time is.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+
+    Returns
+    -------
+    dict
+        Reason by index of the series.
+    """
+    numbers: dict[Any, set[int]] = defaultdict(set)
+    for c in candidates:
+        place = tuple(c.affine.round(2).ravel())
+        key = c.image.series, c.part, c.slot[1], c.correction, c.shape, place
+        numbers[key].add(int(c.number("EchoNumber") or 1))
+    return {
+        series: f"echoes {', '.join(str(n) for n in sorted(own))} bear one echo time,"
+        f" {time / 1000:g} ms, so the times of the others are unknown; export them with their own"
+        for (series, _, time, *_), own in numbers.items()
+        if len(own) > 1
+    }
 
 
 def incomplete(run: Run, runs: Sequence[Run]) -> str:

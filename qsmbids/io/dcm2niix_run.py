@@ -1,9 +1,10 @@
 """Run dcm2niix on the files of one DICOM series.
 
-Three of its habits are dealt with here. Several multi-frame files of one series (a file per echo)
-spoil each other's numbers, so each is converted alone. What it cannot tell apart in such a file is
-split before (:mod:`qsmbids.io.multiframe`). And maps that the scanner calculated are taken for
-further echoes, so they are left out where there are echoes.
+Three of its habits are dealt with here. What it cannot tell apart in multi-frame files is written
+anew, a file for each volume (:mod:`qsmbids.io.multiframe`). Of single images, it knows the part of
+the complex signal by some spellings of the header only, so the parts are converted one by one. And
+maps that the scanner calculated are taken for further echoes, so they are left out where there are
+echoes.
 """
 
 import json
@@ -17,8 +18,15 @@ from typing import Any
 from qsmbids.errors import InputError
 from qsmbids.io.dicom_headers import Header
 from qsmbids.io.multiframe import split_frames
+from qsmbids.io.recognition import COMPONENT_KEY
 
 __all__ = ["run_dcm2niix"]
+
+#: Transfer syntaxes that dcm2niix reads: plain, JPEG without loss, JPEG-LS, JPEG 2000 and RLE.
+_KNOWN_SYNTAXES = {
+    f"1.2.840.10008.1.2{ending}"
+    for ending in ("", ".1", ".2", ".4.57", ".4.70", ".4.80", ".4.90", ".4.91", ".5")
+}
 
 
 def run_dcm2niix(
@@ -47,27 +55,79 @@ def run_dcm2niix(
     InputError
         dcm2niix is missing.
     """
-    if any(header.enhanced for header in headers):
-        batches = [[path] for path in split_frames(headers, folder / "split")]
-    else:
-        batches = _batches(headers)
+    try:
+        if any(header.enhanced for header in headers):
+            volumes = split_frames(headers, folder / "split")
+            batches = [([volume.path], volume.component) for volume in volumes]
+        else:
+            batches = _batches(headers, folder / "unpacked")
+    except ValueError as error:
+        return [], str(error)
     images: list[tuple[Path, dict[str, Any]]] = []
     complaint = ""
-    for number, batch in enumerate(batches):
+    for number, (batch, component) in enumerate(batches):
         converted, words = _run(batch, folder / str(number), timeout_s)
-        images += converted
+        known = {COMPONENT_KEY: component} if component else {}
+        images += [
+            (path, {**sidecar, **known, **_maker(headers[0].manufacturer, sidecar)})
+            for path, sidecar in converted
+        ]
         complaint = complaint or words
     return images, complaint
 
 
-def _batches(headers: Sequence[Header]) -> list[list[Path]]:
-    """Return classic files that are converted together: without maps, what is derived apart."""
-    alike: dict[tuple[bool, bool], list[Path]] = defaultdict(list)
-    for header in headers:
+def _maker(stated: str, sidecar: dict[str, Any]) -> dict[str, str]:
+    """Return the manufacturer where dcm2niix, which knows some, left it out or guessed another.
+
+    The sign of the phase goes by it.
+    """
+    said = str(sidecar.get("Manufacturer") or "").lower()
+    return {} if not stated or (said and said in stated.lower()) else {"Manufacturer": stated}
+
+
+def _batches(headers: Sequence[Header], folder: Path) -> list[tuple[list[Path], str]]:
+    """Return classic files that are converted together, and the part that they are.
+
+    Without maps, what is derived apart. Files in a transfer syntax that dcm2niix does not know are
+    written anew.
+    """
+    alike: dict[tuple[bool, bool, str], list[Path]] = defaultdict(list)
+    for number, header in enumerate(headers):
         frame = header.frames[0]
-        alike[frame.calculated, frame.derived].append(header.path)
-    echoes_too = any(not calculated for calculated, _ in alike)
-    return [paths for (calculated, _), paths in alike.items() if not (calculated and echoes_too)]
+        known = not header.syntax or header.syntax in _KNOWN_SYNTAXES
+        path = header.path if known else _unpacked(header, folder / f"{number:06d}.dcm")
+        alike[frame.calculated, frame.derived, frame.component].append(path)
+    echoes_too = any(not calculated for calculated, *_ in alike)
+    return [
+        (paths, component)
+        for (calculated, _, component), paths in alike.items()
+        if not (calculated and echoes_too)
+    ]
+
+
+def _unpacked(header: Header, path: Path) -> Path:
+    """Write a file anew with plain pixels.
+
+    Raises
+    ------
+    ValueError
+        Nobody here knows its compression.
+    """
+    import pydicom
+
+    dataset = pydicom.dcmread(header.path)
+    try:
+        if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+            dataset.decompress()
+    except Exception as error:
+        kind = pydicom.uid.UID(header.syntax).name
+        raise ValueError(
+            f"its pixels are compressed as {kind}, which cannot be read; decompress them first"
+        ) from error
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pydicom.dcmwrite(path, dataset, little_endian=True, implicit_vr=False)
+    return path
 
 
 def _run(

@@ -19,9 +19,10 @@ from qsmbids.errors import InputError
 from qsmbids.io.archive import is_archive, unpack
 from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
 from qsmbids.io.dcm2niix_run import run_dcm2niix
-from qsmbids.io.dicom_frames import Frame, is_map, missing_slices, n_positions
+from qsmbids.io.dicom_frames import Frame, is_map
 from qsmbids.io.dicom_headers import Header, read_header
 from qsmbids.io.gzipped import is_gzipped_dicom, unpack_gzipped
+from qsmbids.io.missing_slices import missing_files, missing_slices, n_positions
 from qsmbids.io.slabs import join_series, join_slabs
 
 __all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]
@@ -89,6 +90,11 @@ class Series:
     def n_echoes(self) -> int:
         """Number of different echo times; maps that were calculated have none."""
         return len({frame.echo_time for frame in self.frames if not frame.calculated})
+
+    @property
+    def lacking(self) -> str:
+        """Which files or slices are not there, "" if all are."""
+        return missing_files(self.headers) or missing_slices(self.frames)
 
     @property
     def n_maps(self) -> int:
@@ -230,6 +236,8 @@ def _series(headers: Sequence[Header]) -> Series:
         refusal = f"not MR but {first.modality or 'of unknown modality'}"
     elif not first.rows:
         refusal = "no image (spectra, protocol or raw data)"
+    elif any(header.lossy for header in headers):
+        refusal = "compressed with loss, which phase does not survive; get the original files"
     return Series(first.number, first.description, first.manufacturer, tuple(headers), refusal)
 
 
@@ -256,6 +264,7 @@ def convert_dicom(
     participant: str,
     session: str | None = None,
     acquisition: str | None = None,
+    accept_filtered: bool = False,
     timeout_s: float = 3600.0,
 ) -> Conversion:
     """Convert a folder or archive of DICOM files and decide on the names.
@@ -269,6 +278,8 @@ def convert_dicom(
         Empty folder for what dcm2niix writes.
     participant, session, acquisition : str
         Labels; see :func:`qsmbids.io.bids_naming.name_images`.
+    accept_filtered : bool
+        Take phase that the scanner filtered where there is no other.
     timeout_s : float
         Longest time for one series [s].
 
@@ -302,7 +313,13 @@ def convert_dicom(
     images, elsewhere = join_series(images, folder / "joined")
     for index, other in elsewhere.items():
         refused[index] = f"its slices go with those of series {series[other].number}"
-    naming = name_images(images, participant=participant, session=session, acquisition=acquisition)
+    naming = name_images(
+        images,
+        participant=participant,
+        session=session,
+        acquisition=acquisition,
+        accept_filtered=accept_filtered,
+    )
     return Conversion(series, naming, refused, notes + naming.warnings)
 
 
@@ -316,10 +333,10 @@ def _convert_series(
     images, complaint = run_dcm2niix(series.headers, folder, timeout_s=timeout_s)
     images = join_slabs(images, folder / "joined")
     if not images:
-        return [], missing_slices(series.frames) or f"not converted ({complaint})"
+        return [], series.lacking or f"not converted ({complaint})"
     if _n_echoes(images) < series.n_echoes:
         mixed = f"dcm2niix mixed its {series.n_echoes} echoes"
-        return [], missing_slices(series.frames) or mixed
+        return [], series.lacking or mixed
     return _converted(index, series, images), maps
 
 
@@ -344,7 +361,7 @@ def _converted(
     index: int, series: Series, outputs: Sequence[tuple[Path, dict[str, Any]]]
 ) -> list[ConvertedImage]:
     """Return the images of a series with what is wrong with their slices."""
-    lacking = missing_slices(series.frames)
+    lacking = series.lacking
     n_slices = n_positions(series.frames)
     images = []
     for path, sidecar in outputs:

@@ -1,19 +1,31 @@
-"""The single images within DICOM files, and the slices that are missing among them."""
+"""The single images within DICOM files."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Frame", "frames_of", "is_map", "missing_slices", "n_positions"]
+__all__ = ["COMPONENTS", "Frame", "frames_of", "is_map"]
 
-#: Positions that are nearer to each other are those of one slice [mm].
-_SAME_MM = 0.05
 #: GE keeps in a number what other vendors write into ImageType.
 _GE_KIND = (0x0043, 0x102F)
+_PARTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
+#: Where Siemens (since XA11) and Philips keep the words of a classic ImageType: in an item of a
+#: private sequence of the frame.
+_INNER_TYPES = (((0x0021, 0x11FE), (0x0021, 0x1175)), ((0x2005, 0x140F), (0x0008, 0x0008)))
+#: Words of ImageType that tell which part of the complex signal an image is.
+COMPONENTS = {
+    "M": "MAGNITUDE",
+    "MAGNITUDE": "MAGNITUDE",
+    "P": "PHASE",
+    "PHASE": "PHASE",
+    "R": "REAL",
+    "REAL": "REAL",
+    "I": "IMAGINARY",
+    "IMAGINARY": "IMAGINARY",
+}
 _QUANTITY = r"(?:FIELD|[TR][12](?:[ _]?STAR|[*])?|B[01]|ADC|FAT[ _]FRACTION)"
 _MAP = re.compile(rf"{_QUANTITY}[ _]?MAP|QUANTITY")
 _DERIVED_MAP = re.compile(rf"{_QUANTITY}(?:[ _]?MAP)?")
@@ -28,13 +40,15 @@ class Frame:
     echo_time : float
         [ms]; 0 where there is none, as in calculated maps.
     component : str
-        MAGNITUDE, PHASE, REAL or IMAGINARY of enhanced images, else "".
+        MAGNITUDE, PHASE, REAL or IMAGINARY; "" where the header does not tell.
     kind : str
         All that the header says about the kind of image.
     orientation : tuple of float
         Directions of rows and columns, () if unknown.
     position : float or None
         Along the normal of the slice [mm].
+    place : int or None
+        Number of the slice in its stack, from 1, of enhanced images.
     """
 
     echo_time: float
@@ -42,6 +56,7 @@ class Frame:
     kind: str
     orientation: tuple[float, ...]
     position: float | None
+    place: int | None = None
 
     @property
     def derived(self) -> bool:
@@ -83,24 +98,59 @@ def frames_of(header: Any) -> list[Frame]:
     """
     per_frame = header.get("PerFrameFunctionalGroupsSequence")
     if not per_frame:
+        component = _component(header, header, [header.get("ImageType")])
         ge = header.get(_GE_KIND)
-        kind = _words(header.get("ImageType"), "" if ge is None else f"GE{ge.value}")
-        return [_frame(header.get("EchoTime"), "", kind, header, header)]
+        words = _words(header.get("ImageType"), "" if ge is None else f"GE{ge.value}")
+        return [_frame(header.get("EchoTime"), component, words, header, header)]
     shared = (header.get("SharedFunctionalGroupsSequence") or [None])[0]
     frames = []
     for item in per_frame:
         echo = _first(item, shared, "MREchoSequence")
         kind = _first(item, shared, "MRImageFrameTypeSequence")
         te = header.get("EchoTime") if echo is None else echo.get("EffectiveEchoTime")
-        component = "" if kind is None else str(kind.get("ComplexImageComponent") or "")
-        words = _words(None if kind is None else kind.get("FrameType"), component)
+        types = [None if kind is None else kind.get("FrameType"), *_inner_types(item, shared)]
+        component = _component(header if kind is None else kind, item, types)
         plane = _first(item, shared, "PlaneOrientationSequence")
         place = _first(item, shared, "PlanePositionSequence")
-        frames.append(_frame(te, component, words, plane, place))
+        content = _first(item, shared, "FrameContentSequence")
+        number = None if content is None else content.get("InStackPositionNumber")
+        words = "\\".join(filter(None, map(_words, types)))
+        frames.append(_frame(te, component, words, plane, place, number))
     return frames
 
 
-def _frame(te: Any, component: str, kind: str, plane: Any, place: Any) -> Frame:
+def _inner_types(frame: Any, shared: Any) -> list[Any]:
+    """Return the words of a classic ImageType that a frame has beside its own."""
+    types = []
+    for sequence, tag in _INNER_TYPES:
+        for group in (frame, shared):
+            element = None if group is None else group.get(sequence)
+            inside = [] if element is None or element.VR != "SQ" else element.value
+            if inside and (found := inside[0].get(tag)) is not None:
+                types.append(found.value)
+                break
+    return types
+
+
+def _component(stating: Any, numbering: Any, types: Iterable[Any]) -> str:
+    """Return which part of the complex signal an image is, "" where nothing tells.
+
+    A scanner that leaves the attribute out, or writes MIXED also into the frames, still tells by a
+    number of its own (GE) or by the words of the type (Siemens, Philips and others).
+    """
+    stated = str(stating.get("ComplexImageComponent") or "").upper()
+    if stated in _PARTS:
+        return stated
+    number = numbering.get(_GE_KIND)
+    if number is not None and number.value in range(len(_PARTS)):
+        return _PARTS[number.value]
+    words = [word for tokens in types for word in _words(tokens).split("\\")]
+    return next((COMPONENTS[word] for word in reversed(words) if word in COMPONENTS), "")
+
+
+def _frame(
+    te: Any, component: str, kind: str, plane: Any, place: Any, number: Any = None
+) -> Frame:
     axes = None if plane is None else plane.get("ImageOrientationPatient")
     origin = None if place is None else place.get("ImagePositionPatient")
     orientation: tuple[float, ...] = ()
@@ -113,7 +163,9 @@ def _frame(te: Any, component: str, kind: str, plane: Any, place: Any) -> Frame:
     time = float(te or 0)
     if not np.isfinite(time) or (position is not None and not np.isfinite(position)):
         raise ValueError("an echo time or position is no number")
-    return Frame(round(time, 3), component, kind, orientation, position)
+    in_stack = None if number is None else int(number)
+    kind = kind if component in kind.split("\\") else "\\".join(filter(None, [kind, component]))
+    return Frame(round(time, 3), component, kind, orientation, position, in_stack)
 
 
 def _words(tokens: Any, *more: str) -> str:
@@ -127,81 +179,3 @@ def _first(frame: Any, shared: Any, name: str) -> Any:
         if group is not None and group.get(name):
             return group.get(name)[0]
     return None
-
-
-def n_positions(frames: Sequence[Frame]) -> int:
-    """Return how many slices there are, 0 if that is unknown or they are of several stacks."""
-    chosen = [f for f in frames if not f.calculated] or frames
-    chosen = [f for f in chosen if not f.derived] or chosen
-    if not chosen or len({f.orientation for f in chosen}) != 1 or not chosen[0].orientation:
-        return 0
-    return len(_slices(chosen))
-
-
-def _slices(frames: Iterable[Frame]) -> list[float]:
-    """Return the positions that differ, by rising value."""
-    out: list[float] = []
-    for position in sorted(f.position for f in frames if f.position is not None):
-        if not out or position - out[-1] > _SAME_MM:
-            out.append(position)
-    return out
-
-
-def missing_slices(frames: Sequence[Frame]) -> str:
-    """Say which slices of a series are not there.
-
-    Parameters
-    ----------
-    frames : sequence of Frame
-        All of the series; those of calculated maps do not count.
-
-    Returns
-    -------
-    str
-        "" if every echo and part has the same slices, evenly spaced.
-    """
-    stacks: dict[Any, dict[Any, list[Frame]]] = defaultdict(lambda: defaultdict(list))
-    for f in frames:
-        if f.orientation and not f.calculated:
-            stacks[f.orientation, f.derived][f.echo_time, f.kind].append(f)
-    for groups in stacks.values():
-        reason = _absent(groups) or _gap(_slices(f for group in groups.values() for f in group))
-        if reason:
-            return f"{reason}; get the missing files"
-    return ""
-
-
-def _absent(groups: dict[tuple[float, str], list[Frame]]) -> str:
-    """Say which slice an echo or part lacks that another has."""
-    every = _slices(f for group in groups.values() for f in group)
-    for (te, _), group in sorted(groups.items()):
-        own = np.array(_slices(group))
-        lost = [n for n, z in enumerate(every, 1) if np.abs(own - z).min() > _SAME_MM]
-        if not lost:
-            continue
-        n_images = sum(len(g) for g in groups.values())
-        n_echoes = len({key[0] for key in groups})
-        n_parts = len(groups) // n_echoes
-        parts = f" and {n_parts} parts" if n_parts > 1 else ""
-        numbers = ", ".join(str(n) for n in lost[:5]) + (" ..." if len(lost) > 5 else "")
-        return (
-            f"{n_images} images, but {len(every)} slices of {n_echoes} echo(es){parts} are"
-            f" {len(every) * len(groups)}: of the echo at {te:g} ms slice {numbers} of"
-            f" {len(every)} is missing"
-        )
-    return ""
-
-
-def _gap(positions: Sequence[float]) -> str:
-    """Say where slices are further apart than elsewhere."""
-    steps = np.diff(positions)
-    if len(steps) < 3:
-        return ""
-    usual, worst = float(np.median(steps)), int(np.argmax(steps))
-    if steps[worst] < 1.5 * usual:
-        return ""
-    lost = max(1, round(float(steps[worst]) / usual) - 1)
-    return (
-        f"{len(positions)} slices {usual:.4g} mm apart, but {steps[worst]:.4g} mm from slice"
-        f" {worst + 1} to the next: {lost} slice(s) between them are missing"
-    )

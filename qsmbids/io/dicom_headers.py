@@ -18,14 +18,18 @@ _TAGS: list[str | int] = [
     *(
         "SOPInstanceUID SeriesInstanceUID StudyInstanceUID PatientID PatientName Modality"
         " SeriesNumber SeriesDescription ProtocolName Manufacturer NumberOfFrames Rows Columns"
-        " BitsAllocated SamplesPerPixel EchoTime ImageType AcquisitionDateTime AcquisitionDate"
-        " AcquisitionTime ImagePositionPatient ImageOrientationPatient"
+        " LossyImageCompression ComplexImageComponent BitsAllocated SamplesPerPixel EchoTime"
+        " ImageType ConcatenationUID InConcatenationNumber InConcatenationTotalNumber"
+        " AcquisitionDateTime AcquisitionDate AcquisitionTime"
+        " ImagePositionPatient ImageOrientationPatient"
         " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence SpecificCharacterSet"
     ).split(),
     0x0043102F,  # GE: magnitude, phase, real or imaginary
 ]
 #: Transfer syntaxes of plain numbers: implicit and explicit little endian, explicit big endian.
 _PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+#: Those that always lose something: JPEG baseline and extended, JPEG-LS nearly without loss.
+_LOSSY = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,15 @@ class Header:
     rows : int
         0 where there is no image.
     enhanced : bool
-        The file holds more than one frame.
+        The file describes its frames one by one; it may hold a single one.
     frames : tuple of Frame
+    concatenation : tuple of str and int
+        Of an object in several files: identifier, number of this file and how many there are.
+        ("", 1, 1) for others.
+    syntax : str
+        Transfer syntax, "" if unknown.
+    lossy : bool
+        The pixels were compressed with loss at some time.
     """
 
     path: Path
@@ -62,6 +73,9 @@ class Header:
     rows: int
     enhanced: bool
     frames: tuple[Frame, ...]
+    concatenation: tuple[str, int, int] = ("", 1, 1)
+    syntax: str = ""
+    lossy: bool = False
 
 
 def read_header(path: Path) -> Header | None:
@@ -137,9 +151,20 @@ def _header(path: Path, dataset: Any, n_bytes: int) -> Header:
         int(number) if number.isdigit() else 0,
         acquired if acquired.strip("0.") else "",
         rows,
-        n_frames > 1,
+        n_frames > 1 or bool(dataset.get("PerFrameFunctionalGroupsSequence")),
         frames if len(frames) == n_frames else frames * n_frames,
+        (
+            text("ConcatenationUID"),
+            int(dataset.get("InConcatenationNumber") or 1),
+            int(dataset.get("InConcatenationTotalNumber") or 1),
+        ),
+        _syntax(dataset),
+        text("LossyImageCompression") == "01" or _syntax(dataset) in _LOSSY,
     )
+
+
+def _syntax(dataset: Any) -> str:
+    return str(dataset.file_meta.get("TransferSyntaxUID") or "")
 
 
 def _check_size(dataset: Any, n_rows: int, n_bytes: int) -> None:

@@ -1,26 +1,44 @@
-"""Write the frames of enhanced DICOM anew, so that each file is one image for dcm2niix.
+"""Write the frames of enhanced DICOM anew, so that each file is one volume for dcm2niix.
 
-Several echoes in one multi-frame file that is not from Philips are stacked by dcm2niix as if they
-were slices; slices of one image in several files become an image each (dcm2niix#626).
+An object may hold magnitude, phase, real and imaginary images of all echoes, with its frames in
+any order; dcm2niix stacks what it cannot tell apart as if it were slices (dcm2niix#626,
+dcm2niix#1033). Each new file has the slices of one echo and part in order, says so in its header,
+and has one stack as its only dimension.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qsmbids.io.dicom_frames import n_positions
 from qsmbids.io.dicom_headers import Header
 
-__all__ = ["split_frames"]
+__all__ = ["VolumeFile", "split_frames"]
 
 #: Frames of a new file: of which header, and which number there.
 _Members = list[tuple[int, int]]
+_STACK_ID, _IN_STACK, _CONTENT = 0x00209056, 0x00209057, 0x00209111
 
 
-def split_frames(headers: Sequence[Header], folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class VolumeFile:
+    """A file for dcm2niix, and which part of the complex signal it holds.
+
+    Attributes
+    ----------
+    path : Path
+    component : str
+        MAGNITUDE, PHASE, REAL or IMAGINARY; "" where the header does not tell.
+    """
+
+    path: Path
+    component: str = ""
+
+
+def split_frames(headers: Sequence[Header], folder: Path) -> list[VolumeFile]:
     """Return files that dcm2niix can convert one by one.
 
     Parameters
@@ -28,48 +46,41 @@ def split_frames(headers: Sequence[Header], folder: Path) -> list[Path]:
     headers : sequence of Header
         Enhanced DICOM of one series.
     folder : Path
-        Where new files are written; what dcm2niix can tell apart stays as it is.
+        Where new files are written.
 
     Returns
     -------
-    list of Path
+    list of VolumeFile
         Maps that were calculated are left out where there are echoes beside them.
+
+    Raises
+    ------
+    ValueError
+        The pixels of a file with several volumes cannot be read.
     """
     maps_too = len({f.calculated for header in headers for f in header.frames}) > 1
-    spread = _is_spread(headers)
     groups: dict[Any, _Members] = defaultdict(list)
     for number, header in enumerate(headers):
-        apart = spread or "philips" not in header.manufacturer.lower()
         for k, frame in enumerate(header.frames):
             if not (maps_too and frame.calculated):
-                own = (frame.echo_time, frame.kind) if apart else ()
-                file = () if spread else number
-                groups[(file, frame.calculated, frame.derived, *own)].append((number, k))
-    untouched = {
-        members[0][0]
-        for members in groups.values()
-        if len(members) == len(headers[members[0][0]].frames)
-        and len({number for number, _ in members}) == 1
-    }
+                groups[frame.echo_time, frame.kind, frame.orientation].append((number, k))
     read: dict[int, tuple[Any, list[Any], Any]] = {}
     out = []
     for n, members in enumerate(groups.values()):
-        if members[0][0] in untouched:
-            out.append(headers[members[0][0]].path)
-            continue
-        for number in {number for number, _ in members} - set(read):
-            try:
+        component = headers[members[0][0]].frames[members[0][1]].component
+        try:
+            for number in {number for number, _ in members} - set(read):
                 read[number] = _read(headers[number].path)
-            except Exception:  # noqa: BLE001 - a compression that pydicom lacks: checks will tell
-                return [header.path for header in headers]
-        out.append(_write(headers, members, read, folder / f"{n}.dcm"))
+        except Exception as error:
+            if len(groups) > 1 or len(headers) > 1:
+                raise ValueError(
+                    f"its pixels cannot be read ({str(error).splitlines()[0]}); decompress them"
+                    " first"
+                ) from error
+            out.append(VolumeFile(headers[0].path, component))  # dcm2niix may know how
+            continue
+        out.append(VolumeFile(_write(headers, members, read, folder / f"{n}.dcm"), component))
     return out
-
-
-def _is_spread(headers: Sequence[Header]) -> bool:
-    """Tell whether files hold some of the slices only."""
-    every = n_positions([frame for header in headers for frame in header.frames])
-    return any(0 < n_positions(header.frames) < every for header in headers)
 
 
 def _read(path: Path) -> tuple[Any, list[Any], Any]:
@@ -92,16 +103,17 @@ def _write(
     import pydicom
 
     members = sorted(members, key=lambda m: headers[m[0]].frames[m[1]].position or 0.0)
-    frames = [headers[number].frames[k] for number, k in members]
+    first = headers[members[0][0]].frames[members[0][1]]
     dataset = read[members[0][0]][0]
-    groups = [read[number][1][k] for number, k in members]
-    if len({number for number, _ in members}) > 1:
-        groups = [_renumbered(group, n) for n, group in enumerate(groups, 1)]
+    groups = [_renumbered(read[number][1][k], n) for n, (number, k) in enumerate(members, 1)]
     dataset.PerFrameFunctionalGroupsSequence = pydicom.Sequence(groups)
     dataset.NumberOfFrames = len(members)
-    components = {frame.component for frame in frames} - {""}
-    if len(components) == 1:
-        dataset.ComplexImageComponent = components.pop()
+    _describe_stack(dataset)
+    if first.component:
+        dataset.ComplexImageComponent = first.component
+    types = groups[0].get("MRImageFrameTypeSequence")
+    if types and types[0].get("FrameType"):
+        dataset.ImageType = types[0].FrameType
     dataset.PixelData = np.stack([read[number][2][k] for number, k in members]).tobytes()
     dataset["PixelData"].VR = "OW"
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
@@ -110,13 +122,25 @@ def _write(
     return path
 
 
+def _describe_stack(dataset: Any) -> None:
+    """Make the slices of one stack the only dimension of an object."""
+    import pydicom
+
+    pointers = []
+    for tag in (_STACK_ID, _IN_STACK):
+        pointer = pydicom.Dataset()
+        pointer.DimensionIndexPointer, pointer.FunctionalGroupPointer = tag, _CONTENT
+        pointers.append(pointer)
+    dataset.DimensionIndexSequence = pydicom.Sequence(pointers)
+
+
 def _renumbered(group: Any, place: int) -> Any:
-    """Return a frame that says its place among the frames of all files."""
-    content = (group.get("FrameContentSequence") or [None])[0]
-    if content is not None:
-        content.InStackPositionNumber = place
-        indices = content.get("DimensionIndexValues")
-        if indices is not None:
-            values = [indices] if isinstance(indices, int) else list(indices)
-            content.DimensionIndexValues = [place, *([1] * (len(values) - 1))]
+    """Return a frame that says its place in the only stack."""
+    import pydicom
+
+    if not group.get("FrameContentSequence"):
+        group.FrameContentSequence = pydicom.Sequence([pydicom.Dataset()])
+    content = group.FrameContentSequence[0]
+    content.StackID, content.InStackPositionNumber = "1", place
+    content.DimensionIndexValues = [1, place]
     return group

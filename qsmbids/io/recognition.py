@@ -17,6 +17,7 @@ from nibabel.filebasedimages import ImageFileError
 from qsmbids.io.dicom_frames import is_map
 
 __all__ = [
+    "COMPONENT_KEY",
     "IS_DIFFERENCE",
     "PARTS",
     "TOKENS",
@@ -27,6 +28,8 @@ __all__ = [
     "recognise",
 ]
 
+#: In a sidecar: the part of the complex signal, where the DICOM header tells.
+COMPONENT_KEY = "ComplexImageComponent"
 PARTS = ("mag", "phase", "real", "imag")
 FEWEST_SLICES = 4
 IS_DIFFERENCE = "the phase difference of two echoes; the phase of each echo is needed"
@@ -52,13 +55,6 @@ _FOR_READING = re.compile(r"(?<![a-z])(?:swi_images|m(?:in)?ip)(?![a-z])")
 #: Words by which the series of one echo each are told apart: "e2", "echo_2", "TE=9.5ms".
 _ECHO_WORDS = re.compile(
     r"(?:(?<=[_\W])|^)(?:echo|te|e)[_\W]?\d+(?:[.,]\d+)?(?:[_\W]?ms)?(?=[_\W]|$)", re.IGNORECASE
-)
-_FILTERED = re.compile(r"filter|high[\W_]?pass|(?<![a-z])hpf?(?![a-z])")
-#: "unfiltered", "not filtered", "no filter", "filter off", "nofilt", "raw": the opposite.
-_UNFILTERED = re.compile(
-    r"(?<![a-z])(?:un|non?|not|without|w/?o)[\W_]*(?:(?:swi|phase|pha)[\W_]*)?"
-    r"(?:(?:filt\w*|high[\W_]?pass\w*|hpf?(?![a-z]))[\W_]*)+"
-    r"|filt[a-z]*[\W_]*(?:off|none|no)(?![a-z])"
 )
 _CORRECTIONS = ("ND", "DIS2D", "DIS3D")
 
@@ -175,8 +171,16 @@ def recognise(image: ConvertedImage) -> Candidate | str:
 
 
 def _part(image: ConvertedImage) -> str:
-    """Return the part, or "map" for a field map; the last word of ImageType that tells wins."""
-    for ending in reversed(image.path.name.split(".")[0].split("_")):
+    """Return the part, or "map" for a field map.
+
+    The header of the scanner wins, then the name that dcm2niix gave, then the last word of
+    ImageType that tells.
+    """
+    endings = image.path.name.split(".")[0].split("_")
+    told = _TOKENS.get(str(image.sidecar.get(COMPONENT_KEY) or "").upper())
+    if told and "fieldmaphz" not in endings:
+        return told
+    for ending in reversed(endings):
         if ending in _FILE_ENDINGS:
             return _FILE_ENDINGS[ending]
     tokens = image_type(image.sidecar)
@@ -206,16 +210,9 @@ def other_contrast(sidecar: dict[str, Any], part: str) -> str:
         return "a spin echo, whose phase holds no field"
     if technique & {"IR"}:
         return "inversion prepared, not a spoiled gradient echo"
-    made = {"MNIP", "MINIP", "MIP", "MPR", "SWI", "SWIP", "PROJECTION IMAGE"}
+    made = {"MNIP", "MINIP", "MIP", "MPR", "SWIP", "PROJECTION IMAGE"}
+    if part != "phase":  # that of SWI is phase, as a rule filtered
+        made.add("SWI")
     if tokens & made or _FOR_READING.search(text):
         return "susceptibility weighted or projected by the scanner"
-    if part == "phase" and _is_filtered(text, tokens, name):
-        return "phase filtered by the scanner (SWI); the unfiltered phase is needed"
     return ""
-
-
-def _is_filtered(text: str, tokens: set[str], sequence_name: str) -> bool:
-    """Tell whether a phase image was high-pass filtered, as that of SWI is."""
-    filtered = bool(_FILTERED.search(_UNFILTERED.sub("", text)))
-    product = re.match(r"\*?swi\dd1r", sequence_name) and not _UNFILTERED.search(text)
-    return filtered or "pha_images" in text or bool(tokens & {"FILTERED", "HPF"}) or bool(product)

@@ -34,6 +34,13 @@ class Phase:
         choices=("auto", "2d", "3d"),
         sidecar="Slices.Setting",
     )
+    accept_filtered: bool = setting(
+        False,
+        "phase filtered by the scanner is accepted",
+        doc="Filtered phase, as of SWI, lacks most of the field: values are too small, and large"
+        " structures hollow. It is refused unless this is true.",
+        sidecar="PhaseFilter.Accepted",
+    )
 
 
 SENTENCES = (
@@ -68,6 +75,28 @@ SENTENCES = (
         {"slice_alternation": "auto", "run.alternating": None},
     ),
     Clause("Slices of opposite sign were not looked for.", {"slice_alternation": "off"}),
+    Clause(
+        "The phase had been high-pass filtered by the scanner, which takes most of the field away;"
+        " it was accepted all the same, and the susceptibilities are too small.",
+        {"accept_filtered": True, "run.filtered": True},
+    ),
+    Clause(
+        "Phase that the scanner had filtered would be accepted.",
+        {"accept_filtered": True, "run.filtered": (False, None)},
+    ),
+    Clause(
+        "Of phase that the scanner saved with and without a filter, that without was used.",
+        {"run.unfiltered_chosen": True},
+        ("accept_filtered",),
+    ),
+    Clause(
+        "Phase that the scanner has filtered is not accepted.",
+        {"accept_filtered": False, "run.planned": True},
+    ),
+    Clause(
+        "The phase was tested for a high-pass filter of the scanner and had none.",
+        {"accept_filtered": False, "run.filtered": False, "run.unfiltered_chosen": False},
+    ),
 )
 
 #: On what was mended in the data.

@@ -40,6 +40,7 @@ def init_convert_wf(
     *,
     echo_times: Sequence[float] | None = None,
     scanner_key: bool = True,
+    accept_filtered: bool = False,
 ) -> pe.Workflow:
     """Build the graph that makes raw BIDS.
 
@@ -57,6 +58,8 @@ def init_convert_wf(
         Of 4-D files, instead of their sidecars' [s].
     scanner_key : bool
         Keep an anonymous key of the scanner of DICOM images.
+    accept_filtered : bool
+        Convert phase that the scanner filtered where there is no other.
 
     Returns
     -------
@@ -72,7 +75,8 @@ def init_convert_wf(
         elif isinstance(source, Coils):
             interface, name = _combiner(source, target), "combine_coils"
         else:
-            interface, name = _converter(source, target, scanner_key), "convert_dicom"
+            interface = _converter(source, target, scanner_key, accept_filtered)
+            name = "convert_dicom"
         # whether there is anything to do was decided by looking at the dataset: never from a cache
         node = pe.Node(interface, name=name, mem_gb=_MEMORY_GB, overwrite=True)
         branch = pe.Workflow(name=conversion_name(label))
@@ -86,12 +90,15 @@ def conversion_name(label: str) -> str:
     return re.sub(r"[^0-9a-zA-Z]", "_", label) + "_convert_wf"
 
 
-def _converter(source: Source, target: Path, scanner_key: bool) -> ConvertDicom:
+def _converter(
+    source: Source, target: Path, scanner_key: bool, accept_filtered: bool
+) -> ConvertDicom:
     interface = ConvertDicom(
         source=str(source.paths[0]),
         participant=source.participant,
         bids_dir=str(target),
         scanner_key=scanner_key,
+        accept_filtered=accept_filtered,
     )
     if source.session:
         interface.inputs.session = source.session

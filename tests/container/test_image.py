@@ -46,6 +46,14 @@ def test_there_is_no_installer_and_no_fsl(engine, image):
     assert engine("run", "--rm", "--entrypoint", "sh", image, "-c", look).stdout == ""
 
 
+def test_maps_can_be_written_as_dicom_and_compressed_files_read(engine, image):
+    look = "import highdicom, gdcm; print(gdcm.Version.GetVersion().split('.')[0])"
+    said = engine("run", "--rm", "--entrypoint", "python3", image, "-c", look).stdout
+    assert said.strip() == "3"
+    said = engine("run", "--rm", "--entrypoint", "qsmbids-dicom", image, "--help").stdout
+    assert "--source" in said
+
+
 def test_byte_code_is_inside(engine, image):
     count = (
         "import pathlib; r = pathlib.Path('/opt/qsmbids/lib'); print(len(list(r.rglob('*.py'))),"

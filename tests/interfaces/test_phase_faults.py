@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from swi import filtered
 
 from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.errors import InputError
@@ -172,3 +173,55 @@ def test_slices_of_a_single_echo_are_aligned_where_the_scan_is_2d(prepare, head)
     assert out.slice_axis == 2
     assert out.record["metadata"]["Slices"]["Axis"] == 2
     assert prepare(phase[:1], magnitude[:1]).slice_axis == -1
+
+
+@pytest.fixture
+def swi(head):
+    """Return phase and magnitude of a late echo as a scanner filters them for SWI."""
+    phase, magnitude, _ = head
+    complex_echoes = magnitude * np.exp(1j * phase)
+    return np.angle(filtered(complex_echoes)).astype(np.float32), magnitude
+
+
+LATE = {"last_echo_time": TIMES[-1], "b0_tesla": 3.0}
+
+
+def test_filtered_phase_is_refused_by_its_numbers(prepare, swi):
+    with pytest.raises(InputError, match=r"filtered by the scanner .*looks high-pass filtered"):
+        prepare(*swi, **LATE)
+
+
+def test_filtered_phase_is_accepted_on_request_and_said(prepare, swi):
+    record = prepare(*swi, **LATE, accept_filtered=True).record
+    found = record["metadata"]["PhaseFilter"]
+    assert found["Filtered"] is True
+    assert found["Accepted"] is True
+    assert found["SpreadRad"] < 0.35
+    assert any("filtered by the scanner" in text for text in record["warnings"])
+
+
+def test_a_given_field_does_without_the_phase(prepare, swi):
+    found = prepare(*swi, **LATE, refuse_filtered=False).record["metadata"]["PhaseFilter"]
+    assert (found["Filtered"], found["Accepted"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "certain", "late", "filtered"),
+    [
+        ("", False, True, False),
+        ("", False, False, None),
+        ("the sequence is that of SWI", False, True, False),
+        ("the sequence is that of SWI", False, False, "refused"),
+        ("the series is called 'filtered'", True, True, "refused"),
+    ],
+)
+def test_words_and_numbers_of_unfiltered_phase(prepare, head, evidence, certain, late, filtered):
+    phase, magnitude, _ = head
+    inputs = {"filter_evidence": evidence, "filter_certain": certain, "b0_tesla": 3.0}
+    inputs["last_echo_time"] = TIMES[-1] if late else 0.006
+    if filtered == "refused":
+        with pytest.raises(InputError, match=evidence):
+            prepare(phase, magnitude, **inputs)
+    else:
+        record = prepare(phase, magnitude, **inputs).record
+        assert record["metadata"]["PhaseFilter"]["Filtered"] is filtered

@@ -196,7 +196,7 @@ def test_another_position_is_another_scan(scan):
         ({"ScanningSequence": "GR\\IR"}, "inversion prepared"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "LOCALIZER"]}, "localiser"),
         ({"SeriesDescription": "Survey_32ch"}, "localiser"),
-        ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "SWI"]}, "susceptibility weighted"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "P", "SWI"]}, "filtered"),
         ({"ImageType": ["DERIVED", "PRIMARY", "MNIP"]}, "projected"),
         ({"SeriesDescription": "SWI_Images"}, "susceptibility weighted"),
         ({"SeriesDescription": "mIP_Images(SW)"}, "susceptibility weighted"),

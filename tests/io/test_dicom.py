@@ -12,6 +12,7 @@ import pytest
 from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.errors import InputError
 from qsmbids.io.dicom import convert_dicom, scan_dicom
+from qsmbids.io.multiframe import VolumeFile
 from qsmbids.io.raw_dataset import place
 
 SECRETS = (
@@ -201,7 +202,8 @@ def test_echoes_that_dcm2niix_stacked_are_refused(dicom, tmp_path, monkeypatch):
     """Three echoes in one file of this vendor come out as one volume of 36 slices."""
     write_scan(dicom, tmp_path / "d", "siemens-enhanced-series")
     monkeypatch.setattr(
-        "qsmbids.io.dcm2niix_run.split_frames", lambda headers, _: [h.path for h in headers]
+        "qsmbids.io.dcm2niix_run.split_frames",
+        lambda headers, _: [VolumeFile(h.path) for h in headers],
     )
     result = convert_dicom(tmp_path / "d", tmp_path / "w", participant="01")
     assert {fate for *_, fate in result.rows()} == {"skipped: dcm2niix mixed its 3 echoes"}

@@ -5,9 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qsmbids.core.maths.arrays import Float32Array, FloatArray
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 
-__all__ = ["Negatives", "computable_scale", "negatives", "root_sum_of_squares"]
+__all__ = ["Negatives", "computable_scale", "negatives", "root_sum_of_squares", "signal_mask"]
+
+#: Magnitude of the head, relative to the strongest percent.
+_HEAD = 0.1
+_SAMPLES = 200_000
 
 #: Largest magnitudes with which single precision computes: their fourth powers, summed over a
 #: volume, are far from its limits.
@@ -95,3 +99,19 @@ def root_sum_of_squares(magnitude: FloatArray) -> Float32Array:
     for echo in magnitude:
         total += np.square(echo, dtype=np.float32)
     return np.sqrt(total, out=total)
+
+
+def signal_mask(magnitude: FloatArray) -> Mask:
+    """Return where an image has signal, whatever its unit.
+
+    Parameters
+    ----------
+    magnitude : (X, Y, Z) ndarray
+        One echo; voxels that are not finite have none.
+    """
+    some = magnitude.reshape(-1)[:: max(1, magnitude.size // _SAMPLES) | 1]
+    some = some[np.isfinite(some)]
+    largest = np.quantile(some, 0.99) if some.size else 0.0
+    with np.errstate(invalid="ignore"):
+        signal: Mask = magnitude > _HEAD * largest
+    return signal

@@ -64,8 +64,10 @@ def phase_sign(choice: str = "auto", manufacturer: str = "") -> PhaseSign:
             "the sidecar names no Manufacturer: the phase is taken to grow with the field;"
             " if veins come out dark, run again with --phase-sign=-1",
         )
+    # by whole words: "CANON_MEC", "Shanghai United Imaging Healthcare", but not "Generic"
+    words = " ".join("".join(c if c.isalnum() else " " for c in name).split())
     for vendor, certain in _FALLING.items():
-        if name == vendor or name.startswith(vendor + " "):
+        if f" {vendor} " in f" {words} ":
             warning = (
                 ""
                 if certain

@@ -52,7 +52,7 @@ _IMAGE = (
     " ImagingFrequency ImagedNucleus NumberOfAverages SteadyStatePulseSequence Spoiling"
     " SegmentedKSpaceTraversal MagnetizationTransfer LossyImageCompression"
     " LossyImageCompressionRatio LossyImageCompressionMethod TimezoneOffsetFromUTC"
-    " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence"
+    " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence ComplexImageComponent"
 )
 _TAGS: list[str | int] = [*f"{_PATIENT} {_STUDY} {_EQUIPMENT} {_IMAGE}".split(), 0x0043102F]
 _WORDS = {

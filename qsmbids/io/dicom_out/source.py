@@ -19,7 +19,6 @@ from scipy.optimize import nnls
 from qsmbids.errors import InputError
 from qsmbids.io.archive import is_archive, unpack
 from qsmbids.io.dicom import scan_dicom
-from qsmbids.io.dicom_frames import missing_slices
 from qsmbids.io.dicom_out.geometry import Affine, in_order_of
 from qsmbids.io.dicom_out.planes import Plane, Stack, pixels_of, stacks_of
 from qsmbids.io.grids import difference, is_same_place
@@ -288,7 +287,7 @@ def read_exam(folders: Iterable[Path], where: str) -> Exam:
         if one.refusal:
             continue
         stacks += stacks_of(one.files)
-        if reason := missing_slices(one.frames):
+        if reason := one.lacking:
             lacking.append(f"series {one.number}: {reason}")
     return Exam(where, stacks, lacking, frozenset(one.number for one in series))
 

@@ -12,6 +12,7 @@ from qsmbids.methods.sections import Parameter
 from qsmbids.reports.paper import facts
 from qsmbids.reports.paper.coil_combination import check_coil_combination
 from qsmbids.reports.paper.findings import Finding
+from qsmbids.reports.paper.phase_filter_check import check_phase_filter
 from qsmbids.reports.paper.regularisation_check import check_regularisation
 from qsmbids.reports.paper.settings_in_force import (
     follows,
@@ -81,6 +82,7 @@ def check_pipeline(
     found = [
         *_kind_of_scan(sidecars, record),
         check_coil_combination(sidecars, record),
+        *check_phase_filter(record),
         *_conversion(sidecars),
         *_choices(rows, record),
         *(check(record) for check in STEP_CHECKS),

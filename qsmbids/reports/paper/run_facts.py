@@ -85,6 +85,8 @@ def run_facts(
         "run.sign_known": sign is not None,
         "run.sign_given": values.get("phase.sign", "auto") != "auto",
         "run.alternating": None if axes is None else bool(axes),
+        "run.filtered": looked_up(found, "PhaseFilter.Filtered"),
+        "run.unfiltered_chosen": bool(looked_up(found, "PhaseFilter.Choice")),
         "run.mask1": brain_extraction(found) or _planned_mask1(settings, record),
         "run.given_total_with_local": local and facts["step.given_field"],
         "run.guided": looked_up(found, "MaskGuide.Used") is not False,

@@ -9,6 +9,7 @@ from qsmbids.interfaces.masks import ConformMask, ExtractBrain
 from qsmbids.interfaces.phase_correction import CorrectReadout, RemovePhaseOffset
 from qsmbids.interfaces.prepare_phase import PreparePhase
 from qsmbids.interfaces.start_image import RatePhase, TakeField, TakePhase
+from qsmbids.io.phase_filter import filter_evidence, phase_choice
 from qsmbids.io.start_image import StartImage
 from qsmbids.workflows.graph import RunContext, Step
 from qsmbids.workflows.steps.inputs import IMAGE, echo_times
@@ -26,6 +27,8 @@ def _images(run: RunContext) -> dict[str, Any]:
         for part in ("magnitude", "phase", "real", "imag")
     }
     words = run.plan.acquisition.extra.get("ImageType")
+    sidecar = run.plan.run.sidecars[-1]
+    evidence = filter_evidence(sidecar)
     return {
         **{part: paths for part, paths in files.items() if paths},
         "echo_times": run.echo_times[:2],
@@ -38,6 +41,14 @@ def _images(run: RunContext) -> dict[str, Any]:
         "image_type": [str(word) for word in words] if isinstance(words, list) else [],
         "sign": run.settings.phase.sign,
         "manufacturer": run.plan.acquisition.manufacturer or "",
+        "last_echo_time": run.echo_times[-1],
+        "b0_tesla": run.plan.acquisition.b0_tesla,
+        "accept_filtered": run.settings.phase.accept_filtered,
+        "filter_evidence": "" if evidence is None else evidence.text,
+        "filter_certain": evidence is not None and evidence.certain,
+        "filter_choice": phase_choice(sidecar),
+        # a given field does without the phase
+        "refuse_filtered": run.plan.start is None,
     }
 
 

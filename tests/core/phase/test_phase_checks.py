@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates, rotate
+from swi import filtered
 from volumes import wrap
 
 from qsmbids.core.field.residues import count_residues
@@ -14,6 +15,7 @@ from qsmbids.core.phase.phase_checks import (
     detect_filtered_phase,
     detect_interpolated_wraps,
     detect_slice_jumps,
+    tells_filter,
 )
 
 TIMES = np.array([4.0, 10.0, 16.0, 22.0, 28.0]) * 1e-3
@@ -241,3 +243,29 @@ def test_bad_arguments():
     ):
         with pytest.raises(ValueError):
             call()
+
+
+@pytest.mark.parametrize(
+    ("echo_time", "b0_tesla", "tells"),
+    [(0.020, 3.0, True), (0.010, 3.0, False), (0.020, 0.55, False), (0.040, 0.55, True)],
+)
+def test_early_echoes_tell_nothing_of_a_filter(echo_time, b0_tesla, tells):
+    assert tells_filter(echo_time, b0_tesla) is tells
+
+
+@pytest.mark.parametrize(("echo_time", "b0_tesla"), [(0.040, 0.55), (0.015, 1.5), (0.015, 7.0)])
+def test_a_head_without_offset_is_not_taken_for_filtered(echo_time, b0_tesla):
+    """The phase of the field alone, as after ASPIRE; a filter of SWI leaves less than half."""
+    phantom = make_phantom((40, 48, 36), (4.0, 4.0, 4.0))
+    field, _ = simulate_field(phantom, b0_tesla=b0_tesla)
+    none = np.zeros(field.shape, np.float32)
+    signal = np.asarray(
+        multi_echo_signal(phantom, field, (echo_time,), offset=none, b0_tesla=b0_tesla)
+    )
+    head = np.abs(signal[0]) > 0.1 * np.abs(signal[0]).max()
+    found = [
+        detect_filtered_phase(np.angle(s[0]), np.abs(s[0]), head, (4.0, 4.0, 4.0))
+        for s in (signal, filtered(signal))
+    ]
+    assert found[0].value > 0.5
+    assert found[1].suspicious is True

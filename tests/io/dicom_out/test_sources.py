@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from compression import KINDS, compress
 
 from qsmbids.errors import InputError
 from qsmbids.io import dicom_out
@@ -45,6 +46,33 @@ def test_sources_of_vendors(dicom, tmp_path, kind):
     refs = images[3].SourceImageSequence
     n_frames = sum(len(np.atleast_1d(r.get("ReferencedFrameNumber", 1))) for r in refs)
     assert n_frames == n_parts * len(dicom.ECHO_TIMES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", ["classic", "enhanced"])
+def test_a_compressed_source_gives_what_the_plain_one_gives(
+    dicom_scan, dicom, tmp_path, form, kind
+):
+    """The new objects are plain, and identified as those of the plain source."""
+    if form == "classic":
+        scan = dicom_scan.Scan()
+        out, source = scan.write_output(tmp_path / "out"), scan.write(tmp_path / "source")
+    else:
+        source = tmp_path / "source"
+        dicom.write_enhanced(source, "siemens", ["mag", "phase"])
+        write_run(source, tmp_path)
+        out = tmp_path / "out"
+    export(out, tmp_path / "plain", source)
+    for path in sorted(p for p in source.rglob("*") if p.is_file()):
+        compress(path, kind)
+    export(out, tmp_path / "dest", source)
+    one = sorted(p.relative_to(tmp_path / "plain") for p in (tmp_path / "plain").rglob("*.dcm"))
+    assert one
+    for name in one:
+        a, b = (pydicom.dcmread(tmp_path / folder / name) for folder in ("plain", "dest"))
+        assert b.SOPInstanceUID == a.SOPInstanceUID
+        assert b.get("LossyImageCompression", "00") == "00"
+        assert b.file_meta.TransferSyntaxUID == a.file_meta.TransferSyntaxUID
 
 
 def write_run(source, folder):

@@ -231,3 +231,24 @@ def test_regions_of_a_t1w_image_are_a_question_for_the_study(check, make_record)
     assert found["8.b"].verdict == "pass"
     assert found["8.g"].verdict == "unknown"
     assert "T1w" in found["8.g"].text
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "words"),
+    [
+        ({"Filtered": False, "SpreadRad": 1.9}, "pass", "is not filtered"),
+        ({"Filtered": None}, "unknown", "too early to tell"),
+        (
+            {"Filtered": True, "Accepted": True, "Evidence": "of SWI"},
+            "changed",
+            "accepted as asked",
+        ),
+        ({"Filtered": True, "Accepted": False}, "changed", "a field was given"),
+        ({"Filtered": False, "Choice": "series 7 was taken"}, "pass", "series 7 was taken"),
+    ],
+)
+def test_a_filter_of_the_scanner_is_judged(check, make_record, found, verdict, words):
+    record = {**make_record(Settings(), 5), "PhaseFilter": {"Accepted": False, **found}}
+    (finding,) = [f for f in check(record=record) if f.topic == "unfiltered phase"]
+    assert (finding.recommendation, finding.verdict) == ("3.a", verdict)
+    assert words in finding.text
