@@ -177,7 +177,7 @@ def _part(image: ConvertedImage) -> str:
     ImageType that tells.
     """
     endings = image.path.name.split(".")[0].split("_")
-    told = _TOKENS.get(str(image.sidecar.get(COMPONENT_KEY) or "").upper())
+    told = TOKENS.get(str(image.sidecar.get(COMPONENT_KEY) or "").upper())
     if told and "fieldmaphz" not in endings:
         return told
     for ending in reversed(endings):
