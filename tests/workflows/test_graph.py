@@ -75,7 +75,8 @@ ON_REQUEST = {
     "weight_by_chi",
     "register_t1w",
     "bring_segmentation",
-    "measure_rois",
+    "bring_lesions",
+    "measure_lesions",
 }
 
 
