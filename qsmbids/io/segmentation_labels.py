@@ -9,6 +9,7 @@ from typing import NamedTuple
 from qsmbids.errors import InputError
 
 __all__ = [
+    "TEMPLATE",
     "Region",
     "freesurfer_regions",
     "hemisphere_of",
@@ -16,6 +17,9 @@ __all__ = [
     "with_unnamed",
     "without_side",
 ]
+
+#: What the regions of the template are called in the names of outputs.
+TEMPLATE = "template"
 
 
 class Region(NamedTuple):
@@ -26,8 +30,13 @@ class Region(NamedTuple):
     hemisphere: str  #: "L", "R" or "n/a"
 
 
-#: Subcortical labels of FreeSurfer's aseg and aparc+aseg: left, right, structure.
+#: Labels that FreeSurfer's aseg and aparc+aseg share with SynthSeg and FastSurfer: left, right,
+#: structure.
 _FREESURFER = (
+    (2, 41, "Cerebral-White-Matter"),
+    (4, 43, "Lateral-Ventricle"),
+    (7, 46, "Cerebellum-White-Matter"),
+    (8, 47, "Cerebellum-Cortex"),
     (10, 49, "Thalamus"),
     (11, 50, "Caudate"),
     (12, 51, "Putamen"),
@@ -37,6 +46,7 @@ _FREESURFER = (
     (26, 58, "Accumbens-area"),
     (28, 60, "VentralDC"),
 )
+_MIDDLE = ((14, "3rd-Ventricle"), (16, "Brain-Stem"), (24, "CSF"))
 
 _LEFT = r"(?:^|[-_. ])(?:left|lh|l)(?:[-_. ]|$)"
 _RIGHT = r"(?:^|[-_. ])(?:right|rh|r)(?:[-_. ]|$)"
@@ -79,12 +89,13 @@ def read_regions(table: Path) -> list[Region]:
 
 
 def freesurfer_regions() -> list[Region]:
-    """Return the deep structures that aseg and aparc+aseg name alike."""
-    return sorted(
+    """Return the structures that FreeSurfer, SynthSeg and FastSurfer name alike."""
+    sides = [
         Region(index, f"{side}-{name}", side[0])
         for left, right, name in _FREESURFER
         for index, side in ((left, "Left"), (right, "Right"))
-    )
+    ]
+    return sorted([*sides, *(Region(index, name, "n/a") for index, name in _MIDDLE)])
 
 
 def hemisphere_of(name: str, column: str = "") -> str:

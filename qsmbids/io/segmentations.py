@@ -188,7 +188,7 @@ def _described(image: Path, space: str, root: Path) -> Segmentation:
     table = _table(image, root)
     if table is not None:
         return Segmentation(label, image, tuple(read_regions(table)), space, table.name)
-    if re.search(r"aseg|aparc", image.name):
+    if re.search(r"aseg|aparc|synthseg|fastsurfer", image.name, re.IGNORECASE):
         regions = tuple(freesurfer_regions())
         return Segmentation(label, image, regions, space, "FreeSurfer's names", True)
     return Segmentation(label, image, (), space)

@@ -21,14 +21,17 @@ class Regions:
     )
 
 
+_PLACED = {"atlas": "template", "run.regions": True}
+_NUCLEI = (
+    "Deep grey nuclei, white matter, internal capsule and ventricles were those of a template"
+    " [@fonov2011; @pauli2018], registered to magnitude{and}, with the borders of iron-rich"
+    " nuclei moved to the edge of the map. Nuclei were eroded by a voxel where they were thick"
+    " enough."
+)
+
 SENTENCES = (
-    Clause(
-        "Deep grey nuclei, white matter, internal capsule and ventricles were those of a template"
-        " [@fonov2011; @pauli2018], registered to magnitude, susceptibility and R2*, with the"
-        " borders of iron-rich nuclei moved to the edge of the map. Nuclei were eroded by a voxel"
-        " where they were thick enough.",
-        {"atlas": "template", "run.regions": True},
-    ),
+    Clause(_NUCLEI.replace("{and}", ", susceptibility and R2*"), {**_PLACED, "run.several": True}),
+    Clause(_NUCLEI.replace("{and}", " and susceptibility"), {**_PLACED, "run.several": False}),
     Clause(
         "A template of the head [@fonov2011] did not fit, and no regions were measured.",
         {"atlas": "template", "run.regions": False},

@@ -13,10 +13,11 @@ from qsmbids.execution import OUTPUT_LEVELS
 from qsmbids.interfaces.derivatives import SaveDerivative
 from qsmbids.io.derivatives import bids_uri, derivative_path, sidecar
 from qsmbids.io.runs import Run
+from qsmbids.io.segmentation_labels import TEMPLATE
 from qsmbids.io.sourcedata import CONVERTED
 from qsmbids.workflows.graph import RunGraph
 from qsmbids.workflows.output_table import OUTPUTS, Output
-from qsmbids.workflows.plan import TEMPLATE, RunPlan
+from qsmbids.workflows.plan import RunPlan
 
 __all__ = ["Written", "add_outputs", "raw_uri", "written"]
 

@@ -9,10 +9,7 @@ from qsmbids.io.runs import Run
 from qsmbids.io.segmentations import Segmentation
 from qsmbids.io.start_image import StartImage
 
-__all__ = ["TEMPLATE", "RunPlan", "workflow_name"]
-
-#: What the regions of the template are called in the names of outputs.
-TEMPLATE = "template"
+__all__ = ["RunPlan", "workflow_name"]
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,23 @@ def test_sloppy_is_a_valid_change_of_settings():
     assert settings.dipole_inversion.fansi.maximum_iterations < 400
 
 
+@pytest.mark.parametrize(
+    ("options", "atlas"),
+    [([], "template"), (["--sloppy"], "none"), (["--regions", "none"], "none"),
+     (["--sloppy", "--regions", "template"], "template")],
+)  # fmt: skip
+def test_regions_of_a_template_unless_a_quick_look_is_wanted(options, atlas):
+    settings = load_settings(overrides=settings_overrides(parse_args([*BASE, *options])))
+    assert settings.regions.atlas == atlas
+
+
+def test_white_matter_may_be_the_reference():
+    changed = settings_overrides(parse_args([*BASE, "--reference", "white-matter"]))
+    assert changed == {"reference": {"region": "white-matter"}}
+    with_lesions = parse_args([*BASE, "--lesions", "les.nii", "--t1w-transform", "identity"])
+    assert str(with_lesions.lesions) == "les.nii"
+
+
 def test_susceptibility_weighted_images_are_asked_for():
     assert settings_overrides(parse_args([*BASE, "--swi"])) == {"swi": {"enabled": True}}
     assert not load_settings().swi.enabled

@@ -38,9 +38,15 @@ def test_one_image_is_not_that_of_several_heads(tmp_path, runs, file, t1w, trans
         path.touch()
     else:
         path.mkdir()
-    args = argparse.Namespace(segmentation=[Path(path)], t1w=t1w, t1w_transform=transform)
+    for given in ({"segmentation": [Path(path)], "lesions": None},
+                  {"segmentation": None, "lesions": Path(path)}):  # fmt: skip
+        args = argparse.Namespace(**given, t1w=t1w, t1w_transform=transform)
+        _check(args, _runs(*runs), fine)
+
+
+def _check(args, runs, fine):
     if fine:
-        check_one_run_each(args, _runs(*runs))
+        check_one_run_each(args, runs)
     else:
         with pytest.raises(ConfigError, match="Select one run"):
-            check_one_run_each(args, _runs(*runs))
+            check_one_run_each(args, runs)

@@ -28,6 +28,7 @@ QUICK = {
     "background_field.pdf": {"maximum_iterations": 3},
     "dipole_inversion.fansi": {"maximum_iterations": 3},
     "dipole_inversion.medi": {"maximum_steps": 1},
+    "regions": {"atlas": "none"},  # as long as all the rest; the head is none of a template
 }
 
 

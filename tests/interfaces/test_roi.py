@@ -145,6 +145,9 @@ def test_every_number_of_the_table(measure, labels):
     empty = rows[1]
     assert (empty["n_voxels"], empty["n_mask4"]) == ("0", "0")
     assert {empty[k] for k in ("fraction_excluded", *expected)} == {"n/a"}
+    assert first["volume_mm3"] == f"{72 * 8:.2f}"
+    assert first["standard_error"] != "n/a"
+    assert {first[k] for k in first if k.startswith("r2star")} == {"n/a"}  # there is no such map
     shifted = float(_rows(found.csf[0])[0]["mean"]) - float(first["mean"])
     assert shifted == pytest.approx(-0.02, abs=2e-6)
 
@@ -164,6 +167,36 @@ def test_a_region_that_is_mostly_lost_is_reported(measure, labels):
     (warning,) = measure(mask=_image("other.nii", mask)).record["warnings"]
     assert "Left-Caudate" in warning
     assert "label5000" not in warning
+
+
+def test_thick_regions_are_measured_without_their_rim_also_in_r2star(measure, labels):
+    chi = np.zeros(SHAPE, np.float32)
+    big = np.zeros(SHAPE, np.int32)
+    big[1:11, 1:9, 1:7] = 11
+    chi[big == 11] = 0.02  # half tissue
+    core = np.zeros(SHAPE, bool)
+    core[2:10, 2:8, 2:6] = True
+    chi[core] = 0.1
+    whole = np.ones(SHAPE, bool)
+    options = {
+        "labels": [_image("big.nii", big)], "only_named": [True],
+        "mask": _image("all.nii", whole), "support": _image("all.nii", whole),
+        "wholebrain": _image("chi.nii", chi), "csf": None,
+        "r2star": _image("r2star.nii", 20 + 100 * chi),
+    }  # fmt: skip
+    inner = _rows(measure(thick=[[11]], **options).wholebrain[0])[0]
+    plain = _rows(measure(**options).wholebrain[0])[0]
+    assert (inner["eroded"], inner["n_eroded"]) == ("yes", str(core.sum()))
+    assert (plain["eroded"], plain["n_eroded"]) == ("no", str(core.sum()))
+    assert (inner["n_voxels"], inner["n_mask4"]) == ("480", "480")
+    assert float(inner["mean"]) == pytest.approx(0.1)
+    assert float(inner["r2star_mean"]) == pytest.approx(30)
+    assert float(plain["mean"]) == pytest.approx((core.sum() * 0.1 + 288 * 0.02) / 480)
+
+
+def test_without_a_template_that_fits_there_are_no_tables(measure):
+    found = measure(labels=None)
+    assert not isinstance(found.wholebrain, list)
 
 
 def test_without_fluid_there_is_no_table_of_it(measure):

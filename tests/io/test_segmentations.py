@@ -110,7 +110,11 @@ def test_freesurfer_needs_no_table(run, tmp_path):
     names = {r.label: (r.name, r.hemisphere) for r in found.regions}
     assert names[13] == ("Left-Pallidum", "L")
     assert names[50] == ("Right-Caudate", "R")
+    assert names[2] == ("Left-Cerebral-White-Matter", "L")
+    assert names[16] == ("Brain-Stem", "n/a")
     assert found.only_named
+    for name in ("sub-01_synthseg.nii.gz", "fastsurfer_seg.nii.gz"):
+        assert find_segmentations(put(tmp_path / name), run)[0].regions == found.regions
     (tmp_path / "aparc+aseg.tsv").write_text(TABLE)
     assert len(find_segmentations(tmp_path / "aparc+aseg.nii.gz", run)[0].regions) == 3
 

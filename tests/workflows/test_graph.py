@@ -75,7 +75,8 @@ ON_REQUEST = {
     "weight_by_chi",
     "register_t1w",
     "bring_segmentation",
-    "measure_rois",
+    "bring_lesions",
+    "measure_lesions",
 }
 
 
@@ -267,6 +268,52 @@ def test_every_segmentation_is_measured_under_every_reference(build):
     standard = written(build(segmentations=two))
     assert {"segmentation_1", "segmentation_table_2"} <= set(standard)
     assert not workflow.get_node("measure_rois").inputs.trait_get()["only_named"][0]
+
+
+def _written(workflow):
+    return {o.path.name: o.optional for o in written(workflow).values()}
+
+
+def test_the_template_is_measured_where_nothing_is_given_and_may_not_fit(build):
+    workflow = build(level="minimal")
+    files = {n: o for n, o in _written(workflow).items() if "_seg-template_" in n}
+    assert {n.partition("_desc-")[2] for n in files} == {
+        f"{r}_stats.tsv" for r in ("wholebrain", "csf", "whitematter", "internalcapsule")
+    }
+    assert all(files.values())
+    given = build(segmentations=(_segmentation("a"),), level="standard")
+    assert "place_regions" not in _steps(given)
+    assert not any("_seg-template_" in name for name in _written(given))
+    assert "place_regions" not in _steps(build(overrides={"regions": {"atlas": "none"}}))
+
+
+def test_white_matter_is_a_reference_also_beside_given_regions(build):
+    overrides = {"reference": {"region": "white-matter"}, "regions": {"atlas": "none"}}
+    workflow = build(segmentations=(_segmentation("a"),), level="minimal", overrides=overrides)
+    assert "place_regions" in _steps(workflow)
+    names = _written(workflow)
+    assert any("_desc-whitematter_Chimap" in name for name in names)
+    assert not any("_desc-internalcapsule_Chimap" in name for name in names)
+    assert workflow.get_node("describe_references").inputs.chosen == "white-matter"
+
+
+def test_the_guide_of_mask_1_is_where_the_regions_begin(build):
+    workflow = build(overrides={"masks": {"guide": "template"}})
+    edges = workflow._graph.in_edges(workflow.get_node("place_regions"), data=True)
+    taken = {e[0].name: dict(e[2]["connect"]) for e in edges}
+    assert taken["guide_mask1"]["fit"] == "fit"
+
+
+def test_lesions_are_measured_under_every_reference(build):
+    workflow = build(lesions=_segmentation("lesions"))
+    assert {"bring_lesions", "measure_lesions"} <= _steps(workflow)
+    assert workflow.get_node("bring_lesions").inputs.may_be_empty
+    reads = {e[0].name for e in workflow._graph.in_edges(workflow.get_node("measure_lesions"))}
+    assert {"reference_chi", "reference_chi_csf", "reference_chi_white_matter"} <= reads
+    names = [n for n in _written(workflow) if "lesions" in n]
+    assert sorted(n[n.index("seg-" if "_seg-" in n else "desc-") :] for n in names) == [
+        "desc-lesions_stats.tsv", "seg-lesions_dseg.nii.gz", "seg-lesions_dseg.tsv",
+    ]  # fmt: skip
 
 
 def test_without_a_reference_the_plain_map_is_measured(build):

@@ -26,6 +26,8 @@ CLEAR_STEP = 0.03
 LARGE = 1500.0
 #: Least susceptibility [ppm] by the literature for a nucleus to show in a map.
 LEAST_IRON = 0.03
+#: Percentile of a region that is taken for its nucleus, before and after the first step.
+AT_FIRST, THEN = 90.0, 60.0
 _BLUR = 0.6  # mm: streaks and noise have edges too
 
 
@@ -115,12 +117,13 @@ def _refine_one(
     before = region
     for step in range(max(grow, shrink)):
         # at first the region may hold more of its surroundings than of the nucleus
-        inside = _inside(region & support, chi, 75 if step == 0 else 60, outside)
-        if abs(inside - outside) < LEAST_STEP:
+        inside = _inside(region & support, chi, AT_FIRST if step == 0 else THEN)
+        # what is counted here has more iron than what lies around it
+        if inside - outside < LEAST_STEP:
             return before, None
         like = (chi - outside) / (inside - outside) > 0.5
         moved = region
-        if step < (shrink if abs(inside - outside) > CLEAR_STEP else grow):
+        if step < (shrink if inside - outside > CLEAR_STEP else grow):
             moved = region & ~(~binary_erosion(region) & ~like & support)
         if step < grow:
             moved = moved | (binary_dilation(region) & ~region & free & support & like)
@@ -159,10 +162,8 @@ def _shed(region: Mask, chi: FloatArray, support: Mask, shrink: int) -> tuple[Ma
     return kept, before - int(np.count_nonzero(kept))
 
 
-def _inside(known: Mask, chi: FloatArray, percent: float, outside: float) -> float:
+def _inside(known: Mask, chi: FloatArray, percent: float) -> float:
     """Return the value of a nucleus, from its core where it has one."""
     core = binary_erosion(known)
     values = chi[core if np.count_nonzero(core) >= 8 else known]
-    if float(np.median(values)) < outside:
-        percent = 100 - percent
     return float(np.percentile(values, percent))

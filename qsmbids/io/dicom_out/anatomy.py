@@ -37,6 +37,16 @@ _KNOWN: tuple[tuple[str, Concept, Concept], ...] = (
         Concept("14738005", "SCT", "Globus pallidus"),
         _ANATOMY,
     ),
+    (
+        r"(globus)?pallid(um|us)extern(al|us)",
+        Concept("UBERON:0002476", "UBERON", "lateral globus pallidus"),
+        _ANATOMY,
+    ),
+    (
+        r"(globus)?pallid(um|us)intern(al|us)",
+        Concept("UBERON:0002477", "UBERON", "medial globus pallidus"),
+        _ANATOMY,
+    ),
     (r"hippocampus", Concept("5366008", "SCT", "Hippocampus"), _ANATOMY),
     (r"amygdala", Concept("4958002", "SCT", "Amygdala"), _ANATOMY),
     (
@@ -79,7 +89,11 @@ _KNOWN: tuple[tuple[str, Concept, Concept], ...] = (
     (r"gr[ae]ymatter|gm", Concept("389081007", "SCT", "Gray matter"), _TISSUE),
     (r"lateralventricle", Concept("66720007", "SCT", "Lateral ventricle"), _ANATOMY),
     (r"(3rd|third)ventricle", Concept("49841001", "SCT", "Third ventricle"), _ANATOMY),
-    (r"(cerebrospinalfluid|csf)", Concept("65216001", "SCT", "Cerebrospinal fluid"), _SUBSTANCE),
+    (
+        r"(ventricle)?(cerebrospinalfluid|csf)",
+        Concept("65216001", "SCT", "Cerebrospinal fluid"),
+        _SUBSTANCE,
+    ),
     (r"veins?", Concept("29092000", "SCT", "Vein"), _ANATOMY),
     (r"skull", Concept("89546000", "SCT", "Skull"), _ANATOMY),
     (r"scalp", Concept("41695006", "SCT", "Scalp"), _ANATOMY),

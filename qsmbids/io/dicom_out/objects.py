@@ -85,12 +85,14 @@ class RunObjects:
         regions = present_regions(labels, with_unnamed(known, np.unique(labels).tolist()))
         if not regions:
             return
-        text = derivation_text(read_sidecar(path))
+        sidecar = read_sidecar(path)
+        text = derivation_text(sidecar)
         names = [f"{region.label} {region.name}" for region in regions]
         what = f"seg-{name}_dseg {' '.join(names)}"
         new = self._new(_SEGMENTATIONS + place, what, labels, text, path)
         new = replace(new, description=f"Regions {name}"[:64])
-        segments = segmentation(labels, regions, new)
+        own = "RegionAtlas" in sidecar
+        segments = segmentation(labels, regions, new, automatic=own)
         yield f"seg-{name}_dseg", [segments]
         values = self._values(name, labels, regions)
         if values:
@@ -122,7 +124,7 @@ class RunObjects:
                     _cell(first, "n_mask4") * voxel_mm3,
                     _cell(first, "fraction_excluded"),
                     {ref: {key: _cell(row, key) for key in row} for ref, row in rows.items()},
-                    {} if r2star is None else _at(r2star, number),
+                    _rates(first) or ({} if r2star is None else _at(r2star, number)),
                 )
             )
         return values
@@ -168,6 +170,12 @@ def _cell(row: Mapping[str, str], key: str) -> float:
         return float(row.get(key, "n/a"))
     except ValueError:
         return math.nan
+
+
+def _rates(row: Mapping[str, str]) -> dict[str, float]:
+    """Return what a table says of R2*, whose voxels are then those of its susceptibility."""
+    found = {key: _cell(row, f"r2star_{key}") for key in ("mean", "std", "median", "iqr")}
+    return {key: value for key, value in found.items() if math.isfinite(value)}
 
 
 def _at(found: RoiStatistics, number: int) -> dict[str, float]:

@@ -13,8 +13,9 @@ from qsmbids.io.segmentation_labels import Region
 
 __all__ = ["present_regions", "segmentation"]
 
-#: Who drew the regions is not known here; they were given, and perhaps moved to this grid.
-_ALGORITHM = "as given to qsmbids, origin not recorded"
+#: Who drew the regions that were given is not known here; they were perhaps moved to this grid.
+_GIVEN = "as given to qsmbids, origin not recorded"
+_OWN = "qsmbids, registration of a template"
 _SEGMENTATION = Concept("113076", "DCM", "Segmentation")
 
 
@@ -25,7 +26,11 @@ def present_regions(labels: npt.NDArray[np.integer], regions: Sequence[Region]) 
 
 
 def segmentation(
-    labels: npt.NDArray[np.integer], regions: Sequence[Region], new: NewSeries
+    labels: npt.NDArray[np.integer],
+    regions: Sequence[Region],
+    new: NewSeries,
+    *,
+    automatic: bool = False,
 ) -> Any:
     """Return regions as a binary segmentation, a segment each.
 
@@ -36,6 +41,8 @@ def segmentation(
     regions : sequence of Region
         Those that are present; the first is segment 1.
     new : NewSeries
+    automatic : bool
+        The regions are those of the template, and not given.
 
     Returns
     -------
@@ -50,7 +57,7 @@ def segmentation(
         source_images(new.source.leader.planes),
         frames,
         segmentation_type="BINARY",
-        segment_descriptions=[_describe(n, r, new) for n, r in enumerate(regions, 1)],
+        segment_descriptions=[_describe(n, r, new, automatic) for n, r in enumerate(regions, 1)],
         **new.keywords(),
         content_label="REGIONS",
         content_description=new.description[:64],
@@ -61,7 +68,7 @@ def segmentation(
     return finish(dataset, new, own_codes=own, texts=[r.name for r in regions])
 
 
-def _describe(number: int, region: Region, new: NewSeries) -> Any:
+def _describe(number: int, region: Region, new: NewSeries, automatic: bool) -> Any:
     """Return what a segment is."""
     hd = highdicom()
     category, kind, _ = anatomy_of(region)
@@ -71,9 +78,9 @@ def _describe(number: int, region: Region, new: NewSeries) -> Any:
         segment_label=region.name[:64],
         segmented_property_category=coded(category),
         segmented_property_type=coded(kind),
-        algorithm_type="SEMIAUTOMATIC",
+        algorithm_type="AUTOMATIC" if automatic else "SEMIAUTOMATIC",
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=_ALGORITHM, family=coded(_SEGMENTATION), version=""
+            name=_OWN if automatic else _GIVEN, family=coded(_SEGMENTATION), version=""
         ),
         tracking_uid=new.identifiers.of(f"region {region.label}"),
         tracking_id=f"{region.label} {region.name}"[:64],

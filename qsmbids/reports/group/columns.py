@@ -6,10 +6,12 @@ from typing import Any
 from qsmbids.reports.group.runs import IDENTITY
 from qsmbids.reports.group.values import LIMIT
 
-__all__ = ["SPREAD", "explained"]
+__all__ = ["R2STAR", "SPREAD", "explained"]
 
 #: Statistics of a region.
 SPREAD = ("mean", "std", "median", "iqr", "mad", "p05", "p95")
+#: Statistics of R2* over the same voxels.
+R2STAR = tuple(f"r2star_{name}" for name in ("mean", "std", "median", "iqr", "standard_error"))
 
 _WORDS: dict[str, str] = {
     "participant_id": "Participant",
@@ -21,6 +23,19 @@ _WORDS: dict[str, str] = {
     "reference": "Region whose mean susceptibility is zero",
     "roi": "Region, with its side where the name does not say it",
     "region": "Reference region that is described",
+    "age": "Age of the participant, as participants.tsv states it",
+    "sex": "Sex of the participant, as participants.tsv states it",
+    "structure": "Region without its side",
+    "volume_mm3": "Volume of the region",
+    "n_eroded": "Voxels of the region without its outermost ones",
+    "eroded": "Whether the values are those of the region without its outermost voxels",
+    "standard_error": "Standard error of the mean, whose voxels are not independent",
+    "r2star_mean": "Mean R2* over the same voxels",
+    "r2star_std": "Standard deviation of R2*",
+    "r2star_median": "Median of R2*",
+    "r2star_iqr": "Interquartile range of R2*",
+    "r2star_standard_error": "Standard error of the mean of R2*",
+    "left_less_right": "Mean of the structure on the left, less that on the right",
     "index": "Number of the region in the segmentation",
     "hemisphere": "Side of the region",
     "n_voxels": "Voxels of the region",
@@ -51,7 +66,13 @@ _WORDS: dict[str, str] = {
     "include": "Decision of the author; begins as suggested and stays when it is edited",
     "reason": "Its reason, to be edited; begins as the flags and stays when it is edited",
 }
-_UNITS = {"volume_ml": "ml", **dict.fromkeys((*SPREAD, "reference_value"), "ppm")}
+_UNITS = {
+    "volume_ml": "ml",
+    "volume_mm3": "mm^3",
+    "age": "year",
+    **dict.fromkeys((*SPREAD, "reference_value", "standard_error", "left_less_right"), "ppm"),
+    **dict.fromkeys(R2STAR, "1/s"),
+}
 _LEVELS: dict[str, dict[str, str]] = {
     "status": {
         "ok": "There is a map",

@@ -7,9 +7,11 @@ import pandas as pd
 
 from qsmbids.io.write import write_text
 from qsmbids.reports.group.acquisition import varying_settings
+from qsmbids.reports.group.age_section import age_section
 from qsmbids.reports.group.crosscheck_section import crosscheck_section
 from qsmbids.reports.group.exclusions import exclusions, keep_edits
 from qsmbids.reports.group.panels import make_panels, panel_html, panels_payload
+from qsmbids.reports.group.people import with_people
 from qsmbids.reports.group.runs import Group
 from qsmbids.reports.group.sections import (
     acquisition_section,
@@ -48,7 +50,7 @@ def write_group(out_dir: Path, group: Group) -> Path:
     OutputError
         A file cannot be written.
     """
-    regions = collect_regions(group.runs)
+    regions = with_people(collect_regions(group.runs), group)
     values = collect_values(group.runs, regions)
     suggested = exclusions(group.runs, regions, values)
     decisions = keep_edits(out_dir / "group_exclusions.tsv", suggested)
@@ -61,6 +63,7 @@ def _render(
 ) -> str:
     panels = make_panels(values)
     sections = [
+        age_section(regions),
         flags_section(values, group.runs),
         references_section(regions),
         crosscheck_section(group, values),

@@ -15,19 +15,21 @@ from qsmbids.reports.group.acquisition import (
     varying_parameters,
     varying_settings,
 )
-from qsmbids.reports.group.columns import SPREAD, explained
+from qsmbids.reports.group.columns import R2STAR, SPREAD, explained
 from qsmbids.reports.group.runs import IDENTITY, Group, GroupRun, identity
 from qsmbids.reports.group.values import OWN_REGIONS
 
 __all__ = ["to_tsv", "write_tables"]
 
-_CHI = ("segmentation", "reference", "roi", "index", "hemisphere", "n_voxels", "n_mask4",
-        "fraction_excluded", *SPREAD, "robust_z", "outlier")  # fmt: skip
+_CHI = ("age", "sex", "segmentation", "reference", "roi", "structure", "index", "hemisphere",
+        "n_voxels", "volume_mm3", "n_mask4", "fraction_excluded", "n_eroded", "eroded", *SPREAD,
+        "standard_error", *R2STAR, "left_less_right", "robust_z", "outlier")  # fmt: skip
 _REFERENCES = ("reference", "region", "n_voxels", "volume_ml", "mean", "std", "median", "p05",
                "p95", "reference_value")  # fmt: skip
 _RUNS = ("status", "step", "message", "report", "version", "preset", "main_reference", "warnings")
 _DESCRIPTIONS = {
-    "chi": "Susceptibility of every region under every reference (8.b, 8.f)",
+    "chi": "Susceptibility and R2* of every region under every reference, with age and sex of"
+    " participants.tsv (8.b, 8.f)",
     "references": "Reference regions under every reference (8.d, 8.f)",
     "iqms": "Image quality measures of every run (8.a)",
     "acquisition": "Acquisition parameters that are not the same in all runs, and the centre"
@@ -117,6 +119,9 @@ def _chi(regions: pd.DataFrame) -> pd.DataFrame:
     far = regions["outlier"].map({True: "yes", False: "no"})
     return regions.assign(
         roi=regions["name"],
+        left_less_right=regions["left_less_right"]
+        .map("{:.6f}".format)
+        .where(regions["left_less_right"].notna(), ""),
         robust_z=regions["z"].map("{:.3f}".format).where(scored, ""),
         outlier=far.where(scored, ""),
     ).reindex(columns=_CHI)

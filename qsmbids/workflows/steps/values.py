@@ -11,9 +11,9 @@ from qsmbids.interfaces.regions import PlaceRegions
 from qsmbids.interfaces.registration import RegisterT1w
 from qsmbids.interfaces.roi import BringSegmentation, MeasureRois
 from qsmbids.interfaces.swi import WeightByChi, WeightByPhase
+from qsmbids.io.segmentation_labels import TEMPLATE
 from qsmbids.io.template import template_regions
 from qsmbids.workflows.graph import RunContext, Step
-from qsmbids.workflows.plan import TEMPLATE
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
 CHECK_SIGN = Step(

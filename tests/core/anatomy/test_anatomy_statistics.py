@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from qsmbids.core.anatomy.statistics import region_values, standard_error
+from qsmbids.core.anatomy.statistics import (
+    eroded_regions,
+    standard_error,
+    standard_errors,
+)
 
 
 def cube(edge: int, shape: int = 20) -> np.ndarray:
@@ -15,51 +19,46 @@ def cube(edge: int, shape: int = 20) -> np.ndarray:
 
 def test_erosion_takes_off_the_rim_of_a_cube() -> None:
     labels = cube(6)
-    values = np.where(labels == 7, 0.1, 0.0)
-    rim = labels == 7
-    rim[5:9, 5:9, 5:9] = False
-    values[rim] = 0.02  # partial volume
-    inner = region_values(values, labels, labels < 9, 7, (1, 2, 3))
-    whole = region_values(values, labels, labels < 9, 7, (1, 2, 3), erode=False)
-    assert (inner.n_voxels, inner.n_eroded, inner.eroded) == (216, 64, True)
-    assert inner.volume_mm3 == 216 * 6
-    assert inner.mean == pytest.approx(0.1)
-    assert inner.std == pytest.approx(0, abs=1e-12)
-    assert whole.mean == pytest.approx((64 * 0.1 + 152 * 0.02) / 216)
+    found = eroded_regions(labels, [7], [7])
+    assert (found.n_inner, found.eroded) == ({7: 64}, {7})
+    inner = np.zeros(labels.shape, bool)
+    inner[5:9, 5:9, 5:9] = True
+    np.testing.assert_array_equal(found.labels == 7, inner)
+    counted = eroded_regions(labels, [7])
+    assert (counted.n_inner, counted.eroded) == ({7: 64}, set())
+    np.testing.assert_array_equal(counted.labels, labels)
 
 
-def test_thin_region_is_not_eroded() -> None:
-    labels = cube(2)
-    found = region_values(labels * 0.5, labels, labels < 9, 7, (1, 1, 1))
-    assert (found.n_eroded, found.eroded, found.n_used) == (0, False, 8)
+def test_a_region_that_would_nearly_vanish_stays_whole() -> None:
+    thin, small = cube(12), cube(4)
+    thin[:, :, 7:] = 0  # a plate: a third of its voxels would be left
+    assert eroded_regions(thin, [7], [7]).eroded == {7}
+    assert eroded_regions(cube(2), [7], [7]).n_inner == {7: 0}
+    kept = eroded_regions(small, [7], [7])  # 8 of 64 voxels: too few for a mean
+    assert (kept.n_inner, kept.eroded) == ({7: 8}, set())
+    np.testing.assert_array_equal(kept.labels, small)
+
+
+def test_a_neighbour_is_no_inside() -> None:
+    """Two regions that touch lose their rims on both sides of the border."""
+    labels = cube(8)
+    labels[8:12, 4:12, 4:12] = 3
+    found = eroded_regions(labels, [3, 7], [3, 7])
+    assert found.n_inner == {3: 2 * 6 * 6, 7: 2 * 6 * 6}
 
 
 def test_region_at_the_border_of_the_volume_loses_its_rim_there_too() -> None:
-    labels = np.full((5, 5, 5), 7, dtype=np.uint8)
-    assert region_values(labels * 1.0, labels, labels > 0, 7, (1, 1, 1)).n_eroded == 27
+    assert eroded_regions(np.full((5, 5, 5), 7), [7, 9]).n_inner == {7: 27, 9: 0}
 
 
-def test_share_outside_the_support() -> None:
-    labels = cube(4)
+def test_only_voxels_inside_the_support_count_for_the_error() -> None:
+    labels = cube(8)
+    values = np.random.default_rng(1).standard_normal(labels.shape)
     support = np.ones(labels.shape, dtype=bool)
-    support[4] = False
-    found = region_values(labels * 1.0, labels, support, 7, (1, 1, 1), erode=False)
-    assert found.share_outside == pytest.approx(0.25)
-    assert found.n_used == 48
-
-
-def test_absent_region_has_no_values() -> None:
-    labels = cube(4)
-    found = region_values(labels * 1.0, labels, labels < 9, 8, (1, 1, 1))
-    assert found.n_voxels == 0
-    assert np.isnan(found.mean)
-
-
-def test_percentiles_of_a_ramp() -> None:
-    labels = np.full((101, 1, 1), 7, dtype=np.uint8)
-    ramp = np.arange(101.0).reshape(101, 1, 1)
-    found = region_values(ramp, labels, labels > 0, 7, (1, 1, 1), erode=False)
-    assert (found.median, found.iqr) == (50.0, 50.0)
+    support[4:8] = False
+    inside, absent = standard_errors(values, labels, support, [7, 8])
+    assert inside == standard_error(values, (labels == 7) & support)
+    assert np.isnan(absent)
 
 
 @pytest.mark.parametrize("sigma", [0.0, 1.0])

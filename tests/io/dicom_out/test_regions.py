@@ -5,6 +5,7 @@ import pytest
 
 from qsmbids.io.dicom_out.anatomy import anatomy_of, own_code, side_of
 from qsmbids.io.segmentation_labels import Region, freesurfer_regions, hemisphere_of
+from qsmbids.io.template import template_regions
 
 
 def region(name):
@@ -24,6 +25,9 @@ def region(name):
         ("Left-Cerebral-White-Matter", "68523003", "Left"),
         ("Left-Accumbens-area", "427667007", "Left"),
         ("RedNucleus", "UBERON:0001947", None),
+        ("pallidum-external-left", "UBERON:0002476", "Left"),
+        ("pallidum-internal-right", "UBERON:0002477", "Right"),
+        ("ventricle-csf-left", "65216001", "Left"),
     ],
 )
 def test_structures_have_public_codes(name, code, side):
@@ -32,8 +36,8 @@ def test_structures_have_public_codes(name, code, side):
     assert (side_of(one).meaning if side_of(one) else None) == side
 
 
-def test_every_structure_of_freesurfer_has_one():
-    assert all(anatomy_of(one)[2] for one in freesurfer_regions())
+def test_every_structure_of_freesurfer_and_of_the_template_has_one():
+    assert all(anatomy_of(one)[2] for one in (*freesurfer_regions(), *template_regions()))
 
 
 @pytest.mark.parametrize("name", ["label7", "brainstem nuclei left over", "redness", "veinlike"])

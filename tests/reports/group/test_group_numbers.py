@@ -6,6 +6,7 @@ import pytest
 from qsmbids.reports.group.crosscheck import cross_check, grouping_column, reference_pairs
 from qsmbids.reports.group.exclusions import edited, exclusions, keep_edits
 from qsmbids.reports.group.gather import gather
+from qsmbids.reports.group.people import slope, with_people
 from qsmbids.reports.group.runs import Group, GroupRun, identity
 from qsmbids.reports.group.strata import set_strata
 from qsmbids.reports.group.tables import to_tsv, write_tables
@@ -272,9 +273,40 @@ def test_two_regions_of_one_name_have_scores_of_their_own(study):
         for mean in ("0.1", "0.11", "0.12", "0.13", "0.14", "0.9")
     ]
     runs = [GroupRun("sub-1", status="ok", rois=regions)]
-    rows = collect_regions(runs)
-    write_tables(study.out, Group(tuple(runs), {}), rows, _values(runs), _exclusions(runs))
+    group = Group(tuple(runs), {})
+    rows = with_people(collect_regions(runs), group)
+    write_tables(study.out, group, rows, _values(runs), _exclusions(runs))
     assert [row["outlier"] for row in study.table("chi")] == ["no"] * 5 + ["yes"]
+
+
+def test_age_sex_and_the_other_side_stand_beside_every_region():
+    def roi(name, side, mean, reference="wholebrain"):
+        return {"segmentation": "atlas", "reference": reference, "name": name,
+                "hemisphere": side, "mean": mean}  # fmt: skip
+
+    first = [
+        roi("caudate-left", "L", "0.05"), roi("caudate-right", "R", "0.04"),
+        roi("Nigra", "left", "0.11"), roi("Nigra", "right", "0.14"), roi("pons", "n/a", "0.01"),
+        roi("caudate-left", "L", "0.15", "csf"), roi("caudate-right", "R", "n/a", "csf"),
+    ]  # fmt: skip
+    runs = [GroupRun("sub-1_ses-a", rois=first), GroupRun("sub-2", rois=first[:1])]
+    people = {"sub-1": {"participant_id": "sub-1", "Age": "34", "sex": "F"}}
+    rows = with_people(collect_regions(runs), Group(tuple(runs), people))
+    assert rows["age"].tolist() == ["34"] * 7 + [""]
+    assert rows["sex"].tolist() == ["F"] * 7 + [""]
+    assert rows["structure"].tolist()[:5] == ["caudate", "caudate", "Nigra", "Nigra", "pons"]
+    differences = rows["left_less_right"].to_numpy()
+    np.testing.assert_allclose(differences[:4], [0.01, 0.01, -0.03, -0.03])
+    assert np.isnan(differences[4:]).all()  # no side, no number on the other, no other
+
+
+def test_the_line_of_a_region_against_age():
+    age = np.array([20.0, 30, 40, 50, 60, 70])
+    start, steep, error = slope(age, 0.02 + 0.001 * age)
+    assert (start, steep) == (pytest.approx(0.02), pytest.approx(0.001))
+    assert error == pytest.approx(0, abs=1e-9)
+    assert np.isnan(slope(age[:4], age[:4])).all()
+    assert np.isnan(slope(np.full(6, 40.0), age)).all()
 
 
 def test_the_identity_of_a_run_is_in_columns():

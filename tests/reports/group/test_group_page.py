@@ -198,3 +198,24 @@ def test_five_hundred_participants_take_less_than_a_minute(study, group):
     assert code == 0
     assert last.startswith("qsmbids: 500 participants, 500 runs; 0 failed, 0 missing;")
     assert (study.out / "group_chi.html").stat().st_size < 15e6
+
+
+def test_regions_are_plotted_against_age_where_ages_are_known(study, group):
+    ages = {f"sub-{n}": 20 + 7 * n for n in range(1, 7)}
+    for label in ages:
+        study.raw(label)
+        study.run(label)
+    assert group(study)[0] == 0
+    path = study.out / "group_chi.html"
+    assert 'id="age"' not in path.read_text("utf-8")
+    rows = "".join(f"{label}\t{age}\tF\n" for label, age in ages.items())
+    (study.bids / "participants.tsv").write_text("participant_id\tage\tsex\n" + rows)
+    assert group(study)[0] == 0
+    page = path.read_text("utf-8")
+    assert 'aria-label="cit168: Putamen against age"' in page
+    assert page.count("ppb a year") == 8
+    table = study.table("chi")
+    assert {row["age"] for row in table} == {str(age) for age in ages.values()}
+    left = next(r for r in table if r["roi"] == "Putamen (left)" and r["reference"] == "csf")
+    assert left["structure"] == "Putamen"
+    assert left["left_less_right"] != "n/a"

@@ -199,8 +199,19 @@ def test_warnings_make_the_verdict(page):
         sidecar={"Warnings": ["FANSI did not converge"], "AcquisitionWarnings": ["thick"]}
     )
     found_by_the_checks = found.text.count("Found: ")
-    assert f"Look at these {2 + found_by_the_checks} points" in found.text
-    assert "FANSI did not converge" in found.text
+    assert f"Look at these 5 points, the worst of {2 + found_by_the_checks}," in found.text
+    assert "FANSI did not converge. Look at the map before it is used." in found.text
+
+
+def test_at_most_five_points_are_on_top_the_worst_first(page):
+    mild = [f"voxels of {n} mm underestimate small structures" for n in range(6)]
+    sign = "the sign of the phase may be inverted; if veins are dark, run again with the other"
+    found = page(sidecar={"Warnings": [*mild, sign]})
+    top, _, folded = found.text.partition("further points")
+    assert sign in top
+    assert top.index(sign) < top.index(mild[0])
+    assert mild[5] not in top
+    assert mild[5] in folded
 
 
 def test_a_setting_that_differs_from_the_preset_is_marked(write_outputs):

@@ -1,0 +1,102 @@
+"""The template's regions in a run, from files."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from qsmbids.core.anatomy.registration import Registration
+from qsmbids.core.anatomy.template import class_maps, expected_map
+from qsmbids.interfaces.regions import PlaceRegions
+from qsmbids.io.nifti import read_volume
+from qsmbids.io.segmentation_labels import hemisphere_of, read_regions
+from qsmbids.io.template import load_template, read_fit, template_regions, write_fit
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Return a call of the node with volumes on one grid."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(affine, fit=None, **volumes):
+        files = {}
+        for name, volume in volumes.items():
+            kind = np.uint8 if volume.dtype == bool else np.float32
+            nib.save(nib.Nifti1Image(volume.astype(kind), affine), f"{name}.nii")
+            files[name] = str(tmp_path / f"{name}.nii")
+        if fit is not None:
+            files["fit"] = str(write_fit(tmp_path / "fit.npz", fit))
+        return PlaceRegions(**files).run().outputs
+
+    return call
+
+
+def a_fit(template, **changed):
+    known = {
+        "affine": np.eye(4),
+        "run_affine": template.grid,
+        "shift": np.zeros((3, *template.t1.shape), np.float32),
+        "information": 0.1,
+        "size": 1.0,
+        "coverage": 1.0,
+        "least_jacobian": 0.9,
+        "channels": ("magnitude",),
+    }
+    return Registration(**{**known, **changed})
+
+
+def test_a_fit_is_kept_as_it_was(tmp_path):
+    fit = a_fit(load_template(), information=0.123, channels=("magnitude", "chi"))
+    read = read_fit(write_fit(tmp_path / "fit.npz", fit))
+    assert read.usable
+    assert (read.information, read.channels) == (0.123, ("magnitude", "chi"))
+    np.testing.assert_array_equal(read.shift, fit.shift)
+    np.testing.assert_array_equal(read.run_affine, fit.run_affine)
+
+
+def test_names_tell_the_side():
+    regions = template_regions()
+    assert len({r.name for r in regions}) == len(regions)
+    assert all(hemisphere_of(r.name) == r.hemisphere for r in regions)
+
+
+def test_below_the_measure_of_fit_the_run_goes_on_without_regions(place):
+    template = load_template()
+    noise = np.random.default_rng(0).random((20, 20, 20))
+    every = np.ones(noise.shape, bool)
+    poor = a_fit(template, information=0.001)
+    found = place(
+        np.diag([4.0, 4.0, 4.0, 1.0]), poor, magnitude=noise, mask=every, chi=noise, support=every
+    )
+    for output in (found.labels, found.tables, found.white_matter, found.internal_capsule):
+        assert not isinstance(output, list | str)
+    (warning,) = found.record["warnings"]
+    assert "no regions were measured" in warning
+    assert found.record["metadata"]["RegionAtlas"]["Used"] is False
+
+
+@pytest.mark.slow
+def test_the_regions_of_the_templates_own_head_are_found(place):
+    """The template's own head with the susceptibility of its tissues, and a start 4 mm off."""
+    template = load_template()
+    maps = class_maps(template)
+    chi, brain = expected_map(maps, "chi"), maps[0] < 0.5
+    moved = template.grid.copy()
+    moved[0, 3] += 4.0
+    start = a_fit(template, run_affine=moved)
+    found = place(
+        moved, start, magnitude=template.t1, mask=brain, chi=chi, support=brain,
+        r2star=expected_map(maps, "r2star"),
+    )  # fmt: skip
+    labels = read_volume(found.labels[0], np.int32).array
+    names = {r.label: r.name for r in read_regions(Path(found.tables[0]))}
+    assert names == {r.label: r.name for r in template_regions()}
+    expected = template.regions[::2, ::2, ::2][tuple(slice(0, n) for n in labels.shape)]
+    for index, name in names.items():
+        if name.startswith(("putamen", "caudate", "pallidum", "dentate")):
+            ours, true = labels == index, expected == index
+            assert 2 * (ours & true).sum() > 0.75 * (ours.sum() + true.sum()), name
+    white = read_volume(found.white_matter, np.uint8).array > 0
+    assert chi[white].mean() == pytest.approx(-0.025, abs=0.003)
+    assert found.record["metadata"]["RegionAtlas"]["Channels"] == ["magnitude", "chi", "r2star"]
