@@ -7,7 +7,9 @@ smoothing,
 .. math:: \phi_0 = \phi_1 - \frac{TE_1}{TE_2 - TE_1} (\phi_2 - \phi_1),
 
 holds :math:`c_k` and what varies slowly in space, but no field. The step from slice to slice is
-its mean over the slice; no unwrapping is needed, for only neighbours are compared.
+found by its mean over the slice, and taken as the value that most voxels have: where the field is
+steep, the difference of the echoes wraps between neighbours, and these voxels have any step. No
+unwrapping is needed, for only neighbours are compared.
 """
 
 import math
@@ -40,6 +42,11 @@ _GENTLE = 0.8
 #: Coherence of the step within a slice below which it is none; noise has 1 / sqrt(voxels).
 _COHERENT = 0.2
 _PAIRS = 1_000_000
+#: Bins of the circle in which the most frequent step is looked for, and the width [rad] around it
+#: of the voxels that it is averaged over.
+_BINS = 72
+_PEAK_WIDTH = 0.5
+_PEAK_ROUNDS = 4
 
 
 class SliceOffsets(NamedTuple):
@@ -86,8 +93,11 @@ def find_slice_offsets(
         steps, filled = _steps(phase[0], magnitude[0], axis, phase[1], ratio)
         change = _largest_change(steps, filled)
         if change > _LEAST_CHANGE and (offsets is None or change > offsets.change):
-            offsets = SliceOffsets(axis, np.concatenate([[0.0], np.cumsum(steps)]), change)
-    return offsets
+            offsets = SliceOffsets(axis, np.zeros(0), change)
+    if offsets is None:
+        return None
+    steps = _most_frequent_steps(phase, magnitude[0], offsets.axis, ratio)
+    return offsets._replace(offsets=np.concatenate([[0.0], np.cumsum(steps)]))
 
 
 def align_slices(phase: FloatArray, magnitude: FloatArray, axis: int) -> SliceOffsets:
@@ -184,6 +194,37 @@ def _steps(
     filled = counts > max(20.0, _FILLED * float(counts.max(initial=0)))
     filled &= np.abs(sums) > _COHERENT * weight.sum(axis=(1, 2), dtype=np.float64)
     return np.angle(sums), filled
+
+
+def _most_frequent_steps(
+    phase: FloatArray, magnitude: FloatArray, axis: int, ratio: float
+) -> Float64Array:
+    """Return the step [rad] of the offset from each slice to the next that most voxels have."""
+    first, second, m = (np.moveaxis(v, axis, 0) for v in (phase[0], phase[1], magnitude))
+    signal = m > _SIGNAL * np.quantile(m[np.isfinite(m)], 0.99)
+    between = second - first
+    steps = np.zeros(len(m) - 1)
+    for k in range(len(steps)):
+        both = signal[k] & signal[k + 1] & np.isfinite(first[k] + first[k + 1])
+        both &= np.isfinite(between[k] + between[k + 1])
+        if not both.any():
+            continue
+        change = between[k + 1][both] - between[k][both]
+        step = first[k + 1][both] - first[k][both] - ratio * _wrapped(change)
+        step, weight = _wrapped(step), (m[k] * m[k + 1])[both]
+        counts, edges = np.histogram(step, _BINS, (-np.pi, np.pi), weights=weight)
+        peak = int(np.argmax(counts + np.roll(counts, 1) + np.roll(counts, -1)))
+        angle = float(edges[peak : peak + 2].mean())
+        for _ in range(_PEAK_ROUNDS):
+            rest = _wrapped(step - angle)
+            near = np.abs(rest) < _PEAK_WIDTH
+            angle += float(np.angle((weight * np.exp(1j * rest))[near].sum()))
+        steps[k] = angle
+    return steps
+
+
+def _wrapped(angle: FloatArray) -> FloatArray:
+    return angle - TWO_PI * np.rint(angle / TWO_PI)
 
 
 def _largest_change(steps: Float64Array, filled: Mask) -> float:

@@ -65,3 +65,17 @@ def test_two_echoes_are_needed(head):
     phase, magnitude = head
     with pytest.raises(ValueError, match="two echoes"):
         find_slice_offsets(phase[:1], magnitude[:1], TIMES)
+
+
+def test_offsets_are_found_where_the_echoes_wrap_between_slices(rng):
+    times = (0.013, 0.031)
+    phantom = make_phantom((40, 44, 36), (3.0, 3.0, 3.0))
+    total, _ = simulate_field(phantom)
+    echoes = multi_echo_signal(phantom, total, times)
+    own = rng.uniform(-np.pi, np.pi, 36)
+    phase = np.angle(echoes * np.exp(1j * own)).astype(np.float32)
+    magnitude = np.abs(echoes).astype(np.float32)
+    found = find_slice_offsets(phase, magnitude, times)
+    wrong = np.angle(np.exp(1j * np.diff(found.offsets - own, 2)))
+    filled = phantom.mask.sum(axis=(0, 1))[1:-1]
+    assert np.abs(wrong[filled > 0.4 * filled.max()]).max() < 0.1
