@@ -24,7 +24,13 @@ from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
 from qsmbids.io.near_misses import LABEL_RULE, odd_folders
 from qsmbids.io.nifti import read_header, read_volume
-from qsmbids.io.phase_filter import filter_evidence, refusal
+from qsmbids.io.phase_filter import (
+    TOO_EARLY,
+    filter_evidence,
+    filter_found,
+    measure_run,
+    refusal,
+)
 from qsmbids.io.preflight import check_head_size, check_run
 from qsmbids.io.runs import Run
 from qsmbids.io.slices import is_echo_planar, slice_axis
@@ -105,7 +111,8 @@ def make_plans(
         try:
             refuse_invalid(run, validated)
             plan = _plan(run, args, settings)
-            if filtered := _filtered(plan, settings):
+            # a run that is begun measures it itself
+            if filtered := _filtered(plan, settings, args.dry_run):
                 others.append(_refused(run.label, filtered, left_out=True))
             else:
                 plans.append(plan)
@@ -197,14 +204,22 @@ def _outside_the_paper(run: Run) -> tuple[str, ...]:
     )
 
 
-def _filtered(plan: RunPlan, settings: Settings) -> str:
-    """Return why the phase is of no use, where the sidecars say that the scanner filtered it."""
+def _filtered(plan: RunPlan, settings: Settings, measured: bool) -> str:
+    """Return why the phase is of no use if the scanner filtered it: by header, or measured."""
+    if plan.start is not None or settings.phase.accept_filtered:
+        return ""
     evidence = filter_evidence(plan.run.sidecars[-1])
-    if evidence is None or not evidence.certain or plan.start is not None:
+    text, certain = ("", False) if evidence is None else evidence
+    if not certain and not measured:
         return ""
-    if settings.phase.accept_filtered:
+    try:
+        check = TOO_EARLY if certain else measure_run(plan.run, plan.acquisition)
+    except (QSMError, ValueError):  # the dry run says so of the numbers
         return ""
-    what, fix = refusal(evidence.text)
+    because = filter_found(text, certain, check)
+    if not because:
+        return ""
+    what, fix = refusal(because)
     return str(InputError(what, (plan.run.phase or plan.run.imag)[-1].name, fix))
 
 

@@ -1,6 +1,5 @@
 """Preparation: numbers in the files to radians and clean magnitudes (S2 step 1)."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from qsmbids.core.phase.magnitude import (
 )
 from qsmbids.core.phase.missing_phase import read_phase_numbers, without_phase
 from qsmbids.core.phase.phase_checks import (
-    PhaseCheck,
     detect_filtered_phase,
     detect_slice_jumps,
     tells_filter,
@@ -45,7 +43,7 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.io.nifti import read_echoes, read_volume
-from qsmbids.io.phase_filter import refusal
+from qsmbids.io.phase_filter import TOO_EARLY, filter_found, refusal
 from qsmbids.io.preflight import check_magnitude, check_phase
 
 #: Jumps of the phase from slice to slice [rad] that leave no field; random phases have 1.5.
@@ -226,17 +224,13 @@ class PreparePhase(Step):
         """Refuse phase that the scanner filtered, by its header or its numbers."""
         inputs = self.inputs
         files = inputs.phase or inputs.real
-        check = PhaseCheck(math.nan, None, "the echoes are too early to tell whether it is")
+        check = TOO_EARLY
         if tells_filter(inputs.last_echo_time, inputs.b0_tesla):
             size = read_volume(files[-1]).adult_voxel_size
-            head = signal_mask(magnitude[0])
+            head = signal_mask(magnitude[-1])  # without what has lost its signal by then
             check = detect_filtered_phase(phase[-1], magnitude[-1], head, size)
         evidence = inputs.filter_evidence
-        because = evidence if inputs.filter_certain else ""
-        if not because and check.suspicious:
-            because = check.text
-        elif evidence and check.suspicious is None:
-            because = f"{evidence}, and {check.text}"
+        because = filter_found(evidence, inputs.filter_certain, check)
         if because and inputs.refuse_filtered and not inputs.accept_filtered:
             what, fix = refusal(because)
             raise InputError(what, files[-1], fix)

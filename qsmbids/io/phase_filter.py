@@ -9,19 +9,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from qsmbids.core.phase.magnitude import signal_mask
+from qsmbids.core.phase.missing_phase import read_phase_numbers
 from qsmbids.core.phase.phase_checks import PhaseCheck, detect_filtered_phase, tells_filter
 from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.errors import InputError
+from qsmbids.io.metadata import Acquisition
 from qsmbids.io.nifti import read_volume
 from qsmbids.io.recognition import Candidate, image_type
+from qsmbids.io.runs import Run
 
 __all__ = [
     "ACCEPT",
     "FILTER_KEY",
     "NOTE_KEY",
+    "TOO_EARLY",
     "FilterEvidence",
     "filter_evidence",
+    "filter_found",
     "measure_filter",
+    "measure_run",
     "phase_choice",
     "refusal",
 ]
@@ -29,6 +35,7 @@ __all__ = [
 #: In a sidecar: whether the phase was filtered by the scanner, and what is known of it.
 FILTER_KEY, NOTE_KEY = "PhaseFilterApplied", "PhaseFilterNote"
 ACCEPT = "--accept-filtered-phase"
+TOO_EARLY = PhaseCheck(float("nan"), None, "the echoes are too early to tell")
 
 _FILTERED = re.compile(
     r"(?<![a-z])filt(?:er(?:ed|ing)?)?(?![a-z])|high[\W_]?pass|(?<![a-z])hpf?(?![a-z])"
@@ -98,6 +105,47 @@ def filter_evidence(sidecar: Mapping[str, Any]) -> FilterEvidence | None:
 def phase_choice(sidecar: Mapping[str, Any]) -> str:
     """Return what the conversion noted where the scanner saved phase with and without a filter."""
     return "" if sidecar.get(FILTER_KEY) is not False else str(sidecar.get(NOTE_KEY) or "")
+
+
+def filter_found(evidence: str, certain: bool, check: PhaseCheck) -> str:
+    """Return why phase counts as filtered by its header and its numbers, "" if it does not.
+
+    Parameters
+    ----------
+    evidence : str
+        What the header says of a filter.
+    certain : bool
+        It says so of this image.
+    check : PhaseCheck
+        Of :func:`qsmbids.core.phase.phase_checks.detect_filtered_phase`.
+    """
+    if certain:
+        return evidence
+    if check.suspicious:
+        return check.text
+    return f"{evidence}, and {check.text}" if evidence and check.suspicious is None else ""
+
+
+def measure_run(run: Run, acquisition: Acquisition) -> PhaseCheck:
+    """Look at the last echo of a run as it lies in the dataset.
+
+    Raises
+    ------
+    InputError, ValueError
+        The images cannot be read, or their numbers are no phase.
+    """
+    if run.real or not tells_filter(acquisition.echo_times[-1], acquisition.b0_tesla):
+        return TOO_EARLY
+    volumes = [read_volume(path).array for path in run.phase]
+    words = acquisition.extra.get("ImageType") or ()
+    scale = read_phase_numbers(volumes, units=acquisition.phase_units, image_type=words).scale
+    strength = read_volume(run.magnitude[-1])
+    return detect_filtered_phase(
+        to_radians(volumes[-1], scale),
+        strength.array,
+        signal_mask(strength.array),
+        strength.adult_voxel_size,
+    )
 
 
 def refusal(evidence: str) -> tuple[str, str]:

@@ -2,7 +2,10 @@
 
 import json
 
+import nibabel as nib
+import numpy as np
 import pytest
+from swi import filtered
 
 COMMON = ("participant", "--dry-run", "--skip-bids-validation")
 
@@ -53,3 +56,18 @@ def test_a_filtered_run_beside_another_is_left_out(
     assert code == 0, said
     assert "left out: " in said
     assert "filtered by the scanner" in said
+
+
+def test_a_dry_run_measures_what_the_run_would_refuse(small_dataset, tmp_path, qsmbids):
+    """Nothing in the sidecars tells."""
+    for path in small_dataset.rglob("*part-phase*.nii.gz"):
+        image = nib.load(path)
+        magnitude = nib.load(str(path).replace("part-phase", "part-mag")).get_fdata()
+        signal = magnitude * np.exp(1j * np.pi * (image.get_fdata() / 2048 - 1))
+        levels = np.rint(np.angle(filtered(signal[None])[0]) * 2048 / np.pi) + 2048
+        nib.Nifti1Image(levels.clip(0, 4095).astype(np.uint16), image.affine).to_filename(path)
+    code, _, said = qsmbids(small_dataset, tmp_path / "out", *COMMON)
+    assert code != 0
+    assert "filtered by the scanner (the phase looks high-pass filtered" in said
+    code, _, said = qsmbids(small_dataset, tmp_path / "out", *COMMON, "--accept-filtered-phase")
+    assert code == 0, said

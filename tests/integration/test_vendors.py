@@ -8,6 +8,7 @@ import networkx as nx
 import nibabel as nib
 import numpy as np
 import pytest
+import scanners
 import scipy.ndimage as ndi
 
 from qsmbids.config import load_settings
@@ -48,6 +49,9 @@ SCANS = {
     "uih": {"unsigned": True},
     "canon": {},
     "canon-enhanced": {"enhanced": "series"},
+    "siemens-frames-in-any-order": {"enhanced": "shuffled"},
+    "philips-four-kinds": {"enhanced": "shuffled", "parts": ("mag", "real", "imag", "phase")},
+    "ge-four-kinds": {"enhanced": "shuffled", "parts": ("mag", "phase", "real", "imag")},
 }
 FAST = [
     ("siemens-signed", "bipolar"),
@@ -123,7 +127,13 @@ def write_dicom(dicom, folder, scan, signal, axes):
     if maker in ("uih", "canon"):
         stored = np.conj(stored)
     common = {"echo_times": ECHO_TIMES, "signal": stored, "voxel": VOXEL}
-    if enhanced == "mixed":
+    if enhanced == "shuffled":
+        names = {"siemens": scanners.SIEMENS, "philips": scanners.PHILIPS, "ge": scanners.GE}
+        # which knows itself how GE stores it
+        whole = 1000.0 * signal[:, ::-1, ::-1, :]
+        scan_of = scanners.Scan(whole, ECHO_TIMES, names[maker], sequence="", voxel=VOXEL)
+        scan_of.write(folder, parts, shuffled=5, **options)
+    elif enhanced == "mixed":
         dicom.write_enhanced(folder, maker, parts, **common, **options)
     elif enhanced:
         for number, part in enumerate(parts, start=5):

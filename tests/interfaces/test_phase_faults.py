@@ -32,10 +32,11 @@ def head():
 def prepare(tmp_path):
     """Return a function that takes arrays through PreparePhase."""
 
-    def do(phase, magnitude, **inputs):
+    def do(phase, magnitude, voxel_mm=1.0, **inputs):
+        affine = np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0])
         files = {
             part: [
-                str(write_volume(tmp_path / f"echo-{e}_part-{part}.nii", echo, np.eye(4)))
+                str(write_volume(tmp_path / f"echo-{e}_part-{part}.nii", echo, affine))
                 for e, echo in enumerate(echoes, 1)
             ]
             for part, echoes in (("phase", phase), ("mag", magnitude))
@@ -183,7 +184,7 @@ def swi(head):
     return np.angle(filtered(complex_echoes)).astype(np.float32), magnitude
 
 
-LATE = {"last_echo_time": TIMES[-1], "b0_tesla": 3.0}
+LATE = {"last_echo_time": TIMES[-1], "b0_tesla": 3.0, "voxel_mm": 4.5}
 
 
 def test_filtered_phase_is_refused_by_its_numbers(prepare, swi):
@@ -218,6 +219,7 @@ def test_a_given_field_does_without_the_phase(prepare, swi):
 def test_words_and_numbers_of_unfiltered_phase(prepare, head, evidence, certain, late, filtered):
     phase, magnitude, _ = head
     inputs = {"filter_evidence": evidence, "filter_certain": certain, "b0_tesla": 3.0}
+    inputs["voxel_mm"] = 4.5
     inputs["last_echo_time"] = TIMES[-1] if late else 0.006
     if filtered == "refused":
         with pytest.raises(InputError, match=evidence):

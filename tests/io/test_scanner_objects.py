@@ -251,18 +251,6 @@ def test_every_maker_keeps_its_name_and_field(tmp_path, signal, convert_folder, 
         assert sign.sign == (1 if maker == SIEMENS else -1)
 
 
-def test_a_name_that_dcm2niix_guesses_is_not_taken(tmp_path, signal, convert_folder):
-    """A sequence that begins like one of Siemens' makes it Siemens' for dcm2niix."""
-    scan = Scan(signal, ECHO_TIMES, "UIH", "1", "*fl3d2")
-    for number, part in ((5, "mag"), (6, "phase")):
-        kind = ["ORIGINAL", "PRIMARY", scanners.LETTER[part]]
-        scan.write_classic(tmp_path / "d", part, number, kind)
-    _, _, images = convert_folder(tmp_path / "d")
-    for image in images:
-        sidecar = json.loads(image.with_name(image.name.replace(".nii.gz", ".json")).read_text())
-        assert sidecar["Manufacturer"] == "UIH"
-
-
 def test_parts_of_one_series_are_told_apart_by_the_last_word(
     tmp_path, signal, convert_folder, assert_is
 ):
