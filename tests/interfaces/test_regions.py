@@ -63,7 +63,7 @@ def test_names_tell_the_side():
 
 def test_below_the_measure_of_fit_the_run_goes_on_without_regions(place):
     template = load_template()
-    noise = np.random.default_rng(0).random((20, 20, 20))
+    noise = np.random.default_rng(0).random((24, 24, 24))
     every = np.ones(noise.shape, bool)
     poor = a_fit(template, information=0.001)
     found = place(
@@ -74,6 +74,16 @@ def test_below_the_measure_of_fit_the_run_goes_on_without_regions(place):
     (warning,) = found.record["warnings"]
     assert "no regions were measured" in warning
     assert found.record["metadata"]["RegionAtlas"]["Used"] is False
+
+
+def test_what_is_too_small_for_a_human_head_has_no_regions_and_no_warning(place):
+    noise = np.random.default_rng(0).random((20, 20, 20))
+    every = np.ones(noise.shape, bool)
+    grid = np.diag([4.0, 4.0, 4.0, 1.0])
+    found = place(grid, magnitude=noise, mask=every, chi=noise, support=every)
+    assert not isinstance(found.labels, list)
+    assert found.record["warnings"] == []
+    assert "80 mm across" in found.record["metadata"]["RegionAtlas"]["Reason"]
 
 
 @pytest.mark.slow
