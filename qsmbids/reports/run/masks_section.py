@@ -29,6 +29,10 @@ def _otherwise(key: str, sidecar: Mapping[str, Any]) -> str:
         "given"
     ):
         return "given"
+    guide = sidecar.get("MaskGuide")
+    if key == "mask1" and isinstance(guide, Mapping):
+        used = guide.get("Used") is True
+        return "brain extraction" + (", guided by a template of the head" if used else " alone")
     if isinstance(measure, Mapping) and measure.get("Measure") == "none":
         words = {"mask2": "no phase was taken for unreliable", "mask3": "Mask 1, holes filled"}
         if key in words:
