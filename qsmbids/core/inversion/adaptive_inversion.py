@@ -3,8 +3,9 @@ r"""An inversion that sets itself from the error of the field (recommendation 7.
 The field is inverted once with weak penalties and a harmonic field, its error is measured in the
 cone of k-space where no susceptibility acts (:mod:`qsmbids.core.inversion.cone_spectrum`), the
 penalties follow from it (:mod:`qsmbids.core.inversion.adaptive_rule`), and the iterations go on
-with them (:mod:`qsmbids.core.inversion.adaptive_solver`). Holes, strong sources and wrong turns are met as
-in FANSI: by a start of least squares without outliers (:mod:`qsmbids.core.inversion.fansi_start`).
+with them (:mod:`qsmbids.core.inversion.adaptive_solver`). Holes, strong sources and wrong turns
+are met as in FANSI: by a start of least squares without outliers
+(:mod:`qsmbids.core.inversion.fansi_start`).
 """
 
 from collections.abc import Callable
