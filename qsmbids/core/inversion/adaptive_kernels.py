@@ -6,7 +6,8 @@ threads gives the same result.
 
 Each split variable z and its scaled dual s are stored as their sum, which tells both: of the
 gradient v, s = share v with share = min(bend, limit / |v|); of the field p,
-s = m (p - f) / (m + mu); of the map y, s = y t / (nu + t).
+s = m (p - f) / (m + mu); of the map y, s = y t / (nu + t); of the Laplacian u of the harmonic
+field, z = rho u in the mask and u, held by nothing, outside.
 """
 
 import numba
@@ -19,6 +20,7 @@ __all__ = [
     "start_gradient",
     "update_field",
     "update_gradient",
+    "update_harmonic",
     "update_map",
 ]
 
@@ -132,13 +134,39 @@ def update_map(start, stop, y, x, ridge, nu, relax):  # type: ignore[no-untyped-
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
-def solve(start, stop, source, data, kernel, lx, ly, lz, mu1, mu2, nu):  # type: ignore[no-untyped-def]
-    """Overwrite source by x, (source + mu2 D data) / (mu1 L + mu2 D^2 + nu), and data by Dx."""
+def solve(  # type: ignore[no-untyped-def]
+    start, stop, source, data, bend, kernel, lx, ly, lz, mu1, mu2, nu, muh, size
+):
+    """Overwrite source by x, data by Dx + h and bend by Lap h.
+
+    h = (mu2 (data - Dx) + muh L bend) / (mu2 + e) with e = muh L^2 + size, put into that of x.
+    """
     for i in range(start, stop):
         for j in range(data.shape[1]):
-            g, f, d = source[i, j], data[i, j], kernel[i, j]
+            g, f, b, d = source[i, j], data[i, j], bend[i, j], kernel[i, j]
             lxy = lx[i] + ly[j]
             for k in range(d.size):
-                scale = ONE / (mu1 * (lxy + lz[k]) + mu2 * d[k] * d[k] + nu)
-                g[k] = scale * (g[k] + mu2 * d[k] * f[k])
-                f[k] = d[k] * g[k]
+                lap = lxy + lz[k]
+                held = muh * lap * lap + size
+                inverse = ONE / (mu2 + held)
+                pull = mu2 * d[k] * inverse
+                scale = ONE / (mu1 * lap + pull * d[k] * held + nu)
+                x = scale * (g[k] + pull * (held * f[k] - muh * lap * b[k]))
+                dx = d[k] * x
+                h = inverse * (mu2 * (f[k] - dx) + muh * lap * b[k])
+                g[k] = x
+                f[k] = dx + h
+                b[k] = lap * h
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def update_harmonic(start, stop, bend, u, mask, rho, relax):  # type: ignore[no-untyped-def]
+    """Overwrite u by relax Lap h + (1 - relax) z + s, and Lap h by z - s."""
+    keep = (ONE - relax) * rho + ONE - rho
+    inner = TWO * rho - ONE
+    for i in range(start, stop):
+        for j in range(bend.shape[1]):
+            b, uu, m = bend[i, j], u[i, j], mask[i, j]
+            for k in range(b.size):
+                uu[k] = relax * b[k] + (keep if m[k] else ONE - relax) * uu[k]
+                b[k] = (inner if m[k] else ONE) * uu[k]

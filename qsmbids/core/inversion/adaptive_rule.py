@@ -5,15 +5,20 @@ map has a gradient penalty in proportion to sigma^2 / q. For an error with the s
 signal itself, b times as strong, it has the square term b x^2 / 2 (Wiener's filter), of which a
 part is enough beside the gradients. So
 
-.. math:: t = 0.38 \, b, \qquad \lambda = \tau_w \sigma_w^2 / q_w + \tau_s \sigma_s^2 / q,
-          \qquad g = \kappa \, b \, q
+.. math:: t = 0.38 \, b', \qquad \lambda = \tau_w \sigma_w^2 / q_w + \tau_s \sigma_s^2 / q,
+          \qquad g = \kappa \, b' \, q
 
-with the white part w of the error and the rest s, and the gradients q_w of a map in which the
-noise has been smoothed already.
+with b' = b - 0.001 where that is positive, the white part w of the error and the rest s, and the
+gradients q_w of a map in which the noise has been smoothed already.
 
 The factors are the same for every field: all three follow from what :mod:`cone_spectrum` measures.
 Where nothing but noise disturbs the field, b is 0 and total variation is left. Strong sources are
 not those that the square term is there for: it falls with the third power of the local size of x.
+
+A harmonic field is held the less, the more of the error it takes away: its penalty is in
+proportion to 1 / rho - 1 / rho_0, where rho is what it takes over what is left. Of an error with
+the spectrum of the tissue it takes half to once what is left, of the rest of a background removal
+tens to hundreds of times that. From rho_0 on it is free.
 """
 
 from dataclasses import replace
@@ -30,6 +35,13 @@ __all__ = ["FIRST", "local_square", "penalties_for", "with_local_error"]
 
 #: Factors of the rule, fitted to simulated heads and half a real one, then frozen.
 SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.38, 0.65, 0.4, 46.0
+#: Factor of the harmonic penalty, and the ratio from which on there is none.
+HARMONIC, FREE_FROM = 0.2, 3.0
+#: Smallest ratio that counts.
+LEAST_RATIO = 0.1
+#: Of the share of the error that scales with the signal, what the steps before the inversion leave
+#: of any field; the square term would take the contrast of a clean map for it.
+NEGLIGIBLE = 1e-3
 #: Threshold of the iterations over the mean gradient.
 THRESHOLD = 0.25
 #: Penalties of the first map, which the error is measured with.
@@ -49,15 +61,17 @@ def penalties_for(error: ErrorModel) -> Penalties:
     """Return the penalties that suit an error model."""
     gradient = max(error.gradient_ppm, LEAST_GRADIENT)
     calm = max(error.calm_gradient_ppm, LEAST_GRADIENT)
-    huber = KAPPA * error.share * gradient
+    share = max(error.share - NEGLIGIBLE, 0.0)
+    huber = KAPPA * share * gradient
     white, all_error = error.white_variance, error.sigma_ppm**2
     return Penalties(
-        tikhonov=max(SHRINK * error.share, LEAST_TIKHONOV),
+        tikhonov=max(SHRINK * share, LEAST_TIKHONOV),
         gradient=float(
             np.clip(TAU * white / calm + TAU_STRUCTURED * (all_error - white) / gradient, *LIMITS)
         ),
         huber=huber if huber > LEAST_HUBER else 0.0,
         threshold=THRESHOLD * calm,
+        harmonic=HARMONIC * max(1 / max(error.harmonic_ratio, LEAST_RATIO) - 1 / FREE_FROM, 0.0),
     )
 
 

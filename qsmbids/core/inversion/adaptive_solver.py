@@ -1,18 +1,20 @@
-r"""The iterations of the adaptive inversion: a data term, Huber's gradient and a local square.
+r"""The iterations of the adaptive inversion: data, Huber's gradient, a local square, harmonics.
 
 All in ppm of field and susceptibility, on the padded grid,
 
-.. math:: \min_x \tfrac12 \sum m (D x - f)^2 + \tfrac{1}{2} \sum t x^2
+.. math:: \min_{x, h} \tfrac12 \sum m (D x + h - f)^2 + \tfrac{1}{2} \sum t x^2
           + \lambda \sum \mathrm{Huber}_g(|\nabla x|)
+          + \tfrac{\beta}{2} \sum_{mask} (\nabla^2 h)^2 + \tfrac{\gamma}{2} \sum h^2
 
 with m the squared data weights of mean 1 (0 outside the mask and in holes), t one number for each
-voxel, and Huber's function g |x| - g^2 / 2 beyond g, divided by g. Alternating directions with
-z1 = grad x, z2 = Dx and z3 = x, over-relaxed; four transforms for each iteration. A gradient is a
-difference over the voxel's length, times the geometric mean of the three.
+voxel, and Huber's function g |x| - g^2 / 2 beyond g, divided by g. h is what the background
+removal left. Alternating directions with z1 = grad x, z2 = Dx + h, z3 = x and z4 = Lap h, x and h
+solved for together, over-relaxed; six transforms for each iteration. A gradient is a difference
+over the voxel's length, times the geometric mean of the three.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,8 @@ RELAXATION = 1.8
 MU2 = 1.0
 #: Least consistency of z3.
 NU_FLOOR = 1e-4
+#: Of the Laplacian of the harmonic field in the mask, and its consistency, as in FANSI.
+BETA, MUH = 150.0, 3.0
 #: Huber's width over the threshold; without a width it is the length of the gradient.
 SHARPEST = 1e-3
 
@@ -68,6 +72,11 @@ class AdaptiveProblem:
         """Shape of the padded grid."""
         return self.field.shape[0], self.field.shape[1], self.field.shape[2]
 
+    def less(self, part: Float32Array) -> "AdaptiveProblem":
+        """Return the problem without a part of its field."""
+        field = np.where(self.weights > 0, self.field - part, 0).astype(np.float32)
+        return replace(self, field=field)
+
     def dipole(self, x: Float32Array) -> Float32Array:
         """Return the field of a susceptibility map."""
         spectrum = rfft(x, self.n_threads)
@@ -77,7 +86,7 @@ class AdaptiveProblem:
 
 @dataclass(frozen=True)
 class Penalties:
-    """The three numbers of the objective and one of the iterations.
+    """The four numbers of the objective and one of the iterations.
 
     Attributes
     ----------
@@ -89,16 +98,22 @@ class Penalties:
         g [ppm]; 0 for total variation.
     threshold : float
         lambda over the consistency of z1 [ppm]. It has no bearing on the minimum.
+    harmonic : float
+        gamma; the larger, the smaller the harmonic field.
     """
 
     tikhonov: float
     gradient: float
     huber: float
     threshold: float
+    harmonic: float = 0.0
 
 
 class Minimiser:
-    """Iterations that can be stopped, given another local square, and gone on with."""
+    """Iterations that can be stopped, given another local square, and gone on with.
+
+    ``before`` is others of the same grid, whose harmonic field is gone on with.
+    """
 
     def __init__(
         self,
@@ -106,6 +121,7 @@ class Minimiser:
         penalties: Penalties,
         start: Float32Array,
         n_iterations: int = 0,
+        before: "Minimiser | None" = None,
     ) -> None:
         self.problem = problem
         self.x = start
@@ -126,7 +142,12 @@ class Minimiser:
         self._v = np.empty((3, *problem.grid), dtype=np.float32)
         self._share = np.empty(problem.grid, dtype=np.float32)
         self._y = start * (1 + self._ridge / self._nu)
+        self._size = np.float32(penalties.harmonic)
+        self._u: Float32Array = np.zeros_like(start) if before is None else before._u.copy()
+        self._bend: Float32Array = np.zeros_like(start) if before is None else before._bend.copy()
         fit = problem.dipole(start)
+        if before is not None:
+            fit += before.harmonic
         self._p = fit + problem.weights * (fit - problem.field) / self._mu2
         self._fit = fit
         with planes(problem.grid[0], problem.n_threads) as run:
@@ -142,8 +163,13 @@ class Minimiser:
 
     @property
     def fit(self) -> Float32Array:
-        """The field Dx of the map as it is."""
+        """The field Dx + h as it is."""
         return self._fit
+
+    @property
+    def harmonic(self) -> Float32Array:
+        """The harmonic field h [ppm]."""
+        return self._fit - self.problem.dipole(self.x)
 
     def reweigh(self, local: Float32Array) -> None:
         """Make the square term local: t times ``local``."""
@@ -180,16 +206,19 @@ class Minimiser:
                 spectrum = rfft(source, n_threads)
                 run(loops.field_source, source, self._p, *data, mu2)
                 held = rfft(source, n_threads)
-                run(loops.solve, spectrum, held, problem.kernel, *self._symbols,
-                    self._mu1, mu2, nu)  # fmt: skip
+                bend = rfft(self._bend, n_threads)
+                run(loops.solve, spectrum, held, bend, problem.kernel, *self._symbols,
+                    self._mu1, mu2, nu, np.float32(MUH), self._size)  # fmt: skip
                 previous, self.x = self.x, self._back(spectrum)
-                self._fit = self._back(held)
-                del spectrum, held
+                self._fit, self._bend = self._back(held), self._back(bend)
+                del spectrum, held, bend
                 run(change_and_size, self.x, previous, problem.mask, sums)
                 run(loops.update_gradient, self._v, self._share, self.x, problem.steps,
                     self._local, *self._huber, relax)  # fmt: skip
                 run(loops.update_field, self._p, self._fit, *data, mu2, relax)
                 run(loops.update_map, self._y, self.x, self._ridge, nu, relax)
+                run(loops.update_harmonic, self._bend, self._u, problem.mask,
+                    np.float32(MUH / (MUH + BETA)), relax)  # fmt: skip
                 change, total = sums.sum(axis=0)
                 self.n_iterations += 1
                 self.update_percent = 100 * float(np.sqrt(change / total)) if total > 0 else 0.0

@@ -29,12 +29,13 @@ __all__ = ["StandardError", "standard_error"]
 
 
 #: Iterations of each twin, from the map.
-ITERATIONS = 12
+ITERATIONS = 30
 #: Standard deviation [voxels] of the window over which squares are averaged.
 WIDTH = 1.5
 #: Most that a shell of the map is amplified to the power of the tissue.
 MOST_GAIN = 3.0
-#: Errors of voxels over those of twins, and bias of regions.
+#: Errors of voxels over those of twins, and bias of regions. They were set before a harmonic field
+#: was fitted along; where this is free and the map smooth, intervals are now too narrow.
 VOXEL_FACTOR, BIAS_FACTOR = 1.3, 2.0
 #: Error of the structured part is this local [voxels].
 LOCAL_WIDTH = 5.0
