@@ -160,7 +160,11 @@ def _large_mask(bids):
 SPOILT = {
     "inverted sign": (("--phase-sign", "-1"), {}, {"MeanAtHighR2Star"}),
     "noise x 4": ((), {"noise_std": 0.08}, {"FieldNoise", "LocalFieldNoise", "MagnitudeSnr"}),
-    "filtered phase": ((), {"encoding": "float", "spoil": _filter_phase}, {"FilteredPhase"}),
+    "filtered phase": (
+        ("--accept-filtered-phase",),
+        {"encoding": "float", "spoil": _filter_phase},
+        {"FilteredPhase"},
+    ),
     "half the phase": ((), {"encoding": "float", "spoil": _halve_phase}, {"PhaseCoverage"}),
     "mask too large": ((), {"spoil": _large_mask}, {"RemovedByReliability"}),
     "one echo time wrong by a third of the spacing": (

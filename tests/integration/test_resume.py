@@ -90,8 +90,8 @@ def test_a_changed_input_image_is_seen(rerun):
 @pytest.mark.slow
 def test_a_changed_echo_time_is_seen(rerun):
     for part in ("mag", "phase"):
-        path = rerun.bids / f"sub-demo/anat/sub-demo_echo-5_part-{part}_MEGRE.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"EchoTime": 0.0281}))
+        path = rerun.bids / f"sub-demo/anat/sub-demo_echo-4_part-{part}_MEGRE.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"EchoTime": 0.0221}))
     steps = rerun()
     assert "combine_echoes" in steps
     assert "prepare_phase" not in steps
