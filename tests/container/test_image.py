@@ -33,7 +33,8 @@ def test_labels_user_and_entry_point(inspected):
 
 
 def test_it_is_small(inspected):
-    assert inspected["Size"] < 1.2e9
+    # readers of compressed DICOM and highdicom have 70 MB of it
+    assert inspected["Size"] < 1.3e9
 
 
 def test_it_runs_with_nothing_granted(engine, image):
