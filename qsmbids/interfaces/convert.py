@@ -1,5 +1,6 @@
 """To raw BIDS, so that a graph can begin with DICOM or with 4-D files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,6 +38,17 @@ class _ConvertDicomOutputs(RecordSpec):
     images = traits.List(File(exists=True), desc="what was written")
 
 
+class _AddRun(Step):
+    """One run of a raw dataset, made of other images."""
+
+    output_spec = _ConvertDicomOutputs
+
+    def _added(self, images: Sequence[Path], *notes: str) -> None:
+        self._results["bids_dir"] = self.inputs.bids_dir
+        self._results["images"] = [str(path) for path in images]
+        self._results["record"] = record(*notes)
+
+
 class _SplitEchoesInputs(BaseInterfaceInputSpec):
     entities = traits.Dict(mandatory=True, desc="of the run, under pybids' names")
     parts = traits.List(traits.Str, mandatory=True, desc="magnitude and phase, or real and imag")
@@ -54,11 +66,10 @@ class _AverageSeriesInputs(BaseInterfaceInputSpec):
     bids_dir = traits.Str(mandatory=True, desc="raw dataset to write")
 
 
-class AverageSeries(Step):
+class AverageSeries(_AddRun):
     """The complex mean of echo planar series: ``io.epi_series``."""
 
     input_spec = _AverageSeriesInputs
-    output_spec = _ConvertDicomOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
@@ -69,9 +80,7 @@ class AverageSeries(Step):
             tuple(dict(sidecar) for sidecar in inputs.sidecars),
         )
         images, notes = average_to_raw(series, inputs.bids_dir)
-        self._results["bids_dir"] = inputs.bids_dir
-        self._results["images"] = [str(path) for path in images]
-        self._results["record"] = record(*notes)
+        self._added(images, *notes)
         return runtime
 
 
@@ -84,11 +93,10 @@ class _CombineCoilsInputs(BaseInterfaceInputSpec):
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
-class CombineCoils(Step):
+class CombineCoils(_AddRun):
     """Single receive coils to one image (3.a, Supplementary III): ``io.coils``."""
 
     input_spec = _CombineCoilsInputs
-    output_spec = _ConvertDicomOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
@@ -99,17 +107,14 @@ class CombineCoils(Step):
             tuple(dict(sidecar) for sidecar in inputs.sidecars),
         )
         images, notes = combine_to_raw(coils, inputs.bids_dir, n_threads=inputs.n_threads)
-        self._results["bids_dir"] = inputs.bids_dir
-        self._results["images"] = [str(path) for path in images]
-        self._results["record"] = record(*notes)
+        self._added(images, *notes)
         return runtime
 
 
-class SplitEchoes(Step):
+class SplitEchoes(_AddRun):
     """One file per echo from 4-D files: ``io.stacks``."""
 
     input_spec = _SplitEchoesInputs
-    output_spec = _ConvertDicomOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
@@ -121,11 +126,8 @@ class SplitEchoes(Step):
         )
         times = inputs.echo_times or None
         images = split_stack(stack, inputs.bids_dir, echo_times=times)
-        self._results["bids_dir"] = inputs.bids_dir
-        self._results["images"] = [str(path) for path in images]
-        self._results["record"] = record(
-            f"4-D files of {len(images) // len(stack.parts)} echoes were split into one file each"
-        )
+        n_echoes = len(images) // len(stack.parts)
+        self._added(images, f"4-D files of {n_echoes} echoes were split into one file each")
         return runtime
 
 

@@ -23,12 +23,12 @@ import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 
 from qsmbids.core.phase.coils import combine_coils
-from qsmbids.core.phase.missing_phase import read_phase_numbers
 from qsmbids.core.phase.phase_scale import PhaseScale, to_radians
-from qsmbids.errors import InputError, OutputError
+from qsmbids.errors import InputError
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.layout import index_files, is_coil, list_participants
-from qsmbids.io.raw_dataset import ALREADY_THERE, describe, move_run
+from qsmbids.io.phase_numbers import phase_scale_of
+from qsmbids.io.raw_dataset import add_run
 from qsmbids.io.runs import (
     RUN_ENTITIES,
     BidsFile,
@@ -204,7 +204,7 @@ def combine_to_raw(
     OutputError
         The dataset cannot be written, or other images of these names are there.
     """
-    root, names = Path(bids_dir), coils.names
+    names = coils.names
     with _Reader.open(coils) as reader:
         try:
             combined = combine_coils(
@@ -223,28 +223,21 @@ def combine_to_raw(
         "CoilsCombined": n_coils,
         "CoilOffsetSmoothingMm": _SMOOTHING_MM,
     }
-    session = coils.entities.get("session")
-    person = root / f"sub-{coils.entities['subject']}"
-    anat = (person / f"ses-{session}" if session else person) / "anat"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".qsmbids-coils-", dir=root) as staging:
-            staged = []
-            for number, name in enumerate(names):
-                echo, is_phase = divmod(number, 2)
-                sidecar = {**coils.sidecars[echo], **facts, "EchoNumber": echo + 1}
-                sidecar.pop("Units", None)
-                sidecar |= {"Units": "rad"} if is_phase else {}
-                values = (combined.phase if is_phase else combined.magnitude)[echo]
-                staged.append(write_json(Path(staging) / f"{name}.json", sidecar))
-                staged.append(write_volume(Path(staging) / f"{name}.nii.gz", values, affine))
-            why = move_run(staged, anat)
-        if why not in ("", ALREADY_THERE):
-            raise OutputError(why, str(anat), "Remove it if the coils were changed since.")
-        describe(root, coils.entities["subject"])
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", str(root)) from error
-    return [anat / f"{name}.nii.gz" for name in names], [f"{n_coils} coils combined by {METHOD}"]
+
+    def write(folder: Path) -> list[Path]:
+        staged = []
+        for number, name in enumerate(names):
+            echo, is_phase = divmod(number, 2)
+            sidecar = {**coils.sidecars[echo], **facts, "EchoNumber": echo + 1}
+            sidecar.pop("Units", None)
+            sidecar |= {"Units": "rad"} if is_phase else {}
+            values = (combined.phase if is_phase else combined.magnitude)[echo]
+            staged.append(write_json(folder / f"{name}.json", sidecar))
+            staged.append(write_volume(folder / f"{name}.nii.gz", values, affine))
+        return staged
+
+    images = add_run(bids_dir, coils.entities, names, write, source="the coils were")
+    return images, [f"{n_coils} coils combined by {METHOD}"]
 
 
 class _Reader:
@@ -301,15 +294,7 @@ class _Reader:
     def _radians(self, phase: npt.NDArray[np.float32], path: Path) -> npt.NDArray[np.float32]:
         """Bring a phase to radians, by one rule for all coils."""
         if self.scale is None:
-            words, units = self.sidecar.get("ImageType"), self.sidecar.get("Units")
-            try:
-                self.scale = read_phase_numbers(
-                    [phase],
-                    units=units if units in ("rad", "arbitrary") else None,
-                    image_type=words if isinstance(words, list) else (),
-                ).scale
-            except ValueError as error:
-                raise InputError(str(error), str(path)) from error
+            self.scale = phase_scale_of([phase], self.sidecar, path)
         return to_radians(phase, self.scale)
 
     def _unpacked(self, path: Path, folder: Path) -> Path:

@@ -7,7 +7,6 @@ series stay as they are.
 
 import os
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from qsmbids.core.phase.missing_phase import read_phase_numbers
 from qsmbids.core.phase.phase_scale import to_radians
 from qsmbids.core.phase.series import average_series
-from qsmbids.errors import InputError, OutputError
+from qsmbids.errors import InputError
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.layout import list_participants
-from qsmbids.io.raw_dataset import ALREADY_THERE, describe, move_run
+from qsmbids.io.phase_numbers import phase_scale_of
+from qsmbids.io.raw_dataset import add_run
 from qsmbids.io.runs import BidsFile, NoRunError, Problem, Sidecars
 from qsmbids.io.slices import is_echo_planar
 from qsmbids.io.stated import as_number
@@ -186,7 +185,7 @@ def average_to_raw(series: EpiSeries, bids_dir: str | Path) -> tuple[list[Path],
     OutputError
         The dataset cannot be written, or other images of these names are there.
     """
-    root, names = Path(bids_dir), series.names
+    names = series.names
     phase, affine = _read(series.phase)
     magnitude, _ = _read(series.magnitude)
     if magnitude.shape != phase.shape:
@@ -195,39 +194,33 @@ def average_to_raw(series: EpiSeries, bids_dir: str | Path) -> tuple[list[Path],
             str(series.phase[0]),
         )
     for echo, sidecar in enumerate(series.sidecars):
-        phase[echo] = _radians(phase[echo], sidecar, series.phase[echo])
+        scale = phase_scale_of(list(phase[echo]), sidecar, series.phase[echo])
+        phase[echo] = np.stack([to_radians(volume, scale) for volume in phase[echo]])
     mean = average_series(np.nan_to_num(magnitude), np.nan_to_num(phase))
     n, n_used = phase.shape[1], len(mean.used)
-    person = root / f"sub-{series.entities['subject']}"
-    session = series.entities.get("session")
-    anat = (person / f"ses-{session}" if session else person) / "anat"
     facts = {
         "VolumesAveraged": n_used,
         "VolumesLeftOut": n - n_used,
         "PhaseDriftRad": round(mean.drift, 3),
         "Sources": [path.name for path in series.images],
     }
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".qsmbids-epi-", dir=root) as staging:
-            staged = []
-            for number, name in enumerate(names):
-                echo, is_phase = divmod(number, 2)
-                sidecar = {**_of_a_volume(series.sidecars[echo]), **facts}
-                if len(series.phase) > 1:
-                    sidecar["EchoNumber"] = echo + 1
-                sidecar |= {"Units": "rad"} if is_phase else {}
-                values = (mean.phase if is_phase else mean.magnitude)[echo]
-                staged.append(write_json(Path(staging) / f"{name}.json", sidecar))
-                staged.append(write_volume(Path(staging) / f"{name}.nii.gz", values, affine))
-            why = move_run(staged, anat)
-        if why not in ("", ALREADY_THERE):
-            raise OutputError(why, str(anat), "Remove it if the series was changed since.")
-        describe(root, series.entities["subject"])
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", str(root)) from error
+
+    def write(folder: Path) -> list[Path]:
+        staged = []
+        for number, name in enumerate(names):
+            echo, is_phase = divmod(number, 2)
+            sidecar = {**_of_a_volume(series.sidecars[echo]), **facts}
+            if len(series.phase) > 1:
+                sidecar["EchoNumber"] = echo + 1
+            sidecar |= {"Units": "rad"} if is_phase else {}
+            values = (mean.phase if is_phase else mean.magnitude)[echo]
+            staged.append(write_json(folder / f"{name}.json", sidecar))
+            staged.append(write_volume(folder / f"{name}.nii.gz", values, affine))
+        return staged
+
+    images = add_run(bids_dir, series.entities, names, write, source="the series was")
     text = f"complex mean of {n_used} of {n} volumes, phase drift up to {mean.drift:.2f} rad"
-    return [anat / f"{name}.nii.gz" for name in names], [text]
+    return images, [text]
 
 
 def _of_a_volume(sidecar: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,20 +252,6 @@ def _read(paths: tuple[Path, ...]) -> tuple[Any, Any]:
             raise InputError(f"has the shape {image.shape}, unlike other echoes", str(path))
         echoes.append(np.moveaxis(values, 3, 0))
     return np.stack(echoes), affine
-
-
-def _radians(phase: Any, sidecar: Mapping[str, Any], path: Path) -> Any:
-    words = sidecar.get("ImageType")
-    units = sidecar.get("Units")
-    try:
-        scale = read_phase_numbers(
-            list(phase),
-            units=units if units in ("rad", "arbitrary") else None,
-            image_type=words if isinstance(words, list) else (),
-        ).scale
-    except ValueError as error:
-        raise InputError(str(error), str(path)) from error
-    return np.stack([to_radians(volume, scale) for volume in phase])
 
 
 def _file(root: Path, path: Path) -> BidsFile:

@@ -6,7 +6,7 @@ import gzip
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from qsmbids import __version__
@@ -17,7 +17,7 @@ from qsmbids.io.scanner_key import SCANNER_KEY, key_of, scanner_keys
 from qsmbids.io.sourcedata import incomplete_mark
 from qsmbids.io.write import write_json, write_text
 
-__all__ = ["ALREADY_THERE", "describe", "move_run", "place"]
+__all__ = ["ALREADY_THERE", "add_run", "describe", "move_run", "place"]
 
 #: Why a run is left out that an earlier call converted.
 ALREADY_THERE = "it is there already"
@@ -107,6 +107,55 @@ def place(
                 mark.unlink(missing_ok=True)
         raise OutputError(f"cannot be written ({error.strerror})", str(root)) from error
     return images, kept
+
+
+def add_run(
+    bids_dir: str | Path,
+    entities: Mapping[str, str],
+    names: Sequence[str],
+    write: Callable[[Path], list[Path]],
+    *,
+    source: str,
+) -> list[Path]:
+    """Add a run that was made of other images of the dataset, which is made if it does not exist.
+
+    Parameters
+    ----------
+    bids_dir : path
+        Root of the raw dataset.
+    entities : dict
+        Of the run, under pybids' names.
+    names : sequence of str
+        Of the images, without extension.
+    write : callable
+        Writes images and sidecars into the folder that it is given, and returns them.
+    source : str
+        What the run was made of, for the advice where an older one is there.
+
+    Returns
+    -------
+    list of Path
+        The images.
+
+    Raises
+    ------
+    OutputError
+        The dataset cannot be written, or other images of these names are there.
+    """
+    root = Path(bids_dir)
+    session = entities.get("session")
+    person = root / f"sub-{entities['subject']}"
+    anat = (person / f"ses-{session}" if session else person) / "anat"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".qsmbids-convert-", dir=root) as staging:
+            why = move_run(write(Path(staging)), anat)
+        if why not in ("", ALREADY_THERE):
+            raise OutputError(why, str(anat), f"Remove it if {source} changed since.")
+        describe(root, entities["subject"])
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", str(root)) from error
+    return [anat / f"{name}.nii.gz" for name in names]
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ echoes go into a raw dataset of their own; the 4-D files stay as they are.
 
 import os
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from qsmbids.errors import InputError, MetadataError, NotFetchedError, OutputError
+from qsmbids.errors import InputError, MetadataError, NotFetchedError
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.layout import index_files, list_participants
-from qsmbids.io.raw_dataset import ALREADY_THERE, describe, move_run
+from qsmbids.io.raw_dataset import add_run
 from qsmbids.io.runs import RUN_ENTITIES, BidsFile, NoRunError, Sidecars, run_label
 from qsmbids.io.stated import as_number, contradiction
 from qsmbids.io.write import write_json
@@ -153,34 +152,23 @@ def split_stack(
     OutputError
         The dataset cannot be written, or other images of these names are there.
     """
-    root, names = Path(bids_dir), echo_names(stack, echo_times)
-    times = _echo_times(stack, echo_times)
-    session = stack.entities.get("session")
-    person = root / f"sub-{stack.entities['subject']}"
-    anat = (person / f"ses-{session}" if session else person) / "anat"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".qsmbids-split-", dir=root) as staging:
-            staged: list[Path] = []
-            for part, image, sidecar in zip(
-                stack.parts, stack.images, stack.sidecars, strict=True
-            ):
-                for echo, volume in enumerate(volumes_of(image)):
-                    stem = Path(staging) / names[echo * len(stack.parts)]
-                    stem = stem.with_name(re.sub("_part-[a-z]+_", f"_part-{part}_", stem.name))
-                    content = {**sidecar, "EchoTime": times[echo], "EchoNumber": echo + 1}
-                    if part == "phase":
-                        content.setdefault("Units", "arbitrary")
-                    staged.append(write_json(stem.with_name(stem.name + ".json"), content))
-                    staged.append(stem.with_name(stem.name + ".nii.gz"))
-                    volume.to_filename(staged[-1])
-            why = move_run(staged, anat)
-        if why not in ("", ALREADY_THERE):
-            raise OutputError(why, str(anat), "Remove it if the 4-D file was changed since.")
-        describe(root, stack.entities["subject"])
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", str(root)) from error
-    return [anat / f"{name}.nii.gz" for name in names]
+    names, times = echo_names(stack, echo_times), _echo_times(stack, echo_times)
+
+    def write(folder: Path) -> list[Path]:
+        staged: list[Path] = []
+        for part, image, sidecar in zip(stack.parts, stack.images, stack.sidecars, strict=True):
+            for echo, volume in enumerate(volumes_of(image)):
+                stem = folder / names[echo * len(stack.parts)]
+                stem = stem.with_name(re.sub("_part-[a-z]+_", f"_part-{part}_", stem.name))
+                content = {**sidecar, "EchoTime": times[echo], "EchoNumber": echo + 1}
+                if part == "phase":
+                    content.setdefault("Units", "arbitrary")
+                staged.append(write_json(stem.with_name(stem.name + ".json"), content))
+                staged.append(stem.with_name(stem.name + ".nii.gz"))
+                volume.to_filename(staged[-1])
+        return staged
+
+    return add_run(bids_dir, stack.entities, names, write, source="the 4-D file was")
 
 
 def _has_stack(person: Path) -> bool:
