@@ -59,15 +59,15 @@ class GuideMask(Step):
                 mask, reason, facts = self._guide(runtime, image, extracted)
         before, after = (volume_ml(m, image.voxel_size) for m in (extracted, mask))
         self._write(runtime, image.affine, mask=mask)
-        unused = f"the template of the head has no part: {reason}" if reason else ""
-        self._results["record"] = record(
-            unused
-            if small
-            else f"Mask 1 guided by the template: {before:.0f} ml before, {after:.0f} ml after"
-            if not reason
-            else "",
+        note = f"Mask 1 guided by the template: {before:.0f} ml before, {after:.0f} ml after"
+        warning = ""
+        if reason is not None:
+            unused = f"the template of the head has no part: {reason}"
             # what is no human head needs none; a head that does not fit wants a look
-            warnings=["" if small else unused],
+            note, warning = (unused, "") if small else ("", unused)
+        self._results["record"] = record(
+            note,
+            warnings=[warning],
             MaskGuide={
                 "Setting": inputs.guide,
                 "Used": reason is None,
