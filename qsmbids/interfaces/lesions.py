@@ -1,20 +1,18 @@
 """Lesions that were given, measured one by one."""
 
-import math
 from typing import Any
 
 import numpy as np
 
-from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.core.reference.lesions import Lesion, describe_lesions, separate_lesions
 from qsmbids.interfaces.base import (
-    BaseInterfaceInputSpec,
     File,
     RecordSpec,
     Step,
     record,
     traits,
 )
+from qsmbids.interfaces.roi import MEASURED, MeasuredMapsSpec, describe_column, number_cell
 from qsmbids.io.nifti import read_volume, write_text, write_volume
 
 __all__ = ["COLUMNS", "MeasureLesions"]
@@ -42,19 +40,11 @@ COLUMNS = {
 }
 
 
-class _MeasureLesionsInputs(BaseInterfaceInputSpec):
+class _MeasureLesionsInputs(MeasuredMapsSpec):
     labels = traits.List(File(exists=True), mandatory=True, desc="one image, on the run's grid")
     regions = traits.List(
         traits.Tuple(traits.Int, traits.Str, traits.Str), desc="those that have a name"
     )
-    mask = File(exists=True, mandatory=True, desc="Mask 4 without holes")
-    support = File(exists=True, mandatory=True, desc="of chi, which may be smaller")
-    wholebrain = File(exists=True, desc="chi [ppm] under this reference")
-    csf = File(exists=True, desc="likewise")
-    whitematter = File(exists=True, desc="likewise")
-    internalcapsule = File(exists=True, desc="likewise")
-    region = File(exists=True, desc="likewise")
-    unreferenced = File(exists=True, desc="chi [ppm] without a reference")
 
 
 class _MeasureLesionsOutputs(RecordSpec):
@@ -79,7 +69,7 @@ class MeasureLesions(Step):
         names = {index: name for index, name, _ in named}
         rows = ["\t".join(COLUMNS)]
         found: list[Lesion] = []
-        for reference in (*REFERENCES, UNREFERENCED):
+        for reference in MEASURED:
             path = getattr(inputs, reference)
             if isinstance(path, str):
                 found = describe_lesions(read_volume(path).array, labels, inside)
@@ -98,7 +88,7 @@ class MeasureLesions(Step):
         self._results["record"] = record(
             f"lesions: {len(found)}, {how}" if found else "no voxel is a lesion",
             warnings=[f"outside Mask 4 and not measured: {', '.join(lost[:8])}" if lost else ""],
-            **{name: _described(*column) for name, column in COLUMNS.items()},
+            **{name: describe_column(*column) for name, column in COLUMNS.items()},
         )
         return runtime
 
@@ -110,9 +100,5 @@ def _name(one: Lesion, names: dict[int, str]) -> str:
 def _row(reference: str, one: Lesion, names: dict[int, str], voxel_size: tuple[float, ...]) -> str:
     volume = one.n_voxels * float(np.prod(voxel_size))
     cells = [reference, str(one.index), _name(one, names), str(one.n_voxels), f"{volume:.2f}"]
-    numbers = (f"{v:.6f}" if math.isfinite(v) else "n/a" for v in one[3:])
+    numbers = (number_cell(value) for value in one[3:])
     return "\t".join([*cells, str(one.n_inside), *numbers])
-
-
-def _described(units: str, text: str) -> dict[str, str]:
-    return {"Description": text, **({"Units": units} if units else {})}

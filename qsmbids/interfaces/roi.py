@@ -149,7 +149,20 @@ class BringSegmentation(Step):
         )
 
 
-class _MeasureRoisInputs(BaseInterfaceInputSpec):
+class MeasuredMapsSpec(BaseInterfaceInputSpec):
+    """Inputs of every step that measures chi under all references."""
+
+    mask = File(exists=True, mandatory=True, desc="Mask 4 without holes")
+    support = File(exists=True, mandatory=True, desc="of chi, which may be smaller")
+    wholebrain = File(exists=True, desc="chi [ppm] under this reference")
+    csf = File(exists=True, desc="likewise; undefined where no fluid was found")
+    whitematter = File(exists=True, desc="likewise; undefined where no template fitted")
+    internalcapsule = File(exists=True, desc="likewise")
+    region = File(exists=True, desc="likewise")
+    unreferenced = File(exists=True, desc="chi [ppm] without a reference")
+
+
+class _MeasureRoisInputs(MeasuredMapsSpec):
     labels = traits.List(File(exists=True), desc="on the grid of the run; a template may not fit")
     names = traits.List(traits.Str, mandatory=True, desc="of the segmentations, for the log")
     regions = _regions_trait()
@@ -158,15 +171,7 @@ class _MeasureRoisInputs(BaseInterfaceInputSpec):
         traits.List(traits.Int),
         desc="per segmentation: regions without their outermost voxels (S1.6)",
     )
-    mask = File(exists=True, mandatory=True, desc="Mask 4 without holes")
-    support = File(exists=True, mandatory=True, desc="of chi, which may be smaller")
     r2star = File(exists=True, desc="[1/s]")
-    wholebrain = File(exists=True, desc="chi [ppm] under this reference")
-    csf = File(exists=True, desc="likewise; undefined where no fluid was found")
-    whitematter = File(exists=True, desc="likewise; undefined where no template fitted")
-    internalcapsule = File(exists=True, desc="likewise")
-    region = File(exists=True, desc="likewise")
-    unreferenced = File(exists=True, desc="chi [ppm] without a reference")
 
 
 class _MeasureRoisOutputs(RecordSpec):
@@ -227,7 +232,7 @@ class MeasureRois(Step):
                     warnings += _lost(title, one.regions, whole)
             self._results[name] = tables
         self._results["record"] = record(
-            *notes, warnings=warnings, **{name: _describe(*c) for name, c in COLUMNS.items()}
+            *notes, warnings=warnings, **{name: describe_column(*c) for name, c in COLUMNS.items()}
         )
         return runtime
 
@@ -266,7 +271,7 @@ def _of_map(
     found = roi_statistics(values, one.inner.labels, inside, one.index)
     errors = standard_errors(values, one.inner.labels, inside, one.index)
     return [
-        [*(_number(float(getattr(found, c)[n])) for c in columns), _number(errors[n])]
+        [*(number_cell(float(getattr(found, c)[n])) for c in columns), number_cell(errors[n])]
         for n in range(len(one.regions))
     ]
 
@@ -285,7 +290,7 @@ def _table(
             str(n_voxels),
             f"{n_voxels * voxel_mm3:.2f}",
             str(int(whole.n_mask4[n])),
-            _number(float(whole.fraction_excluded[n])),
+            number_cell(float(whole.fraction_excluded[n])),
             str(one.inner.n_inner[label]),
             "yes" if label in one.inner.eroded else "no",
             *(cell for part in values for cell in part[n]),
@@ -294,11 +299,13 @@ def _table(
     return "\n".join(rows) + "\n"
 
 
-def _number(value: float) -> str:
+def number_cell(value: float) -> str:
+    """Return a number as tables have it."""
     return f"{value:.6f}" if math.isfinite(value) else "n/a"
 
 
-def _describe(units: str, description: str) -> dict[str, str]:
+def describe_column(units: str, description: str) -> dict[str, str]:
+    """Return what a sidecar says of a column."""
     return {"Description": description, **({"Units": units} if units else {})}
 
 
