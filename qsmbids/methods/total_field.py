@@ -112,6 +112,17 @@ class TotalField:
         software=0,
         sidecar="PhaseOffsetCorrection.Refinements",
     )
+    single_echo_offset: str = setting(
+        "curvature",
+        "phase offset of a single echo",
+        doc="What is taken off of it: the curvature, which background removal would leave in the"
+        " map. With two echoes or more phase_offset_correction has this part.",
+        choices=("curvature", "none"),
+        most_echoes=1,
+        sidecar="SingleEchoOffset.Name",
+        otherwise=("none", "unwrap_phase", "!flatten_offset"),
+        unless="map_r2star",
+    )
     romeo_weights: str = setting(
         "romeo3",
         "ROMEO edge weights",
@@ -174,7 +185,7 @@ _MEASURED = (
     ),
     Clause(
         "The phase at echo time zero was not removed.",
-        {**_UNWRAPPED, "step.remove_phase_offset": False},
+        {**_UNWRAPPED, "step.remove_phase_offset": False, "step.flatten_offset": False},
     ),
     Clause(
         "The phase was unwrapped by template unwrapping with ROMEO [@dymerska2021] (weights"
@@ -187,6 +198,11 @@ _MEASURED = (
         "The phase of the single echo was unwrapped by ROMEO [@dymerska2021] (weights"
         " {romeo_weights}) and divided by its echo time to give the total field.",
         {**_UNWRAPPED, "run.several": False},
+    ),
+    Clause(
+        "With one echo the phase at echo time zero cannot be told from the field; its curvature"
+        " was found by spherical means and subtracted.",
+        {"step.flatten_offset": True},
     ),
     Clause(
         "The total field and the phase at echo time zero were fitted to the complex signal of all"

@@ -66,8 +66,7 @@ def init_run_wf(
     graph.add(chi.MASK2)
     if plan.gives("local") is None:
         graph.add(chi.MASK3)
-        if plan.slice_axis is not None and len(context.echo_times) == 1 and plan.start is None:
-            graph.add(chi.ALIGN_SLICES)
+        _add_offsets(graph)
     _add_susceptibility(graph)
     _add_template(graph)
     _add_references(graph)
@@ -122,6 +121,17 @@ def _add_total_field(graph: RunGraph) -> None:
             graph.add(field.REMOVE_PHASE_OFFSET)
         graph.add(field.UNWRAP_PHASE)
         graph.add(field.COMBINE_ECHOES)
+
+
+def _add_offsets(graph: RunGraph) -> None:
+    """Add what takes off of the field what no echo tells from it."""
+    plan, total = graph.context.plan, graph.context.settings.total_field
+    if plan.start is not None:
+        return
+    if plan.slice_axis is not None:
+        graph.add(chi.ALIGN_SLICES)
+    if len(graph.context.echo_times) == 1 and total.single_echo_offset == "curvature":
+        graph.add(chi.FLATTEN_OFFSET)
 
 
 def _add_start(graph: RunGraph) -> None:

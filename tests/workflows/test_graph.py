@@ -64,6 +64,7 @@ ON_REQUEST = {
     "invert_tissue_field",
     "merge_two_pass",
     "align_slices",
+    "flatten_offset",
     "find_fluid",
     "given_region",
     "reference_chi_region",
@@ -400,3 +401,24 @@ def test_runs_do_not_depend_on_each_other(build, small_dataset, tmp_path):
 
 def test_memory_grows_with_the_data():
     assert run_memory_gb(10**7, 5) > run_memory_gb(10**6, 5)
+
+
+def test_what_one_echo_or_a_2d_scan_leaves_in_the_field_is_taken_off(build):
+    assert "flatten_offset" in _steps(build(1))
+    assert "flatten_offset" not in _steps(build(2))
+    plain = {"total_field": {"single_echo_offset": "none"}}
+    assert "flatten_offset" not in _steps(build(1, overrides=plain))
+
+    def passes(n_echoes, **plan):
+        node = build(n_echoes, **plan).get_node("remove_background_field")
+        return node.inputs.residual_removal
+
+    slices = build(1, slice_axis=2)
+    assert {"align_slices", "flatten_offset"} <= _steps(slices)
+    assert slices.get_node("align_slices").inputs.single_echo
+    assert not build(3, slice_axis=2).get_node("align_slices").inputs.single_echo
+    assert (passes(1, slice_axis=2), passes(3, slice_axis=2), passes(1)) == (True, False, False)
+    lbv = {"background_field": {"method": "lbv"}}
+    assert not passes(1, slice_axis=2, overrides=lbv)
+    both = {"background_field": {"method": "lbv", "residual_removal": "pdf"}}
+    assert passes(3, overrides=both)

@@ -1,10 +1,12 @@
-r"""A constant of every slice in a field, where one echo cannot tell it from the field.
+r"""A constant of every slice in a field, which nothing measured in the slice tells from the field.
 
-With two echoes :mod:`qsmbids.core.phase.slice_offsets` finds the phase of a slice exactly. A
-single echo of a 2-D scan holds a field :math:`f + c_k` with a constant of every slice k, and
-nothing measured in the slice tells the two apart. The background field does, for it is that of
-sources outside the head in all slices at once: they are fitted to what the field does within the
-slices alone, and what the slices then are apart from that is :math:`c_k`.
+A single echo of a 2-D scan holds a field :math:`f + c_k` with a constant of every slice k, from
+the phase that each excitation starts with. Two echoes tell that phase exactly
+(:mod:`qsmbids.core.phase.slice_offsets`), but not the field of breathing, which each slice was
+taken at another moment of: some Hz, and another one from slice to slice. The background field
+tells the constants, for it is that of sources outside the head in all slices at once: they are
+fitted to what the field does within the slices alone, and what the slices then are apart from
+that is :math:`c_k`.
 """
 
 from typing import NamedTuple
@@ -20,7 +22,14 @@ from qsmbids.core.maths.cg import conjugate_gradients
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.phantom.analytic_fields import checked_vector, unit_vector
 
-__all__ = ["SliceConstants", "remove_slice_constants"]
+__all__ = ["SliceConstants", "SliceJumps", "remove_slice_constants", "remove_slice_jumps"]
+
+#: Change of the slope of the constants along the slices that a still head may have, of what its
+#: field varies by.
+STILL = 0.05
+#: Change of their slope relative to their step from slice to slice. It is 1.7 for constants that
+#: know nothing of each other, 0.1 to 0.6 for heads.
+UNEVEN = 0.7
 
 
 class SliceConstants(NamedTuple):
@@ -32,6 +41,76 @@ class SliceConstants(NamedTuple):
     """Regions of the slices with a constant each: a slice may have several."""
     largest_change: float
     """Largest difference [Hz] of the constants of two neighbouring slices."""
+
+
+class SliceJumps(NamedTuple):
+    """A field without what jumps from slice to slice."""
+
+    field: Float32Array
+    """[Hz]; as given where nothing jumps."""
+    spread: float
+    """Standard deviation [Hz] over the slices of what jumps."""
+    found: bool
+    """Whether it is more than the susceptibility of the head does, and was taken off."""
+
+
+def remove_slice_jumps(
+    field: FloatArray,
+    mask: Mask,
+    voxel_size: npt.ArrayLike,
+    b0_direction: npt.ArrayLike,
+    axis: int,
+    *,
+    smooth_mm: float = 10.0,
+    n_threads: int = 1,
+) -> SliceJumps:
+    r"""Subtract from every slice the part of its constant that its neighbours do not share.
+
+    For a field of several echoes, whose slow change along the slices is measured. Parameters and
+    errors are those of :func:`remove_slice_constants`.
+
+    Parameters
+    ----------
+    smooth_mm : float
+        Standard deviation [mm] of the Gaussian along the slices that parts the constants: what is
+        smoother stays in the field.
+
+    Returns
+    -------
+    SliceJumps
+
+    Notes
+    -----
+    The slope of the constants of a still head of 2 mm at 3 T changes from slice to slice by
+    0.06 Hz (median), less than a hundredth of what the field varies by within the slices; where
+    it is below ``STILL`` of that, or small beside the steps themselves (``UNEVEN``), the field is
+    left as it is. Random constants with a standard
+    deviation of 1.5 Hz made the error of the local field on that head 86 %; with them taken off
+    it is 30.4 %, and 30.2 % where there never were any.
+    """
+    given = np.asarray(field, dtype=np.float32)
+    aligned = remove_slice_constants(
+        given, mask, voxel_size, b0_direction, axis, n_threads=n_threads
+    ).field
+    inside = np.moveaxis(np.asarray(mask, dtype=bool), axis, 0)
+    size = inside.sum(axis=(1, 2)).astype(float)
+    planes = zip(np.moveaxis(given - aligned, axis, 0), inside, strict=True)
+    constants = np.array(
+        [np.median(plane[known]) if known.any() else 0 for plane, known in planes]
+    )
+    sigma = max(2.0, smooth_mm / float(np.asarray(voxel_size, dtype=float)[axis]))
+    shared = ndi.gaussian_filter1d(constants * size, sigma, mode="constant")
+    shared /= np.maximum(ndi.gaussian_filter1d(size, sigma, mode="constant"), 1e-6)
+    jumps = np.where(size > 0, constants - shared, 0.0)
+    varies = float(np.median(np.abs(aligned[mask] - np.median(aligned[mask]))))
+    steps, kinks = (_median_difference(constants[size > 0], n) for n in (1, 2))
+    found = kinks > STILL * varies and kinks > UNEVEN * steps
+    spread = float(np.sqrt(np.average(jumps**2, weights=size)))
+    if found:
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        given = given - jumps.astype(np.float32).reshape(shape)
+    return SliceJumps(given, spread, found)
 
 
 def remove_slice_constants(
@@ -158,6 +237,12 @@ class _Means:
         if self.n > 1:
             out[1:] = ndi.median(volume, self.labels, np.arange(1, self.n))
         return np.nan_to_num(out)
+
+
+def _median_difference(values: Float64Array, order: int) -> float:
+    """Return the median of the absolute differences of an order, 0 where there are none."""
+    differences = np.abs(np.diff(values, order))
+    return float(np.median(differences)) if differences.size else 0.0
 
 
 def _regions(mask: Mask, axis: int) -> tuple[npt.NDArray[np.int32], int]:

@@ -37,6 +37,7 @@ STEPS = (
     "mask2",
     "mask3",
     "align_slices",
+    "flatten_offset",
     "given_local_field",
     "remove_background_field",
     "straighten_slab",
@@ -96,6 +97,7 @@ def run_facts(
         "run.slice_offsets": looked_up(found, "SliceOffsets.Axis") is not None,
         "run.coils": looked_up(found, "CoilCombination.Coils") or 0,
         "run.coils_combined": looked_up(found, "CoilCombination.Name") == "MCPC-3D-S",
+        "run.slice_jumps": looked_up(found, "SliceField.Removed"),
         "run.slicewise": looked_up(found, "Unwrapping.SliceAxis") is not None,
         "run.voxels_without_phase": _without_phase(found),
         "run.without_phase": _without_phase(found) > 0,
@@ -140,6 +142,7 @@ def _planned_steps(settings: Settings, n_echoes: int, tilt_degrees: float) -> se
     referenced = settings.reference.region != "none"
     left_out = {
         "align_slices": True,
+        "flatten_offset": n_echoes > 1 or total.single_echo_offset == "none",
         "correct_readout": n_echoes < 3 or total.bipolar_correction == "off",
         "remove_phase_offset": fit or not offset,
         "unwrap_phase": fit,

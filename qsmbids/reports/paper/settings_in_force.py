@@ -92,6 +92,8 @@ def _planned(settings: Settings, n_echoes: int) -> list[tuple[Parameter, Any]]:
     for row in PARAMETERS:
         if not row.is_setting or n_echoes < row.echoes:
             continue
+        if row.most_echoes is not None and n_echoes > row.most_echoes:
+            continue
         if row.method and effective.value(row.method_key) != row.method:
             continue
         conditions = row.when.items()

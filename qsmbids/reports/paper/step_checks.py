@@ -91,6 +91,8 @@ def _offset(record: Record) -> Finding:
         return Finding("4.c", topic, "absent", missing_because(record))
     if looked_up(record, "EchoCombination.Name") == "single echo":
         text = "With one echo it cannot be told from the field: acquire more echoes."
+        if ran(record, "flatten_offset"):
+            text += " Its curvature alone was taken off."
         return Finding("4.c", topic, "advice", text)
     text = "The phase at TE = 0 stays in the field; background removal takes only part of it."
     return Finding("4.c", topic, "changed", text, "none")

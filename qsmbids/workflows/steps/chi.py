@@ -7,15 +7,25 @@ from qsmbids.interfaces.inversion import InvertDipoleField, MergeTwoPass, SetAsi
 from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
 from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
 from qsmbids.interfaces.reference import FindCsf
+from qsmbids.interfaces.single_echo import FlattenOffset
 from qsmbids.interfaces.slices import AlignSlices
 from qsmbids.interfaces.start_image import TakeLocalField
-from qsmbids.workflows.graph import Step
+from qsmbids.workflows.graph import RunContext, Step
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
 
 def _chosen(section: Any) -> dict[str, Any]:
     """Return the method of a section and its settings."""
     return {"method": section.method, "settings": dict(vars(section.chosen))}
+
+
+def _residual_removal(run: RunContext) -> bool:
+    """Return whether what is left of the background is looked for once more."""
+    background = run.settings.background_field
+    if background.residual_removal != "auto":
+        return bool(background.residual_removal == "pdf")
+    slices_of_one_echo = run.plan.slice_axis is not None and len(run.echo_times) == 1
+    return background.method == "vsharp" and slices_of_one_echo
 
 
 MASK2 = Step(
@@ -53,7 +63,19 @@ ALIGN_SLICES = Step(
     (0, 16),
     {"field": "field", "mask3": "mask3"},
     {"field": "field"},
-    lambda run: {**b0(run), "axis": run.plan.slice_axis},
+    lambda run: {
+        **b0(run),
+        "axis": run.plan.slice_axis,
+        "single_echo": len(run.echo_times) == 1,
+    },
+)
+FLATTEN_OFFSET = Step(
+    "flatten_offset",
+    "offset of the single echo",
+    FlattenOffset,
+    (0, 12),
+    {"field": "field", "mask3": "mask3"},
+    {"field": "field"},
 )
 
 FIND_FLUID = Step(
@@ -110,6 +132,7 @@ REMOVE_BACKGROUND_FIELD = Step(
     lambda run: {
         **b0(run),
         **_chosen(run.settings.background_field),
+        "residual_removal": _residual_removal(run),
         "remove_residual_b1_field": run.settings.background_field.remove_residual_b1_field,
         "erode_before": run.settings.background_field.erode_before,
         "erode_after": run.settings.background_field.erode_after,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
 
-from qsmbids.core.field.slice_constants import remove_slice_constants
+from qsmbids.core.field.slice_constants import remove_slice_constants, remove_slice_jumps
 from qsmbids.core.maths.arrays import EmptyMaskError
 from qsmbids.core.phantom.head import make_phantom, simulate_field
 
@@ -71,3 +71,30 @@ def test_an_empty_mask_is_refused():
         remove_slice_constants(
             np.zeros((4, 4, 4)), np.zeros((4, 4, 4), bool), (1, 1, 1), (0, 0, 1), 2
         )
+
+
+@pytest.mark.parametrize("axis", [2, 1])
+def test_what_breathing_adds_to_a_slice_is_told_from_the_head(head, rng, axis):
+    phantom, field = head
+    mask = binary_erosion(phantom.mask, iterations=2)
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    breath = rng.normal(0, 5, field.shape[axis])
+    total = (field + breath.reshape(shape)).astype(np.float32)
+    found = remove_slice_jumps(total, mask, VOXEL, phantom.b0_direction, axis)
+    assert found.found
+    before = slice_errors(total, field, mask, axis)
+    after = slice_errors(found.field, field, mask, axis)
+    assert np.diff(after).std() < 0.15 * np.diff(before).std()
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_head_that_lies_still_is_left_as_it_is(head, small):
+    phantom = head[0] if small else make_phantom((64, 76, 54), VOXEL)
+    field = simulate_field(phantom)[0]
+    mask = binary_erosion(phantom.mask, iterations=2)
+    found = remove_slice_jumps(field, mask, VOXEL, phantom.b0_direction, 2)
+    assert not found.found
+    np.testing.assert_array_equal(found.field, field.astype(np.float32))
+    scaled = remove_slice_jumps(30 * field, mask, VOXEL, phantom.b0_direction, 2)
+    assert not scaled.found  # whatever the field strength

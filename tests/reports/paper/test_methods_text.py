@@ -41,13 +41,13 @@ def _other_values(row):
     return [round(old * 0.71 + 0.0137, 6)]
 
 
-def _said(settings):
+def _said(settings, n_echoes=5):
     """Return the text and both tables of a run with the record of the defaults left out."""
-    text = "\n".join(processing_text(settings, n_echoes=5))
+    text = "\n".join(processing_text(settings, n_echoes=n_echoes))
     return (
         text,
-        settings_table(settings, 5).to_tsv(),
-        reconstruction_table(settings, n_echoes=5, versions=VERSIONS).to_tsv(),
+        settings_table(settings, n_echoes).to_tsv(),
+        reconstruction_table(settings, n_echoes=n_echoes, versions=VERSIONS).to_tsv(),
     )
 
 
@@ -62,10 +62,11 @@ def _reachable(row):
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
 def test_a_changed_setting_changes_text_and_tables(row):
     start = _reachable(row)
-    before = _said(start)
+    echoes = row.most_echoes or 5
+    before = _said(start, echoes)
     for value in _other_values(row):
         changed = _changed(start, row.key, value)
-        text, settings, table5 = _said(changed)
+        text, settings, table5 = _said(changed, echoes)
         new = shown(value, row.unit)
         assert f"{row.label}\t{new}\t" in settings
         assert f"{row.label}: {new}" in table5 or row.section == "reference"
@@ -109,7 +110,10 @@ def test_what_does_not_apply_is_not_said():
     assert "single echo" in one
     assert "averaged" not in one
     assert "relative residual" not in one
-    assert "not removed" in one
+    assert "cannot be told from the field; its curvature" in one
+    flat = _changed(Settings(), "total_field.single_echo_offset", "none")
+    assert "not removed" in " ".join(processing_text(flat, n_echoes=1))
+    assert "curvature" not in " ".join(processing_text(Settings(), n_echoes=2))
 
 
 def test_a_setting_without_a_sentence_is_still_reported(monkeypatch):
