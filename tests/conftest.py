@@ -197,6 +197,12 @@ def dicom():
 
 
 @pytest.fixture(scope="session")
+def write_coils(dicom):
+    """Return the writer of DICOM of single coils."""
+    return dicom.write_coils
+
+
+@pytest.fixture(scope="session")
 def dicom_scan():
     """Scans as DICOM in any geometry, with the output that was made from them."""
     return _beside("dicom_scan")

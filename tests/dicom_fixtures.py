@@ -277,3 +277,44 @@ def _frame(
         ImagePositionPatient=[origin[0], origin[1], origin[2] + k * voxel[2]]
     )
     return f
+
+
+def write_coils(
+    folder: Path,
+    coils: Sequence[np.ndarray],
+    echo_times: Sequence[float],
+    *,
+    told: str = "name",
+    names: Sequence[str] | None = None,
+    **options: Any,
+) -> Path:
+    """Write magnitude and phase of every coil as Siemens saves them uncombined: a series a part.
+
+    A coil is ``told`` by its name, or by the loops of the reconstruction under the name of the
+    whole coil, which have a tag of their own or stand in the image header.
+    """
+    for number, part in enumerate(("mag", "phase"), 1):
+        series = generate_uid()
+        for c, signal in enumerate(coils):
+            own = folder / f"{number}-{c + 1}"
+            write_series(
+                own, parts=(part,), number=number, echo_times=echo_times, signal=signal, **options
+            )
+            for path in own.iterdir():
+                d = pydicom.dcmread(path)
+                d.SeriesInstanceUID = series
+                d.InstanceNumber = int(d.InstanceNumber) * len(coils) + c
+                block = d.private_block(0x0051, "SIEMENS MR HEADER", create=True)
+                name = names[c] if names else f"H{c + 1}"
+                block.add_new(0x0F, "LO", name if told == "name" else "HeadNeck_64")
+                loops = f"{c + 1}_1_1_1_1_1_160_1_1_1_1_1_277"
+                if told == "loops":
+                    d.private_block(0x0021, "SIEMENS MR SDS 01", create=True)  # (0021,10xx)
+                    block = d.private_block(0x0021, "SIEMENS MR SDI 02", create=True)
+                    block.add_new(0x06, "LO", loops)
+                elif told == "header":
+                    block = d.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
+                    header = b"SV10\4\3\2\1ICE_Dims" + bytes(76) + loops.encode() + bytes(5)
+                    block.add_new(0x10, "OB", header + bytes(len(header) % 2))
+                d.save_as(path)
+    return folder

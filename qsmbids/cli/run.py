@@ -166,6 +166,9 @@ def _convert(
     """Make raw BIDS of what is none; return a result for each source that failed."""
     with no_stray_files(execution.work_dir):
         failed, changed = sources.convert(execution, job.folder)
+        if sources.sources and (coils := sources.coils_of(changed)).pending:
+            more, combined = coils.convert(execution, job.folder)
+            failed, changed = failed + more, sorted({*changed, *combined})
     index = args.bids_database_dir and args.bids_database_dir / "layout_index.sqlite"
     if index and sources.bids_dir in changed and index.exists():
         logger.info("%s does not know the new images and is made again", index)

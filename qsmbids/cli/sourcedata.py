@@ -5,7 +5,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +204,16 @@ class Sourcedata:
                 failed[label] = _failure(label, step, reason)
         changed = {target for label, (_, target) in targets.items() if label not in failed}
         return [failed[label] for label in self.pending if label in failed], sorted(changed)
+
+    def coils_of(self, roots: Sequence[Path]) -> "Sourcedata":
+        """Return what is to be combined of the single coils that the conversion has brought."""
+        from qsmbids.io.coils import find_coils
+
+        people = {source.participant for source in self.sources.values()}
+        scans = [scan for root in roots for scan in find_coils(root, participants=people)[0]]
+        coils = replace(self, sources={}, stacks={scan.label: scan for scan in scans}, done=[])
+        pending = {k: v for k, v in coils.stacks.items() if coils.is_pending(k)}
+        return replace(coils, stacks=pending, unusable=[])
 
     def is_pending(self, label: str) -> bool:
         """Tell whether a source has no raw images now."""

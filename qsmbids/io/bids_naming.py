@@ -20,6 +20,7 @@ from qsmbids.io.nifti import read_volume
 from qsmbids.io.phase_choice import ALONE, left_out_beside, part_filtered
 from qsmbids.io.phase_filter import FILTER_KEY, NOTE_KEY
 from qsmbids.io.recognition import (
+    COIL_KEY,
     COMPONENT_KEY,
     PARTS,
     Candidate,
@@ -30,6 +31,7 @@ from qsmbids.io.recognition import (
 
 __all__ = ["ConvertedImage", "NamedImage", "Naming", "clean_sidecar", "name_images"]
 
+_ONE_COIL = "the image of one receive coil; QSM needs those of all, with their phase"
 _PRIVATE = re.compile(
     r"^Patient(?!Position$)|Physician|Operator|Performer|Institution|Station|Accession|Birth|Sex$"
     r"|Weight|Referring|Comments?$|Study|ProcedureStep|Serial|UID|Date|InstanceID"
@@ -98,13 +100,34 @@ def name_images(
         What is left out has a reason; the names are those of a raw dataset.
     """
     naming = Naming()
-    candidates = []
+    coils: dict[str, list[Candidate]] = defaultdict(list)
     for image in images:
         candidate = recognise(image)
         if isinstance(candidate, str):
             naming.skipped.append((image, candidate))
         else:
-            candidates.append(candidate)
+            coils[candidate.coil].append(candidate)
+    stem = f"sub-{participant}" + (f"_ses-{session}" if session else "")
+    combined = coils.pop("", [])
+    if len(coils) == 1:
+        ((_, alone),) = coils.items()
+        naming.skipped.extend((c.image, _ONE_COIL) for c in alone)
+        coils.clear()
+    groups = [(combined, "")]
+    groups += [(coils[c], f"coil{n:02d}") for n, c in enumerate(sorted(coils, key=_natural), 1)]
+    for candidates, reconstruction in groups:
+        complete = _complete(candidates, accept_filtered, naming)
+        labels = _labels([run for run, *_ in complete], acquisition, reconstruction)
+        for (run, scale, factor, note), label in zip(complete, labels, strict=True):
+            naming.runs[stem + label] = _named(run, stem + label, scale, factor, note)
+    naming.warnings[:] = dict.fromkeys(naming.warnings)  # what is said of every coil, once
+    return naming
+
+
+def _complete(
+    candidates: list[Candidate], accept_filtered: bool, naming: Naming
+) -> list[tuple[Run, PhaseScale | None, float, dict[str, Any]]]:
+    """Return the complete runs of images of one coil, or of all together; the rest has reasons."""
     untimed = echoes_of_one_time(candidates)
     naming.skipped.extend(
         (c.image, untimed[c.image.series]) for c in candidates if c.image.series in untimed
@@ -130,13 +153,13 @@ def name_images(
                 naming.warnings.append(f"series {series_numbers(run)}: {scale.warning}")
             if go_on := continued(run, whole):
                 naming.warnings.append(go_on)
-            complete.append((run, scale, factor))
-    stem = f"sub-{participant}" + (f"_ses-{session}" if session else "")
-    labels = _labels([run for run, _, _ in complete], acquisition)
-    for (run, scale, factor), label in zip(complete, labels, strict=True):
-        note = notes.get(id(run), {})
-        naming.runs[stem + label] = _named(run, stem + label, scale, factor, note)
-    return naming
+            complete.append((run, scale, factor, notes.get(id(run), {})))
+    return complete
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """Return a key by which H2 comes before H10."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
 
 
 def _runs(
@@ -200,7 +223,7 @@ def _phase_scale(run: Run) -> tuple[PhaseScale, float]:
     return detect_phase_scale(statistics, image_type=image_type(sidecar)), factor
 
 
-def _labels(runs: Sequence[Run], acquisition: str | None) -> list[str]:
+def _labels(runs: Sequence[Run], acquisition: str | None, reconstruction: str) -> list[str]:
     """Return ``_acq-``, ``_rec-`` and ``_run-`` of each run, as far as they are needed."""
     own = [run.label for run in runs]
     if acquisition:
@@ -215,6 +238,8 @@ def _labels(runs: Sequence[Run], acquisition: str | None) -> list[str]:
         f"{head}_rec-{run.correction}" if run.correction and len(corrections[head]) > 1 else head
         for head, run in zip(heads, runs, strict=True)
     ]
+    if reconstruction:  # BIDS has one label for both
+        heads = [f"{head.partition('_rec-')[0]}_rec-{reconstruction}" for head in heads]
     total, seen = Counter(heads), Counter[str]()
     out = []
     for head in heads:
@@ -235,7 +260,7 @@ def _named(
         suffix = "MEGRE" if len(times) > 1 else "T2starw"
         sidecar = clean_sidecar(c.image.sidecar)
         # the echo times are of the protocol; others would take them for a difference
-        for key in ("EchoTime1", "EchoTime2", COMPONENT_KEY):
+        for key in ("EchoTime1", "EchoTime2", COMPONENT_KEY, COIL_KEY):
             sidecar.pop(key, None)
         if "RepetitionTime" in sidecar:
             sidecar.setdefault("RepetitionTimeExcitation", sidecar["RepetitionTime"])

@@ -8,7 +8,7 @@ patients are compared, for two in one folder are a mistake, but never kept.
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from qsmbids.errors import InputError
 from qsmbids.io.archive import is_archive, unpack
 from qsmbids.io.bids_naming import ConvertedImage, Naming, name_images
 from qsmbids.io.dcm2niix_run import run_dcm2niix
+from qsmbids.io.dicom_coils import part_coils
 from qsmbids.io.dicom_frames import Frame, is_map
 from qsmbids.io.dicom_headers import Header, read_header
 from qsmbids.io.gzipped import is_gzipped_dicom, unpack_gzipped
 from qsmbids.io.missing_slices import missing_files, missing_slices, n_positions
+from qsmbids.io.recognition import COIL_KEY
 from qsmbids.io.slabs import join_series, join_slabs
 
 __all__ = ["Conversion", "Series", "convert_dicom", "scan_dicom"]
@@ -63,6 +65,8 @@ class Series:
         One per file.
     refusal : str
         Why it is not even converted; "" for MR images.
+    coil : str
+        The one receive coil of its images; "" where they were combined.
     """
 
     number: int
@@ -70,6 +74,7 @@ class Series:
     manufacturer: str
     headers: tuple[Header, ...]
     refusal: str = ""
+    coil: str = ""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -199,7 +204,11 @@ def scan_dicom(*folders: str | Path, where: str = "") -> tuple[list[Series], lis
             "Sort them into a folder each, and convert one participant at a time.",
         )
     notes = _notes(folders, n_broken, n_copies, len(studies))
-    series = [_series(members) for members in groups.values()]
+    series = [
+        replace(_series(own), coil=coil)
+        for members in groups.values()
+        for coil, own in part_coils(members)
+    ]
     return sorted(series, key=lambda s: (s.number, s.files[0])), notes
 
 
@@ -369,7 +378,9 @@ def _converted(
         if not problem and n_slices and (n := _depth(path)) and n != n_slices:
             problem = f"dcm2niix made a volume of {n} slices of the {n_slices} that there are"
         started = {"AcquisitionTime": series.acquired} if series.acquired else {}
-        images.append(ConvertedImage(path, {**sidecar, **started}, index, problem))
+        of_coil = {COIL_KEY: series.coil} if series.coil else {}
+        sidecar = {**sidecar, **started, **of_coil}
+        images.append(ConvertedImage(path, sidecar, index, problem))
     return images
 
 

@@ -4,6 +4,7 @@ Headers are written by many hands: whatever is wrong in one file makes that file
 nothing else. Names of patients are read to be compared, for two in one folder are a mistake.
 """
 
+import re
 import struct
 import warnings
 from dataclasses import dataclass
@@ -14,6 +15,13 @@ from qsmbids.io.dicom_frames import Frame, frames_of
 
 __all__ = ["Header", "is_bare_dicom", "read_header"]
 
+#: Siemens: the receive coil, or all of them ("HEA;HEP").
+_COIL_TAGS = (0x0051100F, 0x0021114F)
+#: Siemens: loops of the reconstruction, "X_1_1_..." or "5_1_1_..." for the coil 5, in a tag of
+#: their own or within the image header.
+_LOOPS, _IMAGE_HEADER = 0x00211106, 0x00291010
+_COIL_LOOP = re.compile(r"\s*(\d+)_\d+_\d+_")
+_HEADER_LOOPS = re.compile(rb"ICE_Dims.{1,200}?([X\d]+(?:_\d+)+)", re.DOTALL)
 _TAGS: list[str | int] = [
     *(
         "SOPInstanceUID SeriesInstanceUID StudyInstanceUID PatientID PatientName Modality"
@@ -25,6 +33,9 @@ _TAGS: list[str | int] = [
         " SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence SpecificCharacterSet"
     ).split(),
     0x0043102F,  # GE: magnitude, phase, real or imaginary
+    *_COIL_TAGS,
+    _LOOPS,
+    _IMAGE_HEADER,
 ]
 #: Transfer syntaxes of plain numbers: implicit and explicit little endian, explicit big endian.
 _PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
@@ -58,6 +69,8 @@ class Header:
         Transfer syntax, "" if unknown.
     lossy : bool
         The pixels were compressed with loss at some time.
+    coil : str
+        What the scanner calls the receive coils of the image, "" if it does not say.
     """
 
     path: Path
@@ -76,6 +89,7 @@ class Header:
     concatenation: tuple[str, int, int] = ("", 1, 1)
     syntax: str = ""
     lossy: bool = False
+    coil: str = ""
 
 
 def read_header(path: Path) -> Header | None:
@@ -160,7 +174,23 @@ def _header(path: Path, dataset: Any, n_bytes: int) -> Header:
         ),
         _syntax(dataset),
         text("LossyImageCompression") == "01" or _syntax(dataset) in _LOSSY,
+        _coil(dataset),
     )
+
+
+def _coil(dataset: Any) -> str:
+    """Return the number of a coil by the loops of the reconstruction, else what it is called."""
+    loops = str(dataset[_LOOPS].value) if _LOOPS in dataset else _loops(dataset)
+    if number := _COIL_LOOP.match(loops):
+        return number[1]
+    values = (dataset[tag].value for tag in _COIL_TAGS if tag in dataset)
+    return next((_printable(value) for value in values if isinstance(value, str)), "")
+
+
+def _loops(dataset: Any) -> str:
+    header = dataset[_IMAGE_HEADER].value if _IMAGE_HEADER in dataset else b""
+    found = _HEADER_LOOPS.search(header) if isinstance(header, bytes) else None
+    return found[1].decode() if found else ""
 
 
 def _syntax(dataset: Any) -> str:

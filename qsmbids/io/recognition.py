@@ -17,6 +17,7 @@ from nibabel.filebasedimages import ImageFileError
 from qsmbids.io.dicom_frames import is_map
 
 __all__ = [
+    "COIL_KEY",
     "COMPONENT_KEY",
     "IS_DIFFERENCE",
     "PARTS",
@@ -30,6 +31,8 @@ __all__ = [
 
 #: In a sidecar: the part of the complex signal, where the DICOM header tells.
 COMPONENT_KEY = "ComplexImageComponent"
+#: In a sidecar: the receive coil, where every coil has images of its own.
+COIL_KEY = "SingleCoil"
 PARTS = ("mag", "phase", "real", "imag")
 FEWEST_SLICES = 4
 IS_DIFFERENCE = "the phase difference of two echoes; the phase of each echo is needed"
@@ -81,6 +84,8 @@ class Candidate:
     echo_time: float
     shape: tuple[int, ...]
     affine: npt.NDArray[np.float64]
+    coil: str = ""
+    """The one receive coil, "" where they were combined."""
 
     @property
     def slot(self) -> tuple[str, int]:
@@ -165,9 +170,16 @@ def recognise(image: ConvertedImage) -> Candidate | str:
         return f"{volumes} volumes of one echo (repetitions or coils); one is needed"
     if min(shape) < FEWEST_SLICES:
         return f"only {min(shape)} slices, a localiser or a test"
-    if re.search(r"_c[A-Z0-9]+(?:_|\.|$)", image.path.name):
-        return "the image of one receive coil; combine the coils, with their phase, first"
-    return Candidate(image, part, float(echo_time), shape, np.asarray(header.affine, dtype=float))
+    affine = np.asarray(header.affine, dtype=float)
+    return Candidate(image, part, float(echo_time), shape, affine, _coil(image))
+
+
+def _coil(image: ConvertedImage) -> str:
+    """Return the receive coil of an image, "" where the coils were combined."""
+    if coil := image.sidecar.get(COIL_KEY):
+        return str(coil)
+    named = re.search(r"_c([A-Z0-9]+)(?:_|\.|$)", image.path.name)  # dcm2niix, of a series of one
+    return named[1] if named else ""
 
 
 def _part(image: ConvertedImage) -> str:

@@ -85,15 +85,19 @@ def test_echo_planar_series_are_taken_on_request_only(write_small_dataset, qsmbi
     assert chi_of(tmp_path / "out")[0].any()
 
 
-def test_coils_are_combined_before_all_else(write_small_dataset, qsmbids, tmp_path):
-    root = write_small_dataset(tmp_path / "bids", echo_times=(0.009, 0.020))
-    for path in sorted((root / "sub-demo/anat").iterdir()):
-        for coil in (1, 2):
-            new = path.with_name(path.name.replace("_echo", f"_rec-coil{coil:02d}_echo"))
-            new.write_bytes(path.read_bytes())
-            if "part-phase" in new.name and new.suffix == ".gz":
-                change(new, lambda n, coil=coil: (n + 900 * coil) % 4096)
-        path.unlink()
+def test_dicom_of_single_coils_is_converted_and_combined(
+    write_small_dataset, qsmbids, tmp_path, write_coils
+):
+    times = (0.009, 0.020)
+    small = write_small_dataset(tmp_path / "head", echo_times=times) / "sub-demo/anat"
+    magnitude, phase = (
+        np.stack([nib.load(p).get_fdata() for p in sorted(small.glob(f"*part-{part}*.gz"))])
+        for part in ("mag", "phase")
+    )
+    signal = magnitude * np.exp(1j * phase * 2 * np.pi / 4096)
+    coils = [signal * np.exp(1j * offset) for offset in (1, 2.5)]
+    root = tmp_path / "bids"
+    write_coils(root / "sourcedata/sub-demo/dicom", coils, times, voxel=(2.5, 2.5, 2.5))
     code, _, said = qsmbids(root, tmp_path / "out", *OPTIONS)
     assert code == 0, said
     _, sidecar = chi_of(tmp_path / "out")
