@@ -97,11 +97,11 @@ def _participant(args: argparse.Namespace) -> int:
     results = failed + run_unless_held(
         plans,
         execution.work_dir,
-        lambda free: run_graph(free, settings, execution, bids_dir, out_dir, job.folder),
+        lambda free: run_graph(free, settings, execution, bids_dir, out_dir, job.folder, started),
     )
     for result in results:
         result["log"] = str(job.folder.relative_to(out_dir))
-    unreported = _report(results, out_dir, execution)
+    unreported = _report(results, out_dir, execution, started)
     counts = unreported, len(left_out), write_dicom(args, results, bids_dir, out_dir)
     return _finish(results, out_dir, execution, args, time.time() - started, bool(plans), *counts)
 
@@ -117,13 +117,15 @@ def _announce(plans: "Sequence[RunPlan]", left_out: Sequence[dict[str, Any]]) ->
         logger.warning("%s  WARNING: left out: %s", result["run"], result["message"])
 
 
-def _report(results: list[dict[str, Any]], out_dir: Path, execution: Execution) -> int:
+def _report(
+    results: list[dict[str, Any]], out_dir: Path, execution: Execution, started: float
+) -> int:
     """Make the page of every run, and return how many could not be made."""
     from qsmbids.cli.reports import make_reports
     from qsmbids.cli.summary import write_status
 
     write_status(out_dir, results)  # what is known survives whatever happens to the reports
-    return make_reports(results, out_dir, execution.work_dir, execution.nprocs)
+    return make_reports(results, out_dir, execution.work_dir, execution.nprocs, started)
 
 
 def _dry_run(

@@ -1,4 +1,4 @@
-"""Volumes from the order of memory to that of files and back, without a stride through all of it."""
+"""Volumes from the order of memory to that of files and back, plane by plane."""
 
 import numpy as np
 import numpy.typing as npt

@@ -30,6 +30,7 @@ from qsmbids.reports.run.sections import (
     software_section,
 )
 from qsmbids.reports.run.template import asset, fill_template
+from qsmbids.reports.run.time_section import time_section
 from qsmbids.reports.run.verdict import verdict
 from qsmbids.reports.run.viewer import viewer_payload
 
@@ -129,6 +130,7 @@ def _sections(
     yield settings_section(record, publication.settings if publication is not None else None)
     drawn = [f.svg_file for f in figures] + [f.png_file for f in figures]
     yield files_section(record, drawn, tables)
+    yield time_section(record)
     yield software_section(record)
 
 
