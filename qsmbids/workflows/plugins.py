@@ -22,6 +22,9 @@ WORKER_KILLED = (
     "WorkerKilled: the process of this step was killed, most probably for want of memory"
 )
 
+#: Threads that wait for the next loop, or are started for a small matrix, take the time of others.
+_QUIET = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 
 def _start_worker(cwd: str) -> None:
     """Prepare a worker: no telemetry, no chatter; the parent tells what happens."""
@@ -47,8 +50,8 @@ class SturdyMultiProc(MultiProcPlugin):
         self.processors += max(1, self.processors // 2)
         self._ahead: dict[Any, int] = {}
         self._news = threading.Event()
-        # threads that wait for the next loop would take the time of another step
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
         self._submitted: dict[int, tuple[Any, bool]] = {}
         self._second_try: dict[int, ProcessPoolExecutor] = {}
         self._stopped = False
