@@ -179,7 +179,7 @@ def refine_registration(
         if values is None:
             continue
         inside = core
-        if name == "r2star" and rough:
+        if name == "r2star" and rough and magnitude is not None:
             inside = np.asarray(magnitude > LEAST_SIGNAL * level)
         share = np.maximum(seen(inside), 1e-3)
         image = (seen(_clipped(values, name) * inside) / share).astype(np.float32, copy=False)
