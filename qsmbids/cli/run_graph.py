@@ -1,14 +1,13 @@
 """Run the graph of all runs, and tell what became of each."""
 
 import contextlib
-import importlib
 import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qsmbids.cli.beside import imported_beside
 from qsmbids.cli.console import raise_if_stopped
 from qsmbids.config import Settings
 from qsmbids.execution import Execution
@@ -65,7 +64,7 @@ def run_graph(
     before = preparation(started)
     with (
         no_stray_files(execution.work_dir),
-        _imported_beside("qsmbids.reports.run.page", "matplotlib.figure"),
+        imported_beside("qsmbids.reports.run.page", "matplotlib.figure"),
         Progress(labels, check=raise_if_stopped) as progress,
     ):
         try:
@@ -82,22 +81,6 @@ def run_graph(
         write_summary(out_dir, results)
         raise error
     return results
-
-
-@contextlib.contextmanager
-def _imported_beside(*modules: str) -> Iterator[None]:
-    """Import what is needed after the steps while this process does nothing but wait for them."""
-
-    def load() -> None:
-        for name in modules:
-            # what cannot be imported fails where it is used, and is reported there
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
-
-    thread = threading.Thread(target=load, daemon=True)
-    thread.start()
-    yield
-    thread.join()
 
 
 def _outcome(

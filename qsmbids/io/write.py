@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
@@ -64,6 +63,8 @@ def write_volume(
     OutputError
         The file cannot be written; no temporary file stays behind.
     """
+    import nibabel as nib  # 0.3 s that --help need not wait for
+
     path = Path(path)
     if array.ndim != 3 or not path.name.endswith((".nii", ".nii.gz")):
         raise ValueError(f"{path.name}: {array.ndim}-D array; 3-D to .nii or .nii.gz is written")

@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import logging
-import multiprocessing
 import os
 import threading
 import traceback
@@ -15,15 +14,14 @@ from typing import Any
 import networkx as nx
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
+from qsmbids.workflows.workers import worker_context
+
 __all__ = ["WORKER_KILLED", "SturdyMultiProc"]
 
 #: What the report of a step says whose worker vanished twice.
 WORKER_KILLED = (
     "WorkerKilled: the process of this step was killed, most probably for want of memory"
 )
-
-#: Threads that wait for the next loop, or are started for a small matrix, take the time of others.
-_QUIET = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def _start_worker(cwd: str) -> None:
@@ -50,13 +48,10 @@ class SturdyMultiProc(MultiProcPlugin):
         self.processors += max(1, self.processors // 2)
         self._ahead: dict[Any, int] = {}
         self._news = threading.Event()
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
         self._submitted: dict[int, tuple[Any, bool]] = {}
         self._second_try: dict[int, ProcessPoolExecutor] = {}
         self._stopped = False
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["qsmbids.workflows.base"])
+        self._context = worker_context()
         self.pool = self._new_pool(self.processors)
 
     def _new_pool(self, workers: int) -> ProcessPoolExecutor:

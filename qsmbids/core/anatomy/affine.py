@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from qsmbids.core.anatomy.sampling import trilinear
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
@@ -143,6 +142,8 @@ def _powell(
     centre_run: Float64Array,
     tol: float,
 ) -> tuple[float, Float64Array]:
+    from scipy.optimize import minimize  # 0.1 s that a dry run need not wait for
+
     isotropic = len(free) == 7
 
     def full(q: Float64Array) -> Float64Array:
