@@ -22,7 +22,7 @@ def time_section(record: RunRecord) -> Section | None:
     rows = [_row(title, group, end) for title, group in _grouped(fresh)]
     text = f"{end:.0f} s on the clock until this page, {busy:.0f} s of processors."
     if earlier := len(steps) - len(fresh):
-        text += f" {earlier} steps were taken from an earlier call and are not shown."
+        text += f" Steps of an earlier call that were used again have no bar: {earlier}."
     head = ("Step", "From start to end of the run", "Time [s]", "CPU [s]", "Memory [GB]")
     html = paragraph(text, "note") + table(head, rows, numeric=(2, 3, 4))
     return Section(
