@@ -9,6 +9,7 @@ from typing import Any
 
 from qsmbids.cli.boilerplate import write_methods
 from qsmbids.cli.console import end
+from qsmbids.cli.spent import entry
 from qsmbids.cli.summary import write_summary
 from qsmbids.errors import InputError, QSMError
 
@@ -18,11 +19,16 @@ logger = logging.getLogger("qsmbids")
 
 
 def make_reports(
-    results: Sequence[dict[str, Any]], out_dir: Path, work_dir: Path, n_threads: int
+    results: Sequence[dict[str, Any]],
+    out_dir: Path,
+    work_dir: Path,
+    n_threads: int,
+    started: float | None = None,
 ) -> int:
     """Make the page of each run and note it, or why it could not be made, in its result.
 
-    The methods text of all of them comes into ``logs/``.
+    The methods text of all of them comes into ``logs/``. What a page costs is noted where it is
+    known when the call that made the run was ``started`` [s since 1970].
 
     A report that fails changes nothing else: the maps are there, and the summary names it.
 
@@ -33,6 +39,7 @@ def make_reports(
     """
     from qsmbids.io.runs import run_entities
     from qsmbids.reports.run.page import write_report
+    from qsmbids.workflows.cost import measured
 
     failed = 0
     for result in results:
@@ -40,12 +47,13 @@ def make_reports(
             continue
         result.pop("report_error", None)
         try:
-            page = write_report(
-                out_dir,
-                result,
-                extra_images=_work_images(work_dir, result["run"]),
-                n_threads=n_threads,
-            )
+            with measured() as cost:
+                page = write_report(
+                    out_dir,
+                    result,
+                    extra_images=_work_images(work_dir, result["run"]),
+                    n_threads=n_threads,
+                )
         except Exception as error:  # whatever it is, the maps are not to suffer
             failed += 1
             reason = (
@@ -55,6 +63,8 @@ def make_reports(
             logger.error("%s  the report could not be made: %s", result["run"], reason)
             logger.debug("report", exc_info=True)
             continue
+        if started is not None and "steps" in result:
+            result["steps"].append(entry("report", "figures and page", cost, started))
         result["report"] = page.relative_to(out_dir).as_posix()
         logger.info("%s  report: %s", result["run"], page)
     try:

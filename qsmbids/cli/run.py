@@ -1,6 +1,7 @@
 """``qsmbids BIDS_DIR OUTPUT_DIR participant|group``: from arguments to an exit code."""
 
 import argparse
+import gc
 import hashlib
 import logging
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsmbids import __version__
+from qsmbids.cli.beside import imported_beside
 from qsmbids.cli.console import LogFile, end, guarded, log_to_console
 from qsmbids.cli.dicom_out import check_dicom_out, lacking_sources, unnamed, write_dicom
 from qsmbids.cli.folders import checked_folders
@@ -37,6 +39,7 @@ logger = logging.getLogger("qsmbids")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    gc.set_threshold(100_000, 20, 20)  # imports make much that stays, and no garbage
     args = parse_args(argv)
     log_to_console(args.verbose)
     if args.analysis_level == "group":
@@ -56,12 +59,17 @@ def _participant(args: argparse.Namespace) -> int:
         from qsmbids.cli.reports import remake_reports
 
         work_dir = args.work_dir or _default_work_dir(bids_dir, out_dir)
-        return remake_reports(args, out_dir, work_dir, args.nprocs or available_cpus())
+        return remake_reports(args, out_dir, work_dir, _nprocs(args))
     logger.info("qsmbids %s, preset %s", __version__, args.preset)
+    if not (args.dry_run or args.boilerplate_only or args.use_plugin) and _nprocs(args) > 1:
+        from qsmbids.workflows.workers import worker_context
+
+        worker_context()  # begins with its imports, and is there for the first step
     sources = Sourcedata.find(args, bids_dir, out_dir)
     validated: list[ValidationResult] = []
     if not args.skip_bids_validation and not sources.only:
-        validated.append(validate(bids_dir, args.participant_label))
+        with imported_beside("qsmbids.cli.plan", "qsmbids.cli.boilerplate"):
+            validated.append(validate(bids_dir, args.participant_label))
     invalid = sources.refuse_invalid(validated)
     if args.dry_run:
         return _dry_run(args, settings, sources, validated, invalid)
@@ -97,11 +105,11 @@ def _participant(args: argparse.Namespace) -> int:
     results = failed + run_unless_held(
         plans,
         execution.work_dir,
-        lambda free: run_graph(free, settings, execution, bids_dir, out_dir, job.folder),
+        lambda free: run_graph(free, settings, execution, bids_dir, out_dir, job.folder, started),
     )
     for result in results:
         result["log"] = str(job.folder.relative_to(out_dir))
-    unreported = _report(results, out_dir, execution)
+    unreported = _report(results, out_dir, execution, started)
     counts = unreported, len(left_out), write_dicom(args, results, bids_dir, out_dir)
     return _finish(results, out_dir, execution, args, time.time() - started, bool(plans), *counts)
 
@@ -117,13 +125,15 @@ def _announce(plans: "Sequence[RunPlan]", left_out: Sequence[dict[str, Any]]) ->
         logger.warning("%s  WARNING: left out: %s", result["run"], result["message"])
 
 
-def _report(results: list[dict[str, Any]], out_dir: Path, execution: Execution) -> int:
+def _report(
+    results: list[dict[str, Any]], out_dir: Path, execution: Execution, started: float
+) -> int:
     """Make the page of every run, and return how many could not be made."""
     from qsmbids.cli.reports import make_reports
     from qsmbids.cli.summary import write_status
 
     write_status(out_dir, results)  # what is known survives whatever happens to the reports
-    return make_reports(results, out_dir, execution.work_dir, execution.nprocs)
+    return make_reports(results, out_dir, execution.work_dir, execution.nprocs, started)
 
 
 def _dry_run(
@@ -181,7 +191,7 @@ def _convert(
 
 def _execution(args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> Execution:
     """Settle processors, memory, plugin and work directory."""
-    nprocs = args.nprocs or available_cpus()
+    nprocs = _nprocs(args)
     memory = parse_memory_gb(args.mem) if args.mem else 0.9 * available_memory_gb()
     plugin, plugin_args = _read_plugin(args.use_plugin) if args.use_plugin else ("", {})
     work_dir = args.work_dir.resolve() if args.work_dir else _default_work_dir(bids_dir, out_dir)
@@ -196,6 +206,11 @@ def _execution(args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> Execu
         plugin=plugin,
         plugin_args=plugin_args,
     )
+
+
+def _nprocs(args: argparse.Namespace) -> int:
+    """Return the processors that were asked for, or all that are granted."""
+    return int(args.nprocs or available_cpus())
 
 
 def _default_work_dir(bids_dir: Path, out_dir: Path) -> Path:

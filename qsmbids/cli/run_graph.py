@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qsmbids.cli.beside import imported_beside
 from qsmbids.cli.console import raise_if_stopped
 from qsmbids.config import Settings
 from qsmbids.execution import Execution
@@ -27,8 +28,11 @@ def run_graph(
     bids_dir: Path,
     out_dir: Path,
     crash_dir: Path,
+    started: float,
 ) -> list[dict[str, Any]]:
     """Run the graph of all plans and return one result per run.
+
+    ``started`` is when the call began [s since 1970], for the account of its time.
 
     Raises
     ------
@@ -38,6 +42,7 @@ def run_graph(
     if not plans:
         return []
     from qsmbids.cli.progress import Progress
+    from qsmbids.cli.spent import preparation, steps_of
     from qsmbids.cli.summary import write_summary
     from qsmbids.workflows.base import init_qsmbids_wf
     from qsmbids.workflows.cache import discard_damaged
@@ -56,8 +61,10 @@ def run_graph(
     for step in discard_damaged(workflow, execution.work_dir):
         logger.warning("WARNING: the result of step %s is damaged; it is computed again", step)
     error: BaseException | None
+    before = preparation(started)
     with (
         no_stray_files(execution.work_dir),
+        imported_beside("qsmbids.reports.run.page", "matplotlib.figure"),
         Progress(labels, check=raise_if_stopped) as progress,
     ):
         try:
@@ -66,6 +73,10 @@ def run_graph(
             error = stop
     failures = {f.workflow: f for f in reversed(read_crashes(crash_dir, {}))}
     results = [_outcome(plan, workflow, failures, error, out_dir) for plan in plans]
+    for plan, result in zip(plans, results, strict=True):
+        name = workflow_name(plan.run)
+        spent = steps_of(workflow, name, execution.work_dir, started)
+        result["steps"] = [before, *spent]
     if isinstance(error, KeyboardInterrupt):
         write_summary(out_dir, results)
         raise error

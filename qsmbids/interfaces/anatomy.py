@@ -7,20 +7,18 @@ import numpy as np
 from qsmbids.core.anatomy.carrying import brain_distance
 from qsmbids.core.anatomy.guided_mask import MOST_GROWTH, guided_mask, reason_against
 from qsmbids.core.anatomy.registration import LEAST_SIGNAL, register
-from qsmbids.core.field.relaxometry import r2star_map
 from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.parallel import numba_threads
 from qsmbids.core.quality.masks import volume_ml
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
-    EchoFilesIn,
     File,
     RecordSpec,
     Step,
     record,
     traits,
 )
-from qsmbids.io.nifti import Volume, read_echoes, read_volume
+from qsmbids.io.nifti import Volume, read_volume
 from qsmbids.io.template import load_template, write_fit
 
 __all__ = ["GuideMask"]
@@ -28,8 +26,7 @@ __all__ = ["GuideMask"]
 
 class _GuideMaskInputs(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="with the head around the brain")
-    echoes = EchoFilesIn("magnitudes, one per echo")
-    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
+    r2star = File(exists=True, desc="of the whole image [1/s]; one echo tells none")
     mask = File(exists=True, mandatory=True, desc="of the brain extraction")
     guide = traits.Str("template", usedefault=True, desc="for the record")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
@@ -109,9 +106,9 @@ class GuideMask(Step):
 
     def _decay(self, magnitude: Float32Array, extracted: Mask) -> Float32Array | None:
         """Return R2* wherever there is signal, for muscle decays faster than brain."""
-        inputs = self.inputs
-        if len(inputs.echo_times) < 2:
+        if not isinstance(self.inputs.r2star, str):
             return None
         seen = magnitude > LEAST_SIGNAL * np.percentile(magnitude[extracted], 90)
-        echoes, _ = read_echoes(inputs.echoes, n_threads=inputs.n_threads)
-        return r2star_map(echoes, inputs.echo_times, seen, n_threads=inputs.n_threads).r2star
+        r2star = read_volume(self.inputs.r2star).array
+        r2star[~seen] = 0
+        return r2star

@@ -8,7 +8,6 @@ import numpy as np
 from qsmbids.core.field.echo_combination import field_noise, noise_std, weighted_echo_average
 from qsmbids.core.field.nonlinear_fit import field_from_fit, noise_from_fit, nonlinear_fit
 from qsmbids.core.field.relative_residual import relative_residual, residual_weight
-from qsmbids.core.field.relaxometry import r2star_map
 from qsmbids.core.field.romeo import unwrap_echoes
 from qsmbids.core.field.romeo_weights import quality_map
 from qsmbids.core.field.weights import sepia_weights
@@ -16,7 +15,6 @@ from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.phase.magnitude import root_sum_of_squares
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
-    BaseInterfaceInputSpec,
     EchoesInputSpec,
     EchoFilesIn,
     EchoFilesOut,
@@ -256,42 +254,6 @@ class WeightData(Step):
                     else {}
                 ),
             },
-        )
-        return runtime
-
-
-class _MapR2StarInputs(BaseInterfaceInputSpec):
-    magnitude = EchoFilesIn("one per echo", mandatory=True)
-    mask = File(exists=True, mandatory=True)
-    echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
-    method = traits.Enum("auto", "arlo", "loglinear", usedefault=True)
-    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
-
-
-class _MapR2StarOutputs(RecordSpec):
-    r2star = File(exists=True, desc="[1/s]")
-    t2star = File(exists=True, desc="[s]")
-    s0 = File(exists=True, desc="signal at TE = 0")
-
-
-class MapR2Star(Step):
-    """R2*, T2* and S0 by ``core.field.relaxometry.r2star_map``."""
-
-    input_spec = _MapR2StarInputs
-    output_spec = _MapR2StarOutputs
-
-    def _run_interface(self, runtime: Any) -> Any:
-        inputs = self.inputs
-        magnitude, affine = read_echoes(inputs.magnitude)
-        mask = read_volume(inputs.mask, np.uint8).array > 0
-        maps = r2star_map(
-            magnitude, inputs.echo_times, mask, method=inputs.method, n_threads=inputs.n_threads
-        )
-        self._write(runtime, affine, r2star=maps.r2star, t2star=maps.t2star, s0=maps.s0)
-        self._results["record"] = record(
-            f"R2* by {maps.method}",
-            EstimationAlgorithm=maps.method.upper(),
-            R2StarFit={"Setting": inputs.method, "Name": maps.method},
         )
         return runtime
 

@@ -149,8 +149,8 @@ class PreparePhase(Step):
     def _from_phase(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
         """Read magnitude and phase; scale the phase by one rule for all echoes."""
         inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase)
-        magnitude, _ = read_echoes(inputs.magnitude)
+        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
+        magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
         below = [
             check_magnitude(volume, path)
             for volume, path in zip(magnitude, inputs.magnitude, strict=True)
@@ -188,8 +188,9 @@ class PreparePhase(Step):
 
     def _from_complex(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
         """Read real and imaginary parts as magnitude and phase."""
-        real, affine = read_echoes(self.inputs.real)
-        imaginary, _ = read_echoes(self.inputs.imag)
+        n_threads = self.inputs.n_threads
+        real, affine = read_echoes(self.inputs.real, n_threads=n_threads)
+        imaginary, _ = read_echoes(self.inputs.imag, n_threads=n_threads)
         n_broken = _leave_out(real, imaginary)
         magnitude, phase = np.empty_like(real), np.empty_like(real)
         for e, path in enumerate(self.inputs.real):

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
 
+from qsmbids.core.maths.axis_order import in_c_order
 from qsmbids.core.maths.head_size import length_scale
 from qsmbids.errors import InputError, SeveralVolumesError
 from qsmbids.io.fetched import raise_if_not_fetched
@@ -356,7 +357,7 @@ def _scaled(stored: npt.NDArray, header: Header, dtype: np.dtype) -> npt.NDArray
         values = stored
     else:
         wide = dtype.itemsize > 4 or stored.dtype.itemsize > 4
-        values = np.ascontiguousarray(stored, dtype=np.float64 if wide else np.float32)
+        values = in_c_order(stored, np.float64 if wide else np.float32)
         if header.slope != 1 or header.inter != 0:
             values = values * values.dtype.type(header.slope)
             values += values.dtype.type(header.inter)
@@ -364,7 +365,7 @@ def _scaled(stored: npt.NDArray, header: Header, dtype: np.dtype) -> npt.NDArray
             values = np.nan_to_num(values, nan=0.0)
             values = values if dtype.kind == "b" else np.rint(values)
     with np.errstate(invalid="ignore", over="ignore"):  # no type holds what a broken file may say
-        return np.ascontiguousarray(values, dtype=dtype)
+        return in_c_order(values, dtype)
 
 
 def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:

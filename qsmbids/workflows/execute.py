@@ -65,7 +65,6 @@ def execute(
             "n_procs": execution.nprocs,
             "memory_gb": execution.mem_gb,
             "raise_insufficient": False,
-            "scheduler": "mem_thread",
         }
         plugin = SturdyMultiProc(plugin_args=arguments)
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import nipype.pipeline.engine as pe
 
 from qsmbids.config import Settings
+from qsmbids.workflows.cost import CostedNode
 from qsmbids.workflows.plan import RunPlan
 
 __all__ = ["RunContext", "RunGraph", "Source", "Step", "step_memory_gb"]
@@ -156,7 +157,7 @@ class RunGraph:
         if threaded:
             interface.inputs.n_threads = self.context.n_threads
         acquisition = self.context.plan.acquisition
-        node = pe.Node(
+        node = CostedNode(
             interface,
             name=step.name,
             n_procs=self.context.n_threads if threaded else 1,

@@ -15,6 +15,7 @@ from qsmbids.io.derivatives import bids_uri, derivative_path, sidecar
 from qsmbids.io.runs import Run
 from qsmbids.io.segmentation_labels import TEMPLATE
 from qsmbids.io.sourcedata import CONVERTED
+from qsmbids.workflows.cost import CostedNode
 from qsmbids.workflows.graph import RunGraph
 from qsmbids.workflows.output_table import OUTPUTS, Output
 from qsmbids.workflows.plan import RunPlan
@@ -122,7 +123,7 @@ def _add_save(
     """Add the node that writes one file, with the records of the steps behind it."""
     steps = graph.behind(output.quantity)
     plan = graph.context.plan
-    save = pe.Node(
+    save = CostedNode(
         SaveDerivative(
             len(steps),
             out_file=str(out_file),

@@ -1,15 +1,20 @@
-"""Nipype's process pool, made to survive a worker that is killed."""
+"""Nipype's process pool, made to survive a worker that is killed, and to lose no time."""
 
 import contextlib
+import gc
 import logging
-import multiprocessing
 import os
+import threading
 import traceback
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+import networkx as nx
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
+
+from qsmbids.workflows.workers import worker_context
 
 __all__ = ["WORKER_KILLED", "SturdyMultiProc"]
 
@@ -32,15 +37,21 @@ class SturdyMultiProc(MultiProcPlugin):
 
     Nipype waits for ever when the kernel kills a worker. Here every step that was lost is run
     once more in a process of its own; if that is killed too, the step has failed.
+
+    Of the steps that could run, the one that most others wait for comes first. Steps of a single
+    thread, such as the writing of files, may run beside those that have all processors.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
+        self._threads = self.processors
+        self.processors += max(1, self.processors // 2)
+        self._ahead: dict[Any, int] = {}
+        self._news = threading.Event()
         self._submitted: dict[int, tuple[Any, bool]] = {}
         self._second_try: dict[int, ProcessPoolExecutor] = {}
         self._stopped = False
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["qsmbids.workflows.base"])
+        self._context = worker_context()
         self.pool = self._new_pool(self.processors)
 
     def _new_pool(self, workers: int) -> ProcessPoolExecutor:
@@ -50,6 +61,36 @@ class SturdyMultiProc(MultiProcPlugin):
             initargs=(self._cwd,),
             mp_context=self._context,
         )
+
+    def run(self, graph: Any, config: Mapping[str, Any], updatehash: bool = False) -> None:
+        """Run all steps of a graph; see Nipype."""
+        for node in reversed(list(nx.topological_sort(graph))):
+            self._ahead[node] = 1 + max(
+                (self._ahead[n] for n in graph.successors(node)), default=0
+            )
+        execution = {**config["execution"], "poll_sleep_duration": 0}  # this class waits by itself
+        # Nipype collects garbage before every step; what is there already is none
+        gc.collect()
+        gc.freeze()
+        try:
+            super().run(graph, {**config, "execution": execution}, updatehash=updatehash)
+        finally:
+            gc.unfreeze()
+
+    def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
+        super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
+        if self.pending_tasks:  # until one of them ends
+            self._news.wait(1.0)
+            self._news.clear()
+
+    def _sort_jobs(self, jobids: Iterable[int], scheduler: str = "") -> list[int]:
+        """Put the longest chain of steps first."""
+        return sorted(jobids, key=lambda job: (-self._ahead.get(self.procs[job], 0), job))
+
+    def _prerun_check(self, graph: Any) -> None:
+        for node in graph.nodes():
+            node.n_procs = min(node.n_procs, self._threads)
+        super()._prerun_check(graph)
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:
         self._taskid += 1
@@ -87,6 +128,7 @@ class SturdyMultiProc(MultiProcPlugin):
         if taskid in self._second_try:
             self._second_try[taskid].shutdown(wait=False)
         self._taskresult[taskid] = result
+        self._news.set()
 
     def _clear_task(self, taskid: int) -> None:
         super()._clear_task(taskid)

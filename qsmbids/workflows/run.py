@@ -56,6 +56,8 @@ def init_run_wf(
     graph = RunGraph(pe.Workflow(name=workflow_name(plan.run)), context)
 
     graph.add(field.PREPARE_PHASE)
+    if len(context.echo_times) > 1:
+        graph.add(field.FIT_R2STAR)
     _add_mask1(graph)
     graph.add(field.CHECK_PHASE)
     _add_total_field(graph)

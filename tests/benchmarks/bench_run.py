@@ -1,13 +1,19 @@
-"""Wall time and peak memory, over all its processes, of one whole participant run.
+"""Wall time, processor time and peak memory, over all its processes, of one participant run.
 
 python tests/benchmarks/bench_run.py BIDS_DIR OUTPUT_DIR participant [qsmbids options]
 """
 
+import contextlib
+import ctypes
+import json
 import os
+import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def _tree(root):
@@ -41,30 +47,49 @@ def _memory(pids, key):
     return total / 1e6
 
 
-def _processor(pid):
-    """Return the processor time [s] that a process has had."""
-    try:
-        fields = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
-    except (OSError, IndexError):
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _adopt_orphans():
+    """Let processes whose parent ends before them become children of this one (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _wait_for_all():
+    """Wait for every child, those adopted too."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
+def _slowest(out_dir, number=12):
+    """Print what the steps of the first run have cost, the slowest first."""
+    with contextlib.suppress(OSError, LookupError, ValueError):
+        steps = json.loads((Path(out_dir) / "logs/summary.json").read_text())["runs"][0]["steps"]
+        for step in sorted(steps, key=lambda s: -s["seconds"])[:number]:
+            print(
+                f"  {step['title']:40s} {step['seconds']:7.2f} s, processor"
+                f" {step['cpu_seconds']:7.2f} s, {step['memory_gb']:.2f} GB"
+            )
 
 
 def main():
+    _adopt_orphans()
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "qsmbids", *sys.argv[1:]])
     peak = {"Pss": 0.0, "Rss": 0.0}
-    spent = {}  # of each process; workers end before the run does
     while process.poll() is None:
         pids = _tree(process.pid)
         for key in peak:
             peak[key] = max(peak[key], _memory(pids, key))
-        spent |= {pid: max(spent.get(pid, 0.0), _processor(pid)) for pid in pids}
-        time.sleep(0.2)
+        time.sleep(0.5)
+    wall = time.monotonic() - began
+    _wait_for_all()
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
-        f"wall {time.monotonic() - began:.1f} s, processor {sum(spent.values()):.1f} s,"
-        f" peak {peak['Pss']:.2f} GB (pages counted once), {peak['Rss']:.2f} GB (summed)"
+        f"wall {wall:.1f} s, processor {spent.ru_utime + spent.ru_stime:.1f} s with all children,"
+        f" peak {peak['Pss']:.2f} GB (pages counted once), {peak['Rss']:.2f} GB (summed);"
+        f" load {os.getloadavg()[0]:.1f}"
     )
+    _slowest(sys.argv[2])
     return process.returncode
 
 

@@ -324,8 +324,9 @@ def test_the_sidecars_name_the_steps_that_ran(run):
     unnamed = {n for n in run.nodes if not n.startswith("save_")} - set(run.record["Steps"])
     assert set(run.record["Steps"]) <= run.nodes
     # what decides nothing of a map, or writes under another name
-    assert unnamed <= {"bet", "restore_slab", "map_r2star", "check_sign", "find_fluid",
-                       "reference_chi_csf", "set_aside_strong_sources"}, unnamed  # fmt: skip
+    assert unnamed <= {"bet", "restore_slab", "fit_r2star", "map_r2star", "check_sign",
+                       "find_fluid", "reference_chi_csf",
+                       "set_aside_strong_sources"}, unnamed  # fmt: skip
 
 
 def test_every_sentence_has_its_step_and_every_step_its_sentence(run):

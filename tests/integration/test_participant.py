@@ -207,6 +207,11 @@ def test_settings_and_log_are_left_behind(finished):
     assert "\x1b" not in log
     summary = json.loads((out / "logs" / "summary.json").read_text())
     assert summary["counts"] == {"ok": 1}
+    steps = {step["step"]: step for step in summary["runs"][0]["steps"]}
+    assert {"prepare", "invert_dipole_field", "save_chi", "report"} <= set(steps)
+    ends = [step["start"] + step["seconds"] for step in steps.values()]
+    assert steps["prepare"]["start"] == 0
+    assert max(ends) == steps["report"]["start"] + steps["report"]["seconds"]
 
 
 def test_both_references_are_described_under_both(finished):

@@ -17,7 +17,6 @@ def guide(tmp_path, monkeypatch):
         nib.save(nib.Nifti1Image(image.astype(np.float32), affine), "image.nii")
         nib.save(nib.Nifti1Image(mask.astype(np.uint8), affine), "mask.nii")
         files = {"magnitude": str(tmp_path / "image.nii"), "mask": str(tmp_path / "mask.nii")}
-        files["echo_times"] = [0.004]
         outputs = GuideMask(**files).run().outputs
         return np.asarray(nib.load(outputs.mask).dataobj) > 0, outputs.record
 

@@ -108,6 +108,10 @@ def test_a_template_guides_what_was_extracted_and_not_what_was_given(build):
     reads = {e[0].name for e in workflow._graph.in_edges(workflow.get_node("map_r2star"))}
     assert "guide_mask1" in reads
     assert "mask1" not in reads
+    # one fit serves both
+    assert {"fit_r2star"} <= reads
+    guided = {e[0].name for e in workflow._graph.in_edges(workflow.get_node("guide_mask1"))}
+    assert guided == {"prepare_phase", "fit_r2star", "mask1"}
     assert "guide_mask1" not in _steps(build(mask=_HERE))
     assert "guide_mask1" not in _steps(build(overrides={"masks": {"guide": "none"}}))
 
@@ -133,6 +137,7 @@ def test_a_given_mask_replaces_brain_extraction(build):
             1,
             {
                 "remove_phase_offset",
+                "fit_r2star",
                 "map_r2star",
                 "correct_readout",
                 "check_sign",

@@ -4,17 +4,17 @@ Nothing is assumed of the contrast. From some hundred starts the best are refine
 position, angle and size, then by all twelve parameters, from coarse to fine.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import NamedTuple
 
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
-from scipy.optimize import minimize
 
-from qsmbids.core.anatomy.sampling import sample_points, trilinear
+from qsmbids.core.anatomy.sampling import trilinear
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+from qsmbids.core.maths.gaussian import gaussian
 
 __all__ = ["AffineFit", "Pair", "fit_affine"]
 
@@ -105,14 +105,16 @@ def fit_affine(
         return _powell(start, at, free, centre, centre_run, tol)
 
     coarse = level(8.0, 0.3)
-    starts = sorted(
-        ((_cost(p, coarse, centre, centre_run), n, p) for n, p in enumerate(_starts(partial))),
-        key=lambda s: s[:2],
-    )
+    starts = _starts(partial)
     rigid = [0, 1, 2, 3, 4, 5, 6]
-    found = sorted((refine(p, coarse, rigid, 1e-3) for _, _, p in starts[:6]), key=lambda s: s[0])
-    cost, best = refine(found[0][1], level(6.0, 0.15), [*range(9)], 1e-3)
-    cost, best = refine(best, level(5.0, 0.1), [*range(12)], 1e-3)
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        finer, finest = pool.submit(level, 6.0, 0.15), pool.submit(level, 5.0, 0.1)
+        costs = list(pool.map(lambda p: _cost(p, coarse, centre, centre_run), starts))
+        best_first = sorted(range(len(starts)), key=lambda n: (costs[n], n))
+        found = list(pool.map(lambda n: refine(starts[n], coarse, rigid, 1e-3), best_first[:6]))
+        best = min(found, key=lambda s: s[0])[1]
+        cost, best = refine(best, finer.result(), [*range(9)], 1e-3)
+        cost, best = refine(best, finest.result(), [*range(12)], 1e-3)
     return AffineFit(_matrix(best, centre, centre_run), cost)
 
 
@@ -140,6 +142,8 @@ def _powell(
     centre_run: Float64Array,
     tol: float,
 ) -> tuple[float, Float64Array]:
+    from scipy.optimize import minimize  # 0.1 s that a dry run need not wait for
+
     isotropic = len(free) == 7
 
     def full(q: Float64Array) -> Float64Array:
@@ -184,7 +188,7 @@ def _make_level(
     partial: bool,
 ) -> _Level:
     voxel = np.linalg.norm(grid[:3, :3], axis=0)
-    near = gaussian_filter(brain, MARGIN / 1.5 / voxel) > 0.08
+    near = gaussian(brain, MARGIN / 1.5 / voxel) > 0.08
     step = np.maximum(np.rint(spacing / voxel), 1).astype(int)
     keep = np.zeros(brain.shape, dtype=bool)
     keep[:: step[0], :: step[1], :: step[2]] = True
@@ -196,7 +200,7 @@ def _make_level(
     blur = np.maximum(0.5 * spacing / voxel - 0.3, 0)
     return _Level(
         points=points,
-        binned=tuple(_binned(gaussian_filter(p.template, blur)[at]) for p in pairs),
+        binned=tuple(_binned(gaussian(p.template, blur)[at]) for p in pairs),
         inside=brain[at].astype(np.float32),
         run=tuple(_scaled(_blurred(p.run, blur_run, mask, partial), mask) for p in pairs),
         mask=mask.astype(np.float32),
@@ -211,9 +215,9 @@ def _make_level(
 def _blurred(run: Float32Array, sigma: Float64Array, mask: Mask, partial: bool) -> Float32Array:
     """Smooth a channel; of a part nothing comes from beyond the mask, where nothing is known."""
     if not partial:
-        return np.asarray(gaussian_filter(run, sigma), dtype=np.float32)
-    share = gaussian_filter(mask.astype(np.float32), sigma)
-    smooth = gaussian_filter((run * mask).astype(np.float32), sigma) / np.maximum(share, 1e-3)
+        return gaussian(run, sigma)
+    share = gaussian(mask, sigma)
+    smooth = gaussian(run * mask, sigma) / np.maximum(share, 1e-3)
     return np.where(mask, smooth, np.nan).astype(np.float32)
 
 
@@ -235,16 +239,16 @@ def _cost(p: Float64Array, level: _Level, centre: Float64Array, centre_run: Floa
     matrix = _matrix(p, centre, centre_run)
     to_voxel = level.to_voxel @ matrix
     information = 0.0
+    both = total = 0.0
     for run, binned in zip(level.run, level.binned, strict=True):
-        value, share = _information(run, level.points, binned, to_voxel)
+        value, share, both, total = _compare(
+            run, level.mask, level.points, binned, level.inside, to_voxel
+        )
         if share < 0.15:
             return 1.0
         information += value - 1.0
-    covered = sample_points(level.mask, level.points, to_voxel, np.nan)
-    seen = np.isfinite(covered)
     volume = level.point_volume * abs(float(np.linalg.det(matrix[:3, :3])))
-    both = float((covered[seen] * level.inside[seen]).sum()) * volume
-    total = float(level.inside[seen].sum()) * volume
+    both, total = both * volume, total * volume
     # a part need not fill the brain, but must lie in it
     overlap = both / level.mask_volume if level.partial else 2 * both / (level.mask_volume + total)
     prior = float(((p / SPREAD) ** 2).sum())
@@ -252,13 +256,22 @@ def _cost(p: Float64Array, level: _Level, centre: Float64Array, centre_run: Floa
 
 
 @numba.njit(cache=True, nogil=True)
-def _information(
-    run: Float32Array, points: Float32Array, binned: npt.NDArray[np.int16], matrix: Float64Array
-) -> tuple[float, float]:
-    """Return the normalised mutual information and the share of points within the run."""
+def _compare(
+    run: Float32Array,
+    mask: Float32Array,
+    points: Float32Array,
+    binned: npt.NDArray[np.int16],
+    brain: Float32Array,
+    matrix: Float64Array,
+) -> tuple[float, float, float, float]:
+    """Return the normalised mutual information, and the share of points within the run.
+
+    And the sums over them of the template's brain, inside the mask and in all.
+    """
     joint = np.zeros((BINS, BINS))
     nx, ny, nz = run.shape
     inside = 0
+    both = total = 0.0
     for n in range(points.shape[0]):
         p, q, r = points[n]
         x = matrix[0, 0] * p + matrix[0, 1] * q + matrix[0, 2] * r + matrix[0, 3]
@@ -266,6 +279,9 @@ def _information(
         z = matrix[2, 0] * p + matrix[2, 1] * q + matrix[2, 2] * r + matrix[2, 3]
         if not (-0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5):
             continue
+        if brain[n] > 0:
+            total += brain[n]
+            both += brain[n] * trilinear(mask, x, y, z)
         value = trilinear(run, x, y, z)
         if np.isnan(value):
             continue
@@ -275,8 +291,14 @@ def _information(
         joint[binned[n], low + 1] += part
         inside += 1
     if inside < 100:
-        return 1.0, 0.0
+        return 1.0, 0.0, both, total
     joint /= inside
+    return _normalised(joint), inside / points.shape[0], both, total
+
+
+@numba.njit(cache=True, nogil=True)
+def _normalised(joint: Float64Array) -> float:
+    """Return the normalised mutual information of a joint histogram."""
     rows, columns = joint.sum(axis=1), joint.sum(axis=0)
     together, apart = 0.0, 0.0
     for a in range(BINS):
@@ -287,6 +309,4 @@ def _information(
         for b in range(BINS):
             if joint[a, b] > 0:
                 together -= joint[a, b] * np.log(joint[a, b])
-    if together <= 0:
-        return 1.0, 0.0
-    return apart / together, inside / points.shape[0]
+    return apart / together if together > 0 else 1.0

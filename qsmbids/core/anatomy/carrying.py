@@ -2,14 +2,18 @@
 
 import numba
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.anatomy.sampling import resample_affine, trilinear
 from qsmbids.core.anatomy.template import Template
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, LabelArray, Mask
+from qsmbids.core.maths.distance import limited_distance
+from qsmbids.core.maths.gaussian import gaussian
 
 __all__ = ["brain_distance", "carry_labels", "signed_distance"]
+
+#: Distances from a surface [mm] beyond this are all the same.
+FARTHEST = 15.0
 
 
 def carry_labels(
@@ -29,16 +33,15 @@ def brain_distance(
     """
     voxel = np.linalg.norm(template.fine_grid[:3, :3], axis=0)
     # the surface passes half way between the voxels on its two sides
-    distance = gaussian_filter(signed_distance(template.brain, voxel), 0.7)
+    distance = gaussian(signed_distance(template.brain, voxel), 0.7)
     fine, shift = _maps(registration, template, shape)
     return _linear(distance, shift, fine)
 
 
 def signed_distance(mask: Mask, voxel: FloatArray) -> Float32Array:
-    """Return the distance to a mask [unit of ``voxel``], negative inside."""
-    outside = distance_transform_edt(~mask, sampling=voxel)
-    inside = distance_transform_edt(mask, sampling=voxel)
-    return np.asarray(outside - inside, dtype=np.float32)
+    """Return the distance to a mask [mm], negative inside, up to :data:`FARTHEST`."""
+    outside = limited_distance(mask, voxel, FARTHEST)
+    return outside - limited_distance(~mask, voxel, FARTHEST)
 
 
 def _maps(

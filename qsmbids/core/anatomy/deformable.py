@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
-from qsmbids.core.anatomy.sampling import compose, pull, resample_affine
+from qsmbids.core.anatomy.sampling import compose, enlarge, pull
 from qsmbids.core.anatomy.template import CLASSES, NUCLEI
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
+from qsmbids.core.maths.gaussian import gaussian
 
 __all__ = ["STAGES", "Channel", "Deformation", "Stage", "deform"]
 
@@ -239,15 +239,10 @@ def _polynomial_field(ratio: Float32Array, weight: Float32Array) -> Float32Array
     axes = [np.linspace(-1, 1, n) for n in ratio.shape]
     powers = [(i, j, k) for i in range(4) for j in range(4 - i) for k in range(4 - i - j)]
     step = max(1, round((np.count_nonzero(weight) / 6000) ** (1 / 3)))
-    some = np.zeros(ratio.shape, dtype=bool)
-    some[::step, ::step, ::step] = True
-    chosen = np.nonzero((weight > 0) & some)
-    design = np.stack(
-        [
-            axes[0][chosen[0]] ** i * axes[1][chosen[1]] ** j * axes[2][chosen[2]] ** k
-            for i, j, k in powers
-        ]
-    )
+    chosen = tuple(step * at for at in np.nonzero(weight[::step, ::step, ::step] > 0))
+    raised = [np.stack([axis**n for n in range(4)]) for axis in axes]
+    x, y, z = (r[:, at] for r, at in zip(raised, chosen, strict=True))
+    design = np.stack([x[i] * y[j] * z[k] for i, j, k in powers])
     target, trust = np.log(ratio[chosen]), weight[chosen].astype(np.float64)
     coefficients: FloatArray = np.zeros(len(powers))
     for _ in range(4):
@@ -261,8 +256,8 @@ def _polynomial_field(ratio: Float32Array, weight: Float32Array) -> Float32Array
     cube = np.zeros((4, 4, 4))
     for c, (i, j, k) in zip(coefficients, powers, strict=True):
         cube[i, j, k] = c
-    few = [axis[::4] for axis in axes]
-    field = np.polynomial.polynomial.polygrid3d(few[0], few[1], few[2], cube)
+    few = [r[:, ::4] for r in raised]
+    field = np.einsum("ijk,ix,jy,kz->xyz", cube, *few, optimize=True)
     field = np.exp(np.clip(field, low - 0.2, high + 0.2)).astype(np.float32)
     return _grow(field, 4, ratio.shape)
 
@@ -349,7 +344,7 @@ def _blur(volume: Float32Array, sigma: float) -> Float32Array:
     """Convolve with a Gaussian; a wide one is as good on every second or fourth voxel."""
     n = 1 if sigma < 2.5 else 2 if sigma < 6 else 4
     rest = float(np.sqrt(sigma**2 - (0.42 * n) ** 2)) / n if n > 1 else sigma
-    smooth = gaussian_filter(_shrink(volume, n), rest, mode="nearest", truncate=2.5)
+    smooth = gaussian(_shrink(volume, n), rest, mode="nearest", truncate=2.5)
     return _grow(smooth, n, volume.shape)
 
 
@@ -357,7 +352,7 @@ def _shrink(volume: Float32Array, n: int) -> Float32Array:
     """Average over n voxels along each axis; the first voxel keeps its centre."""
     if n == 1:
         return np.ascontiguousarray(volume, dtype=np.float32)
-    smooth = gaussian_filter(volume, 0.42 * n, mode="nearest", truncate=2.5)
+    smooth = gaussian(volume, 0.42 * n, mode="nearest", truncate=2.5)
     return np.ascontiguousarray(smooth[::n, ::n, ::n], dtype=np.float32)
 
 
@@ -365,5 +360,4 @@ def _grow(volume: Float32Array, n: int, shape: tuple[int, ...]) -> Float32Array:
     """Interpolate back to the grid before it was shrunk."""
     if n == 1:
         return volume
-    matrix = np.diag([1 / n, 1 / n, 1 / n, 1.0])
-    return resample_affine(volume, matrix, (shape[0], shape[1], shape[2]), np.nan)
+    return enlarge(volume, n, (shape[0], shape[1], shape[2]))

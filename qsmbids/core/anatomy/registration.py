@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from qsmbids.core.anatomy.affine import Pair, fit_affine
 from qsmbids.core.anatomy.deformable import STAGES, Channel, deform
@@ -17,6 +16,8 @@ from qsmbids.core.anatomy.template import (
     expected_map,
 )
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+from qsmbids.core.maths.distance import limited_distance
+from qsmbids.core.maths.gaussian import gaussian
 from qsmbids.core.maths.mutual_information import normalised_mutual_information
 
 __all__ = ["Registration", "refine_registration", "register"]
@@ -166,6 +167,8 @@ def refine_registration(
     in_view = seen(np.ones(mask.shape))
     in_mask = seen(mask)
     channels, names, level = [], [], 1.0
+    rough = rough and magnitude is not None
+    core = mask if chi is None and (rough or r2star is None) else _inner(mask, start.run_affine)
     compare = template.t1 if magnitude is not None else expected_map(maps, "chi")
     if magnitude is not None:
         level = max(float(np.percentile(magnitude[mask], 90)), 1e-12)
@@ -175,10 +178,9 @@ def refine_registration(
     for name, values in (("chi", chi), ("r2star", r2star)):
         if values is None:
             continue
+        inside = core
         if name == "r2star" and rough and magnitude is not None:
             inside = np.asarray(magnitude > LEAST_SIGNAL * level)
-        else:
-            inside = _inner(mask, start.run_affine)
         share = np.maximum(seen(inside), 1e-3)
         image = (seen(_clipped(values, name) * inside) / share).astype(np.float32, copy=False)
         expected = np.asarray(EXPECTED[name], dtype=np.float64)
@@ -195,7 +197,7 @@ def refine_registration(
     if np.count_nonzero(counted) >= 100:
         moved = pull(compare, fit.shift)
         # the rim of anything round fits; only a brain has a brain's inside
-        inner = counted & (gaussian_filter(brain.astype(np.float32), 3.0) > 0.95)
+        inner = counted & (gaussian(brain, 3.0) > 0.95)
         counted = inner if np.count_nonzero(inner) >= 100 else counted
         information = normalised_mutual_information(fit.images[0], moved, counted) - 1.0
     return replace(
@@ -239,5 +241,5 @@ def _clipped(values: npt.NDArray, name: str) -> Float32Array:
 def _inner(mask: Mask, run_affine: Float64Array) -> Mask:
     """Leave out the rim, where maps are least certain, and keep something of thin masks."""
     voxel = np.linalg.norm(run_affine[:3, :3], axis=0)
-    inner = distance_transform_edt(mask, sampling=voxel) > 3.0
+    inner = limited_distance(~mask, voxel, 3.0 + float(voxel.max())) > 3.0
     return inner if np.count_nonzero(inner) > 0.3 * np.count_nonzero(mask) else mask

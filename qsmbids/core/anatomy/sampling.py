@@ -7,6 +7,7 @@ from qsmbids.core.maths.arrays import Float32Array, Float64Array
 
 __all__ = [
     "compose",
+    "enlarge",
     "invert",
     "jacobian",
     "pull",
@@ -67,6 +68,32 @@ def resample_affine(
                 z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 2] * k + matrix[2, 3]
                 inside = -0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5
                 out[i, j, k] = trilinear(volume, x, y, z) if inside or always else outside
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def enlarge(volume: Float32Array, n: int, shape: tuple[int, int, int]) -> Float32Array:
+    """Return a volume with n voxels for each along every axis; the first centres are the same."""
+    out = np.empty(shape, dtype=np.float32)
+    nx, ny, nz = volume.shape
+    row = np.empty(nz + 1, dtype=np.float32)
+    for i in range(shape[0]):
+        low, high = min(i // n, nx - 1), min(i // n + 1, nx - 1)
+        u = np.float32((i % n) / n)
+        for j in range(shape[1]):
+            front, back = min(j // n, ny - 1), min(j // n + 1, ny - 1)
+            v = np.float32((j % n) / n)
+            a, b = volume[low, front], volume[high, front]
+            c, d = volume[low, back], volume[high, back]
+            for k in range(nz):
+                near = a[k] + u * (b[k] - a[k])
+                row[k] = near + v * (c[k] + u * (d[k] - c[k]) - near)
+            row[nz] = row[nz - 1]
+            for part in range(n):
+                w = np.float32(part / n)
+                for k in range((shape[2] - part + n - 1) // n):
+                    at = min(k, nz - 1)
+                    out[i, j, k * n + part] = row[at] + w * (row[at + 1] - row[at])
     return out
 
 

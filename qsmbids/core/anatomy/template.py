@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+from qsmbids.core.maths.gaussian import gaussian
 
 __all__ = [
     "CLASSES",
@@ -97,7 +97,7 @@ def class_maps(template: Template) -> Float32Array:
     grey, white = np.clip(template.grey, 0, 1), np.clip(template.white, 0, 1)
     fluid = np.clip(1 - grey - white, 0, 1)
     total = np.maximum(grey + white + fluid, 1e-6)
-    deep = gaussian_filter(np.isin(template.regions, _fluid(template)).astype(np.float32), 2.0)
+    deep = gaussian(np.isin(template.regions, _fluid(template)), 2.0)
     deep = np.clip(3 * deep[::2, ::2, ::2], 0, 1)
     shares = {"grey": grey, "white": white, "sulci": fluid * (1 - deep), "ventricle": fluid * deep}
     for name, share in shares.items():
@@ -131,7 +131,7 @@ def _halve(mask: Mask) -> Float32Array:
     for axis in range(3):
         found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         box.append(slice(max(int(found[0]) - 4, 0) // 2 * 2, int(found[-1]) + 5))
-    part = gaussian_filter(mask[tuple(box)].astype(np.float32), 0.85, mode="nearest")
+    part = gaussian(mask[tuple(box)], 0.85, mode="nearest")
     small = part[::2, ::2, ::2]
     start = [s.start // 2 for s in box]
     out[tuple(slice(a, a + n) for a, n in zip(start, small.shape, strict=True))] = small

@@ -6,7 +6,7 @@ here so that precision, the half spectrum and the number of threads are decided 
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
+import scipy  # whose fft is imported where it is used: 0.2 s that --help need not wait for
 
 from qsmbids.core.maths.arrays import EmptyMaskError, FloatArray, Mask
 

@@ -78,11 +78,14 @@ def roi_statistics(
     order = np.argsort(wanted)
     if wanted.size == 0:
         return RoiStatistics(wanted, wanted, *(np.zeros(0) for _ in range(8)))
-    in_all = _region_numbers(labels.ravel(), wanted, order)
+    # most voxels have no label at all, and need not be looked up
+    labelled = np.ones(labels.shape, dtype=bool) if 0 in wanted else labels != 0
+    in_all = _region_numbers(labels[labelled], wanted, order)
     n_voxels = np.bincount(in_all[in_all >= 0], minlength=wanted.size)
 
-    region = _region_numbers(labels[support], wanted, order)
-    values = chi[support][region >= 0].astype(np.float64)
+    known = labelled & support
+    region = _region_numbers(labels[known], wanted, order)
+    values = chi[known][region >= 0].astype(np.float64)
     region = region[region >= 0]
     if not np.isfinite(values).all():
         raise ValueError("the map is not finite everywhere in the regions")

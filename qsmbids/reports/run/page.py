@@ -4,6 +4,7 @@ import base64
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from qsmbids.reports.run.sections import (
     software_section,
 )
 from qsmbids.reports.run.template import asset, fill_template
+from qsmbids.reports.run.time_section import time_section
 from qsmbids.reports.run.verdict import verdict
 from qsmbids.reports.run.viewer import viewer_payload
 
@@ -77,16 +79,18 @@ def write_report(
     """
     record = read_run(out_dir, result, extra_images)
     images = read_images(record, n_threads)
-    figures = make_figures(record, images) if images is not None else []
-    publication, problem = _publication(record)
-    tables = write_tables(record, publication) if publication is not None else []
-    parts = _sections(record, images, figures, publication, tables)
-    sections = [s for s in parts if s is not None]
-    findings = [*_findings(record, images, publication), *problem]
-    return write_text(
-        report_path(out_dir, record.label),
-        _render(record, images, figures, sections, findings, n_threads),
-    )
+    with ThreadPoolExecutor(1) as beside:  # volumes are packed while figures are drawn
+        viewer = None if images is None else beside.submit(viewer_payload, images, n_threads)
+        figures = make_figures(record, images) if images is not None else []
+        publication, problem = _publication(record)
+        tables = write_tables(record, publication) if publication is not None else []
+        parts = _sections(record, images, figures, publication, tables)
+        sections = [s for s in parts if s is not None]
+        findings = [*_findings(record, images, publication), *problem]
+        payload = ({}, {}) if viewer is None else viewer.result()
+    has_masks = bool(images is not None and images.masks)
+    page = _render(record, sections, findings, *payload, has_masks=has_masks)
+    return write_text(report_path(out_dir, record.label), page)
 
 
 def _publication(record: RunRecord) -> tuple[Publication | None, list[str]]:
@@ -129,6 +133,7 @@ def _sections(
     yield settings_section(record, publication.settings if publication is not None else None)
     drawn = [f.svg_file for f in figures] + [f.png_file for f in figures]
     yield files_section(record, drawn, tables)
+    yield time_section(record)
     yield software_section(record)
 
 
@@ -151,13 +156,13 @@ def _anchor(name: str) -> str:
 
 def _render(
     record: RunRecord,
-    images: Images | None,
-    figures: Sequence[Figure],
     sections: Sequence[Section],
     findings: Sequence[str],
-    n_threads: int,
+    description: Mapping[str, Any],
+    volumes: Mapping[str, str],
+    *,
+    has_masks: bool,
 ) -> str:
-    description, volumes = ({}, {}) if images is None else viewer_payload(images, n_threads)
     return fill_template(
         "report.html.j2",
         style=asset("report.css") + _mask_colours(),
@@ -170,7 +175,7 @@ def _render(
         sections=sections,
         viewer=description,
         volumes=volumes,
-        has_masks=bool(images is not None and images.masks),
+        has_masks=has_masks,
         made=time.strftime("%Y-%m-%d %H:%M"),
     )
 

@@ -92,7 +92,7 @@ def _grid_rows(grid: DisplayGrid) -> list[tuple[str, str]]:
 
 
 def decisions_section(record: RunRecord) -> Section:
-    """Return every automatic decision and warning, and how long the steps took."""
+    """Return every automatic decision and warning; of older runs how long the steps took."""
     html = Markup("")
     if record.warnings:
         html += bullets(record.warnings, "warnings")
@@ -105,7 +105,7 @@ def decisions_section(record: RunRecord) -> Section:
         for line in record.log_lines
         if (match := re.match(r"(.+): (?:done in|FAILED after) ([0-9.]+) s$", line))
     ]
-    if times:
+    if times and not record.result.get("steps"):  # else the bars tell it
         rows = [(step, seconds) for step, seconds in times]
         html += Markup("<details><summary>Time of each step</summary>{}</details>").format(
             table(("Step", "Time [s]"), rows, numeric=(1,))

@@ -4,10 +4,11 @@ from typing import Any
 
 from qsmbids.interfaces.anatomy import GuideMask
 from qsmbids.interfaces.checks import CheckPhase
-from qsmbids.interfaces.field import CombineEchoes, FitField, MapR2Star, UnwrapPhase, WeightData
+from qsmbids.interfaces.field import CombineEchoes, FitField, UnwrapPhase, WeightData
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
 from qsmbids.interfaces.phase_correction import CorrectReadout, RemovePhaseOffset
 from qsmbids.interfaces.prepare_phase import PreparePhase
+from qsmbids.interfaces.relaxometry import FitR2Star, MapR2Star
 from qsmbids.interfaces.start_image import RatePhase, TakeField, TakePhase
 from qsmbids.io.phase_filter import filter_evidence, phase_choice
 from qsmbids.io.start_image import StartImage
@@ -108,9 +109,9 @@ GUIDE_MASK1 = Step(
     "Mask 1 by the template",
     GuideMask,
     (0, 30),
-    {"magnitude": "brain_image", "echoes": "magnitude", "mask": "mask1"},
+    {"magnitude": "brain_image", "r2star": "decay?", "mask": "mask1"},
     {**MASK1.provides, "template_fit": "fit"},
-    lambda run: {**echo_times(run), "guide": run.settings.masks.guide},
+    lambda run: {"guide": run.settings.masks.guide},
 )
 GIVEN_MASK1 = Step(
     "mask1",
@@ -125,14 +126,23 @@ GIVEN_MASK1 = Step(
     },
 )
 
+FIT_R2STAR = Step(
+    "fit_r2star",
+    "R2* of every voxel",
+    FitR2Star,
+    (1, 6),
+    {"magnitude": "magnitude"},
+    {"decay": "r2star", "decay_s0": "s0", "decay_method": "used"},
+    lambda run: {**echo_times(run), "method": run.settings.relaxometry.method},
+)
 MAP_R2STAR = Step(
     "map_r2star",
     "R2* map",
     MapR2Star,
-    (1, 6),
-    IMAGE,
+    (0, 6),
+    {"r2star": "decay", "s0": "decay_s0", "used": "decay_method", "mask": "mask1"},
     {"r2star": "r2star"},
-    lambda run: {**echo_times(run), "method": run.settings.relaxometry.method},
+    lambda run: {"method": run.settings.relaxometry.method},
 )
 CHECK_PHASE = Step(
     "check_phase",

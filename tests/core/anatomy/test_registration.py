@@ -12,7 +12,14 @@ from qsmbids.core.anatomy.carrying import brain_distance, carry_labels
 from qsmbids.core.anatomy.deformable import Channel, Stage, deform
 from qsmbids.core.anatomy.guided_mask import guided_mask, tissue_odds
 from qsmbids.core.anatomy.registration import Registration, register
-from qsmbids.core.anatomy.sampling import compose, invert, jacobian, pull, resample_affine
+from qsmbids.core.anatomy.sampling import (
+    compose,
+    enlarge,
+    invert,
+    jacobian,
+    pull,
+    resample_affine,
+)
 from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
 from qsmbids.core.maths.mutual_information import dice
 from qsmbids.io.template import load_template
@@ -264,3 +271,10 @@ def test_a_nucleus_much_thinner_than_the_label_is_found_in_it(template) -> None:
         labels, np.where(truth, 0.10, -0.03), truth | True, template, (1, 1, 1)
     )
     assert dice(moved == index, truth) > 0.97
+
+
+@pytest.mark.parametrize(("n", "shape"), [(2, (9, 14, 11)), (4, (17, 26, 20)), (3, (15, 21, 18))])
+def test_a_volume_is_enlarged_as_it_is_resampled(n, shape):
+    volume = np.random.default_rng(1).normal(size=(5, 7, 6)).astype(np.float32)
+    expected = resample_affine(volume, np.diag([1 / n, 1 / n, 1 / n, 1.0]), shape, np.nan)
+    np.testing.assert_allclose(enlarge(volume, n, shape), expected, atol=2e-6)

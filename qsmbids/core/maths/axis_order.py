@@ -1,0 +1,34 @@
+"""Volumes from the order of memory to that of files and back, plane by plane."""
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["in_c_order", "in_fortran_order"]
+
+
+def in_c_order(volume: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:
+    """Return a volume in C order and a type; itself where it is so already.
+
+    Examples
+    --------
+    >>> stored = np.asfortranarray(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+    >>> in_c_order(stored, np.float32).strides
+    (48, 16, 4)
+    """
+    if volume.flags.c_contiguous:
+        return volume.astype(dtype, copy=False)
+    return _filled(volume, np.empty(volume.shape, dtype=dtype))
+
+
+def in_fortran_order(volume: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:
+    """Return a volume in Fortran order and a type; itself where it is so already."""
+    if volume.flags.f_contiguous:
+        return volume.astype(dtype, copy=False)
+    return _filled(volume, np.empty(volume.shape, dtype=dtype, order="F"))
+
+
+def _filled(volume: npt.NDArray, out: npt.NDArray) -> npt.NDArray:
+    """Copy plane by plane, so that what a cache line brings is used while it is there."""
+    for plane in range(volume.shape[1]):
+        out[:, plane] = volume[:, plane]
+    return out
