@@ -43,8 +43,8 @@ FLOOR = 2e-4
 _BRAIN, _BEYOND = (-6.0, -2.5), 4.5
 #: Share of brain-like voxels that is left where tissue ends: gyri do not all reach the surface.
 _LEFT = 0.2
-#: Width [mm] of the fluid between the brain's surface and the inner table, where there is no more.
-_FLUID = 2.3
+#: Width [mm] of the fluid between the brain's surface and the bone.
+_FLUID = 2.5
 #: Least share of voxels whose look changes across a surface.
 _LEAST_FALL = 0.2
 
@@ -187,14 +187,14 @@ def _best_move(
 
 
 def _end_of_brain(layers: Float64Array) -> float:
-    """Return where the brain ends [mm]: with its tissue, or in the fluid beyond if it is wide."""
+    """Return where the brain ends [mm]: with its tissue, or farther out if bone is far from it."""
     brain = layers[:, (_CENTRES > _BRAIN[0]) & (_CENTRES < _BRAIN[1])].mean(axis=1)
     beyond = layers[:, _CENTRES > _BEYOND].mean(axis=1)
     tissue = _falls_below(np.minimum(layers, brain[:, None]).sum(axis=0), _LEFT)
     bone = _falls_below(-np.minimum(layers, beyond[:, None]).sum(axis=0), 0.5)
     if tissue is None or bone is None:
         return 0.0
-    return tissue + max(0.0, (bone - _FLUID - tissue) / 2)
+    return max(tissue, bone - _FLUID)
 
 
 def _falls_below(curve: Float64Array, share: float) -> float | None:
