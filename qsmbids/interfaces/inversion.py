@@ -92,7 +92,7 @@ class InvertDipoleField(Step):
         weights = read_volume(inputs.weights).array
         support = read_volume(inputs.mask, np.uint8).array > 0
         reliable = read_volume(inputs.mask_holes, np.uint8).array > 0
-        off = find_wrong_turns(field.array, support, reliable, inputs.echo_times)
+        off = find_wrong_turns(field.array, support, reliable, weights, inputs.echo_times)
         if off.any():
             weights = np.where(off, np.float32(0), weights)
         if inputs.holes == "weight":

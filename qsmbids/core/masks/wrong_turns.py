@@ -12,6 +12,8 @@ __all__ = ["find_wrong_turns", "turn_hz"]
 #: Least share of a turn by which such a voxel differs from its neighbours: noise and the voxel's
 #: own field add to the turn or take from it.
 LEAST_SHARE = 0.4
+#: Share of the usual weight below which the data of a voxel may be a turn off.
+LITTLE_WEIGHT = 0.2
 #: Half the width [voxels] of the neighbourhood, and the fewest reliable voxels in it.
 REACH = 2
 FEWEST = 8
@@ -28,13 +30,17 @@ def turn_hz(echo_times: Sequence[float]) -> float:
 
 
 def find_wrong_turns(
-    local_field: FloatArray, mask: Mask, reliable: Mask, echo_times: Sequence[float]
+    local_field: FloatArray,
+    mask: Mask,
+    reliable: Mask,
+    weights: FloatArray,
+    echo_times: Sequence[float],
 ) -> Mask:
     """Find voxels that are about a turn of the phase off the reliable ones around them.
 
     Beside air and around calcifications the phase changes by more than half a turn from voxel to
     voxel, and no unwrapping can tell how many turns there were. Only voxels of unreliable phase
-    are asked: the field of a strong source is as steep, and true.
+    and little weight are asked: the field beside a strong source is as steep, and true.
 
     Parameters
     ----------
@@ -42,6 +48,8 @@ def find_wrong_turns(
         [Hz], after background removal: what is left of the background varies less than a turn.
     mask, reliable : (X, Y, Z) ndarray of bool
         Where the field is known, and where its phase is reliable (Masks 4 without and with holes).
+    weights : (X, Y, Z) ndarray
+        Of the data, on any scale.
     echo_times : sequence of float
         [s]; without any nothing is found.
 
@@ -55,15 +63,18 @@ def find_wrong_turns(
     >>> field[4, 4, 4] = 170.0
     >>> mask = np.ones(field.shape, dtype=bool)
     >>> reliable = field == 0
-    >>> np.argwhere(find_wrong_turns(field, mask, reliable, (0.005, 0.01))).tolist()
+    >>> weights = np.where(reliable, 1.0, 0.05)
+    >>> np.argwhere(find_wrong_turns(field, mask, reliable, weights, (0.005, 0.01))).tolist()
     [[4, 4, 4]]
     """
     if not len(echo_times):  # a field that was given; nobody knows the turn
         return np.zeros_like(mask)
     limit = LEAST_SHARE * turn_hz(echo_times)
     known = mask & reliable
-    asked = mask & ~reliable
     found = np.zeros_like(mask)
+    if not known.any():
+        return found
+    asked = mask & ~reliable & (weights < LITTLE_WEIGHT * float(np.median(weights[known])))
     # far from the mean is cheaper to see than far from the median, which decides
     asked &= np.abs(local_field - _mean_around(local_field, known)) > limit / 2
     for place in np.argwhere(asked):

@@ -23,7 +23,7 @@ def masks():
     mask[2:-2, 2:-2, 2:-2] = True
     reliable = mask.copy()
     reliable[8:11, 9:12, 8:11] = False
-    return mask, reliable
+    return mask, reliable, np.where(reliable, 1.0, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,13 @@ def test_a_clean_field_is_left_alone(field, masks) -> None:
 def test_a_strong_source_of_reliable_phase_is_left_alone(field, masks) -> None:
     field[4:6, 4:6, 4:6] += 250
     assert not find_wrong_turns(field, *masks, TIMES).any()
+
+
+def test_data_of_full_weight_are_left_alone(field, masks) -> None:
+    """Beside a calcification the phase is too steep to look reliable, and the field true."""
+    mask, reliable, weights = masks
+    field[9, 10, 9] += 250
+    assert not find_wrong_turns(field, mask, reliable, np.ones_like(weights), TIMES).any()
 
 
 def test_a_field_of_unknown_echoes_is_left_alone(field, masks) -> None:
