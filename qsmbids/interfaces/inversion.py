@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.inversion.two_pass import STRONG_PPM, merge_two_pass, set_aside
+from qsmbids.core.masks.wrong_turns import find_wrong_turns
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -57,12 +58,17 @@ class InvertDipoleField(Step):
         method = INVERSION[inputs.method]
         settings = method.settings(**inputs.settings)
         field = read_volume(inputs.local_field)
-        result = method.compute(self._input(field), settings)
+        data, n_off = self._input(field)
+        result = method.compute(data, settings)
         self._write(runtime, field.affine, chi=result.chi, support=result.support)
         title = result.title or method.title
         strength = {"RegularisationFrom": inputs.regularisation_from} if method.strength else {}
         self._results["record"] = record(
             *result.decisions,
+            f"{n_off} voxels of unreliable phase are about a turn of the phase off those around"
+            " them: they have no weight in the inversion"
+            if n_off
+            else "",
             warnings=result.warnings,
             EstimationAlgorithm=title,
             EstimationReference=method.doi,
@@ -74,23 +80,27 @@ class InvertDipoleField(Step):
                     **result.parameters,
                     "Holes": inputs.holes,
                 },
+                "VoxelsTurnsOff": n_off,
                 **result.facts,
             },
         )
         return runtime
 
-    def _input(self, field: Volume) -> InversionData:
-        """Read what every inversion gets."""
+    def _input(self, field: Volume) -> tuple[InversionData, int]:
+        """Read what every inversion gets, and count the voxels whose phase is turns off."""
         inputs = self.inputs
         weights = read_volume(inputs.weights).array
         support = read_volume(inputs.mask, np.uint8).array > 0
+        reliable = read_volume(inputs.mask_holes, np.uint8).array > 0
+        off = find_wrong_turns(field.array, support, reliable, weights, inputs.echo_times)
+        if off.any():
+            weights = np.where(off, np.float32(0), weights)
         if inputs.holes == "weight":
-            reliable = read_volume(inputs.mask_holes, np.uint8).array > 0
             weights = np.where(reliable, weights, np.float32(0))
         fluid = None
         if isinstance(inputs.fluid, str):
             fluid = (read_volume(inputs.fluid, np.uint8).array > 0) & support
-        return InversionData(
+        data = InversionData(
             field=field.array,
             support=support,
             weights=weights,
@@ -102,6 +112,7 @@ class InvertDipoleField(Step):
             fluid=fluid,
             n_threads=inputs.n_threads,
         )
+        return data, int(np.count_nonzero(off))
 
 
 class _SetAsideInputs(BaseInterfaceInputSpec):

@@ -15,6 +15,7 @@ from qsmbids.core.masks.masking import (
     largest_component,
     reliable_phase_mask,
 )
+from qsmbids.core.quality.masks import volume_ml
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -33,11 +34,6 @@ _SMALLEST_BRAIN_ML = 4.0
 
 class _MaskOutputs(RecordSpec):
     mask = File(exists=True, desc="0 or 1")
-
-
-def _volume_ml(mask: np.ndarray, voxel_size: Sequence[float]) -> float:
-    """Return the volume of a mask [ml]."""
-    return float(np.count_nonzero(mask) * np.prod(voxel_size) / 1000.0)
 
 
 class _ExtractBrainInputs(BaseInterfaceInputSpec):
@@ -70,7 +66,7 @@ class ExtractBrain(Step):
             raise InputError(
                 f"no brain was found ({error})", inputs.magnitude, "Give a mask with --mask."
             ) from error
-        volume = _volume_ml(mask, image.voxel_size)
+        volume = volume_ml(mask, image.voxel_size)
         if volume < _SMALLEST_BRAIN_ML:
             raise InputError(
                 f"the brain extraction has left {volume:.2g} ml, which is no human brain",
@@ -153,7 +149,7 @@ def _brain_record(
     **metadata: Any,
 ) -> dict:
     """Describe Mask 1 and warn when its size is no brain's."""
-    volume = _volume_ml(mask, image.voxel_size)
+    volume = volume_ml(mask, image.voxel_size)
     size = f"{volume:.0f}" if volume >= 10 else f"{volume:.2g}"
     small_head = image.length_scale != 1.0
     strange = not 200.0 <= volume <= 2500.0 and not small_head
@@ -271,7 +267,7 @@ class FillBackgroundMask(Step):
         cut = int(np.count_nonzero(mask1 & ~mask3))
         self._write(runtime, brain.affine, mask=mask3)
         self._results["record"] = record(
-            f"Mask 3: {_volume_ml(mask3, brain.voxel_size):.4g} ml; {filled} unreliable voxels"
+            f"Mask 3: {volume_ml(mask3, brain.voxel_size):.4g} ml; {filled} unreliable voxels"
             f" inside were filled, {cut} at the rim were cut",
             FilledVoxels=filled,
             ClosingMm=inputs.closing_mm,

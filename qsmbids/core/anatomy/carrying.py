@@ -14,6 +14,8 @@ __all__ = ["brain_distance", "carry_labels", "signed_distance"]
 
 #: Distances from a surface [mm] beyond this are all the same.
 FARTHEST = 15.0
+#: Voxels by which the template's field of view is widened for distances.
+_MARGIN = 10
 
 
 def carry_labels(
@@ -29,12 +31,15 @@ def brain_distance(
 ) -> Float32Array:
     """Return how far [mm of the template] every voxel of the run lies outside its brain.
 
-    Negative inside; beyond the template's field of view that of its border.
+    Negative inside; far beyond the template's field of view that of :data:`_MARGIN` beyond it.
     """
     voxel = np.linalg.norm(template.fine_grid[:3, :3], axis=0)
+    # the template ends a little below the brain, and a cord goes on
+    brain = np.pad(template.brain, _MARGIN)
     # the surface passes half way between the voxels on its two sides
-    distance = gaussian(signed_distance(template.brain, voxel), 0.7)
+    distance = gaussian(signed_distance(brain, voxel), 0.7)
     fine, shift = _maps(registration, template, shape)
+    fine[:3, 3] += _MARGIN
     return _linear(distance, shift, fine)
 
 

@@ -66,11 +66,28 @@ _WORDS: dict[str, str] = {
     "include": "Decision of the author; begins as suggested and stays when it is edited",
     "reason": "Its reason, to be edited; begins as the flags and stays when it is edited",
 }
+#: Columns that mean something else in one table.
+_HERE: dict[str, dict[str, str]] = {
+    "lesions": {
+        "lesion": "Name of the lesion",
+        "index": "Label of the lesion in the image of lesions",
+        "n_voxels": "Voxels of the lesion",
+        "volume_mm3": "Volume of the lesion",
+        "n_mask4": "Voxels of the lesion inside Mask 4 without holes: those that count",
+        "rim_mean": "Mean over the outermost voxels of the lesion",
+        "core_mean": "Mean over the other voxels",
+        "rim_minus_core": "Rim less core; positive of a paramagnetic rim",
+        "surroundings_mean": "Mean over a shell around the lesion, without other lesions",
+        "paramagnetic_share": "Share of its voxels above zero",
+        "diamagnetic_share": "Share of its voxels below zero",
+    }
+}
 _UNITS = {
     "volume_ml": "ml",
     "volume_mm3": "mm^3",
     "age": "year",
     **dict.fromkeys((*SPREAD, "reference_value", "standard_error", "left_less_right"), "ppm"),
+    **dict.fromkeys(("rim_mean", "core_mean", "rim_minus_core", "surroundings_mean"), "ppm"),
     **dict.fromkeys(R2STAR, "1/s"),
 }
 _LEVELS: dict[str, dict[str, str]] = {
@@ -97,14 +114,15 @@ def explained(
     Parameters
     ----------
     table : str
-        "chi", "references", "iqms", "acquisition", "runs" or "exclusions".
+        "chi", "references", "lesions", "iqms", "acquisition", "runs" or "exclusions".
     columns : iterable of str
     units : mapping
         Of columns that are not known beforehand.
     """
     entries: dict[str, dict[str, Any]] = {}
     for column in dict.fromkeys((*IDENTITY, *columns)):
-        text = _WORDS.get(column) or _OTHERS[table].format(column)
+        text = _HERE.get(table, {}).get(column) or _WORDS.get(column)
+        text = text or _OTHERS[table].format(column)
         entries[column] = {"Description": text}
         if unit := units.get(column) or _UNITS.get(column):
             entries[column]["Units"] = unit

@@ -23,6 +23,7 @@ __all__ = ["gather"]
 _MAP = "_desc-wholebrain_Chimap.json"
 _ANY_MAP = re.compile(rf"_desc-(?:{'|'.join((*REFERENCES, UNREFERENCED))})_Chimap\.nii\.gz$")
 _REFERENCES = "_desc-references_stats.tsv"
+_LESIONS = "_desc-lesions_stats.tsv"
 _MEASURES = "_desc-iqms_stats.json"
 _ACQUISITION = "_desc-acquisition_stats.json"
 _ROIS = re.compile(r"^(.*)_seg-([a-zA-Z0-9+]+)_desc-([a-zA-Z0-9+]+)_stats\.tsv$")
@@ -113,7 +114,7 @@ def _expect(runs: dict[str, GroupRun], label: str, message: str) -> None:
 def _settle(run: GroupRun, has_map: bool) -> None:
     """Let the files decide where they and the status say different things."""
     if run.status == "failed":  # what is there is of an earlier attempt, or half of this one
-        run.references, run.rois, run.measures = [], [], {}
+        run.references, run.rois, run.lesions, run.measures = [], [], [], {}
         return
     if has_map:
         run.status = "ok"
@@ -171,6 +172,8 @@ class _Reader:
             run.warnings = tuple(dict.fromkeys(lines))
         elif name.endswith(_REFERENCES):
             of(name.removesuffix(_REFERENCES)).references = self._table(path)
+        elif name.endswith(_LESIONS):
+            of(name.removesuffix(_LESIONS)).lesions = self._table(path)
         elif name.endswith(_MEASURES):
             self._measures(path, of(name.removesuffix(_MEASURES)))
         elif name.endswith(_ACQUISITION):

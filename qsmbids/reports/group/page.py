@@ -70,7 +70,7 @@ def _render(
         acquisition_section(group.runs),
         settings_section(group.runs),
         exclusions_section(group, decisions),
-        files_section(),
+        files_section(any(run.lesions for run in group.runs)),
     ]
     return fill_template(
         "group.html.j2",

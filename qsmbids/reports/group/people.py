@@ -10,7 +10,7 @@ from qsmbids.io.segmentation_labels import hemisphere_of, without_side
 from qsmbids.reports.group.runs import Group
 from qsmbids.reports.group.values import number
 
-__all__ = ["ages", "slope", "with_people"]
+__all__ = ["age_and_sex", "ages", "slope", "with_people"]
 
 
 def with_people(regions: pd.DataFrame, group: Group) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def with_people(regions: pd.DataFrame, group: Group) -> pd.DataFrame:
         With ``age`` and ``sex`` as they stand there, ``structure`` (the region without its side),
         ``side`` ("L", "R" or "n/a") and ``left_less_right``, NaN where there is one side alone.
     """
-    people = [_stated(group.participants.get(r.label.split("_")[0], {})) for r in group.runs]
+    people = age_and_sex(group)
     out = regions.copy()
     for key in ("age", "sex"):
         out[key] = [people[place].get(key, "") for place in out["run"]]
@@ -49,6 +49,11 @@ def with_people(regions: pd.DataFrame, group: Group) -> pd.DataFrame:
     out["left_less_right"] = difference.reindex(of).to_numpy() if len(difference) else np.nan
     out.loc[one_sided, "left_less_right"] = np.nan
     return out
+
+
+def age_and_sex(group: Group) -> list[dict[str, str]]:
+    """Return age and sex of whom every run is of, as far as they are stated."""
+    return [_stated(group.participants.get(r.label.split("_")[0], {})) for r in group.runs]
 
 
 def ages(regions: pd.DataFrame) -> pd.Series:

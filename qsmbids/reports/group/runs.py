@@ -37,6 +37,8 @@ class GroupRun:
         Rows of its table of reference regions.
     rois : list of dict
         Rows of its tables of regions, with ``segmentation`` and ``reference``.
+    lesions : list of dict
+        Rows of its table of lesions.
     measures : dict
         Image quality measures.
     units : dict
@@ -60,6 +62,7 @@ class GroupRun:
     warnings: tuple[str, ...] = ()
     references: list[dict[str, str]] = field(default_factory=list)
     rois: list[dict[str, str]] = field(default_factory=list)
+    lesions: list[dict[str, str]] = field(default_factory=list)
     measures: dict[str, float] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     unusual: tuple[str, ...] = ()

@@ -221,11 +221,13 @@ def exclusions_section(group: Group, decisions: pd.DataFrame) -> Section:
     return Section("exclusions", "Inclusion", html)
 
 
-def files_section() -> Section:
+def files_section(with_lesions: bool = False) -> Section:
     """Return the tables beside the page."""
+    lesions = (("lesions", "every lesion that was given, its rim and its core"),)
     files = (
         ("chi", "every region of every run under every reference, with its robust z"),
         ("references", "reference regions of every run"),
+        *(lesions if with_lesions else ()),
         ("iqms", "image quality measures, one line per run"),
         ("acquisition", "acquisition parameters that vary, one line per run"),
         ("runs", "what became of every run, version and settings"),

@@ -16,6 +16,7 @@ from qsmbids.reports.group.acquisition import (
     varying_settings,
 )
 from qsmbids.reports.group.columns import R2STAR, SPREAD, explained
+from qsmbids.reports.group.lesions import collect_lesions
 from qsmbids.reports.group.runs import IDENTITY, Group, GroupRun, identity
 from qsmbids.reports.group.values import OWN_REGIONS
 
@@ -31,6 +32,8 @@ _DESCRIPTIONS = {
     "chi": "Susceptibility and R2* of every region under every reference, with age and sex of"
     " participants.tsv (8.b, 8.f)",
     "references": "Reference regions under every reference (8.d, 8.f)",
+    "lesions": "Volume and susceptibility of every lesion that was given, its rim and its core,"
+    " under every reference, with age and sex of participants.tsv",
     "iqms": "Image quality measures of every run (8.a)",
     "acquisition": "Acquisition parameters that are not the same in all runs, and the centre"
     " frequency",
@@ -69,11 +72,16 @@ def write_tables(
     tables = {
         "chi": _chi(regions),
         "references": regions[regions["segmentation"] == OWN_REGIONS].reindex(columns=_REFERENCES),
+        "lesions": collect_lesions(group),
         "iqms": _measures(runs),
         "acquisition": _acquisition(runs),
         "runs": _runs(runs),
         "exclusions": exclusions,
     }
+    if tables["lesions"].empty:  # nobody gave any, or nobody does any more
+        del tables["lesions"]
+        for suffix in (".tsv", ".json"):
+            (out_dir / f"group_lesions{suffix}").unlink(missing_ok=True)
     units = {name: unit for run in runs for name, unit in run.units.items() if unit}
     paths = []
     for name, table in tables.items():

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.anatomy.affine import Pair, fit_affine
 from qsmbids.core.anatomy.borders import refine_borders
-from qsmbids.core.anatomy.carrying import brain_distance, carry_labels
+from qsmbids.core.anatomy.carrying import brain_distance, carry_labels, signed_distance
 from qsmbids.core.anatomy.deformable import Channel, Stage, deform
 from qsmbids.core.anatomy.guided_mask import guided_mask, tissue_odds
 from qsmbids.core.anatomy.registration import Registration, register
@@ -20,6 +20,7 @@ from qsmbids.core.anatomy.sampling import (
     pull,
     resample_affine,
 )
+from qsmbids.core.anatomy.surface import Looks
 from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
 from qsmbids.core.maths.mutual_information import dice
 from qsmbids.io.template import load_template
@@ -160,29 +161,39 @@ def test_a_head_is_used_and_its_regions_are_carried(found, template, truth) -> N
 
 
 def test_mask_loses_the_neck_and_wins_the_pole(found, head, template) -> None:
-    _, brain = head
+    magnitude, brain = head
     extracted = brain.copy()
     extracted[15:32, 15:40, :9] = True  # neck
     extracted[:, 42:] = False  # a pole is missing
     distance = brain_distance(found, template, SHAPE)
-    mask = guided_mask(extracted, distance, (4, 4, 4))
+    mask = guided_mask(extracted, distance, (4, 4, 4), magnitude)
     assert dice(mask, brain) > 0.94 > dice(extracted, brain)
 
 
+def test_the_brain_ends_where_the_template_does(found, template) -> None:
+    """Its field of view ends 3 mm below the brain; a cord would go on as near to it for ever."""
+    longer = (SHAPE[0], SHAPE[1], SHAPE[2] + 8)
+    shifted = RUN.copy()
+    shifted[2, 3] -= 32
+    lower = replace(found, run_affine=shifted)
+    distance = brain_distance(lower, template, longer)
+    assert distance[:, :, 0].min() > 8
+
+
 def test_what_decays_like_muscle_is_no_brain(head) -> None:
-    """Muscle below the cerebellum is as bright as brain; the template is 12 mm too low there."""
+    """Muscle below the cerebellum is as bright as brain; the template is 8 mm too low there."""
     magnitude, brain = head
-    distance = np.where(brain, -4.0, 4.0) * np.ones(SHAPE, np.float32)
     low = np.flatnonzero(brain.any(axis=(0, 1)))[0]
-    for depth, level in ((3, -1.0), (2, -1.5), (1, -2.0)):
-        distance[15:32, 15:32, low - depth] = level
+    template = brain.copy()
+    template[15:32, 15:32, low - 2 : low] = True
+    distance = signed_distance(template, np.array([4.0, 4.0, 4.0]))
     muscle = np.zeros(SHAPE, bool)
     muscle[10:36, 8:40, :low] = True
     bright = np.where(muscle, np.median(magnitude[brain]), magnitude).astype(np.float32)
     r2star = np.where(brain, 20, np.where(muscle, 38, 8)).astype(np.float32)
-    args = (brain | muscle, distance, (4, 4, 4))
-    blind = guided_mask(*args, magnitude=bright)
-    seeing = guided_mask(*args, magnitude=bright, r2star=r2star)
+    args = (brain | muscle, distance, (4, 4, 4), bright)
+    blind = guided_mask(*args)
+    seeing = guided_mask(*args, r2star)
     assert (blind & muscle).sum() > 400
     assert (seeing & muscle).sum() < 0.2 * (blind & muscle).sum()
     assert dice(seeing, brain) > 0.95
@@ -191,8 +202,8 @@ def test_what_decays_like_muscle_is_no_brain(head) -> None:
 def test_where_all_looks_alike_the_odds_are_even(head) -> None:
     _, brain = head
     distance = np.where(brain, -3.0, 3.0).astype(np.float32)
-    odds = tissue_odds(brain, distance, (4, 4, 4), np.full(SHAPE, 7.0))
-    assert np.abs(odds).max() < 0.05
+    looks = Looks.of([np.full(SHAPE, 7.0, dtype=np.float32)], np.ones(SHAPE, bool))
+    assert np.abs(tissue_odds(looks, distance, (4, 4, 4))).max() < 0.05
 
 
 def test_noise_is_refused(template) -> None:

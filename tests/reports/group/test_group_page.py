@@ -219,3 +219,49 @@ def test_regions_are_plotted_against_age_where_ages_are_known(study, group):
     left = next(r for r in table if r["roi"] == "Putamen (left)" and r["reference"] == "csf")
     assert left["structure"] == "Putamen"
     assert left["left_less_right"] != "n/a"
+
+
+LESION_HEAD = (
+    "reference index name n_voxels volume_mm3 n_mask4 mean std median rim_mean core_mean"
+    " rim_minus_core surroundings_mean paramagnetic_share diamagnetic_share"
+).split()
+
+
+def test_lesions_of_all_runs_stand_in_one_table_with_whose_they_are(study, group):
+    for n, count in ((1, 2), (2, 0), (3, 1)):
+        label = f"sub-{n}"
+        study.raw(label)
+        study.run(label)
+        cells = ["40", "320.00", "39", *["0.010000"] * 9]
+        rows = [
+            [reference, str(k), f"lesion{k}", *cells]
+            for reference in ("wholebrain", "csf")
+            for k in range(1, count + 1)
+        ]
+        table = "\n".join("\t".join(row) for row in (LESION_HEAD, *rows))
+        if n != 2:
+            path = study.out / label / "anat" / f"{label}_desc-lesions_stats.tsv"
+            path.write_text(table + "\n")
+    (study.bids / "participants.tsv").write_text(
+        "participant_id\tage\tsex\nsub-1\t41\tF\nsub-2\t30\tM\nsub-3\tn/a\tM\n"
+    )
+    assert group(study)[0] == 0
+    found = study.table("lesions")
+    assert [(r["run_label"], r["reference"], r["lesion"], r["age"], r["sex"]) for r in found] == [
+        ("sub-1", "wholebrain", "lesion1", "41", "F"),
+        ("sub-1", "wholebrain", "lesion2", "41", "F"),
+        ("sub-1", "csf", "lesion1", "41", "F"),
+        ("sub-1", "csf", "lesion2", "41", "F"),
+        ("sub-3", "wholebrain", "lesion1", "n/a", "M"),
+        ("sub-3", "csf", "lesion1", "n/a", "M"),
+    ]
+    assert {r["rim_minus_core"] for r in found} == {"0.010000"}
+    about = json.loads((study.out / "group_lesions.json").read_text())
+    assert about["rim_minus_core"]["Units"] == "ppm"
+    assert "lesion" in about["volume_mm3"]["Description"]
+    assert "group_lesions.tsv" in (study.out / "group_chi.html").read_text()
+    for path in study.out.glob("sub-*/anat/*lesions_stats.tsv"):
+        path.unlink()
+    assert group(study)[0] == 0
+    assert not list(study.out.glob("group_lesions*"))
+    assert "group_lesions.tsv" not in (study.out / "group_chi.html").read_text()

@@ -1,0 +1,215 @@
+"""Where a run shows the surface of the brain that a template has put near it.
+
+What a voxel looks like by its distance to the surface is learned from the run itself, so no
+contrast is assumed: tissue, fluid, bone, muscle or air have the values that they have there. Then
+the template's surface moves, smoothly, to where the run agrees best with what was learned, which
+sharpens what is learned next.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from qsmbids.core.maths.arrays import (
+    Float32Array,
+    Float64Array,
+    FloatArray,
+    LabelArray,
+    Mask,
+)
+
+__all__ = ["Looks", "seen_surface", "unshaded"]
+
+
+#: Half the width [mm] of the band around the template's surface that is looked at.
+BAND = 9.0
+#: Width [mm] of the layers that are told apart, and of the steps of the surface.
+LAYER = 0.75
+#: Most that the surface moves [mm], what is usual, and how far its moves hang together.
+FARTHEST, USUAL, SMOOTH = 6.0, 3.0, 3.0
+#: Width [mm] of the cells whose moves are sought.
+CELL = 4.0
+#: Independent voxels that the voxels of a neighbourhood count for.
+INDEPENDENT = 20.0
+N_ROUNDS = 4
+#: Levels of a feature.
+N_LEVELS = 20
+#: Probability that anything is seen anywhere.
+FLOOR = 2e-4
+
+#: Layers [mm] inside the surface that are brain and outside of it that are not.
+_BRAIN, _BEYOND = (-6.0, -2.5), 4.5
+#: Share of brain-like voxels that is left where tissue ends: gyri do not all reach the surface.
+_LEFT = 0.2
+#: Width [mm] of the fluid between the brain's surface and the bone.
+_FLUID = 2.5
+#: Least share of voxels whose look changes across a surface.
+_LEAST_FALL = 0.2
+
+_EDGES = np.arange(-BAND, BAND + LAYER / 2, LAYER)
+_CENTRES = (_EDGES[1:] + _EDGES[:-1]) / 2
+
+
+class Looks(NamedTuple):
+    """What every voxel looks like, as one number that counts levels of the features."""
+
+    number: LabelArray
+    n_features: int
+
+    @classmethod
+    def of(cls, features: list[Float32Array], near: Mask) -> "Looks":
+        """Sort voxels by their features; the levels span what is seen in ``near``."""
+        index = np.zeros(near.shape, dtype=np.int32)
+        for feature in features:
+            low, high = np.percentile(feature[near], (1, 99))
+            scaled = (feature - low) * ((N_LEVELS - 1) / max(float(high - low), 1e-12))
+            index *= N_LEVELS
+            index += np.clip(scaled, 0, N_LEVELS - 1).astype(np.int32)
+        return cls(index, len(features))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a histogram."""
+        return (N_LEVELS,) * self.n_features
+
+    def odds(self, inner: Mask, outer: Mask) -> Float64Array:
+        """Return, of every look, the logarithm of the odds to be in one set, not the other."""
+
+        def density(chosen: Mask) -> Float64Array:
+            counts = np.bincount(self.number[chosen], minlength=int(np.prod(self.shape)))
+            smooth = gaussian_filter(counts.reshape(self.shape).astype(np.float64), 1.0)
+            return np.asarray(smooth / smooth.sum() + 1e-4)
+
+        return np.asarray(np.log(density(inner) / density(outer)).ravel())
+
+
+def unshaded(magnitude: FloatArray, core: Mask, voxel: FloatArray) -> Float32Array:
+    """Divide by the smooth mean of the brain's core, which shows the receive field."""
+    weight = core.astype(np.float32)
+    sigma = 12.0 / voxel
+    smooth = gaussian_filter(np.asarray(magnitude * weight, dtype=np.float32), sigma)
+    smooth /= np.maximum(gaussian_filter(weight, sigma), 1e-4)
+    level = float(np.median(magnitude[core])) if core.any() else 1.0
+    return np.asarray(magnitude / np.maximum(smooth, 1e-3 * max(level, 1e-30)), dtype=np.float32)
+
+
+def seen_surface(looks: Looks, distance: Float32Array, voxel_size: npt.ArrayLike) -> Float32Array:
+    """Return the distance to the surface that is seen near that of a template.
+
+    Parameters
+    ----------
+    looks : Looks
+    distance : (X, Y, Z) ndarray
+        To the template's surface [mm], negative inside.
+    voxel_size : (3,) array_like
+        [mm].
+
+    Returns
+    -------
+    (X, Y, Z) ndarray
+        [mm], 0 at the brain's surface; farther than :data:`BAND` as it was.
+    """
+    voxel = np.asarray(voxel_size, dtype=np.float64)
+    near = np.abs(distance) < BAND - LAYER
+    place = np.argwhere(near)
+    if len(place) == 0:
+        return distance.copy()
+    cells = _Cells(place, voxel, distance.shape)
+    look, depth = looks.number[near], distance[near].astype(np.float64)
+    move = np.zeros(len(depth))
+    for _ in range(N_ROUNDS):
+        learned = np.log(_layers(look, looks.shape, depth - move) + FLOOR)
+        move = cells.at_voxels(_best_move(learned, look, depth, cells))
+    seen = distance.copy()
+    seen[near] = depth - move - _end_of_brain(_layers(look, looks.shape, depth - move))
+    return seen
+
+
+class _Cells:
+    """Cells of the image, wider than its voxels: sums over them, and values between them."""
+
+    def __init__(self, place: LabelArray, voxel: Float64Array, shape: tuple[int, ...]) -> None:
+        self.width = np.maximum(CELL, voxel)
+        self.coordinates = (place + 0.5) * (voxel / self.width) - 0.5
+        self.shape = tuple(
+            int(n) for n in np.ceil(np.asarray(shape) * voxel / self.width).astype(int)
+        )
+        number = np.clip(np.rint(self.coordinates).astype(int), 0, np.asarray(self.shape) - 1)
+        self.number = np.ravel_multi_index(tuple(number.T), self.shape)
+        self.weight = self._smooth(np.ones(len(place)))
+
+    def _smooth(self, values: Float64Array) -> Float64Array:
+        n_cells = int(np.prod(self.shape))
+        sums = np.bincount(self.number, values, minlength=n_cells).reshape(self.shape)
+        return np.asarray(gaussian_filter(sums, SMOOTH / self.width))
+
+    def mean(self, values: Float64Array) -> Float64Array:
+        """Return the mean of the voxels around every cell, 0 far from all."""
+        return self._smooth(values) / np.maximum(self.weight, 1e-3 * self.weight.max())
+
+    def at_voxels(self, values: Float64Array) -> Float64Array:
+        """Return values of cells at the voxels."""
+        return np.asarray(
+            map_coordinates(values, self.coordinates.T, order=1, mode="nearest"),
+            dtype=np.float64,
+        )
+
+
+def _layers(look: LabelArray, shape: tuple[int, ...], depth: Float64Array) -> Float64Array:
+    """Return how probable every look is in every layer."""
+    layer = np.clip(np.floor((depth + BAND) / LAYER), 0, len(_CENTRES) - 1).astype(np.int64)
+    n_looks = int(np.prod(shape))
+    counts = np.bincount(look * len(_CENTRES) + layer, minlength=n_looks * len(_CENTRES))
+    spread = gaussian_filter(
+        counts.reshape(*shape, len(_CENTRES)).astype(np.float64), [1.0] * len(shape) + [0.5]
+    ).reshape(n_looks, len(_CENTRES))
+    return np.asarray(spread / np.maximum(spread.sum(axis=0), 1e-12))
+
+
+def _best_move(
+    learned: Float64Array, look: LabelArray, depth: Float64Array, cells: _Cells
+) -> Float64Array:
+    """Return the move [mm] of every cell that agrees best with what was learned, on average."""
+    moves = np.arange(-round(FARTHEST / LAYER), round(FARTHEST / LAYER) + 1)
+    layer = np.floor((depth + BAND) / LAYER).astype(np.int64)
+    flat, row = learned.ravel(), look.astype(np.int64) * learned.shape[1]
+    support = []
+    for move in moves:
+        column = np.clip(layer - move, 0, learned.shape[1] - 1)
+        prior = 0.5 * (move * LAYER / USUAL) ** 2
+        support.append(INDEPENDENT * cells.mean(flat[row + column]) - prior)
+    stack = np.stack(support)
+    weight = np.exp(stack - stack.max(axis=0))
+    best = np.tensordot(moves * LAYER, weight, axes=1) / weight.sum(axis=0)
+    return np.asarray(best, dtype=np.float64)
+
+
+def _end_of_brain(layers: Float64Array) -> float:
+    """Return where the brain ends [mm]: with its tissue, or farther out if bone is far from it."""
+    brain = layers[:, (_CENTRES > _BRAIN[0]) & (_CENTRES < _BRAIN[1])].mean(axis=1)
+    beyond = layers[:, _CENTRES > _BEYOND].mean(axis=1)
+    tissue = _falls_below(np.minimum(layers, brain[:, None]).sum(axis=0), _LEFT)
+    bone = _falls_below(-np.minimum(layers, beyond[:, None]).sum(axis=0), 0.5)
+    if tissue is None or bone is None:
+        return 0.0
+    return max(tissue, bone - _FLUID)
+
+
+def _falls_below(curve: Float64Array, share: float) -> float | None:
+    """Return where a curve over the layers first has fallen to a share of its whole fall [mm].
+
+    ``None`` where it does not fall: the run shows no surface.
+    """
+    inside = curve[(_CENTRES > _BRAIN[0]) & (_CENTRES < _BRAIN[1])].mean()
+    start = int(np.argmax(_CENTRES > _BRAIN[1]))
+    low = curve[start:].min()
+    if inside - low < _LEAST_FALL:
+        return None
+    level = low + share * (inside - low)
+    below = np.flatnonzero(curve[start:] <= level)
+    k = start + int(below[0])
+    drop = curve[k - 1] - curve[k]
+    part = (curve[k - 1] - level) / drop if drop > 0 else 0.0
+    return float(_CENTRES[k - 1] + np.clip(part, 0, 1) * LAYER)
