@@ -191,6 +191,12 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(REFERENCES)}, or an image or BIDS derivative with a mask of the region",
     )
     group.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="with --preset adaptive: also the standard error of the susceptibility, of each voxel"
+        " and of the means of regions",
+    )
+    group.add_argument(
         "--swi",
         action="store_true",
         help="also make susceptibility-weighted images and their minimum projections",

@@ -13,11 +13,11 @@ from qsmbids.cli.options import (
     add_maps,
     add_selection,
 )
-from qsmbids.config import nested
+from qsmbids.config import Settings, nested
 from qsmbids.errors import ConfigError
 from qsmbids.methods.dipole_inversion import INVERSION
 
-__all__ = ["build_parser", "parse_args", "settings_overrides"]
+__all__ = ["build_parser", "check_uncertainty", "parse_args", "settings_overrides"]
 
 
 _EPILOG = """\
@@ -134,6 +134,8 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, Any]:
         changed["reference.region"] = REFERENCES.get(args.reference, "region")
     if args.accept_filtered_phase:
         changed["phase.accept_filtered"] = True
+    if args.uncertainty:
+        changed["dipole_inversion.uncertainty"] = True
     if args.swi:
         changed["swi.enabled"] = True
     if args.sloppy:
@@ -141,3 +143,29 @@ def settings_overrides(args: argparse.Namespace) -> dict[str, Any]:
         changed["dipole_inversion.fansi.weak_harmonic"] = False
         changed.setdefault("regions.atlas", "none")
     return nested(changed)
+
+
+def check_uncertainty(settings: Settings) -> None:
+    """Refuse a standard error where the inversion has none.
+
+    Raises
+    ------
+    ConfigError
+        The method does not tell it, or a map is made of another one.
+    """
+    chosen = settings.dipole_inversion
+    if not chosen.uncertainty:
+        return
+    if not INVERSION[chosen.method].uncertain:
+        able = ", ".join(method.name for method in INVERSION.values() if method.uncertain)
+        raise ConfigError(
+            f"{chosen.method} does not tell how sure it is",
+            "--uncertainty",
+            f"Use --preset adaptive, or --inversion {able}.",
+        )
+    if chosen.holes == "two-pass" or settings.background_field.oblique == "rotate":
+        raise ConfigError(
+            "is of one inversion on the grid of the images",
+            "--uncertainty",
+            "Leave out --holes two-pass and --oblique rotate.",
+        )

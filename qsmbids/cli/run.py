@@ -19,7 +19,7 @@ from qsmbids.cli.beside import imported_beside
 from qsmbids.cli.console import LogFile, end, guarded, log_to_console
 from qsmbids.cli.dicom_out import check_dicom_out, lacking_sources, unnamed, write_dicom
 from qsmbids.cli.folders import checked_folders
-from qsmbids.cli.parser import parse_args, settings_overrides
+from qsmbids.cli.parser import check_uncertainty, parse_args, settings_overrides
 from qsmbids.cli.run_graph import no_stray_files, run_graph
 from qsmbids.cli.sourcedata import Sourcedata
 from qsmbids.cli.validation import say_unread, validate
@@ -53,6 +53,7 @@ def _participant(args: argparse.Namespace) -> int:
     """Process every run that was asked for."""
     started = time.time()
     settings = load_settings(args.preset, args.config_file, settings_overrides(args))
+    check_uncertainty(settings)
     bids_dir, out_dir = checked_folders(args)
     check_dicom_out(args, bids_dir, out_dir)
     if args.reports_only:

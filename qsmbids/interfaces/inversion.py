@@ -39,6 +39,7 @@ class _InvertDipoleFieldInputs(BaseInterfaceInputSpec):
     centre_frequency = traits.Float(mandatory=True, desc="[Hz]")
     echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     regularisation_from = traits.Str("", usedefault=True, desc="of its strength, for the record")
+    uncertainty = traits.Bool(False, usedefault=True, desc="whether its error is wanted")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
@@ -47,11 +48,16 @@ class _InvertDipoleFieldOutputs(RecordSpec):
     support = File(exists=True, desc="where chi is known")
 
 
+class _InvertDipoleFieldWithErrorOutputs(_InvertDipoleFieldOutputs):
+    standard_error = File(exists=True, desc="of chi [ppm], where it was wanted")
+    errors = traits.List(File(exists=True), desc="simulated ones [ppm], likewise")
+
+
 class InvertDipoleField(Step):
     """Dipole inversion by the method of the settings (7.a, 7.b): ``methods.inversion``."""
 
     input_spec = _InvertDipoleFieldInputs
-    output_spec = _InvertDipoleFieldOutputs
+    output_spec = _InvertDipoleFieldWithErrorOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
@@ -61,6 +67,10 @@ class InvertDipoleField(Step):
         data, n_off = self._input(field)
         result = method.compute(data, settings)
         self._write(runtime, field.affine, chi=result.chi, support=result.support)
+        if result.standard_error is not None and result.errors is not None:
+            self._write(
+                runtime, field.affine, standard_error=result.standard_error, errors=result.errors
+            )
         title = result.title or method.title
         strength = {"RegularisationFrom": inputs.regularisation_from} if method.strength else {}
         self._results["record"] = record(
@@ -110,6 +120,7 @@ class InvertDipoleField(Step):
             centre_frequency=inputs.centre_frequency,
             echo_times=inputs.echo_times,
             fluid=fluid,
+            uncertainty=inputs.uncertainty,
             n_threads=inputs.n_threads,
         )
         return data, int(np.count_nonzero(off))

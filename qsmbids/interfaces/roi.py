@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.anatomy.statistics import Eroded, eroded_regions, standard_errors
+from qsmbids.core.inversion.standard_error import HALF_95, error_of_mean
 from qsmbids.core.maths.resample import resample_labels
 from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.core.reference.roi_statistics import RoiStatistics, roi_statistics
@@ -52,6 +53,14 @@ COLUMNS = {
     "r2star_iqr": ("1/s", "Interquartile range of R2*"),
     "r2star_standard_error": ("1/s", "Standard error of the mean of R2*"),
 }
+#: Columns more where the errors of the map are known.
+INTERVAL_COLUMNS = {
+    "error_low": ("ppm", "Lower end of the interval that holds the true mean in 95 % of cases"),
+    "error_high": ("ppm", "Its upper end"),
+    "error_bias": ("ppm", "Part of it that a repeated measurement would not show: estimated bias"),
+}
+#: The reference to which simulated errors are relative.
+OF_ERRORS = "wholebrain"
 #: Maps that can be measured, by the ``desc`` of their tables.
 MEASURED = (*REFERENCES, UNREFERENCED)
 #: A region of which more is lost is no longer that region.
@@ -172,6 +181,7 @@ class _MeasureRoisInputs(MeasuredMapsSpec):
         desc="per segmentation: regions without their outermost voxels (S1.6)",
     )
     r2star = File(exists=True, desc="[1/s]")
+    errors = traits.List(File(exists=True), desc="simulated ones of chi [ppm]")
 
 
 class _MeasureRoisOutputs(RecordSpec):
@@ -215,6 +225,7 @@ class MeasureRois(Step):
         r2star = self._of_r2star(counted, inside)
         notes: list[str] = []
         warnings: list[str] = []
+        intervals = self._intervals(counted, inside)
         for name in MEASURED:
             path = getattr(inputs, name)
             if not isinstance(path, str):
@@ -225,16 +236,31 @@ class MeasureRois(Step):
                 whole = roi_statistics(chi, one.labels, inside, one.index)
                 table = self._path(runtime, f"{name}-{number + 1}.tsv")
                 values = [_of_map(chi, one, inside, ALL), r2star[number]]
+                if intervals and name == OF_ERRORS:
+                    values.append(_around(values[0], intervals[number]))
                 tables.append(str(write_text(table, _table(one, whole, voxel_mm3, values))))
                 if len(notes) <= number:  # the same under every reference
                     title = inputs.names[number]
                     notes.append(_summary(title, one.regions, whole))
                     warnings += _lost(title, one.regions, whole)
             self._results[name] = tables
+        columns = COLUMNS | (INTERVAL_COLUMNS if intervals else {})
         self._results["record"] = record(
-            *notes, warnings=warnings, **{name: describe_column(*c) for name, c in COLUMNS.items()}
+            *notes, warnings=warnings, **{name: describe_column(*c) for name, c in columns.items()}
         )
         return runtime
+
+    def _intervals(
+        self, counted: list[_Counted], inside: np.ndarray
+    ) -> list[list[tuple[float, float]]]:
+        """Return standard error and bias of the mean of every region, where errors are known."""
+        if not isinstance(self.inputs.errors, list) or not self.inputs.errors:
+            return []
+        errors = np.stack([read_volume(path).array for path in self.inputs.errors])
+        return [
+            [error_of_mean(errors, (one.inner.labels == label) & inside) for label in one.index]
+            for one in counted
+        ]
 
     def _counted(self) -> list[_Counted]:
         inputs = self.inputs
@@ -276,11 +302,24 @@ def _of_map(
     ]
 
 
+def _around(values: list[list[str]], intervals: list[tuple[float, float]]) -> list[list[str]]:
+    """Return the interval about the mean of every region, and its bias."""
+    cells = []
+    for (mean, *_), (error, bias) in zip(values, intervals, strict=True):
+        middle = float(mean) if mean != "n/a" else math.nan
+        half = HALF_95 * error
+        cells.append([number_cell(v) for v in (middle - half, middle + half, bias)])
+    return cells
+
+
 def _table(
     one: _Counted, whole: RoiStatistics, voxel_mm3: float, values: list[list[list[str]]]
 ) -> str:
     """Return the rows as tab-separated text; what is not known is n/a."""
-    rows = ["\t".join(COLUMNS)]
+    columns = list(COLUMNS)
+    if len(values) > len((ALL, SOME)):
+        columns += INTERVAL_COLUMNS
+    rows = ["\t".join(columns)]
     for n, region in enumerate(one.regions):
         n_voxels, label = int(whole.n_voxels[n]), region.label
         cells = [

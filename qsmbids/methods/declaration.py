@@ -205,6 +205,8 @@ class Method:
         that ``"fixed"`` takes as they are.
     weighted : bool
         Of an inversion: the data count by their weights, not only where these are zero.
+    uncertain : bool
+        Of an inversion: it can tell the standard error of its map.
     """
 
     name: str
@@ -219,6 +221,7 @@ class Method:
     tune: str = ""
     study: tuple[str, ...] = ()
     weighted: bool = True
+    uncertain: bool = False
 
     @property
     def title(self) -> str:

@@ -38,6 +38,12 @@ class _DipoleInversion(WithMethods):
         " field, and merges (5.c).",
         choices=("fill", "weight", "two-pass"),
     )
+    uncertainty: bool = setting(
+        False,
+        "standard error of the susceptibility",
+        doc="From simulated errors as measured in the field: a map, and intervals of regions.",
+        when={"method": tuple(m.name for m in INVERSION.values() if m.uncertain)},
+    )
 
 
 if TYPE_CHECKING:

@@ -29,6 +29,18 @@ CHI_OUTPUTS = (
         sources=("local_field", "mask4", "mask4noholes"),
     ),
     Output(
+        "chi_error",
+        "chi_error",
+        "minimal",
+        "Chimap",
+        "Standard error of the magnetic susceptibility relative to the brain, bias and chance:"
+        " 1.96 times that is half an interval of 95 %",
+        {"desc": "standarderror"},
+        units="ppm",
+        consensus="7.b",
+        sources=("local_field", "mask4", "mask4noholes"),
+    ),
+    Output(
         "chi_csf",
         "chi_csf",
         "standard",

@@ -204,6 +204,9 @@ def _add_inversion(graph: RunGraph) -> None:
     holes = graph.context.settings.dipole_inversion.holes
     if holes != "two-pass":
         graph.add(chi.INVERT_DIPOLE_FIELD, holes=holes)
+        if graph.context.settings.dipole_inversion.uncertainty:
+            graph.alias("chi_error", f"{chi.INVERT_DIPOLE_FIELD.name}.standard_error")
+            graph.alias("chi_errors", f"{chi.INVERT_DIPOLE_FIELD.name}.errors")
         return
     graph.add(chi.INVERT_DIPOLE_FIELD, holes="fill")
     graph.alias("chi_filled", "chi")

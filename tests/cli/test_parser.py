@@ -5,8 +5,14 @@ import sys
 
 import pytest
 
-from qsmbids.cli.parser import build_parser, parse_args, settings_overrides
+from qsmbids.cli.parser import (
+    build_parser,
+    check_uncertainty,
+    parse_args,
+    settings_overrides,
+)
 from qsmbids.config import load_settings
+from qsmbids.errors import ConfigError
 
 BASE = ["bids", "out", "participant"]
 
@@ -89,3 +95,27 @@ def test_help_and_settings_load_no_numerics():
     code = "import sys, qsmbids.cli.parser; print({'numba', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "--preset adaptive"),
+        (["--inversion", "medi"], "medi does not tell"),
+        (["--preset", "adaptive", "--holes", "two-pass"], "--holes two-pass"),
+        (["--preset", "adaptive", "--oblique", "rotate"], "--oblique rotate"),
+    ],
+)
+def test_a_standard_error_is_of_an_inversion_that_has_one(options, said):
+    args = parse_args([*BASE, "--uncertainty", *options])
+    settings = load_settings(args.preset, None, settings_overrides(args))
+    with pytest.raises(ConfigError, match=said):
+        check_uncertainty(settings)
+
+
+def test_a_standard_error_is_made_on_request_alone():
+    for asked in (False, True):
+        args = parse_args([*BASE, "--preset", "adaptive", *(["--uncertainty"] if asked else [])])
+        settings = load_settings(args.preset, None, settings_overrides(args))
+        check_uncertainty(settings)
+        assert settings.dipole_inversion.uncertainty is asked

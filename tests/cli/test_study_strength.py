@@ -15,7 +15,7 @@ from qsmbids.io.write import write_json, write_text
 def study(tmp_path):
     """Write the sidecars of finished runs with the strengths that they found."""
 
-    def write(*found, regularisation="adaptive", last_echo=0.028, status="ok"):
+    def write(*found, regularisation="adaptive", last_echo=0.028, status="ok", error=None):
         for number, penalty in enumerate(found, start=len(list(tmp_path.glob("sub-*"))) + 1):
             label = f"sub-{number:02d}"
             chi = tmp_path / label / "anat" / f"{label}_desc-wholebrain_Chimap"
@@ -25,10 +25,14 @@ def study(tmp_path):
                 "GradientL1Penalty": penalty,
                 "GradientConsistency": min(100 * penalty, 0.05),
             }
+            name = "FANSI"
+            if error is not None:
+                name, parameters = "adaptive Huber", {"Regularisation": regularisation, **error}
+                parameters["ErrorShare"] = penalty
             said = {
                 "EchoTime": [0.004, last_echo],
                 "MagneticFieldStrength": 3.0,
-                "DipoleInversion": {"Name": "FANSI", "Parameters": parameters},
+                "DipoleInversion": {"Name": name, "Parameters": parameters},
             }
             write_json(chi.with_name(chi.name + ".json"), said)
             write_json(
@@ -50,6 +54,30 @@ def test_the_median_becomes_the_fixed_strength(study):
     assert chosen.fansi.gradient_l1_penalty == 3e-4
     assert chosen.fansi.gradient_consistency == 0.03
     assert chosen.regularisation_from == "median of 3 adaptive runs"
+
+
+#: What a run of the preset records beside the share of the error.
+ERROR = {"WhiteNoisePpm": 0.0015, "ErrorPpm": 0.0044, "HarmonicRatio": 0.6, "GradientPpm": 0.028,
+         "CalmGradientPpm": 0.017}  # fmt: skip
+
+
+def test_the_error_of_a_study_gives_all_runs_the_same_penalties(study):
+    folder = study(0.011, 0.013, 0.035, error=ERROR)
+    args = parse_args([".", "out", "participant", "--preset", "adaptive", "--adaptive-from",
+                       str(folder)])  # fmt: skip
+    chosen = load_settings("adaptive", None, settings_overrides(args)).dipole_inversion
+    assert chosen.method == "huber"
+    given = chosen.huber
+    assert given.regularisation == "fixed"
+    values = (given.error_share, given.white_noise_ppm, given.error_ppm, given.harmonic_ratio,
+              given.gradient_ppm, given.calm_gradient_ppm)  # fmt: skip
+    assert values == (0.013, *ERROR.values())
+
+
+def test_fansi_and_huber_have_no_strength_in_common(study):
+    study(2e-4)
+    with pytest.raises(InputError, match="more than one inversion"):
+        study_strength(study(0.01, error=ERROR))
 
 
 def test_runs_that_found_nothing_are_refused(study, tmp_path):

@@ -152,6 +152,27 @@ def test_every_number_of_the_table(measure, labels):
     assert shifted == pytest.approx(-0.02, abs=2e-6)
 
 
+def test_intervals_are_those_of_the_simulated_errors(measure, labels):
+    """Errors that are alike in a whole region: their spread is chance, their mean is bias."""
+    levels = (0.010, 0.014, 0.006, 0.010)
+    errors = [
+        _image(f"error{n}.nii", np.where(labels == 11, level, 0).astype(np.float32))
+        for n, level in enumerate(levels)
+    ]
+    found = measure(errors=errors)
+    first, empty, other = _rows(found.wholebrain[0])
+    bias = float(first["error_bias"])
+    assert bias / np.mean(levels) == pytest.approx(2, abs=0.1)  # twins are calmer than heads
+    half = 1.96 * np.hypot(np.std(levels, ddof=1), bias)
+    middle = float(first["mean"])
+    assert float(first["error_low"]) == pytest.approx(middle - half, abs=2e-6)
+    assert float(first["error_high"]) == pytest.approx(middle + half, abs=2e-6)
+    assert {empty[name] for name in ("error_low", "error_high", "error_bias")} == {"n/a"}
+    assert other["error_low"] == other["error_high"] == other["mean"]
+    assert "error_low" not in _rows(found.csf[0])[0]  # they are relative to the brain
+    assert "95 %" in found.record["metadata"]["error_low"]["Description"]
+
+
 def test_what_is_said_about_the_columns_and_the_regions(measure):
     said = measure(names=["nuclei"]).record
     assert set(said["metadata"]) == set(COLUMNS)

@@ -15,10 +15,10 @@ The factors are the same for every field: all three follow from what :mod:`cone_
 Where nothing but noise disturbs the field, b is 0 and total variation is left. Strong sources are
 not those that the square term is there for: it falls with the third power of the local size of x.
 
-A harmonic field is held the less, the more of the error it takes away: its penalty is in
-proportion to 1 / rho - 1 / rho_0, where rho is what it takes over what is left. Of an error with
-the spectrum of the tissue it takes half to once what is left, of the rest of a background removal
-tens to hundreds of times that. From rho_0 on it is free.
+A harmonic field is held the less, the more of the error a map without it leaves: its penalty is in
+proportion to 1 / rho - 1 / rho_0, where rho is the error that only it takes over what is left. Of
+an error with the spectrum of the tissue that is a third to once what is left, of the rest of a
+background removal three to ten times that. From rho_0 on it is free.
 """
 
 from dataclasses import replace
@@ -36,9 +36,9 @@ __all__ = ["FIRST", "local_square", "penalties_for", "with_local_error"]
 #: Factors of the rule, fitted to simulated heads and half a real one, then frozen.
 SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.38, 0.65, 0.4, 46.0
 #: Factor of the harmonic penalty, and the ratio from which on there is none.
-HARMONIC, FREE_FROM = 0.2, 3.0
+HARMONIC, FREE_FROM = 0.14, 2.1
 #: Smallest ratio that counts.
-LEAST_RATIO = 0.1
+LEAST_RATIO = 0.02
 #: Of the share of the error that scales with the signal, what the steps before the inversion leave
 #: of any field; the square term would take the contrast of a clean map for it.
 NEGLIGIBLE = 1e-3
@@ -46,6 +46,8 @@ NEGLIGIBLE = 1e-3
 THRESHOLD = 0.25
 #: Penalties of the first map, which the error is measured with.
 FIRST = Penalties(tikhonov=1e-5, gradient=1e-4, huber=0.0, threshold=0.005)
+#: The same of a map that has to explain the field alone.
+WITHOUT_HARMONIC = replace(FIRST, harmonic=1e6)
 #: The square term is never less, so that x is held where there are no data.
 LEAST_TIKHONOV = 1e-6
 #: Widths of Huber's function below this [ppm] are none.

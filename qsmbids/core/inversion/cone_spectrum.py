@@ -14,8 +14,8 @@ outside of it, |D| > 0.25, gives S_e and S_chi for each shell,
 and their relation gives a and b. No truth is asked for, and the field strength has no bearing.
 
 What a background removal leaves is harmonic. A harmonic field can be fitted to any field, so the
-fit alone tells nothing; but where it is real, it takes from the cone at the lowest frequencies
-many times what an error a + b S_chi has there.
+fit alone tells nothing; but where it is real, a map without it leaves at the lowest frequencies of
+the cone many times the error a + b S_chi that is there with it.
 """
 
 from dataclasses import dataclass
@@ -43,6 +43,8 @@ LEAST_SAMPLES = 50
 FIT_STEPS = 10
 #: Frequencies at which a harmonic field is told from the error; below lies what the mean hides.
 SMOOTH = (0.025, 0.1)
+#: Of the signal, what truncation leaves in the cone there and a harmonic field takes without need.
+TRUNCATED = 3e-4
 #: Part of b that filling in the field around the mask hides, in simulated fields.
 HIDDEN = 0.16
 #: b is 0 unless it is this many times its standard error: noise has no signal to tell it from.
@@ -77,10 +79,10 @@ class ErrorModel:
     white_percent, structured_percent : float
         Norm of the two parts [% of that of the field], beyond 0.1 cycles per voxel.
     harmonic_ratio : float
-        Power that a harmonic field takes from the cone over that of the error which is left, as
-        modelled, at 0.025 to 0.1 cycles per voxel. In simulated and real heads it is 0.5 to 1.5
-        where an error of the spectrum of the tissue prevails, and more than 10 where the rest of
-        a background removal does.
+        Power in the cone that a map needs a harmonic field for, over that of the error which is
+        left, as modelled, at 0.025 to 0.1 cycles per voxel. In simulated and real heads it is 0.3
+        to 1 where an error of the spectrum of the tissue prevails, and more than 3 where the rest
+        of a background removal does.
     """
 
     white_ppm: float
@@ -120,6 +122,7 @@ def measure_error(
     x: Float32Array,
     voxel_size: npt.ArrayLike,
     harmonic: Float32Array | None = None,
+    held: Float32Array | None = None,
 ) -> ErrorModel:
     """Return the error model of a field.
 
@@ -135,6 +138,9 @@ def measure_error(
         [mm].
     harmonic : ndarray, optional
         A harmonic field [ppm] that was fitted with x; it is no error of the field.
+    held : ndarray, optional
+        A map of the same penalties without a harmonic field. What this cannot explain, but x
+        with its harmonic field can, is the rest of a background.
 
     Returns
     -------
@@ -149,10 +155,11 @@ def measure_error(
     n_voxels = np.count_nonzero(problem.mask)
     white, share = _fit(shells)
     ratio = 0.0
-    if harmonic is not None:
+    if held is not None:
         smooth = (shells.radius > SMOOTH[0]) & (shells.radius < SMOOTH[1])
-        taken = _shells(problem, x, voxel_size).error - shells.error
-        model = white + share * shells.signal
+        alone = _shells(problem, held, voxel_size)
+        taken = alone.error - shells.error
+        model = white + share * shells.signal + TRUNCATED * alone.signal
         left = float((shells.in_cone * model)[smooth].sum())
         ratio = max(float((shells.in_cone * taken)[smooth].sum()), 0.0) / left if left > 0 else 0.0
     share /= 1 - HIDDEN

@@ -25,7 +25,7 @@ from qsmbids.core.inversion.cone_spectrum import shell_powers
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 
-__all__ = ["StandardError", "standard_error"]
+__all__ = ["StandardError", "error_of_mean", "standard_error"]
 
 
 #: Iterations of each twin, from the map.
@@ -34,9 +34,10 @@ ITERATIONS = 30
 WIDTH = 1.5
 #: Most that a shell of the map is amplified to the power of the tissue.
 MOST_GAIN = 3.0
-#: Errors of voxels over those of twins, and bias of regions. They were set before a harmonic field
-#: was fitted along; where this is free and the map smooth, intervals are now too narrow.
+#: Errors of voxels over those of twins, and bias of regions.
 VOXEL_FACTOR, BIAS_FACTOR = 1.3, 2.0
+#: Half an interval of 95 % in standard errors.
+HALF_95 = 1.96
 #: Error of the structured part is this local [voxels].
 LOCAL_WIDTH = 5.0
 
@@ -51,22 +52,18 @@ class StandardError:
         Standard error about the truth [ppm], bias and chance; zero outside the mask.
     chance_ppm : (X, Y, Z) ndarray of float32
         Standard deviation of repeated measurements [ppm].
-    regions : dict
-        Standard error and bias [ppm] of the mean of each label, relative to the whole mask.
-    n_twins : int
-        How many twins were inverted.
+    errors : (N, X, Y, Z) ndarray of float32
+        Error of each twin [ppm], zero on average over the mask, for :func:`error_of_mean`.
     """
 
     total_ppm: Float32Array
     chance_ppm: Float32Array
-    regions: dict[int, tuple[float, float]]
-    n_twins: int
+    errors: Float32Array
 
 
 def standard_error(
     result: AdaptiveResult,
     voxel_size: npt.ArrayLike,
-    labels: npt.NDArray[np.integer] | None = None,
     *,
     n_twins: int = 8,
     seed: int = 0,
@@ -79,8 +76,6 @@ def standard_error(
         The inversion; its means over the mask count as reference.
     voxel_size : (3,) array_like
         [mm].
-    labels : (X, Y, Z) ndarray of int, optional
-        Regions, 0 for none.
     n_twins : int
         Twins to invert, 4 or more.
     seed : int
@@ -93,20 +88,17 @@ def standard_error(
     Raises
     ------
     ValueError
-        There are too few twins, or the labels do not fit.
+        There are too few twins.
     """
     if n_twins < 4:
         raise ValueError("at least four twins are needed")
     problem, mask = result.problem, result.problem.mask
-    if labels is not None and labels.shape != result.chi.shape:
-        raise ValueError(f"the labels {labels.shape} and the map {result.chi.shape} differ")
-    regions = None if labels is None else result.grid.cut(labels)
     rng = np.random.default_rng(seed)
     twin, signal = _twin(result, voxel_size)
     field = problem.dipole(twin)
     total, mean = np.zeros_like(twin), np.zeros_like(twin)
-    errors: dict[int, list[float]] = {}
-    for _ in range(n_twins):
+    errors = np.empty((n_twins, *result.chi.shape), dtype=np.float32)
+    for number in range(n_twins):
         drawn = field + _error(result, signal, twin, rng)
         other = replace(problem, field=np.where(problem.weights > 0, drawn, 0).astype(np.float32))
         solver = Minimiser(other, result.penalties, result.x)
@@ -116,10 +108,7 @@ def standard_error(
         wrong *= mask
         total += wrong**2
         mean += wrong
-        if regions is not None:
-            for label in np.unique(regions[mask & (regions > 0)]).tolist():
-                here = wrong[mask & (regions == label)]
-                errors.setdefault(label, []).append(float(here.mean(dtype=np.float64)))
+        errors[number] = result.grid.back(wrong)
     total /= n_twins
     mean /= n_twins
     chance = np.maximum(total - mean**2, 0) * np.float32(n_twins / (n_twins - 1))
@@ -127,15 +116,25 @@ def standard_error(
     return StandardError(
         total_ppm=factor * _smooth_root(result, total),
         chance_ppm=_smooth_root(result, chance),
-        regions={label: _of_region(values) for label, values in errors.items()},
-        n_twins=n_twins,
+        errors=errors,
     )
 
 
-def _of_region(errors: list[float]) -> tuple[float, float]:
-    """Return standard error and bias of a mean."""
-    bias = BIAS_FACTOR * float(np.mean(errors))
-    return float(np.hypot(np.std(errors, ddof=1), bias)), bias
+def error_of_mean(errors: Float32Array, region: Mask) -> tuple[float, float]:
+    """Return the standard error about the truth [ppm] of the mean of a region, and its bias.
+
+    Parameters
+    ----------
+    errors : (N, X, Y, Z) ndarray
+        Of :func:`standard_error`.
+    region : (X, Y, Z) ndarray of bool
+        Voxels of the map; NaN for both where there is none.
+    """
+    if not region.any():
+        return float("nan"), float("nan")
+    means = [float(wrong[region].mean(dtype=np.float64)) for wrong in errors]
+    bias = BIAS_FACTOR * float(np.mean(means))
+    return float(np.hypot(np.std(means, ddof=1), bias)), bias
 
 
 def _smooth_root(result: AdaptiveResult, square: Float32Array) -> Float32Array:

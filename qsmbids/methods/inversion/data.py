@@ -34,6 +34,8 @@ class InversionData:
         [s].
     fluid : (X, Y, Z) ndarray of bool, optional
         Cerebrospinal fluid of the ventricles, for a method that asks for it.
+    uncertainty : bool
+        Whether the standard error is wanted.
     n_threads : int
     """
 
@@ -46,6 +48,7 @@ class InversionData:
     centre_frequency: float
     echo_times: Sequence[float]
     fluid: npt.NDArray[np.bool_] | None = None
+    uncertainty: bool = False
     n_threads: int = 1
 
     @property
@@ -78,6 +81,10 @@ class Susceptibility:
         Settings that came to another value than was asked, and those that the data decide.
     facts : dict
         How the iterations ended.
+    standard_error : (X, Y, Z) ndarray, optional
+        [ppm], where it was wanted.
+    errors : (N, X, Y, Z) ndarray, optional
+        Simulated errors that it is the size of [ppm], for means of regions.
     """
 
     chi: npt.NDArray[np.float32]
@@ -87,3 +94,5 @@ class Susceptibility:
     warnings: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    standard_error: npt.NDArray[np.float32] | None = None
+    errors: npt.NDArray[np.float32] | None = None

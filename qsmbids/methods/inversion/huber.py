@@ -1,13 +1,16 @@
 """Huber's function with penalties that follow from the error of the field (7.b)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from qsmbids.methods.declaration import Answer, Clause, Method, setting
 from qsmbids.methods.inversion.data import InversionData, Susceptibility
 
 if TYPE_CHECKING:
     from qsmbids.core.inversion.cone_spectrum import ErrorModel
+    from qsmbids.core.inversion.standard_error import StandardError
 
 __all__ = ["METHOD", "Huber"]
 
@@ -88,6 +91,11 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
         n_threads=data.n_threads,
     )
     error, penalties = result.error, result.penalties
+    sure = None
+    if data.uncertainty:
+        from qsmbids.core.inversion.standard_error import standard_error
+
+        sure = standard_error(result, data.voxel_size)
     measured = settings.regularisation == "adaptive"
     found = (
         f"the field holds an error of {error.error_percent:.0f} % that no susceptibility explains:"
@@ -120,10 +128,11 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
             "FieldErrorWhitePercent": float(error.white_percent),
             "FieldErrorStructuredPercent": float(error.structured_percent),
         }
+    said, numbers = _size(sure, data)
     return Susceptibility(
         result.chi,
         data.support,
-        decisions=(found if measured else "", rule, rest, turned, end),
+        decisions=(found if measured else "", rule, rest, turned, end, said),
         parameters={
             "ErrorShare": float(error.share),
             "WhiteNoisePpm": float(error.white_ppm),
@@ -133,8 +142,26 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
             "CalmGradientPpm": float(error.calm_gradient_ppm),
             "EchoTime": data.echo_times[-1],
         },
-        facts=facts,
+        facts=facts | numbers,
+        standard_error=None if sure is None else sure.total_ppm,
+        errors=None if sure is None else sure.errors,
     )
+
+
+def _size(sure: "StandardError | None", data: InversionData) -> tuple[str, dict[str, Any]]:
+    """Return the size of the standard error in words and numbers."""
+    if sure is None:
+        return "", {}
+    total, chance = (float(np.median(v[data.support])) for v in (sure.total_ppm, sure.chance_ppm))
+    said = (
+        f"standard error of the susceptibility, from {len(sure.errors)} simulated heads: in the"
+        f" median voxel {1e3 * total:.2g} ppb, of which {1e3 * chance:.2g} ppb by chance"
+    )
+    return said, {
+        "StandardErrorMedianPpm": total,
+        "StandardErrorByChanceMedianPpm": chance,
+        "SimulatedHeads": len(sure.errors),
+    }
 
 
 METHOD = Method(
@@ -150,6 +177,7 @@ METHOD = Method(
     ),
     compute=_compute,
     strength="error_share",
+    uncertain=True,
     tune="let --adaptive-from fix what finished runs found, and keep it for the study",
     study=(
         "error_share",
@@ -182,5 +210,11 @@ METHOD = Method(
             {"regularisation": "fixed"},
         ),
         Clause("These values are the {dipole_inversion.regularisation_from}."),
+        Clause(
+            "The standard error of the susceptibility was taken from inversions of simulated heads"
+            " with the edges of the map, the power that was measured for the tissue, and errors"
+            " as measured; it holds bias and chance.",
+            {"dipole_inversion.uncertainty": True},
+        ),
     ),
 )

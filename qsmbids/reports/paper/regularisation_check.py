@@ -52,10 +52,16 @@ def check_regularisation(
     if values.get(f"{section}.regularisation") == "adaptive":
         key = f"DipoleInversion.Parameters.{sidecar_key(method.strength)}"
         label = declared(method.settings)[method.strength].label
-        text = (
-            "Found from the noise of this run alone, so that the next run of the same protocol has"
-            " another. For a study fix it: --adaptive-from OUTPUT_DIR takes the median of finished"
-            " runs."
+        error = looked_up(record, "DipoleInversion.FieldErrorPercent")
+        text = "Found from the noise of this run alone"
+        if error is not None:
+            text = (
+                f"The field holds an error of {rounded(error)} % that no susceptibility explains,"
+                " and the penalties follow from it. Found in this run alone"
+            )
+        text += (
+            ", so that the next run of the same protocol has another. For a study fix it:"
+            " --adaptive-from OUTPUT_DIR takes the median of finished runs."
         )
         return Finding(
             "7.b", _TOPIC, "changed", text, f"{label} {rounded(looked_up(record, key))}"

@@ -32,6 +32,7 @@ _FOUND = {
     "total_field.bipolar_correction": "ReadoutCorrection.Bipolar",
     "relaxometry.method": "R2StarFit.Name",
     "dipole_inversion.fansi.regularisation": "DipoleInversion.Parameters.GradientL1Penalty",
+    "dipole_inversion.huber.regularisation": "DipoleInversion.FieldErrorPercent",
 }
 #: What the data or the machine may make of a setting, and says so.
 _MAY_BECOME: dict[tuple[str, Any], tuple[Any, ...]] = {
@@ -210,6 +211,8 @@ def found(row: Parameter, value: Any, record: Mapping[str, Any]) -> str:
     elif row.key == "dipole_inversion.fansi.regularisation":
         consistency = looked_up(record, "DipoleInversion.Parameters.GradientConsistency")
         result = f"penalty {rounded(result)}, gradient consistency {rounded(consistency)}"
+    elif row.key == "dipole_inversion.huber.regularisation":
+        result = f"error of the field {rounded(result)} %"
     elif isinstance(result, int):
         result = f"{result:+d}"
     return f"{text} (found: {result})"

@@ -158,6 +158,7 @@ INVERT_DIPOLE_FIELD = Step(
         **_chosen(run.settings.dipole_inversion),
         "centre_frequency": run.centre_frequency,
         "regularisation_from": run.settings.dipole_inversion.regularisation_from,
+        "uncertainty": run.settings.dipole_inversion.uncertainty,
     },
 )
 SET_ASIDE_STRONG_SOURCES = Step(

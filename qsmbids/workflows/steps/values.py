@@ -229,6 +229,7 @@ MEASURE_ROIS = Step(
         "mask": "mask4_filled",
         "support": "support",
         "r2star": "r2star?",
+        "errors": "chi_errors?",
     },
     inputs=_measured,
 )

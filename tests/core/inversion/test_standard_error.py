@@ -5,7 +5,7 @@ import pytest
 
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.dipole import dipole_field
-from qsmbids.core.inversion.standard_error import standard_error
+from qsmbids.core.inversion.standard_error import error_of_mean, standard_error
 
 SHAPE = (40, 44, 36)
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
@@ -35,7 +35,7 @@ def runs():
 
 @pytest.fixture(scope="module")
 def found(runs):
-    return standard_error(runs[0], ISO, LABELS)
+    return standard_error(runs[0], ISO)
 
 
 def centred(chi):
@@ -52,17 +52,13 @@ def test_chance_is_that_of_repeated_measurements(runs, found):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="The factors of the standard error were set before a harmonic field was fitted along:"
-    " in a clean, smooth map this takes what the intervals do not know of.",
-)
 def test_intervals_hold_the_truth(runs, found):
     # waves, which a gradient penalty flattens most, in a small head: heads have 90 % and more
     wrong = np.abs(centred(runs[0].chi) - centred(CHI))[MASK]
     assert 0.82 < np.mean(wrong < 1.96 * found.total_ppm[MASK]) < 0.99
-    for label, (error, bias) in found.regions.items():
+    for label in (1, 2):
         here = MASK & (LABELS == label)
+        error, bias = error_of_mean(found.errors, here)
         off = (centred(runs[0].chi) - centred(CHI))[here].mean()
         assert abs(bias) <= error
         assert abs(off) < 3 * error
@@ -70,20 +66,23 @@ def test_intervals_hold_the_truth(runs, found):
 
 @pytest.mark.slow
 def test_more_noise_is_less_sure(found):
-    worse = standard_error(invert(1.0, 0), ISO, LABELS)
+    worse = standard_error(invert(1.0, 0), ISO)
     assert worse.total_ppm[MASK].mean() > 1.5 * found.total_ppm[MASK].mean()
 
 
 @pytest.mark.slow
 def test_the_seed_decides(runs, found):
-    again = standard_error(runs[0], ISO, LABELS)
+    again = standard_error(runs[0], ISO)
     np.testing.assert_array_equal(again.total_ppm, found.total_ppm)
-    assert again.regions == found.regions
+    np.testing.assert_array_equal(again.errors, found.errors)
 
 
 @pytest.mark.slow
 def test_bad_input(runs):
     with pytest.raises(ValueError, match="four"):
         standard_error(runs[0], ISO, n_twins=2)
-    with pytest.raises(ValueError, match="labels"):
-        standard_error(runs[0], ISO, LABELS[1:])
+
+
+@pytest.mark.slow
+def test_a_region_without_voxels_has_no_interval(found):
+    assert np.isnan(error_of_mean(found.errors, np.zeros(SHAPE, bool))).all()

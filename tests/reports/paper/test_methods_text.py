@@ -188,7 +188,8 @@ def test_the_preset_of_medi_is_told_as_in_table_s2_4():
 
 
 def test_a_penalty_from_the_noise_is_told_as_it_came_out(finished_record):
-    settings = load_settings("adaptive")
+    by_noise = {"dipole_inversion": {"fansi": {"regularisation": "adaptive"}}}
+    settings = Settings().updated(by_noise, "test")
     record = json.loads(json.dumps(finished_record))
     found = {"Regularisation": "adaptive", "GradientL1Penalty": 0.00123456}
     record["DipoleInversion"]["Parameters"] |= {**found, "GradientConsistency": 0.123456}
@@ -201,6 +202,17 @@ def test_a_penalty_from_the_noise_is_told_as_it_came_out(finished_record):
     assert disagreements(settings, record) == ()
     # without a run the numbers are not known, and none is told
     assert "came to" not in " ".join(processing_text(settings, n_echoes=5))
+
+
+def test_an_error_of_the_field_is_told_as_it_came_out(make_record):
+    settings = load_settings("adaptive")
+    record = make_record(settings)
+    record["DipoleInversion"]["FieldErrorPercent"] = 31.24
+    text = " ".join(processing_text(settings, record, n_echoes=5))
+    assert "It was 31.24 % of the field." in text
+    table5 = reconstruction_table(settings, record, n_echoes=5, versions=VERSIONS).to_tsv()
+    assert "adaptive (found: error of the field 31.24 %)" in table5
+    assert disagreements(settings, record) == ()
 
 
 def test_radii_count_millimetres_where_the_run_did(finished_record):

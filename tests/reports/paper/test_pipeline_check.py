@@ -181,6 +181,17 @@ def test_a_strength_that_was_tuned_follows_the_recommendation(check, make_acquis
     assert adaptive["strength of the regularisation"].verdict == "changed"
 
 
+def test_the_error_of_the_field_is_told_in_words(check):
+    found = {f.topic: f for f in check(load_settings("adaptive"), DipoleInversion={
+        "Name": "adaptive Huber",
+        "Parameters": {"Regularisation": "adaptive", "ErrorShare": 0.0213},
+        "FieldErrorPercent": 31.24,
+    })}["strength of the regularisation"]  # fmt: skip
+    assert "holds an error of 31.24 % that no susceptibility explains" in found.text
+    assert "--adaptive-from" in found.text
+    assert "0.0213" in found.value
+
+
 def test_every_choice_of_a_listed_setting_has_its_line():
     judged = [row for row in PARAMETERS if row.answers]
     assert len(judged) >= 8
