@@ -255,7 +255,8 @@ def test_dicom_gives_the_field_of_the_direct_path(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("scan", "readout"),
-    [(scan, readout) for scan in SCANS for readout in READOUTS if (scan, readout) not in FAST],
+    # the readout is the same to all of them: one each, in turn
+    [case for n, scan in enumerate(SCANS) if (case := (scan, READOUTS[n % 2])) not in FAST],
 )
 def test_every_scanner_gives_the_field_of_the_direct_path(
     dicom, convert_main, heads, direct, tmp_path, scan, readout
