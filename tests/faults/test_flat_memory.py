@@ -28,7 +28,7 @@ def _resident(root):
     return {pid: memory[pid] for pid in family if pid in memory}
 
 
-# 4 MB in each participant (5 with two workers), which are five volumes of one echo, are a leak that
+# 4 MB in each participant (5 with two workers), five volumes of one echo, are a leak that
 # is seen; two workers share them, and which step falls to which of them adds some 20 MB
 @pytest.mark.parametrize(("nprocs", "n", "limit"), [("1", 8, 16), ("2", 12, 30)])
 def test_memory_does_not_grow_with_the_participants(job, truth, nprocs, n, limit):
