@@ -176,6 +176,19 @@ def test_slices_of_a_single_echo_are_aligned_where_the_scan_is_2d(prepare, head)
     assert prepare(phase[:1], magnitude[:1]).slice_axis == -1
 
 
+def test_breathing_between_slices_of_a_2d_scan_is_no_random_phase(prepare, head):
+    phase, magnitude, _ = head
+    rng = np.random.default_rng(4)
+    times = np.array(TIMES)[:, None, None, None]
+    hertz = rng.normal(0, 6, SHAPE[2])
+    breathing = np.angle(np.exp(1j * (phase + 2 * np.pi * hertz * times)))
+    prepare(breathing, magnitude, slice_axis=2)
+    random = np.angle(np.exp(1j * (phase + rng.uniform(-3, 3, (len(TIMES), 1, 1, SHAPE[2])))))
+    for axis in (2, -1):
+        with pytest.raises(InputError, match="in every echo by another angle"):
+            prepare(random, magnitude, slice_axis=axis)
+
+
 @pytest.fixture
 def swi(head):
     """Return phase and magnitude of a late echo as a scanner filters them for SWI."""
