@@ -60,7 +60,6 @@ class _MeasureImagesInputs(BaseInterfaceInputSpec):
     echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     centre_frequency_hz = traits.Float(mandatory=True, desc="[Hz]")
-    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
 class _MeasureImagesOutputs(TraitedSpec):
@@ -69,7 +68,10 @@ class _MeasureImagesOutputs(TraitedSpec):
 
 
 class MeasureImages(Step):
-    """Streaks, shadows, noise, masks, wraps and values of a finished run (Table 1, 8.a)."""
+    """Streaks, shadows, noise, masks, wraps and values of a finished run (Table 1, 8.a).
+
+    On one thread, beside the placing of the template's regions.
+    """
 
     input_spec = _MeasureImagesInputs
     output_spec = _MeasureImagesOutputs
@@ -93,7 +95,6 @@ class MeasureImages(Step):
                 r2star=_volume(inputs.r2star, "r2star"),
                 unwrapped=[read_volume(path).array for path in unwrapped],
                 wrapped=read_volume(wrapped[-1]).array if wrapped else None,
-                n_threads=inputs.n_threads,
             )
         )
         self._results["length_scale"] = float(like.length_scale)
