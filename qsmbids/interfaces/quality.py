@@ -6,19 +6,22 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.quality.criteria import Measure
-from qsmbids.core.quality.measures import QualityInputs, measure_quality
+from qsmbids.core.quality.measures import QualityInputs, judge_values, measure_images
 from qsmbids.interfaces.base import (
+    BaseInterfaceInputSpec,
     EchoFilesIn,
     File,
     RecordsInputSpec,
     RecordSpec,
+    Step,
     StepWithRecords,
+    TraitedSpec,
     record,
     traits,
 )
 from qsmbids.io.nifti import read_volume, write_text
 
-__all__ = ["COLUMNS", "MeasureQuality"]
+__all__ = ["COLUMNS", "MeasureImages", "MeasureQuality"]
 
 #: Columns of the table of quality measures.
 COLUMNS = ("measure", "value", "unit", "verdict", "meaning", "advice")
@@ -39,7 +42,7 @@ _VOLUMES = (
 )
 
 
-class _MeasureQualityInputs(RecordsInputSpec):
+class _MeasureImagesInputs(BaseInterfaceInputSpec):
     chi = File(exists=True, mandatory=True, desc="[ppm], any reference")
     support = File(exists=True, mandatory=True, desc="of chi")
     total_field = File(exists=True, mandatory=True, desc="[Hz]")
@@ -57,34 +60,31 @@ class _MeasureQualityInputs(RecordsInputSpec):
     echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     centre_frequency_hz = traits.Float(mandatory=True, desc="[Hz]")
-    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
-class _MeasureQualityOutputs(RecordSpec):
-    table = File(exists=True, desc="TSV: one measure per row")
+class _MeasureImagesOutputs(TraitedSpec):
+    values = traits.Dict(desc="by the name of the measure")
+    length_scale = traits.Float(desc="1 but for small heads")
 
 
-class MeasureQuality(StepWithRecords):
+class MeasureImages(Step):
     """Streaks, shadows, noise, masks, wraps and values of a finished run (Table 1, 8.a).
 
-    ``record1`` to ``recordN`` take what the steps before have recorded.
+    On one thread, beside the placing of the template's regions.
     """
 
-    input_spec = _MeasureQualityInputs
-    output_spec = _MeasureQualityOutputs
+    input_spec = _MeasureImagesInputs
+    output_spec = _MeasureImagesOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         like = read_volume(inputs.chi)
         volumes = {name: _volume(getattr(inputs, name), name) for name in _VOLUMES}
-        recorded: dict[str, Any] = {}
-        for entry in self._records():
-            recorded |= entry["metadata"]
         unwrapped, wrapped = (
             files if isinstance(files, list) else []
             for files in (inputs.unwrapped, inputs.wrapped)
         )
-        measures = measure_quality(
+        self._results["values"] = measure_images(
             QualityInputs(
                 **volumes,
                 voxel_size=like.adult_voxel_size,
@@ -95,10 +95,36 @@ class MeasureQuality(StepWithRecords):
                 r2star=_volume(inputs.r2star, "r2star"),
                 unwrapped=[read_volume(path).array for path in unwrapped],
                 wrapped=read_volume(wrapped[-1]).array if wrapped else None,
-                records=recorded,
-                n_threads=inputs.n_threads,
             )
         )
+        self._results["length_scale"] = float(like.length_scale)
+        return runtime
+
+
+class _MeasureQualityInputs(RecordsInputSpec):
+    values = traits.Dict(mandatory=True, desc="of the images")
+    length_scale = traits.Float(1.0, usedefault=True)
+
+
+class _MeasureQualityOutputs(RecordSpec):
+    table = File(exists=True, desc="TSV: one measure per row")
+
+
+class MeasureQuality(StepWithRecords):
+    """All measures of a run, with their verdicts.
+
+    ``record1`` to ``recordN`` take what the steps before have recorded. Apart from the images, so
+    that these need not wait for the last of the steps.
+    """
+
+    input_spec = _MeasureQualityInputs
+    output_spec = _MeasureQualityOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        recorded: dict[str, Any] = {}
+        for entry in self._records():
+            recorded |= entry["metadata"]
+        measures = judge_values(self.inputs.values, recorded, self.inputs.length_scale)
         path = self._path(runtime, "quality.tsv")
         write_text(path, quality_table(measures))
         self._results["table"] = str(path)

@@ -24,7 +24,6 @@ class _FitR2StarInputs(BaseInterfaceInputSpec):
     magnitude = EchoFilesIn("one per echo", mandatory=True)
     echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     method = traits.Enum("auto", "arlo", "loglinear", usedefault=True)
-    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
 
 class _FitR2StarOutputs(TraitedSpec):
@@ -43,13 +42,8 @@ class FitR2Star(Step):
         inputs = self.inputs
         magnitude, affine = read_echoes(inputs.magnitude)
         everywhere = np.ones(magnitude.shape[1:], dtype=bool)
-        maps = r2star_map(
-            magnitude,
-            inputs.echo_times,
-            everywhere,
-            method=inputs.method,
-            n_threads=inputs.n_threads,
-        )
+        # one thread, beside the brain extraction
+        maps = r2star_map(magnitude, inputs.echo_times, everywhere, method=inputs.method)
         self._write(runtime, affine, r2star=maps.r2star, s0=maps.s0)
         self._results["used"] = maps.method
         return runtime

@@ -38,14 +38,15 @@ class SturdyMultiProc(MultiProcPlugin):
     Nipype waits for ever when the kernel kills a worker. Here every step that was lost is run
     once more in a process of its own; if that is killed too, the step has failed.
 
-    Of the steps that could run, the one that most others wait for comes first. Steps of a single
-    thread, such as the writing of files, may run beside those that have all processors.
+    Of the steps that could run, the one that most others wait for comes first. One step of a
+    single thread, such as the writing of a file, may run beside those that have all processors:
+    no step keeps its threads busy all the time.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
         self._threads = self.processors
-        self.processors += max(1, self.processors // 2)
+        self.processors += 1
         self._ahead: dict[Any, int] = {}
         self._news = threading.Event()
         self._submitted: dict[int, tuple[Any, bool]] = {}

@@ -75,6 +75,7 @@ def init_run_wf(
     _add_weighted_images(graph)
     _add_regions(graph)
     if plan.gives("local") is None:  # else there are not the masks that most measures are about
+        graph.add(values.MEASURE_IMAGES)
         graph.add(values.MEASURE_QUALITY)
     add_outputs(graph, out_dir, bids_dir, execution.output_level)
     return graph.workflow

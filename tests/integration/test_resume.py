@@ -66,6 +66,7 @@ def test_only_what_depends_on_a_change_is_computed_again(run, tmp_path):
         "reference_chi_csf",
         "describe_references",
         "check_sign",
+        "measure_images",
         "measure_quality",
     }
     assert run("--config-file", config) == inversion

@@ -207,13 +207,13 @@ _TOTAL = StartImage("total", (_HERE,), 1.0, "Hz")
             StartImage("local", (_HERE,), 1.0, "Hz", total=_TOTAL),
             {"given_local_field", "given_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
-            | {"remove_background_field", "measure_quality"},
+            | {"remove_background_field", "measure_images", "measure_quality"},
         ),
         (
             StartImage("local", (_HERE,), 1.0, "Hz"),
             {"given_local_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
-            | {"remove_background_field", "correct_readout", "measure_quality"},
+            | {"remove_background_field", "correct_readout", "measure_images", "measure_quality"},
         ),
     ],
     ids=["unwrapped", "total", "local with total", "local"],

@@ -273,7 +273,7 @@ def _compare(
     inside = 0
     both = total = 0.0
     for n in range(points.shape[0]):
-        p, q, r = points[n]
+        p, q, r = points[n, 0], points[n, 1], points[n, 2]
         x = matrix[0, 0] * p + matrix[0, 1] * q + matrix[0, 2] * r + matrix[0, 3]
         y = matrix[1, 0] * p + matrix[1, 1] * q + matrix[1, 2] * r + matrix[1, 3]
         z = matrix[2, 0] * p + matrix[2, 1] * q + matrix[2, 2] * r + matrix[2, 3]
@@ -292,21 +292,24 @@ def _compare(
         inside += 1
     if inside < 100:
         return 1.0, 0.0, both, total
-    joint /= inside
-    return _normalised(joint), inside / points.shape[0], both, total
+    return _normalised(joint, inside), inside / points.shape[0], both, total
 
 
 @numba.njit(cache=True, nogil=True)
-def _normalised(joint: Float64Array) -> float:
+def _normalised(joint: Float64Array, count: int) -> float:
     """Return the normalised mutual information of a joint histogram."""
-    rows, columns = joint.sum(axis=1), joint.sum(axis=0)
+    rows, columns = np.zeros(BINS), np.zeros(BINS)
     together, apart = 0.0, 0.0
+    for a in range(BINS):
+        for b in range(BINS):
+            share = joint[a, b] / count
+            rows[a] += share
+            columns[b] += share
+            if share > 0:
+                together -= share * np.log(share)
     for a in range(BINS):
         if rows[a] > 0:
             apart -= rows[a] * np.log(rows[a])
         if columns[a] > 0:
             apart -= columns[a] * np.log(columns[a])
-        for b in range(BINS):
-            if joint[a, b] > 0:
-                together -= joint[a, b] * np.log(joint[a, b])
     return apart / together if together > 0 else 1.0

@@ -12,7 +12,6 @@ __all__ = [
     "jacobian",
     "pull",
     "resample_affine",
-    "sample_points",
     "trilinear",
 ]
 
@@ -30,23 +29,6 @@ def trilinear(volume: Float32Array, x: float, y: float, z: float) -> float:
     high = (volume[i, j, c] * (1 - u) + volume[a, j, c] * u) * (1 - v)
     high += (volume[i, b, c] * (1 - u) + volume[a, b, c] * u) * v
     return low * (1 - w) + high * w
-
-
-@numba.njit(cache=True, nogil=True)
-def sample_points(
-    volume: Float32Array, points: Float32Array, matrix: Float64Array, outside: float
-) -> Float32Array:
-    """Return the volume at ``matrix @ point`` [voxels], ``outside`` beyond its border."""
-    out = np.empty(points.shape[0], dtype=np.float32)
-    nx, ny, nz = volume.shape
-    for n in range(points.shape[0]):
-        p, q, r = points[n]
-        x = matrix[0, 0] * p + matrix[0, 1] * q + matrix[0, 2] * r + matrix[0, 3]
-        y = matrix[1, 0] * p + matrix[1, 1] * q + matrix[1, 2] * r + matrix[1, 3]
-        z = matrix[2, 0] * p + matrix[2, 1] * q + matrix[2, 2] * r + matrix[2, 3]
-        inside = -0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5
-        out[n] = trilinear(volume, x, y, z) if inside else outside
-    return out
 
 
 @numba.njit(cache=True, nogil=True, parallel=True)

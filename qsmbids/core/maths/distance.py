@@ -35,10 +35,10 @@ def limited_distance(mask: Mask, voxel_size: npt.ArrayLike, limit: float) -> Flo
     squares = np.empty(seeds.shape, dtype=np.float32)
     with planes(seeds.shape[0], numba.get_num_threads()) as run:
         run(_along_rows, seeds, float(size[2]), float(limit) ** 2, squares)
-        for loop, width in ((_across_rows, size[1]), (_across_planes, size[0])):
+        for axis in (1, 0):
             nearer = np.empty_like(squares)
-            reach = int(limit / width)
-            run(loop, squares, ((np.arange(reach + 1) * width) ** 2).astype(np.float32), nearer)
+            away = np.arange(int(limit / size[axis]) + 1) * size[axis]
+            run(_across_rows, squares, (away**2).astype(np.float32), nearer, axis == 0)
             squares = nearer
     return np.sqrt(squares, out=squares)
 
@@ -63,30 +63,24 @@ def _along_rows(
 
 @numba.njit(cache=True, nogil=True)
 def _across_rows(
-    start: int, stop: int, squares: Float32Array, steps: Float32Array, out: Float32Array
+    start: int,
+    stop: int,
+    squares: Float32Array,
+    steps: Float32Array,
+    out: Float32Array,
+    planes: bool,
 ) -> None:
-    for i in range(start, stop):
-        for j in range(squares.shape[1]):
-            _nearest(squares[i], j, steps, out[i, j])
-
-
-@numba.njit(cache=True, nogil=True)
-def _across_planes(
-    start: int, stop: int, squares: Float32Array, steps: Float32Array, out: Float32Array
-) -> None:
-    for i in range(start, stop):
-        for j in range(squares.shape[1]):
-            _nearest(squares[:, j], i, steps, out[i, j])
-
-
-@numba.njit(cache=True, nogil=True)
-def _nearest(rows: Float32Array, here: int, steps: Float32Array, out: Float32Array) -> None:
     """Take the least of a row and its neighbours, each as much further away as it lies."""
-    for k in range(out.size):
-        out[k] = rows[here, k]
-    for o in range(1, steps.size):
-        for other in (here - o, here + o):
-            if 0 <= other < rows.shape[0]:
-                row, step = rows[other], steps[o]
-                for k in range(out.size):
-                    out[k] = min(out[k], row[k] + step)
+    n = squares.shape[0] if planes else squares.shape[1]
+    for i in range(start, stop):
+        for j in range(squares.shape[1]):
+            here, new, row = i if planes else j, out[i, j], squares[i, j]
+            for k in range(new.size):
+                new[k] = row[k]
+            for o in range(-steps.size + 1, steps.size):
+                other = here + o
+                if o == 0 or not 0 <= other < n:
+                    continue
+                row, step = squares[other, j] if planes else squares[i, other], steps[abs(o)]
+                for k in range(new.size):
+                    new[k] = min(new[k], row[k] + step)

@@ -42,7 +42,10 @@ def gaussian(
                 kernel = _kernel(float(width), truncate)
                 index = _beyond(out.shape[axis], kernel.size // 2, mode)
                 smooth = np.empty_like(out)
-                run((_across_planes, _across_rows, _along_rows)[axis], out, kernel, index, smooth)
+                if axis == 2:
+                    run(_along_rows, out, kernel, index, smooth)
+                else:
+                    run(_across_rows, out, kernel, index, smooth, axis == 0)
                 out = smooth
     return out if out is not volume else out.copy()
 
@@ -65,20 +68,6 @@ def _beyond(n: int, reach: int, mode: str) -> npt.NDArray[np.int64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _across_planes(
-    start: int,
-    stop: int,
-    volume: Float32Array,
-    kernel: Float32Array,
-    index: npt.NDArray[np.int64],
-    out: Float32Array,
-) -> None:
-    for i in range(start, stop):
-        for j in range(volume.shape[1]):
-            _weigh_rows(volume[:, j], kernel, index[i:], out[i, j])
-
-
-@numba.njit(cache=True, nogil=True)
 def _across_rows(
     start: int,
     stop: int,
@@ -86,25 +75,23 @@ def _across_rows(
     kernel: Float32Array,
     index: npt.NDArray[np.int64],
     out: Float32Array,
+    planes: bool,
 ) -> None:
+    """Add up rows of neighbouring planes, or of the same one."""
+    reach = kernel.size // 2
     for i in range(start, stop):
         for j in range(volume.shape[1]):
-            _weigh_rows(volume[i], kernel, index[j:], out[i, j])
-
-
-@numba.njit(cache=True, nogil=True)
-def _weigh_rows(
-    rows: Float32Array, kernel: Float32Array, index: npt.NDArray[np.int64], out: Float32Array
-) -> None:
-    """Add up rows; the two on both sides of the middle have the same weight."""
-    reach = kernel.size // 2
-    middle = rows[index[reach]]
-    for k in range(out.size):
-        out[k] = kernel[reach] * middle[k]
-    for o in range(reach):
-        weight, left, right = kernel[o], rows[index[o]], rows[index[2 * reach - o]]
-        for k in range(out.size):
-            out[k] += weight * (left[k] + right[k])
+            at, new = i if planes else j, out[i, j]
+            a = index[at + reach]
+            middle = volume[a, j] if planes else volume[i, a]
+            for k in range(new.size):
+                new[k] = kernel[reach] * middle[k]
+            for o in range(reach):  # the two on both sides have the same weight
+                weight, a, b = kernel[o], index[at + o], index[at + 2 * reach - o]
+                left = volume[a, j] if planes else volume[i, a]
+                right = volume[b, j] if planes else volume[i, b]
+                for k in range(new.size):
+                    new[k] += weight * (left[k] + right[k])
 
 
 @numba.njit(cache=True, nogil=True)

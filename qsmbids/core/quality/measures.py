@@ -18,7 +18,7 @@ from qsmbids.core.quality.values import histogram, phase_coverage
 from qsmbids.core.quality.wraps import echo_differences, wrap_jumps
 from qsmbids.units import GAMMA_BAR_HZ_PER_T, TWO_PI
 
-__all__ = ["QualityInputs", "measure_quality"]
+__all__ = ["QualityInputs", "judge_values", "measure_images", "measure_quality"]
 
 
 #: R2* [1/s] per tesla that brain tissue does not reach: iron-rich pallidum has about 20.
@@ -96,6 +96,11 @@ def measure_quality(inputs: QualityInputs) -> list[Measure]:
     ValueError
         Shapes differ, or a mask is empty.
     """
+    return judge_values(measure_images(inputs), inputs.records, inputs.length_scale)
+
+
+def measure_images(inputs: QualityInputs) -> dict[str, float]:
+    """Return what the images of a run tell; see :func:`measure_quality`."""
     shape = inputs.chi.shape
     for name in ("support", "local_field", "mask1", "mask3", "mask4", "mask4_filled"):
         volume = getattr(inputs, name)
@@ -103,16 +108,22 @@ def measure_quality(inputs: QualityInputs) -> list[Measure]:
             raise ValueError(f"{name} has shape {volume.shape}, the map {shape}")
     if not all(m.any() for m in (inputs.mask1, inputs.mask3, inputs.mask4, inputs.support)):
         raise ValueError("a mask or the support of the map is empty")
-    values = {
+    return {
         **_of_the_map(inputs),
         **_of_the_field(inputs),
         **_of_the_masks(inputs),
         **_of_the_magnitude(inputs),
     }
-    recorded, bad = _of_the_records(inputs.records)
-    values |= recorded
-    measures = [judge(name, values.get(name), bad.get(name)) for name in CRITERIA]
-    if inputs.length_scale != 1.0:  # the limits of the volume are those of people
+
+
+def judge_values(
+    values: Mapping[str, float], records: Mapping[str, Any], length_scale: float = 1.0
+) -> list[Measure]:
+    """Return every measure, from what :func:`measure_images` found and steps have recorded."""
+    recorded, bad = _of_the_records(records)
+    known = {**values, **recorded}
+    measures = [judge(name, known.get(name), bad.get(name)) for name in CRITERIA]
+    if length_scale != 1.0:  # the limits of the volume are those of people
         return [m._replace(verdict="unknown") if m.name == "BrainVolume" else m for m in measures]
     return measures
 

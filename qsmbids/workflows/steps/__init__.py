@@ -51,6 +51,7 @@ STEPS = (
     values.MEASURE_ROIS,
     values.BRING_LESIONS,
     values.MEASURE_LESIONS,
+    values.MEASURE_IMAGES,
     values.MEASURE_QUALITY,
 )
 

@@ -5,7 +5,7 @@ from typing import Any
 from qsmbids.core.anatomy.template import NUCLEI
 from qsmbids.interfaces.checks import CheckSign
 from qsmbids.interfaces.lesions import MeasureLesions
-from qsmbids.interfaces.quality import MeasureQuality
+from qsmbids.interfaces.quality import MeasureImages, MeasureQuality
 from qsmbids.interfaces.reference import DescribeReferences, FindCsf, ReferenceChi, TakeRegion
 from qsmbids.interfaces.regions import PlaceRegions
 from qsmbids.interfaces.registration import RegisterT1w
@@ -264,10 +264,10 @@ MEASURE_LESIONS = Step(
     {"labels": "given_lesions", "mask": "mask4_filled", "support": "support"},
     inputs=lambda run: {"regions": _lesions(run).get("regions", [[]])[0]},
 )
-MEASURE_QUALITY = Step(
-    "measure_quality",
-    "quality measures",
-    MeasureQuality,
+MEASURE_IMAGES = Step(
+    "measure_images",
+    "measures of the maps",
+    MeasureImages,
     (1, 20),
     {
         "chi": "chi",
@@ -285,12 +285,20 @@ MEASURE_QUALITY = Step(
         "unwrapped": "unwrapped_phase?",  # of a nonlinear fit no echo is unwrapped
         "wrapped": "prepared_phase",
     },
-    {"quality_table": "table"},
+    {"image_measures": "values", "length_scale": "length_scale"},
     lambda run: {
         **echo_times(run),
         **b0(run),
         "centre_frequency_hz": run.centre_frequency,
     },
+)
+MEASURE_QUALITY = Step(
+    "measure_quality",
+    "quality measures",
+    MeasureQuality,
+    (0, 0),
+    {"values": "image_measures", "length_scale": "length_scale"},
+    {"quality_table": "table"},
     # whose own findings are among the measures
     records=("check_phase", "check_sign", "invert_dipole_field"),
 )
