@@ -181,12 +181,13 @@ def test_the_brain_ends_where_the_template_does(found, template) -> None:
 
 
 def test_what_decays_like_muscle_is_no_brain(head) -> None:
-    """Muscle below the cerebellum is as bright as brain; the template is 8 mm too low there."""
+    """Muscle below the cerebellum is as bright as brain; the template is 4 mm too low there."""
     magnitude, brain = head
     low = np.flatnonzero(brain.any(axis=(0, 1)))[0]
     template = brain.copy()
-    template[15:32, 15:32, low - 2 : low] = True
-    distance = signed_distance(template, np.array([4.0, 4.0, 4.0]))
+    template[12:35, 10:38, low - 1] = True
+    fine = np.kron(template, np.ones((2, 2, 2), dtype=bool))
+    distance = gaussian_filter(signed_distance(fine, np.full(3, 2.0)), 1.0)[::2, ::2, ::2]
     muscle = np.zeros(SHAPE, bool)
     muscle[10:36, 8:40, :low] = True
     bright = np.where(muscle, np.median(magnitude[brain]), magnitude).astype(np.float32)
@@ -194,7 +195,7 @@ def test_what_decays_like_muscle_is_no_brain(head) -> None:
     args = (brain | muscle, distance, (4, 4, 4), bright)
     blind = guided_mask(*args)
     seeing = guided_mask(*args, r2star)
-    assert (blind & muscle).sum() > 400
+    assert (blind & muscle).sum() > 300
     assert (seeing & muscle).sum() < 0.2 * (blind & muscle).sum()
     assert dice(seeing, brain) > 0.95
 
