@@ -2,9 +2,9 @@
 
     python tests/benchmarks/bench_intervals.py TRUTH_DIR OUTPUT_DIR [--participant demo]
 
-``TRUTH_DIR`` as for ``score_head.py``. Voxels: share of those of the brain in the support of the map
-whose true value lies within 1.96 standard errors. Regions: those of the tables of the run, with the
-true mean over the same voxels; bias as estimated and as it is.
+``TRUTH_DIR`` as for ``score_head.py``. Voxels: share of those of the brain in the support of the
+map whose true value lies within 1.96 standard errors. Regions: those of the tables of the run,
+with the true mean over the same voxels; bias as estimated and as it is.
 """
 
 import argparse
