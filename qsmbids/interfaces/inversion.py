@@ -71,6 +71,7 @@ class InvertDipoleField(Step):
             )
         title = result.title or method.title
         strength = {"RegularisationFrom": inputs.regularisation_from} if method.strength else {}
+        error = {"Uncertainty": inputs.uncertainty} if method.uncertain else {}
         self._results["record"] = record(
             *result.decisions,
             warnings=result.warnings,
@@ -83,6 +84,7 @@ class InvertDipoleField(Step):
                     **settings_record(settings),
                     **result.parameters,
                     "Holes": inputs.holes,
+                    **error,
                 },
                 **result.facts,
             },
