@@ -73,6 +73,7 @@ class InvertDipoleField(Step):
             )
         title = result.title or method.title
         strength = {"RegularisationFrom": inputs.regularisation_from} if method.strength else {}
+        error = {"Uncertainty": inputs.uncertainty} if method.uncertain else {}
         self._results["record"] = record(
             *result.decisions,
             f"{n_off} voxels of unreliable phase are about a turn of the phase off those around"
@@ -89,6 +90,7 @@ class InvertDipoleField(Step):
                     **settings_record(settings),
                     **result.parameters,
                     "Holes": inputs.holes,
+                    **error,
                 },
                 "VoxelsTurnsOff": n_off,
                 **result.facts,

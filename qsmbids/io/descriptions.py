@@ -5,6 +5,7 @@ __all__ = ["DESCRIPTIONS"]
 #: Meaning of the ``desc`` entities; the consensus paper numbers the masks.
 DESCRIPTIONS = {
     "wholebrain": "Referenced to the mean over Mask 4",
+    "standarderror": "Standard error about the true value, relative to the mean over Mask 4",
     "csf": "Referenced to the cerebrospinal fluid",
     "whitematter": "Referenced to white matter",
     "internalcapsule": "Referenced to the internal capsule",

@@ -1,4 +1,4 @@
-"""The penalty of the preset ``adaptive`` against the best one that the truth can tell.
+"""The penalty that FANSI takes from the noise against the best one that the truth can tell.
 
     python tests/benchmarks/bench_adaptive.py head BIDS_DIR OUTPUT_DIR
     python tests/benchmarks/bench_adaptive.py challenge [--size 96] [--tesla 3,7] [--snr 100,50,20]

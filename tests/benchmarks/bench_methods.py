@@ -31,6 +31,7 @@ from qsmbids.core.background.lbv import lbv
 from qsmbids.core.background.pdf import pdf
 from qsmbids.core.background.resharp import resharp
 from qsmbids.core.background.vsharp import vsharp
+from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.adaptive_weight import adaptive_weight
 from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.inversion.fansi import fansi
@@ -140,6 +141,7 @@ def _quick(function):
 INVERSIONS = {
     "fansi": _fansi(),
     "fansi-adaptive": _fansi(adaptive=True),
+    "huber": _fansi(adaptive_inversion),
     "nonlinear-tv": _fansi(weak_harmonic=False),
     "linear-tv": _fansi(weak_harmonic=False, nonlinear=False),
     "tgv": _fansi(tgv),

@@ -79,7 +79,7 @@ WAYS = {
         "relative_residual_threshold": 5.0}}),
     "rotated": Way(("--oblique", "rotate", "--inversion", "tkd"), data="tilted"),
     "two-pass": Way(("--holes", "two-pass"), given="local-field"),
-    "adaptive": Way(given="local-field", preset="adaptive"),
+    "adaptive": Way(("--uncertainty",), given="local-field", preset="adaptive"),
     "generalised": _inversion(
         "fansi", **{"dipole_inversion.fansi": {"constraint": "tgv", "solver": "linear"}}),
     "fluid": Way(("--reference", "csf", "--inversion", "medi"),
@@ -459,6 +459,16 @@ def test_an_adaptive_strength_is_not_called_fixed(finished):
     found = finished("adaptive").finding("7.b", "strength")
     assert found.verdict == "changed"
     assert "--adaptive-from" in found.text
+
+
+def test_a_map_says_how_sure_it_is(finished):
+    found = finished("adaptive")
+    median = found.record["DipoleInversion"]["StandardErrorMedianPpm"]
+    assert 0.0005 < median < 0.05
+    assert "from inversions of simulated heads" in found.text
+    assert f"in the median voxel {1e3 * median:.2g} ppb" in found.text
+    assert "desc-standarderror_Chimap" in found.text
+    assert "standarderror" not in finished("tkd").text
 
 
 def test_the_settings_of_the_page_are_those_of_its_methods(finished):

@@ -294,6 +294,10 @@ def mean_edge(weights: Float32Array, regularisation_weight: str) -> float:
 
     The regularisation weight between two voxels is this mean over their own edge. For "none" it
     is 1e-3, which makes every regularisation weight 1.
+
+    Where the weights are even, the border of the mask is all the edge there is, and the factor
+    depends on how much of the image is empty. It is kept as it is in FANSI: the penalty of Table
+    S2.3 counts on it. Without the border, a noisy field with even weights is smoothed too little.
     """
     floor = float(EDGE_FLOOR)
     if regularisation_weight == "none":

@@ -9,7 +9,7 @@ result is compared with the twin. The mean over the twins is bias, the spread ab
 .. math:: s^2 = G * \overline{(x^* - x)^2}
 
 their sum, smoothed over neighbours, the square of the standard error about the truth. A map is
-calmer than its head, and so is its twin: simulated heads tell that errors of voxels are 1.3 times
+calmer than its head, and so is its twin: simulated heads tell that errors of voxels are 1.5 times
 those of twins, and the bias of regions is twice that of theirs.
 """
 
@@ -35,7 +35,7 @@ WIDTH = 1.5
 #: Most that a shell of the map is amplified to the power of the tissue.
 MOST_GAIN = 3.0
 #: Errors of voxels over those of twins, and bias of regions.
-VOXEL_FACTOR, BIAS_FACTOR = 1.3, 2.0
+VOXEL_FACTOR, BIAS_FACTOR = 1.5, 2.0
 #: Half an interval of 95 % in standard errors.
 HALF_95 = 1.96
 #: Error of the structured part is this local [voxels].

@@ -102,6 +102,7 @@ def _segmentation(label: str, by_reference: dict[str, list[Row]]) -> Markup:
     references += [r for r in by_reference if r not in references]
     main, others = references[0], references[1:]
     rows = []
+    sure = "error_low" in by_reference[main][0]
     for row in by_reference[main]:
         spread = (_number(row.get(k)) for k in ("median", "iqr", "standard_error"))
         volume = _number(row.get("volume_mm3"), 0)
@@ -116,17 +117,21 @@ def _segmentation(label: str, by_reference: dict[str, list[Row]]) -> Markup:
                 _excluded(row.get("fraction_excluded", "n/a")),
                 _mean_std(row),
                 *spread,
+                *([_interval(row)] if sure else []),
                 _rate(row),
             )
         )
     head = ["Region", "Side", "Volume [mm³]", "Voxels", "Eroded", "Excluded"]
-    head += [f"{_title(main)} [ppm]", "Median", "IQR", "Standard error", "R2* [1/s]"]
+    head += [f"{_title(main)} [ppm]", "Median", "IQR", "Standard error"]
+    head += [*(["95 % interval"] if sure else []), "R2* [1/s]"]
     caption = f"Segmentation {label}: mean ± standard deviation"
     note = paragraph(
         "Inside Mask 4 without holes; “excluded” is the part of the region outside it, in bold "
         "above one half. Nuclei that keep enough voxels are measured without their outermost ones,"
         " which hold other tissue too (S1.6). The standard error takes into account that "
-        "neighbours are alike; it knows nothing of errors of the map. All measures, also MAD and "
+        "neighbours are alike; it knows nothing of errors of the map"
+        f"{', which the interval holds, bias and chance' if sure else ''}."
+        " All measures, also MAD and "
         f"percentiles, are in anat/*_seg-{label}_desc-*_stats.tsv.",
         "note",
     )
@@ -148,6 +153,11 @@ def _elsewhere(by_reference: dict[str, list[Row]], main: str, others: list[str])
     return Markup("<details><summary>Under the other references</summary>{}</details>").format(
         html
     )
+
+
+def _interval(row: Row) -> str:
+    low, high = (_number(row.get(f"error_{end}"), sign=True) for end in ("low", "high"))
+    return low if low == high else f"{low} to {high}"
 
 
 def _rate(row: Row) -> str:

@@ -60,6 +60,18 @@ def test_regions_under_two_references(section):
     assert "CSF of the ventricles 2.3 +0.0200 ± 0.0110 +0.0000 ± 0.0110" in text
 
 
+def test_intervals_stand_in_the_table_where_they_are_known(section):
+    row = ROW.format(1, "caudate", "L", 80, 0.2, 0.03)
+    assert "interval" not in _plain(section({"seg-x_desc-wholebrain": HEAD + row}))
+    head = HEAD.replace("\n", "\terror_low\terror_high\terror_bias\n")
+    row = row.replace("\n", "\t0.024\t0.036\t-0.001\n")
+    lost = LOST.replace("\n", 3 * "\tn/a" + "\n")
+    text = _plain(section({"seg-x_desc-wholebrain": head + row + lost}))
+    assert "95 % interval" in text
+    assert "+0.0240 to +0.0360" in text
+    assert "n/a to" not in text
+
+
 def test_a_table_of_an_earlier_call_is_left_out(section):
     tables = {
         f"seg-{s}_desc-wholebrain": HEAD + ROW.format(1, f"in{s}", "n/a", 9, 0, 0.1) for s in "ab"
