@@ -2,10 +2,10 @@ r"""Joint iterations of FANSI in stages, with consistency weights that grow.
 
 The consistency weights :math:`\mu_1` and :math:`\mu_2` of
 :mod:`qsmbids.core.inversion.fansi_joint` say how fast the iterations go where, and not where they
-end. Those of Table S2.3 need hundreds of iterations for the low frequencies and the cone of k-space
-that the dipole hardly sees. Smaller ones are fast there and slow in the rest, so the iterations
-begin with small weights and go on with larger ones once a step brings little. The variables stay
-as they are: a scaled dual is divided by the factor by which its weight grows.
+end. Those of Table S2.3 need hundreds of iterations for the low frequencies and the cone of
+k-space that the dipole hardly sees. Smaller ones are fast there and slow in the rest, so the
+iterations begin with small weights and go on with larger ones once a step brings little. The
+variables stay as they are: a scaled dual is divided by the factor by which its weight grows.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,11 @@ from qsmbids.core.maths.parallel import planes
 __all__ = ["change_consistency", "minimise_in_stages"]
 
 
-#: Factors of mu1 and mu2, and the multiple of the tolerance at which the stage ends.
-STAGES = ((0.5, 0.1, 4.0), (1.0, 0.3, 1.0))
+#: Factors of mu1 and mu2, and the multiple of the tolerance at which the stage ends. A step
+#: of the last stage is smaller than one of plain iterations as far from the minimum.
+STAGES = ((0.5, 0.1, 4.0), (1.0, 0.3, 0.4))
+#: The same for linear TV.
+LINEAR_STAGES = ((0.5, 0.1, 2.0), (1.0, 0.3, 1.0))
 
 
 def minimise_in_stages(
@@ -41,7 +44,8 @@ def minimise_in_stages(
     stage. The state belongs to the consistency weights of ``p`` before and after.
     """
     n_done, update, last = 0, np.inf, p
-    for gradient, fidelity, loose in STAGES:
+    stages = STAGES if p.weak_harmonic or p.n_newton else LINEAR_STAGES
+    for gradient, fidelity, loose in stages:
         if n_done == maximum_iterations:
             break
         stage = replace(

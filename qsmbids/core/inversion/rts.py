@@ -208,8 +208,9 @@ def _fill_cone(
     scale = np.float32(size) * EDGE_FLOOR
     x, v, source = first, gradient(first), np.empty_like(first)
     sums = np.empty((grid[0], 2))
+    iteration, update = 0, np.inf
     with planes(grid[0], max(1, n_threads)) as run:
-        for iteration in range(1, maximum_iterations + 1):
+        while update >= tolerance_percent and iteration < maximum_iterations:
             run(negative_divergence, v, edges, scale, flip, source)
             spectrum = rfft(source, n_threads)
             spectrum *= free
@@ -219,7 +220,6 @@ def _fill_cone(
             run(change_and_size, x, previous, mask, sums)
             change, total = sums.sum(axis=0)
             update = 100.0 * float(np.sqrt(change / total)) if total > 0 else 0.0
-            if update < tolerance_percent:
-                break
             run(update_gradient, v, x, edges, scale, flip, RELAXATION)
+            iteration += 1
     return x, iteration, update

@@ -277,7 +277,7 @@ METHOD = Method(
         ),
         Clause(
             "The iterations began with gradient and fidelity consistency weights of a half and a"
-            " tenth of those given, and ended with the whole and three tenths.",
+            " tenth of those given, which then grew.",
             {"constraint": "tv", "scheme": "staged"},
         ),
         Clause(
