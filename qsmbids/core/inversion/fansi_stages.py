@@ -24,7 +24,7 @@ __all__ = ["change_consistency", "minimise_in_stages"]
 
 #: Factors of mu1 and mu2, and the multiple of the tolerance at which the stage ends. A step
 #: of the last stage is smaller than one of plain iterations as far from the minimum.
-STAGES = ((0.5, 0.1, 4.0), (1.0, 0.3, 0.4))
+STAGES = ((0.5, 0.1, 4.0), (1.0, 0.3, 0.6))
 #: The same for linear TV.
 LINEAR_STAGES = ((0.5, 0.1, 2.0), (1.0, 0.3, 1.0))
 

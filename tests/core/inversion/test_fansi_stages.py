@@ -12,7 +12,8 @@ R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (
 MASK = ((R / np.reshape([11, 13, 9], (3, 1, 1, 1))) ** 2).sum(axis=0) < 1
 ISO, OBLIQUE = (1, 1, 1), (0.0, 0.6, 0.8)
 F0, TE = 127.7e6, 0.0286
-SCAN = {"centre_frequency": F0, "echo_time": TE}
+#: Few zeros around: these are about the way to the minimum, not about where it is.
+SCAN = {"centre_frequency": F0, "echo_time": TE, "margin": 4}
 LINEAR = {**SCAN, "nonlinear": False, "weak_harmonic": False}
 
 
@@ -61,7 +62,7 @@ def test_weak_harmonics_end_nearer_to_the_minimum(field, weights):
 
 
 def test_ends_at_the_same_minimum(field, weights):
-    exact = {**LINEAR, "tolerance_percent": 1e-4, "maximum_iterations": 2000}
+    exact = {**LINEAR, "tolerance_percent": 1e-4, "maximum_iterations": 1000}
     joint, staged = (
         invert(field, weights, **exact, iterations=name) for name in ("joint", "staged")
     )
@@ -77,10 +78,10 @@ def test_one_stage_is_joint(field, weights, monkeypatch):
 
 def test_a_state_goes_on_with_the_weights_that_were_set(field, weights):
     """At the minimum, other iterations do not leave it again: the duals were given back right."""
-    exact = {**LINEAR, "tolerance_percent": 1e-3, "maximum_iterations": 2000, "margin": 16}
+    exact = {**LINEAR, "tolerance_percent": 1e-3, "maximum_iterations": 1000}
     found = invert(field, weights, **exact, iterations="staged", keep_state=True)
     on = invert(
-        field, weights, **LINEAR, margin=16, initial=found.state, maximum_iterations=10,
+        field, weights, **LINEAR, initial=found.state, maximum_iterations=10,
         tolerance_percent=1e-9,
     )  # fmt: skip
     assert distance(on.chi, found.chi) < 2e-3
