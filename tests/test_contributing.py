@@ -40,7 +40,7 @@ def test_a_method_is_declared_in_one_file_of_its_name(registry, step):
 
 def test_the_name_of_a_method_stands_in_no_layer_that_should_not_know_it():
     """Above the declarations, a name is written only where a preset or an example needs one."""
-    names = "|".join(["pdf", "lbv", "resharp", "ismv", "tkd", "l2", "tikhonov", "huber"])
+    names = "|".join(["pdf", "lbv", "resharp", "ismv", "rts", "tkd", "l2", "tikhonov", "huber"])
     for layer in ("workflows", "interfaces", "config"):
         for path in (ROOT / "qsmbids" / layer).rglob("*.py"):
             code = re.sub(r'""".*?"""', "", path.read_text("utf-8"), flags=re.S)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from qsmbids.core.inversion.fansi import fansi as fansi
     from qsmbids.core.inversion.l2 import closed_form_l2 as closed_form_l2
     from qsmbids.core.inversion.medi import medi as medi
+    from qsmbids.core.inversion.rts import rts as rts
     from qsmbids.core.inversion.tgv import tgv as tgv
     from qsmbids.core.inversion.tikhonov import iterative_tikhonov as iterative_tikhonov
     from qsmbids.core.inversion.tkd import tkd as tkd
@@ -92,6 +93,7 @@ _HOMES = {
     "tgv": "inversion.tgv",
     "medi": "inversion.medi",
     "iterative_tikhonov": "inversion.tikhonov",
+    "rts": "inversion.rts",
     "tkd": "inversion.tkd",
     "closed_form_l2": "inversion.l2",
     "reference_value": "reference.reference",

@@ -37,6 +37,7 @@ from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.inversion.fansi import fansi
 from qsmbids.core.inversion.l2 import closed_form_l2
 from qsmbids.core.inversion.medi import medi
+from qsmbids.core.inversion.rts import rts
 from qsmbids.core.inversion.tgv import tgv
 from qsmbids.core.inversion.tikhonov import iterative_tikhonov
 from qsmbids.core.inversion.tkd import tkd
@@ -139,14 +140,16 @@ def _quick(function):
 
 
 INVERSIONS = {
-    "fansi": _fansi(),
-    "fansi-adaptive": _fansi(adaptive=True),
+    "fansi": _fansi(iterations="staged"),
+    "fansi-joint": _fansi(),
+    "fansi-adaptive": _fansi(adaptive=True, iterations="staged"),
     "huber": _fansi(adaptive_inversion),
-    "nonlinear-tv": _fansi(weak_harmonic=False),
-    "linear-tv": _fansi(weak_harmonic=False, nonlinear=False),
+    "nonlinear-tv": _fansi(weak_harmonic=False, iterations="staged"),
+    "linear-tv": _fansi(weak_harmonic=False, nonlinear=False, iterations="staged"),
     "tgv": _fansi(tgv),
     "medi": _medi(),
     "medi-no-smv": _medi(smv_radius_mm=None),
+    "rts": _quick(rts),
     "tkd": _quick(tkd),
     "l2": _quick(closed_form_l2),
     "tikhonov": _quick(iterative_tikhonov),

@@ -212,6 +212,7 @@ def main(argv=None):
             gradient_l1_penalty=inv.gradient_l1_penalty,
             tolerance_percent=inv.tolerance_percent,
             maximum_iterations=inv.maximum_iterations,
+            iterations=inv.scheme,
             n_threads=n,
         ),
     )

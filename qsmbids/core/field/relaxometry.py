@@ -175,11 +175,13 @@ def _fit(
 ) -> None:
     third = (times[-1] - times[0]) / (times.size - 1) / 3.0
     for i in numba.prange(mask.size):
+        if not mask[i]:
+            continue
         positive = 0
         for e in range(times.size):
             if magnitude[e, i] > 0 and np.isfinite(magnitude[e, i]):
                 positive += 1
-        if not mask[i] or positive < 2:
+        if positive < 2:
             continue
         rate = _arlo(magnitude, i, third) if arlo else _log_linear(magnitude, i, times)
         rate = min(max(rate, lowest), highest) if np.isfinite(rate) else lowest

@@ -21,6 +21,7 @@ from qsmbids.core.inversion.fansi_alternating import minimise_alternating
 from qsmbids.core.inversion.fansi_joint import minimise_jointly
 from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR
 from qsmbids.core.inversion.fansi_problem import FansiProblem, FansiState
+from qsmbids.core.inversion.fansi_stages import minimise_in_stages
 from qsmbids.core.inversion.fansi_start import least_squares_start
 from qsmbids.core.inversion.inversion_input import check_inversion
 from qsmbids.core.maths.arrays import Box, Float32Array, FloatArray, Mask
@@ -39,7 +40,11 @@ MARGIN = 24
 #: The same for linear TV. What the periodic grid does to the minimum hardly depends on it.
 LINEAR_MARGIN = 16
 STARTS = ("least-squares", "zero")
-MINIMISE = {"joint": minimise_jointly, "alternating": minimise_alternating}
+MINIMISE = {
+    "staged": minimise_in_stages,
+    "joint": minimise_jointly,
+    "alternating": minimise_alternating,
+}
 EDGE_SIGN = {"vector-absolute": -1.0, "vector-signed": 1.0, "none": 0.0}
 
 
@@ -143,9 +148,10 @@ def fansi(
     regularisation_weight : {"vector-absolute", "vector-signed", "none"}
         How differences of the weights lower the penalty: by their size, or only where the
         weights fall along the axis (FANSI v3, the software of the consensus paper), or not.
-    iterations : {"joint", "alternating"}
-        Solve for x and h together (:mod:`qsmbids.core.inversion.fansi_joint`), or in turn as
-        FANSI's own software does (:mod:`qsmbids.core.inversion.fansi_alternating`).
+    iterations : {"joint", "staged", "alternating"}
+        Solve for x and h together (:mod:`qsmbids.core.inversion.fansi_joint`), the same with
+        consistency weights that start smaller (:mod:`qsmbids.core.inversion.fansi_stages`), or in
+        turn as FANSI's own software does (:mod:`qsmbids.core.inversion.fansi_alternating`).
     margin : int, "auto" or None
         Zeros around the bounding box of the mask [voxels]; None keeps the given grid. "auto" is
         24, and 16 for linear TV.

@@ -98,12 +98,13 @@ class Fansi:
         3.0, "harmonic consistency weight", doc="muh.", minimum=1e-12, when=_HARMONIC, paper=3.0
     )
     scheme: str = setting(
-        "joint",
+        "staged",
         "iterations for susceptibility and weak harmonic field",
-        doc="Solve for both together, or in turn as the paper's software does, which at the same"
-        " tolerance stops further from the minimum.",
-        choices=("joint", "alternating"),
-        when=_HARMONIC,
+        doc="Solve for both together (joint), or in turn as the paper's software does, which at"
+        " the same tolerance stops further from the minimum. staged is joint with consistency"
+        " weights that begin smaller, which takes half the iterations.",
+        choices=("staged", "joint", "alternating"),
+        when=_TV,
         software="alternating",
     )
     start: str = setting(
@@ -272,7 +273,12 @@ METHOD = Method(
         Clause("The iterations started from zero.", {**_NONLINEAR, "start": "zero"}),
         Clause(
             "Each iteration solved for susceptibility and weak harmonic field together.",
-            {**_HARMONIC_FIELD, "scheme": "joint"},
+            {**_HARMONIC_FIELD, "scheme": ("joint", "staged")},
+        ),
+        Clause(
+            "The iterations began with gradient and fidelity consistency weights of a half and a"
+            " tenth of those given, which then grew.",
+            {"constraint": "tv", "scheme": "staged"},
         ),
         Clause(
             "Each iteration solved for susceptibility and weak harmonic field in turn.",
