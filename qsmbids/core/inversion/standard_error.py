@@ -9,8 +9,8 @@ result is compared with the twin. The mean over the twins is bias, the spread ab
 .. math:: s^2 = G * \overline{(x^* - x)^2}
 
 their sum, smoothed over neighbours, the square of the standard error about the truth. A map is
-calmer than its head, and so is its twin: simulated heads tell that their errors are 1.5 times those of
-twins, and that the bias of regions is twice that of theirs.
+calmer than its head, and so is its twin: simulated heads tell that their errors are 1.5 times
+those of twins, and that the bias of regions is twice that of theirs.
 """
 
 from dataclasses import dataclass, replace
