@@ -466,9 +466,7 @@ def test_a_map_says_how_sure_it_is(finished):
     median = found.record["DipoleInversion"]["StandardErrorMedianPpm"]
     assert 0.0005 < median < 0.05
     assert "from inversions of simulated heads" in found.text
-    assert f"in the median voxel {1e3 * median:.2g} ppb" in found.text
-    assert "desc-standarderror_Chimap" in found.text
-    assert "standarderror" not in finished("tkd").text
+    assert f"in the median voxel {1e3 * median:.2g} ppb" in found.page
 
 
 def test_the_settings_of_the_page_are_those_of_its_methods(finished):

@@ -9,8 +9,8 @@ result is compared with the twin. The mean over the twins is bias, the spread ab
 .. math:: s^2 = G * \overline{(x^* - x)^2}
 
 their sum, smoothed over neighbours, the square of the standard error about the truth. A map is
-calmer than its head, and so is its twin: simulated heads tell that errors of voxels are 1.5 times
-those of twins, and the bias of regions is twice that of theirs.
+calmer than its head, and so is its twin: simulated heads tell that their errors are 1.5 times
+those of twins, and that the bias of regions is twice that of theirs.
 """
 
 from dataclasses import dataclass, replace
@@ -34,8 +34,8 @@ ITERATIONS = 30
 WIDTH = 1.5
 #: Most that a shell of the map is amplified to the power of the tissue.
 MOST_GAIN = 3.0
-#: Errors of voxels over those of twins, and bias of regions.
-VOXEL_FACTOR, BIAS_FACTOR = 1.5, 2.0
+#: Errors over those of twins, of voxels and of means, and bias of means.
+FACTOR, BIAS_FACTOR = 1.5, 2.0
 #: Half an interval of 95 % in standard errors.
 HALF_95 = 1.96
 #: Error of the structured part is this local [voxels].
@@ -112,7 +112,7 @@ def standard_error(
     total /= n_twins
     mean /= n_twins
     chance = np.maximum(total - mean**2, 0) * np.float32(n_twins / (n_twins - 1))
-    factor = np.float32(VOXEL_FACTOR)
+    factor = np.float32(FACTOR)
     return StandardError(
         total_ppm=factor * _smooth_root(result, total),
         chance_ppm=_smooth_root(result, chance),
@@ -134,7 +134,7 @@ def error_of_mean(errors: Float32Array, region: Mask) -> tuple[float, float]:
         return float("nan"), float("nan")
     means = [float(wrong[region].mean(dtype=np.float64)) for wrong in errors]
     bias = BIAS_FACTOR * float(np.mean(means))
-    return float(np.hypot(np.std(means, ddof=1), bias)), bias
+    return FACTOR * float(np.hypot(np.std(means, ddof=1), bias)), bias
 
 
 def _smooth_root(result: AdaptiveResult, square: Float32Array) -> Float32Array:

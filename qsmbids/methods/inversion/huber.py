@@ -216,5 +216,6 @@ METHOD = Method(
             " as measured; it holds bias and chance.",
             {"dipole_inversion.uncertainty": True},
         ),
+        Clause("", {"dipole_inversion.uncertainty": False}),
     ),
 )
