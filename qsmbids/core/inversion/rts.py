@@ -64,7 +64,7 @@ def rts(
     threshold: float = 0.15,
     least_squares_steps: int = 4,
     tolerance_percent: float = 1.0,
-    maximum_iterations: int = 20,
+    maximum_iterations: int = 50,
     margin: int = 24,
     n_threads: int = 1,
 ) -> RtsResult:

@@ -31,7 +31,7 @@ class Rts:
         maximum=100.0,
     )
     maximum_iterations: int = setting(
-        20, "maximum iterations", doc="Of the second step.", minimum=1, maximum=1000
+        50, "maximum iterations", doc="Of the second step.", minimum=1, maximum=1000
     )
 
 
