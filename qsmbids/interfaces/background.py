@@ -32,7 +32,8 @@ class _RemoveBackgroundFieldInputs(BaseInterfaceInputSpec):
     method = traits.Enum(*BACKGROUND, mandatory=True)
     settings = traits.Dict(mandatory=True, desc="of the method")
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
-    residual_removal = traits.Bool(False, usedefault=True, desc="PDF of what is left")
+    residual_removal = traits.Enum("auto", "on", "off", usedefault=True)
+    slices_of_one_echo = traits.Bool(False, usedefault=True, desc="whose constants are of a model")
     remove_residual_b1_field = traits.Bool(False, usedefault=True)
     erode_before = traits.Int(1, usedefault=True, desc="[voxels]")
     erode_after = traits.Int(0, usedefault=True, desc="[voxels]")
@@ -69,24 +70,34 @@ class RemoveBackgroundField(Step):
             mask4=mask_with_holes(mask4, reliable),
             mask4_filled=mask4,
         )
+        again = self._again()
         kept = int(np.count_nonzero(mask4)) / max(1, int(np.count_nonzero(mask3)))
         common = {
-            "ResidualRemoval": "pdf" if inputs.residual_removal else "none",
+            "ResidualRemoval": inputs.residual_removal,
             "RemoveResidualB1Field": inputs.remove_residual_b1_field,
             "ErodeBefore": inputs.erode_before,
             "ErodeAfter": inputs.erode_after,
         }
         self._results["record"] = record(
-            f"{method.title} {removal.text}{', then PDF' if inputs.residual_removal else ''}:"
+            f"{method.title} {removal.text}{', then PDF' if again else ''}:"
             f" Mask 4 keeps {100 * kept:.1f} % of Mask 3",
             EstimationAlgorithm=method.title,
             EstimationReference=method.doi,
             BackgroundRemoval={
                 "Name": method.title,
                 "Parameters": {**settings_record(settings), **removal.facts, **common},
+                "SecondPass": again,
             },
         )
         return runtime
+
+    def _again(self) -> bool:
+        """Tell whether what is left of the background is looked for once more."""
+        if self.inputs.residual_removal != "auto":
+            return bool(self.inputs.residual_removal == "on")
+        return bool(
+            self.inputs.slices_of_one_echo and self.inputs.method == next(iter(BACKGROUND))
+        )
 
     def _remove(
         self, total: Volume, mask3: Mask, method: Method, settings: Any
@@ -106,7 +117,7 @@ class RemoveBackgroundField(Step):
             )
             removal = method.compute(data, settings)
             local, mask4 = removal.result.local_field, removal.result.mask
-            if inputs.residual_removal:
+            if self._again():
                 local = pdf(
                     local,
                     mask4,

@@ -41,11 +41,11 @@ class _BackgroundField(WithMethods):
     residual_removal: str = setting(
         "auto",
         "removal of a residual background",
-        doc="pdf: a second pass, in which what is left after the first is projected onto dipole"
+        doc="on: a second pass, in which what is left after the first is projected onto dipole"
         " fields. For a single echo of 2-D slices it lowers the error of the local field from 143"
-        " to 98 %; on others it changes little and takes 2 % of the local field. auto is pdf for"
+        " to 98 %; on others it changes little and takes 2 % of the local field. auto is on for"
         " such slices after V-SHARP.",
-        choices=("auto", "pdf", "none"),
+        choices=("auto", "on", "off"),
     )
     remove_residual_b1_field: bool = setting(
         False,
@@ -66,18 +66,16 @@ SENTENCES = (
     Clause(
         "What was left of the background was projected onto dipole fields (PDF) [@liu2011pdf] in"
         " a second pass.",
-        {"residual_removal": "pdf"},
+        {"run.second_pass": True},
+        ("residual_removal",),
     ),
     Clause(
         "Where the slices of a two-dimensional scan have a single echo, a second pass by PDF"
         " [@liu2011pdf] follows.",
-        {"residual_removal": "auto", "method": "vsharp"},  # before a run
+        {"run.second_pass": None, "run.planned": True},
+        ("residual_removal",),
     ),
-    Clause("There was no second pass.", {"residual_removal": "none"}),
-    Clause(
-        "There was no second pass.",
-        {"residual_removal": "auto", "method": tuple(set(BACKGROUND) - {"vsharp"})},
-    ),
+    Clause("There was no second pass.", {"run.second_pass": False}, ("residual_removal",)),
     Clause("Mask 4 was not eroded further.", {"erode_after": 0}),
     Clause("Mask 4 was then eroded by {erode_after}.", {"run.eroded": True}),
     Clause(

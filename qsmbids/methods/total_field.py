@@ -186,6 +186,7 @@ _MEASURED = (
     Clause(
         "The phase at echo time zero was not removed.",
         {**_UNWRAPPED, "step.remove_phase_offset": False, "step.flatten_offset": False},
+        ("single_echo_offset", "phase_offset_correction"),
     ),
     Clause(
         "The phase was unwrapped by template unwrapping with ROMEO [@dymerska2021] (weights"
@@ -203,6 +204,7 @@ _MEASURED = (
         "With one echo the phase at echo time zero cannot be told from the field; its curvature"
         " was found by spherical means and subtracted.",
         {"step.flatten_offset": True},
+        ("single_echo_offset", "phase_offset_correction"),
     ),
     Clause(
         "The total field and the phase at echo time zero were fitted to the complex signal of all"

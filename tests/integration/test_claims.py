@@ -249,8 +249,10 @@ SENTENCES = {
     ),
     "estimated by MCPC-3D-S": lambda n, r: "remove_phase_offset" in n,
     "phase at echo time zero was not removed": lambda n, r: (
-        "unwrap_phase" in n and "remove_phase_offset" not in n
+        "unwrap_phase" in n and not {"remove_phase_offset", "flatten_offset"} & n
     ),
+    "cannot be told from the field; its curvature": lambda n, r: "flatten_offset" in n,
+    "There was no second pass": lambda n, r: "remove_background_field" in n,
     "unwrapped by template unwrapping": lambda n, r: "unwrap_phase" in n and r.n_echoes > 1,
     "phase of the single echo was unwrapped": lambda n, r: "unwrap_phase" in n and r.n_echoes == 1,
     "fitted to the complex signal": lambda n, r: (
@@ -325,7 +327,7 @@ def test_the_sidecars_name_the_steps_that_ran(run):
     assert set(run.record["Steps"]) <= run.nodes
     # what decides nothing of a map, or writes under another name
     assert unnamed <= {"bet", "restore_slab", "fit_r2star", "map_r2star", "check_sign",
-                       "find_fluid", "reference_chi_csf",
+                       "find_fluid", "reference_chi_csf", "measure_images",
                        "set_aside_strong_sources"}, unnamed  # fmt: skip
 
 

@@ -55,9 +55,7 @@ def test_a_2d_scan_is_nearly_as_good_as_a_3d_one(
     assert errors["2D"] < worse * errors["3D"], errors
     single = len(times) == 1
     assert ("SliceConstants" in sidecar, "SliceField" in sidecar) == (single, not single)
-    assert sidecar["BackgroundRemoval"]["Parameters"]["ResidualRemoval"] == (
-        "pdf" if single else "none"
-    )
+    assert sidecar["BackgroundRemoval"]["SecondPass"] == single
     assert ("SingleEchoOffset" in sidecar) == single
     page = next((tmp_path / "out-2D").glob("sub-*.html")).read_text()
     assert "outside the paper" in page

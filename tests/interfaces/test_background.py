@@ -16,7 +16,7 @@ def remove(tmp_path, monkeypatch):
     """Return a call of the node on a ball of noise, with what is wrong."""
     monkeypatch.chdir(tmp_path)
 
-    def call(method="vsharp", radius=8, change=None):
+    def call(method="vsharp", radius=8, change=None, **inputs):
         r = np.indices(SHAPE) - np.reshape([n // 2 for n in SHAPE], (3, 1, 1, 1))
         mask = (r**2).sum(axis=0) <= radius**2
         field = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
@@ -33,7 +33,7 @@ def remove(tmp_path, monkeypatch):
         settings = vars(BACKGROUND[method].settings())
         files = {name: str(tmp_path / f"{name}.nii") for name in volumes}
         node = RemoveBackgroundField(
-            **files, method=method, settings=settings, b0_direction=[0.0, 0.0, 1.0]
+            **files, method=method, settings=settings, b0_direction=[0.0, 0.0, 1.0], **inputs
         )
         return node.run()
 
@@ -61,3 +61,24 @@ def test_a_field_that_is_not_finite_is_named_as_that(remove, method):
         remove(method, change=np.nan)
     assert "field.nii" in str(caught.value)
     assert "too small" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "one_echo", "again"),
+    [
+        ("vsharp", "auto", True, True),
+        ("vsharp", "auto", False, False),
+        ("lbv", "auto", True, False),
+        ("lbv", "on", False, True),
+        ("vsharp", "off", True, False),
+    ],
+)
+def test_what_is_left_of_the_background_is_removed_where_it_pays(
+    remove, method, setting, one_echo, again
+):
+    once = np.array(nib.load(remove(method).outputs.local_field).dataobj)  # written over
+    out = remove(method, residual_removal=setting, slices_of_one_echo=one_echo).outputs
+    said = out.record["metadata"]["BackgroundRemoval"]
+    assert (said["SecondPass"], said["Parameters"]["ResidualRemoval"]) == (again, setting)
+    assert any("then PDF" in text for text in out.record["decisions"]) == again
+    assert np.array_equal(once, nib.load(out.local_field).get_fdata()) != again

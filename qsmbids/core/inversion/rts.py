@@ -163,14 +163,16 @@ def _least_squares(
 ) -> Float32Array:
     """Return the map after a few conjugate gradient steps from zero."""
     grid = (field.shape[0], field.shape[1], field.shape[2])
-    division = 1 / np.maximum(np.abs(kernel), np.float32(threshold))
+    division = np.reciprocal(np.maximum(np.abs(kernel), np.float32(threshold)), dtype=np.float32)
 
     def filtered(volume: FloatArray, by: Float32Array) -> Float32Array:
         spectrum = rfft(volume, n_threads)
         spectrum *= by
         return irfft(spectrum, grid, n_threads, overwrite=True)  # type: ignore[return-value]
 
-    even = kernel * division  # the dipole for a map that is ``division`` of the unknown
+    even = np.multiply(
+        kernel, division, dtype=np.float32
+    )  # the dipole for a map that is ``division`` of the unknown
 
     def operator(unknown: Float32Array) -> Float32Array:
         weighted = filtered(unknown, even)

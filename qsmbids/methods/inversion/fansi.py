@@ -98,12 +98,13 @@ class Fansi:
         3.0, "harmonic consistency weight", doc="muh.", minimum=1e-12, when=_HARMONIC, paper=3.0
     )
     scheme: str = setting(
-        "staged",
+        "joint",
         "iterations for susceptibility and weak harmonic field",
         doc="Solve for both together (joint), or in turn as the paper's software does, which at"
         " the same tolerance stops further from the minimum. staged is joint with consistency"
-        " weights that begin smaller, which takes half the iterations.",
-        choices=("staged", "joint", "alternating"),
+        " weights that begin smaller: half the iterations to the same objective, but a map that"
+        " is less smooth there, with an error of 12.6 in place of 11.8 % on a head phantom.",
+        choices=("joint", "staged", "alternating"),
         when=_TV,
         software="alternating",
     )

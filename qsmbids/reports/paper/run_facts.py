@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qsmbids.config import Settings
+from qsmbids.methods.background_field import BACKGROUND
 from qsmbids.reports.paper.settings_in_force import brain_extraction, looked_up, ran, rounded
 
 __all__ = ["SPEAKS_OF", "STEPS", "run_facts"]
@@ -104,6 +105,7 @@ def run_facts(
         "run.length_scale": rounded(found.get("LengthScale")),
         "run.small_head": found.get("LengthScale") is not None,
         "run.residual": n_echoes > 2 if residual is None and record is None else residual,
+        "run.second_pass": _second_pass(settings, record),
         "run.eroded": values.get("background_field.erode_after", 0) > 0,
         "run.smallest_sphere": _smallest_sphere(found),
         "run.smallest_sphere_larger": bool(_smallest_sphere(found)),
@@ -123,6 +125,17 @@ def run_facts(
         "run.csf_found": looked_up(found, "CsfRegion.Found"),
         "run.regions": looked_up(found, "RegionAtlas.Used") is not False,
     }
+
+
+def _second_pass(settings: Settings, record: Mapping[str, Any] | None) -> bool | None:
+    """Return whether there is a second pass of background removal; None where the data decide."""
+    if record is not None:
+        passed = looked_up(record, "BackgroundRemoval.SecondPass")
+        return None if passed is None else bool(passed)
+    background = settings.background_field
+    if background.residual_removal == "auto" and background.method == next(iter(BACKGROUND)):
+        return None
+    return background.residual_removal == "on"
 
 
 def _without_phase(record: Mapping[str, Any]) -> int:

@@ -10,22 +10,13 @@ from qsmbids.interfaces.reference import FindCsf
 from qsmbids.interfaces.single_echo import FlattenOffset
 from qsmbids.interfaces.slices import AlignSlices
 from qsmbids.interfaces.start_image import TakeLocalField
-from qsmbids.workflows.graph import RunContext, Step
+from qsmbids.workflows.graph import Step
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
 
 def _chosen(section: Any) -> dict[str, Any]:
     """Return the method of a section and its settings."""
     return {"method": section.method, "settings": dict(vars(section.chosen))}
-
-
-def _residual_removal(run: RunContext) -> bool:
-    """Return whether what is left of the background is looked for once more."""
-    background = run.settings.background_field
-    if background.residual_removal != "auto":
-        return bool(background.residual_removal == "pdf")
-    slices_of_one_echo = run.plan.slice_axis is not None and len(run.echo_times) == 1
-    return background.method == "vsharp" and slices_of_one_echo
 
 
 MASK2 = Step(
@@ -132,7 +123,8 @@ REMOVE_BACKGROUND_FIELD = Step(
     lambda run: {
         **b0(run),
         **_chosen(run.settings.background_field),
-        "residual_removal": _residual_removal(run),
+        "residual_removal": run.settings.background_field.residual_removal,
+        "slices_of_one_echo": run.plan.slice_axis is not None and len(run.echo_times) == 1,
         "remove_residual_b1_field": run.settings.background_field.remove_residual_b1_field,
         "erode_before": run.settings.background_field.erode_before,
         "erode_after": run.settings.background_field.erode_after,
