@@ -138,8 +138,15 @@ class SturdyMultiProc(MultiProcPlugin):
     def stop_workers(self) -> None:
         """Kill every worker at once, when the user interrupts."""
         self._stopped = True  # a step whose worker vanishes now is not tried again
-        for pool in (self.pool, *self._second_try.values()):
+        pools = (self.pool, *self._second_try.values())
+        managers: list[Any] = [pool._executor_manager_thread for pool in pools]
+        for pool in pools:
             for process in list((pool._processes or {}).values()):
                 with contextlib.suppress(OSError, ValueError):
                     process.kill()
             pool.shutdown(wait=False, cancel_futures=True)
+        for (
+            manager
+        ) in managers:  # else it closes a pipe while the interpreter ends, which wakes it
+            if manager is not None:
+                manager.join(timeout=5.0)

@@ -177,7 +177,8 @@ def total_field(bids, work):
         "remove_unnecessary_outputs": "false",  # the decisions are no input of another step
     }
     done = {node.name: node for node in workflow.run(plugin="Linear").nodes}
-    said = [d for node in done.values() for d in node.result.outputs.record["decisions"]]
+    results = [node.result.outputs for node in done.values()]
+    said = [d for out in results if hasattr(out, "record") for d in out.record["decisions"]]
     images = [
         nib.as_closest_canonical(nib.load(file))
         for file in (
