@@ -56,9 +56,11 @@ if __name__ == "__main__":
     for raw_data, arguments in RUNS:
         _run(raw_data, arguments)
     # only linear TV has a linear data term throughout, and no run above solves for x and h in turn
+    # or in stages
     cube = np.ones((8, 8, 8))
     scan = {"centre_frequency": 123e6, "echo_time": 0.02, "maximum_iterations": 3}
-    for options in ({"nonlinear": False, "weak_harmonic": False}, {"iterations": "alternating"}):
+    ways = ({"nonlinear": False, "weak_harmonic": False}, {"iterations": "alternating"})
+    for options in (*ways, {"iterations": "staged"}):
         fansi(cube, cube > 0, cube, (1, 1, 1), (0, 0, 1), **scan, **options)
     # only a segmentation on another grid is resampled
     resample_labels(np.ones((4, 4, 4), np.int32), np.eye(4), (4, 4, 4))
