@@ -1,0 +1,45 @@
+"""Where the workers take their code from, whatever the current folder holds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import qsmbids
+
+_CODE = """
+import sys
+sys.path.pop(0)  # as of a command, not of python -c
+from qsmbids.workflows.workers import worker_context
+
+def tell():
+    import os
+    import qsmbids
+    print(qsmbids.__file__, os.environ["NIPYPE_NO_ET"])
+
+if __name__ == "__main__":
+    process = worker_context().Process(target=tell)
+    process.start()
+    process.join()
+"""
+
+
+def test_the_current_folder_is_not_looked_into(tmp_path):
+    (tmp_path / "qsmbids").mkdir()
+    (tmp_path / "qsmbids/__init__.py").write_text("raise SystemExit('another qsmbids')")
+    script = tmp_path / "elsewhere" / "script.py"
+    script.parent.mkdir()
+    script.write_text(_CODE)
+    own = Path(qsmbids.__file__)
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("NO_ET")}
+    environment["PYTHONPATH"] = str(own.parents[1])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [str(own), "1"]
+    assert "another qsmbids" not in done.stderr
