@@ -16,6 +16,7 @@ from qsmbids.core.phase.phase_scale import PhaseScale, detect_phase_scale, phase
 from qsmbids.errors import InputError
 from qsmbids.io.completeness import continued, echoes_of_one_time, incomplete, superseded
 from qsmbids.io.grouping import Run, group, series_numbers
+from qsmbids.io.layout import coil_labels
 from qsmbids.io.nifti import read_volume
 from qsmbids.io.phase_choice import ALONE, left_out_beside, part_filtered
 from qsmbids.io.phase_filter import FILTER_KEY, NOTE_KEY
@@ -114,7 +115,7 @@ def name_images(
         naming.skipped.extend((c.image, _ONE_COIL) for c in alone)
         coils.clear()
     groups = [(combined, "")]
-    groups += [(coils[c], f"coil{n:02d}") for n, c in enumerate(sorted(coils, key=_natural), 1)]
+    groups += [(coils[name], label) for name, label in coil_labels(coils).items()]
     for candidates, reconstruction in groups:
         complete = _complete(candidates, accept_filtered, naming)
         labels = _labels([run for run, *_ in complete], acquisition, reconstruction)
@@ -155,11 +156,6 @@ def _complete(
                 naming.warnings.append(go_on)
             complete.append((run, scale, factor, notes.get(id(run), {})))
     return complete
-
-
-def _natural(name: str) -> list[tuple[str, int]]:
-    """Return a key by which H2 comes before H10."""
-    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
 
 
 def _runs(

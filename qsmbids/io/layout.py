@@ -42,6 +42,7 @@ from qsmbids.io.runs import (
 __all__ = [
     "Problem",
     "Run",
+    "coil_labels",
     "collect_runs",
     "index_files",
     "is_coil",
@@ -151,6 +152,15 @@ def collect_runs(
 def is_coil(entities: Mapping[str, str]) -> bool:
     """Tell whether an image is of single receive coils, by its ``rec-`` label."""
     return re.fullmatch(r"coils|coil\d+", entities.get("reconstruction", "")) is not None
+
+
+def coil_labels(names: Iterable[str]) -> dict[str, str]:
+    """Return the ``rec-`` label of each coil by its name; H2 comes before H10."""
+
+    def natural(name: str) -> tuple[tuple[int, str], ...]:
+        return tuple((int(d or 0), t) for t, d in re.findall(r"(\D*)(\d*)", name) if t or d)
+
+    return {name: f"coil{n:02d}" for n, name in enumerate(sorted(names, key=natural), 1)}
 
 
 def _problem(where: str, images: Sequence[BidsFile], reason: Exception) -> Problem:

@@ -1,6 +1,5 @@
 """Make raw BIDS of the images of a complete table."""
 
-import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from qsmbids.io.dicom import Conversion
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.from_nifti.found import sidecars_of
 from qsmbids.io.from_nifti.table import ALL_COILS, Entry
+from qsmbids.io.layout import coil_labels
 from qsmbids.io.raw_dataset import place
 from qsmbids.io.recognition import PARTS, ConvertedImage, image_type
 from qsmbids.io.stacks import volumes_of
@@ -126,17 +126,11 @@ def _with_coil_labels(entries: Sequence[Entry]) -> list[Entry]:
     labelled = []
     for entry in entries:
         if entry.coil:
-            order = sorted(coils[entry.run], key=_natural)
-            number = order.index(entry.coil) + 1
-            label = "coils" if entry.coil.lower() == ALL_COILS else f"coil{number:02d}"
+            own = coil_labels(coils[entry.run])[entry.coil]
+            label = "coils" if entry.coil.lower() == ALL_COILS else own
             entry = replace(entry, labels={**entry.labels, "reconstruction": label})
         labelled.append(entry)
     return labelled
-
-
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    """Return a key by which H2 comes before H10."""
-    return tuple((int(d or 0), t) for t, d in re.findall(r"(\D*)(\d*)", name) if t or d)
 
 
 def place_scans(source: Path, bids_dir: Path, scans: Sequence[Scan]) -> dict[str, str]:
