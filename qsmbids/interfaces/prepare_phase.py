@@ -1,21 +1,17 @@
-"""Preparation: numbers in the files to radians and clean magnitudes (S2 step 1)."""
+"""Preparation of the phase: from the numbers in the files to radians (S2 step 1)."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.phase.complex_signal import (
     detect_slice_alternation,
     polar,
     remove_slice_alternation,
 )
-from qsmbids.core.phase.magnitude import (
-    Negatives,
-    computable_scale,
-    root_sum_of_squares,
-    signal_mask,
-)
+from qsmbids.core.phase.magnitude import signal_mask
 from qsmbids.core.phase.missing_phase import read_phase_numbers, without_phase
 from qsmbids.core.phase.phase_checks import (
     detect_filtered_phase,
@@ -24,7 +20,7 @@ from qsmbids.core.phase.phase_checks import (
 )
 from qsmbids.core.phase.phase_scale import to_radians
 from qsmbids.core.phase.phase_sign import phase_sign
-from qsmbids.core.phase.repeated_echoes import repeated_magnitude, repeated_phase
+from qsmbids.core.phase.repeated_echoes import repeated_phase
 from qsmbids.core.phase.slice_offsets import (
     align_slices,
     find_slice_offsets,
@@ -44,7 +40,7 @@ from qsmbids.interfaces.base import (
 )
 from qsmbids.io.nifti import read_echoes, read_volume
 from qsmbids.io.phase_filter import TOO_EARLY, filter_found, refusal
-from qsmbids.io.preflight import check_magnitude, check_phase
+from qsmbids.io.preflight import check_phase
 
 #: Jumps of the phase from slice to slice [rad] that leave no field; random phases have 1.5.
 _HOPELESS_JUMP = 0.8
@@ -55,16 +51,15 @@ _HOPELESS_CHANGE, _HOPELESS_CHANGE_2D = 1.0, 2.2
 
 
 class _PreparePhaseInputs(BaseInterfaceInputSpec):
-    magnitude = EchoFilesIn("raw magnitude, one file per echo", requires=["phase"])
+    magnitude = EchoFilesIn("prepared magnitude, one file per echo", mandatory=True)
+    broken = File(exists=True, desc="voxels whose magnitude was not finite, if there are any")
     phase = EchoFilesIn("raw phase, one file per echo", xor=["real"])
-    real = EchoFilesIn("raw real part, in place of magnitude and phase", requires=["imag"])
+    real = EchoFilesIn("raw real part, in place of the phase", requires=["imag"])
     imag = EchoFilesIn("raw imaginary part")
     echo_times = traits.List(traits.Float, mandatory=True, desc="of the first two echoes [s]")
     phase_units = traits.Str("", usedefault=True, desc="Units of the sidecar, if any")
     image_type = traits.List(traits.Str, usedefault=True, desc="ImageType of the sidecar")
     slice_axis = traits.Int(-1, usedefault=True, desc="across the slices of a 2-D scan, or -1")
-    coils = traits.Int(0, usedefault=True, desc="number that were combined before, or 0")
-    coil_combination = traits.Str("", usedefault=True, desc="the way of that")
     slices = traits.Enum("auto", "2d", "3d", usedefault=True, desc="for the record")
     slice_alternation = traits.Enum("auto", "off", usedefault=True)
     sign = traits.Enum("auto", "+1", "-1", usedefault=True, desc="sign of the phase")
@@ -80,48 +75,43 @@ class _PreparePhaseInputs(BaseInterfaceInputSpec):
 
 
 class _PreparePhaseOutputs(RecordSpec):
-    magnitude = EchoFilesOut("finite, not negative")
+    magnitude = EchoFilesOut("0 where there is no phase, else as it was prepared")
     phase = EchoFilesOut("wrapped [rad]")
     slice_axis = traits.Int(desc="across the slices of a 2-D scan, or -1")
-    combined_magnitude = File(exists=True, desc="root of the sum of squares over the echoes")
 
 
 class PreparePhase(Step):
-    """Phase in radians that grows with the field, and clean magnitudes (3.c, S2 step 1)."""
+    """Phase in radians that grows with the field (3.c, S2 step 1)."""
 
     input_spec = _PreparePhaseInputs
     output_spec = _PreparePhaseOutputs
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        if inputs.real:
-            magnitude, phase, affine, scaled = self._from_complex()
-        else:
-            magnitude, phase, affine, scaled = self._from_phase()
-        scale = computable_scale(magnitude)
-        if scale != 1:
-            magnitude *= np.float32(scale)
-        copied = self._refuse_copies(phase, magnitude)
+        magnitude, affine = read_echoes(inputs.magnitude)
+        signal = signal_mask(magnitude[0])
+        read = self._from_complex if inputs.real else self._from_phase
+        phase, missing, scaled = read(signal)
+        self._results["magnitude"] = list(inputs.magnitude)
+        if missing.any():
+            magnitude[:, missing] = 0.0
+            self._write(runtime, affine, magnitude=magnitude)
+        self._refuse_copies(phase)
         slices = self._remove_slice_offsets(phase, magnitude)
         alternation = self._remove_alternation(phase, magnitude)
         filtered = self._look_for_filter(phase, magnitude)
         choice = phase_sign(inputs.sign, inputs.manufacturer)
         if choice.sign < 0:
             np.negative(phase, out=phase)
-        combined = root_sum_of_squares(magnitude)
-        self._write(runtime, affine, phase=phase, magnitude=magnitude, combined_magnitude=combined)
+        self._write(runtime, affine, phase=phase)
         self._results["record"] = record(
             *scaled["decisions"],
             *filtered["decisions"],
             *slices["decisions"],
             alternation["text"],
             f"phase sign: {choice.sign:+d} ({choice.reason})",
-            f"magnitudes were multiplied by {scale:.4g} to compute with them"
-            if scale != 1
-            else "",
             warnings=[
                 *scaled["warnings"],
-                copied,
                 *filtered["warnings"],
                 *slices["warnings"],
                 choice.warning,
@@ -134,47 +124,30 @@ class PreparePhase(Step):
                 **{k: v for k, v in alternation.items() if k != "text"},
             },
             PhaseSign={"Setting": inputs.sign, "Sign": choice.sign, "Reason": choice.reason},
-            MagnitudeScale=scale,
-            **self._coils(),
         )
         return runtime
 
-    def _coils(self) -> dict[str, Any]:
-        """Return how coils were combined, for the sidecar."""
-        if not self.inputs.coils:
-            return {}
-        return {
-            "CoilCombination": {"Name": self.inputs.coil_combination, "Coils": self.inputs.coils}
-        }
-
-    def _from_phase(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-        """Read magnitude and phase; scale the phase by one rule for all echoes."""
+    def _from_phase(self, signal: Mask) -> tuple[Float32Array, Mask, dict]:
+        """Read the phase by one rule for all echoes; return with it where there is none."""
         inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
-        magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
-        below = [
-            check_magnitude(volume, path)
-            for volume, path in zip(magnitude, inputs.magnitude, strict=True)
-        ]
+        phase, _ = read_echoes(inputs.phase, n_threads=inputs.n_threads)
         for volume, path in zip(phase, inputs.phase, strict=True):
             check_phase(volume, path)
-        np.maximum(magnitude, 0.0, out=magnitude)
-        n_broken = _leave_out(phase, magnitude)
+        broken = self._broken(~np.isfinite(phase).all(axis=0))
+        phase[:, broken] = np.nan  # which the rules for the phase scale leave out
         try:
             numbers = read_phase_numbers(
                 list(phase), units=inputs.phase_units or None, image_type=inputs.image_type
             )
         except ValueError as error:
             raise InputError(str(error), inputs.phase[0]) from error
-        no_phase = without_phase(list(phase), numbers, signal_mask(magnitude[0]))
+        no_phase = without_phase(list(phase), numbers, signal & ~broken)
         phase[:, no_phase.any_voxel] = np.nan
-        magnitude[:, no_phase.any_voxel] = 0.0
         for volume in phase:
             volume[:] = to_radians(volume, numbers.scale, n_threads=inputs.n_threads)
-        scale = numbers.scale
+        scale, n_broken = numbers.scale, int(np.count_nonzero(broken))
         facts = record(
             f"phase scale: {scale.rule} ({scale.description})",
-            _negative_note(below),
             warnings=[scale.warning, _not_finite_note(n_broken), *no_phase.notes],
             PhaseScale={
                 "Rule": scale.rule,
@@ -183,30 +156,35 @@ class PreparePhase(Step):
             },
             NonFiniteVoxels=n_broken,
             **no_phase.facts,
-            NegativeMagnitudeVoxels=sum(negatives.n_voxels for negatives in below),
         )
-        return magnitude, phase, affine, facts
+        return phase, broken | no_phase.any_voxel, facts
 
-    def _from_complex(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-        """Read real and imaginary parts as magnitude and phase."""
-        n_threads = self.inputs.n_threads
-        real, affine = read_echoes(self.inputs.real, n_threads=n_threads)
-        imaginary, _ = read_echoes(self.inputs.imag, n_threads=n_threads)
-        n_broken = _leave_out(real, imaginary)
-        magnitude, phase = np.empty_like(real), np.empty_like(real)
-        for e, path in enumerate(self.inputs.real):
-            magnitude[e], phase[e] = polar(real[e], imaginary[e])
-            check_magnitude(magnitude[e], path)
+    def _from_complex(self, signal: Mask) -> tuple[Float32Array, Mask, dict]:
+        """Return the phase of real and imaginary parts, and where there is none."""
+        inputs = self.inputs
+        real, _ = read_echoes(inputs.real, n_threads=inputs.n_threads)
+        imaginary, _ = read_echoes(inputs.imag, n_threads=inputs.n_threads)
+        broken = self._broken(~(np.isfinite(real) & np.isfinite(imaginary)).all(axis=0))
+        for e, part in enumerate(real):
+            _, real[e] = polar(part, imaginary[e])
+        real[:, broken] = 0.0
+        n_broken = int(np.count_nonzero(broken))
         facts = record(
             "phase from real and imaginary parts",
             warnings=[_not_finite_note(n_broken)],
             PhaseScale={"Rule": "complex", "Slope": 1.0, "Intercept": 0.0},
             NonFiniteVoxels=n_broken,
         )
-        return magnitude, phase, affine, facts
+        return real, broken, facts
 
-    def _refuse_copies(self, phase: np.ndarray, magnitude: np.ndarray) -> str:
-        """Refuse echoes of the same phase; return a warning of echoes of the same magnitude."""
+    def _broken(self, here: Mask) -> Mask:
+        """Add the voxels whose magnitude was not finite."""
+        if isinstance(self.inputs.broken, str):
+            here |= read_volume(self.inputs.broken, np.bool_).array
+        return here
+
+    def _refuse_copies(self, phase: Float32Array) -> None:
+        """Refuse echoes of the same phase."""
         files = self.inputs.phase or self.inputs.real
         pair = repeated_phase(list(phase))
         if pair is not None:
@@ -216,11 +194,6 @@ class PreparePhase(Step):
                 files[pair[1]],
                 "Export or convert the echoes again, each under a name of its own.",
             )
-        pair = repeated_magnitude(list(magnitude))
-        if pair is None:
-            return ""
-        first, second = (Path((self.inputs.magnitude or files)[i]).name for i in pair)
-        return f"{second} is a copy of {first}: R2* and the weights of the echoes are wrong"
 
     def _look_for_filter(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
         """Refuse phase that the scanner filtered, by its header or its numbers."""
@@ -331,28 +304,5 @@ class PreparePhase(Step):
         }
 
 
-def _negative_note(below: list[Negatives]) -> str:
-    """Say what was done with magnitudes below zero, if there are any."""
-    count = sum(negatives.n_voxels for negatives in below)
-    if not count:
-        return ""
-    depth = max(negatives.depth for negatives in below)
-    return (
-        f"magnitude: {count} negative values, down to {100 * depth:.2g} % of the largest, were set"
-        " to zero"
-    )
-
-
 def _not_finite_note(count: int) -> str:
     return f"{count} voxels are NaN or infinite and were left out" if count else ""
-
-
-def _leave_out(first: np.ndarray, second: np.ndarray) -> int:
-    """Leave out voxels that are not finite in any echo of either part; return their number.
-
-    The first part becomes NaN there, which the rules for the phase scale leave out, the second 0.
-    """
-    broken = ~(np.isfinite(first) & np.isfinite(second)).all(axis=0)
-    first[:, broken] = np.nan
-    second[:, broken] = 0.0
-    return int(np.count_nonzero(broken))

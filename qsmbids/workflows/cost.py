@@ -62,6 +62,8 @@ class CostedNode(pe.Node):
     What it read and wrote, and Nipype's own bookkeeping of it, are counted.
     """
 
+    #: Whether it keeps all its threads busy, see :class:`qsmbids.workflows.graph.Step`.
+    wide = False
     _executed = False
 
     def run(self, updatehash: bool = False) -> Any:

@@ -83,6 +83,8 @@ class Step:
         Steps whose records it takes, where they are in the graph.
     made_of : dict
         Outputs of the interface that do not follow from all inputs, to those they follow from.
+    wide : bool
+        It keeps all its threads busy for most of its time; nothing large runs beside it.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Step:
     checks: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
     made_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wide: bool = False
 
 
 def step_memory_gb(step: Step, n_voxels: int, n_echoes: int) -> float:
@@ -165,6 +168,7 @@ class RunGraph:
                 step, round(self.finer * acquisition.n_voxels), len(acquisition.echo_times)
             ),
         )
+        node.wide = step.wide
         self._steps[step.name] = step
         self._needed[step.name] = {f"record of {name}": (name, "record") for name in records}
         self.workflow.add_nodes([node])

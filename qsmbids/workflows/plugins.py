@@ -38,9 +38,9 @@ class SturdyMultiProc(MultiProcPlugin):
     Nipype waits for ever when the kernel kills a worker. Here every step that was lost is run
     once more in a process of its own; if that is killed too, the step has failed.
 
-    Of the steps that could run, the one that most others wait for comes first. One step of a
-    single thread, such as the writing of a file, may run beside those that have all processors:
-    no step keeps its threads busy all the time.
+    Of the steps that could run, the one that most others wait for comes first. A step counts for
+    all its threads if it is a wide one, else for one; and one step of a single thread may run
+    beside those that have all processors, for no step keeps its threads busy all the time.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
@@ -90,7 +90,9 @@ class SturdyMultiProc(MultiProcPlugin):
 
     def _prerun_check(self, graph: Any) -> None:
         for node in graph.nodes():
-            node.n_procs = min(node.n_procs, self._threads)
+            # most steps have threads for short parts of them only
+            wide = getattr(node, "wide", True)
+            node.n_procs = min(node.n_procs, self._threads) if wide else 1
         super()._prerun_check(graph)
 
     def _submit_job(self, node: Any, updatehash: bool = False) -> int:

@@ -55,6 +55,7 @@ def init_run_wf(
     context = RunContext(plan, settings, b0, execution.omp_nthreads)
     graph = RunGraph(pe.Workflow(name=workflow_name(plan.run)), context)
 
+    graph.add(field.PREPARE_MAGNITUDE)
     graph.add(field.PREPARE_PHASE)
     if len(context.echo_times) > 1:
         graph.add(field.FIT_R2STAR)
@@ -91,7 +92,7 @@ def _add_mask1(graph: RunGraph) -> None:
     """Add Mask 1: the user's, FSL's, or the built-in BET's."""
     settings = graph.context.settings
     if settings.masks.brain_extraction_image == "first-echo":
-        graph.sources["brain_image"] = (field.PREPARE_PHASE.name, ("magnitude", _first))
+        graph.sources["brain_image"] = (field.PREPARE_MAGNITUDE.name, ("magnitude", _first))
     else:
         graph.alias("brain_image", "combined_magnitude")
     if graph.context.plan.mask is not None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.interfaces.field import CombineEchoes, UnwrapPhase
 from qsmbids.interfaces.phase_correction import RemovePhaseOffset
+from qsmbids.interfaces.prepare_magnitude import PrepareMagnitude
 from qsmbids.interfaces.prepare_phase import PreparePhase
 
 SHAPE, VOXEL = (30, 34, 26), (3.2, 3.3, 3.4)
@@ -137,6 +138,9 @@ def total_field(magnitude, stored, mask, affine, maker, real_imag=False):
             }
             brain = save(folder / "brain.nii", Stored(mask), affine)
             units = "" if real_imag else stored[0].units
+            parts = ("real", "imag") if real_imag else ("magnitude",)
+            head = PrepareMagnitude(**{part: files[part] for part in parts}).run()
+            files["magnitude"] = head.outputs.magnitude
             prepared = PreparePhase(
                 **files, echo_times=ECHO_TIMES[:2], phase_units=units, manufacturer=maker
             ).run()

@@ -148,22 +148,22 @@ def test_wrong_input_is_refused_before_anything_is_computed(attempt, case):
 
 
 FAILING = {
-    "truncated image": (_truncate, "echo-2_part-phase"),
-    "all-zero magnitude": (_all_zero, "zero everywhere"),
-    "unwrapped phase": (_unwrapped, "part-phase"),
+    "truncated image": (_truncate, "echo-2_part-phase", "prepare_phase"),
+    "all-zero magnitude": (_all_zero, "zero everywhere", "prepare_magnitude"),
+    "unwrapped phase": (_unwrapped, "part-phase", "prepare_phase"),
 }
 
 
 @pytest.mark.parametrize("case", FAILING)
 def test_wrong_voxels_fail_with_the_name_of_the_file(attempt, case):
-    change, says = FAILING[case]
+    change, says, step = FAILING[case]
     change(attempt.bids)
     code, last, said = attempt()
     assert code == 1, said
     assert "0 ok, 1 failed" in last
     failure = next(line for line in said.splitlines() if "failed in step" in line)
     assert says in failure
-    assert "prepare_phase" in failure
+    assert step in failure
     assert "Traceback" not in said
     assert _no_half_files(attempt.out)
 

@@ -6,7 +6,7 @@ import pytest
 
 from qsmbids.errors import InputError
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
-from qsmbids.interfaces.prepare_phase import PreparePhase
+from qsmbids.interfaces.prepare_magnitude import PrepareMagnitude
 from qsmbids.io.write import write_volume
 
 SHAPE = (24, 26, 22)
@@ -86,20 +86,19 @@ def test_brain_extraction_does_not_end_with_a_crumb(tmp_path, monkeypatch):
 
 @pytest.fixture
 def prepare(tmp_path, monkeypatch):
-    """Return a function that prepares two echoes of these magnitudes."""
+    """Return a function that prepares echoes of these magnitudes."""
     monkeypatch.chdir(tmp_path)
-    phase = np.angle(np.exp(0.3j * np.indices(SHAPE).sum(axis=0)))
 
     def do(magnitudes):
-        files = {
-            part: [
-                str(write_volume(tmp_path / f"{part}{e}.nii", volume.astype(np.float32), AFFINE))
-                for e, volume in enumerate(volumes)
-            ]
-            for part, volumes in (("magnitude", magnitudes), ("phase", [phase, 0.9 * phase]))
-        }
-        step = PreparePhase(**files, echo_times=[0.004, 0.008], phase_units="rad")
-        done = step.run(cwd=str(tmp_path)).outputs
+        files = [
+            str(
+                write_volume(
+                    tmp_path / f"echo-{e}_part-mag.nii", volume.astype(np.float32), AFFINE
+                )
+            )
+            for e, volume in enumerate(magnitudes, 1)
+        ]
+        done = PrepareMagnitude(magnitude=files).run(cwd=str(tmp_path)).outputs
         return [np.asarray(nib.load(p).dataobj) for p in done.magnitude], done.record
 
     return do
@@ -129,3 +128,15 @@ def test_shallow_negative_magnitudes_are_set_to_zero_and_deep_ones_refused(prepa
     with pytest.raises(InputError, match=r"negative values .*magnitude of the right echo") as bad:
         prepare([signed, signed])
     assert "?." not in str(bad.value)
+
+
+def test_copied_and_broken_echoes_are_said(prepare):
+    images = [np.where(HEAD, level, 1.0) for level in (1000.0, 700.0)]
+    _, said = prepare(images)
+    assert not said["warnings"]
+    _, said = prepare([images[0], images[0]])
+    assert "echo-2_part-mag.nii is a copy of echo-1_part-mag.nii" in said["warnings"][0]
+    spoilt = images[1].copy()
+    spoilt[12, 12, 12] = np.nan
+    done, _ = prepare([images[0], spoilt])
+    assert [volume[12, 12, 12] for volume in done] == [0, 0]

@@ -52,7 +52,7 @@ def test_jobs_ask_for_what_the_step_needs(start, small_dataset_source, slurm, un
     shown = subprocess.run(
         ["scontrol", "show", "job", number], capture_output=True, text=True, check=True
     ).stdout
-    assert name.startswith("prepare_phase.")
+    assert name.startswith("prepare_magnitude.")
     assert "demo" in name
     assert "NumCPUs=2" in shown
     # 0.35 GB and 19 volumes of 0.21 MB, a fifth more, and the interpreter

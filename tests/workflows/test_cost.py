@@ -84,7 +84,7 @@ def test_the_longest_chain_comes_first_and_files_are_written_beside_it(tmp_path)
     chain = [_step(f"chain{i}", 0.05) for i in range(3)]
     lone = [_step(f"a_write{i}", 0.05) for i in range(3)]
     for node in chain:
-        node.n_procs = 2
+        node.n_procs, node.wide = 2, True
     workflow = _workflow(tmp_path, *lone, *chain)
     run = workflow.get_node("run")
     run.connect([(a, b, [("o", "before")]) for a, b in pairwise(chain)])
@@ -98,3 +98,16 @@ def test_the_longest_chain_comes_first_and_files_are_written_beside_it(tmp_path)
     # beside two threads there is room for one more, and not before the chain
     first_end = next(i for i, (_, status) in enumerate(begun) if status == "end")
     assert sum(name.startswith("a_write") for name, _ in begun[:first_end]) == 1
+
+
+def test_a_step_with_idle_threads_lets_another_one_run(tmp_path):
+    nodes = [_step(f"s{i}", 0.1) for i in range(2)]
+    for node in nodes:
+        node.n_procs = 2
+    begun = []
+    execute(
+        _workflow(tmp_path, *nodes),
+        Execution(tmp_path, nprocs=2, mem_gb=8),
+        lambda node, status: begun.append(status),
+    )
+    assert begun[:2] == ["start", "start"]

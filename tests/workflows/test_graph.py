@@ -104,14 +104,14 @@ def test_fsl_can_be_forced_off(build):
 def test_a_template_guides_what_was_extracted_and_not_what_was_given(build):
     workflow = build(level="standard")
     steps = workflow.get_node("save_mask1").inputs.metadata["Steps"]
-    assert steps == ["prepare_phase", "mask1", "guide_mask1"]
+    assert steps == ["prepare_magnitude", "mask1", "guide_mask1"]
     reads = {e[0].name for e in workflow._graph.in_edges(workflow.get_node("map_r2star"))}
     assert "guide_mask1" in reads
     assert "mask1" not in reads
     # one fit serves both
     assert {"fit_r2star"} <= reads
     guided = {e[0].name for e in workflow._graph.in_edges(workflow.get_node("guide_mask1"))}
-    assert guided == {"prepare_phase", "fit_r2star", "mask1"}
+    assert guided == {"prepare_magnitude", "fit_r2star", "mask1"}
     assert "guide_mask1" not in _steps(build(mask=_HERE))
     assert "guide_mask1" not in _steps(build(overrides={"masks": {"guide": "none"}}))
 
@@ -355,9 +355,9 @@ def test_a_sidecar_has_the_steps_behind_its_map_and_the_checks_of_what_they_used
     def steps(name):
         return workflow.get_node(f"save_{name}").inputs.metadata["Steps"]
 
-    assert steps("mask1") == ["prepare_phase", "mask1", "guide_mask1"]
+    assert steps("mask1") == ["prepare_magnitude", "mask1", "guide_mask1"]
     # the phase has no part in R2*, and its checks have none either
-    assert steps("r2star") == ["prepare_phase", "mask1", "guide_mask1", "map_r2star"]
+    assert steps("r2star") == ["prepare_magnitude", "mask1", "guide_mask1", "map_r2star"]
     assert "check_phase" in steps("total_field")
     assert "check_sign" not in steps("local_field")
     chi = steps("chi")

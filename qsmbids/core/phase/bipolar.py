@@ -35,6 +35,7 @@ from qsmbids.core.field.romeo_weights import padded_box
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.local_linear import phase_factors, smooth_phase
 from qsmbids.core.phase.masked_echoes import checked_echoes, echoes_inside
+from qsmbids.core.phase.phase_checks import thinned
 from qsmbids.core.phase.phase_plane import fit_phase_plane
 from qsmbids.core.phase.readout_polarity import Polarity, alternating, echo_combinations
 from qsmbids.units import TWO_PI
@@ -46,8 +47,8 @@ __all__ = ["BipolarCorrection", "BipolarEvidence", "correct_bipolar", "detect_bi
 _THRESHOLD = 0.1
 #: Coherence with a straight readout phase below which nothing is concluded.
 _LEAST_COHERENCE = 0.5
-#: Voxels that are enough to judge a correction.
-_JUDGED_VOXELS = 20_000
+#: Voxels that are enough to judge a correction, and to tell whether one is needed.
+_JUDGED_VOXELS, _TELLING_VOXELS = 20_000, 200_000
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,11 @@ def detect_bipolar(
     """
     phase, magnitude, mask, times = checked_echoes(phase, magnitude, echo_times, mask)
     polarity = polarity or alternating(times.size)
-    box = padded_box(mask)
+    box, stride = padded_box(mask), 1
+    if echo_combinations(times, polarity)[1]:  # nothing is unwrapped: no neighbours are needed
+        thin = thinned(mask[box].shape, _TELLING_VOXELS)
+        phase, magnitude, mask = (v[..., *box][..., *thin] for v in (phase, magnitude, mask))
+        box, stride = (slice(None),) * 3, thin[0].step
     fits = []
     for signal, weight in _doubled_readout_phase(
         phase, magnitude, times, polarity, mask, box, n_threads
@@ -159,7 +164,7 @@ def detect_bipolar(
     strength, constant, slopes, coherence = min(
         (f for f in fits if f[3] >= limit), key=lambda candidate: candidate[0]
     )
-    gx, gy, gz = (slopes / 2).tolist()
+    gx, gy, gz = (slopes / (2 * stride)).tolist()
     return BipolarEvidence(
         is_bipolar=strength >= threshold and coherence >= _LEAST_COHERENCE,
         strength=strength,

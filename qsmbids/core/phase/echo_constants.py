@@ -31,7 +31,7 @@ __all__ = ["EchoConstants", "find_echo_constants", "remove_echo_constants"]
 _SMALL = 0.1
 #: Coherence with a plane below which an echo tells nothing.
 _LEAST_COHERENCE = 0.5
-_ENOUGH_VOXELS = 500_000
+_ENOUGH_VOXELS = 200_000
 
 
 class EchoConstants(NamedTuple):

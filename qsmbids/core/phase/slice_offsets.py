@@ -41,7 +41,7 @@ _FILLED = 0.3
 _GENTLE = 0.8
 #: Coherence of the step within a slice below which it is none; noise has 1 / sqrt(voxels).
 _COHERENT = 0.2
-_PAIRS = 1_000_000
+_PAIRS = 250_000
 #: Bins of the circle in which the most frequent step is looked for, and the width [rad] around it
 #: of the voxels that it is averaged over.
 _BINS = 72

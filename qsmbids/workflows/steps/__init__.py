@@ -7,6 +7,7 @@ __all__ = ["STEPS", "STEP_TITLES", "run_memory_gb"]
 
 #: In the order of the pipeline; where several can take one place, they share its name.
 STEPS = (
+    field.PREPARE_MAGNITUDE,
     field.PREPARE_PHASE,
     field.FIT_R2STAR,
     field.BET,

@@ -129,6 +129,7 @@ REMOVE_BACKGROUND_FIELD = Step(
         "erode_before": run.settings.background_field.erode_before,
         "erode_after": run.settings.background_field.erode_after,
     },
+    wide=True,
 )
 INVERT_DIPOLE_FIELD = Step(
     "invert_dipole_field",
@@ -152,6 +153,7 @@ INVERT_DIPOLE_FIELD = Step(
         "regularisation_from": run.settings.dipole_inversion.regularisation_from,
         "uncertainty": run.settings.dipole_inversion.uncertainty,
     },
+    wide=True,
 )
 SET_ASIDE_STRONG_SOURCES = Step(
     "set_aside_strong_sources",
@@ -174,6 +176,7 @@ INVERT_TISSUE_FIELD = Step(
     },
     {"chi_tissue": "chi"},
     INVERT_DIPOLE_FIELD.inputs,
+    wide=True,
 )
 MERGE_TWO_PASS = Step(
     "merge_two_pass",

@@ -7,6 +7,7 @@ from qsmbids.interfaces.checks import CheckPhase
 from qsmbids.interfaces.field import CombineEchoes, FitField, UnwrapPhase, WeightData
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
 from qsmbids.interfaces.phase_correction import CorrectReadout, RemovePhaseOffset
+from qsmbids.interfaces.prepare_magnitude import PrepareMagnitude
 from qsmbids.interfaces.prepare_phase import PreparePhase
 from qsmbids.interfaces.relaxometry import FitR2Star, MapR2Star
 from qsmbids.interfaces.start_image import RatePhase, TakeField, TakePhase
@@ -22,21 +23,29 @@ def _fsl_bet(**inputs: Any) -> Any:
     return fsl.BET(**inputs)
 
 
-def _images(run: RunContext) -> dict[str, Any]:
-    files = {
-        part: [str(path) for path in getattr(run.plan.run, part)]
-        for part in ("magnitude", "phase", "real", "imag")
+def _files(run: RunContext, *parts: str) -> dict[str, Any]:
+    files = {part: [str(path) for path in getattr(run.plan.run, part)] for part in parts}
+    return {part: paths for part, paths in files.items() if paths}
+
+
+def _magnitude(run: RunContext) -> dict[str, Any]:
+    extra = run.plan.acquisition.extra
+    return {
+        **_files(run, "magnitude", "real", "imag"),
+        "coils": int(extra.get("CoilsCombined") or 0),
+        "coil_combination": str(extra.get("CoilCombinationMethod") or ""),
     }
+
+
+def _phase(run: RunContext) -> dict[str, Any]:
     words = run.plan.acquisition.extra.get("ImageType")
     sidecar = run.plan.run.sidecars[-1]
     evidence = filter_evidence(sidecar)
     return {
-        **{part: paths for part, paths in files.items() if paths},
+        **_files(run, "phase", "real", "imag"),
         "echo_times": run.echo_times[:2],
         "slice_axis": -1 if run.plan.slice_axis is None else run.plan.slice_axis,
         "slices": run.settings.phase.slices,
-        "coils": int(run.plan.acquisition.extra.get("CoilsCombined") or 0),
-        "coil_combination": str(run.plan.acquisition.extra.get("CoilCombinationMethod") or ""),
         "slice_alternation": run.settings.phase.slice_alternation,
         "phase_units": run.plan.acquisition.phase_units or "",
         "image_type": [str(word) for word in words] if isinstance(words, list) else [],
@@ -53,19 +62,31 @@ def _images(run: RunContext) -> dict[str, Any]:
     }
 
 
+PREPARE_MAGNITUDE = Step(
+    "prepare_magnitude",
+    "magnitude of the echoes",
+    PrepareMagnitude,
+    (3, 4),
+    provides={
+        "head_magnitude": "magnitude",
+        "combined_magnitude": "combined_magnitude",
+        "broken": "broken",
+    },
+    inputs=_magnitude,
+)
 PREPARE_PHASE = Step(
     "prepare_phase",
     "phase to radians",
     PreparePhase,
     (3, 4),
+    {"magnitude": "head_magnitude", "broken": "broken"},
     provides={
         "prepared_phase": "phase",
         "phase": "phase",
         "magnitude": "magnitude",
-        "combined_magnitude": "combined_magnitude",
         "slice_axis": "slice_axis",
     },
-    inputs=_images,
+    inputs=_phase,
 )
 
 BET = Step(
@@ -131,7 +152,7 @@ FIT_R2STAR = Step(
     "R2* of every voxel",
     FitR2Star,
     (1, 6),
-    {"magnitude": "magnitude"},
+    {"magnitude": "head_magnitude"},
     {"decay": "r2star", "decay_s0": "s0", "decay_method": "used"},
     lambda run: {**echo_times(run), "method": run.settings.relaxometry.method},
 )
@@ -240,6 +261,7 @@ FIT_FIELD = Step(
     {"phase": "phase", **IMAGE},
     {"field": "field", "field_noise": "noise", "phase_quality": "quality"},
     echo_times,
+    wide=True,
 )
 WEIGHT_DATA = Step(
     "weight_data",
