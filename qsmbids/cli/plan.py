@@ -17,13 +17,13 @@ from qsmbids.core.masks.mask_values import count_parts
 from qsmbids.core.phase.missing_phase import read_phase_numbers
 from qsmbids.core.phase.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError
-from qsmbids.execution import Execution, available_memory_gb, parse_memory_gb
+from qsmbids.execution import Execution, available_cpus, available_memory_gb, parse_memory_gb
 from qsmbids.io.echo_order import in_order_of_echo_times
 from qsmbids.io.layout import list_participants
 from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
 from qsmbids.io.near_misses import LABEL_RULE, odd_folders
-from qsmbids.io.nifti import read_header, read_volume
+from qsmbids.io.nifti import read_echoes, read_header, read_volume
 from qsmbids.io.phase_filter import (
     TOO_EARLY,
     filter_evidence,
@@ -213,7 +213,11 @@ def _filtered(plan: RunPlan, settings: Settings, measured: bool) -> str:
     if not certain and not measured:
         return ""
     try:
-        check = TOO_EARLY if certain else measure_run(plan.run, plan.acquisition)
+        check = (
+            TOO_EARLY
+            if certain
+            else measure_run(plan.run, plan.acquisition, n_threads=available_cpus())
+        )
     except (QSMError, ValueError):  # the dry run says so of the numbers
         return ""
     because = filter_found(text, certain, check)
@@ -332,9 +336,8 @@ def _phase_rule(plan: RunPlan) -> str:
     if plan.run.real:
         return "real and imaginary parts"
     try:
-        volumes = [read_volume(path).array for path in plan.run.phase]
         scale = read_phase_numbers(
-            volumes,
+            list(read_echoes(plan.run.phase, n_threads=available_cpus()).array),
             units=plan.acquisition.phase_units,
             image_type=plan.acquisition.extra.get("ImageType") or (),
         ).scale

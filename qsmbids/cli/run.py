@@ -21,7 +21,7 @@ from qsmbids.cli.dicom_out import check_dicom_out, lacking_sources, unnamed, wri
 from qsmbids.cli.folders import checked_folders
 from qsmbids.cli.parser import check_uncertainty, parse_args, settings_overrides
 from qsmbids.cli.run_graph import no_stray_files, run_graph
-from qsmbids.cli.sourcedata import Sourcedata
+from qsmbids.cli.sourcedata import Sourcedata, has_raw
 from qsmbids.cli.validation import say_unread, validate
 from qsmbids.cli.work_dir import clean_work_dir, prepare_work_dir, run_unless_held
 from qsmbids.config import Settings, dump_toml, load_settings
@@ -66,11 +66,14 @@ def _participant(args: argparse.Namespace) -> int:
         from qsmbids.workflows.workers import worker_context
 
         worker_context()  # begins with its imports, and is there for the first step
-    sources = Sourcedata.find(args, bids_dir, out_dir)
     validated: list[ValidationResult] = []
-    if not args.skip_bids_validation and not sources.only:
-        with imported_beside("qsmbids.cli.plan", "qsmbids.cli.boilerplate"):
+    if has_raw(bids_dir) and not args.skip_bids_validation:
+        # which takes a second; so do these imports
+        with imported_beside("qsmbids.io.coils", "qsmbids.cli.plan", "qsmbids.cli.boilerplate"):
             validated.append(validate(bids_dir, args.participant_label))
+    sources = Sourcedata.find(args, bids_dir, out_dir)
+    if not (validated or args.skip_bids_validation or sources.only):
+        validated.append(validate(bids_dir, args.participant_label))
     invalid = sources.refuse_invalid(validated)
     if args.dry_run:
         return _dry_run(args, settings, sources, validated, invalid)

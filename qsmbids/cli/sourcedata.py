@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qsmbids.io.stacks import Stack
     from qsmbids.io.validate import ValidationResult
 
-__all__ = ["Sourcedata"]
+__all__ = ["Sourcedata", "has_raw"]
 
 logger = logging.getLogger("qsmbids")
 
@@ -111,7 +111,7 @@ class Sourcedata:
     @property
     def only(self) -> bool:
         """Whether the input dataset holds nothing but what is to be converted."""
-        return bool(self.sources or self.done) and not _has_raw(self.bids_dir)
+        return bool(self.sources or self.done) and not has_raw(self.bids_dir)
 
     def refuse_invalid(self, validated: "Sequence[ValidationResult]") -> list[dict[str, Any]]:
         """Take out what the BIDS validator refuses; return a result for all that is unusable."""
@@ -128,7 +128,7 @@ class Sourcedata:
     def datasets(self) -> list[Path]:
         """Return the raw datasets that there are now; what the user gave comes first."""
         converted = self.out_dir / CONVERTED
-        roots = [root for root in (self.bids_dir, converted) if _has_raw(root)]
+        roots = [root for root in (self.bids_dir, converted) if has_raw(root)]
         return roots or [self.bids_dir]
 
     def preview(self) -> list[dict[str, Any]]:
@@ -294,7 +294,7 @@ def _preview_dicom(source: Source, accept_filtered: bool) -> None:
         raise InputError("no series is a gradient echo scan with phase", str(source.paths[0]))
 
 
-def _has_raw(root: Path) -> bool:
+def has_raw(root: Path) -> bool:
     """Tell whether a dataset holds a participant."""
     return any(path.is_dir() for path in root.glob("sub-*"))
 

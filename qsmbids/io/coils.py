@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
 
-from qsmbids.core.phase.coils import combine_coils
 from qsmbids.core.phase.phase_scale import PhaseScale, to_radians
 from qsmbids.errors import InputError
 from qsmbids.io.fetched import raise_if_not_fetched
@@ -204,6 +203,8 @@ def combine_to_raw(
     OutputError
         The dataset cannot be written, or other images of these names are there.
     """
+    from qsmbids.core.phase.coils import combine_coils  # its compiled loops take long to import
+
     names = coils.names
     with _Reader.open(coils) as reader:
         try:

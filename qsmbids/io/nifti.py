@@ -6,7 +6,6 @@ compared with that of the file, so that a corrupt one cannot exhaust the memory.
 
 import contextlib
 import io
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 from nibabel.spatialimages import HeaderDataError
 
 from qsmbids.core.maths.axis_order import in_c_order
@@ -261,8 +261,8 @@ def _nifti_header(path: Path, file: BinaryIO) -> Any:
     file.seek(0)
     start = file.read(16384)
     try:
-        head = zlib.decompressobj(_GZIP).decompress(start, 1024) if gzipped else start
-    except zlib.error as error:
+        head = isal_zlib.decompressobj(_GZIP).decompress(start, 1024) if gzipped else start
+    except isal_zlib.error as error:
         raise InputError("is no intact gzip file", str(path), _DAMAGED) from error
     if not head:
         raise InputError("is empty", str(path), _DAMAGED)
@@ -333,11 +333,11 @@ def _gunzip(path: Path, packed: bytes, size: int) -> bytes:
     parts: list[bytes] = []
     missing = size
     while packed and missing > 0:  # one turn, unless the file is a chain of gzip members
-        member = zlib.decompressobj(_GZIP)
+        member = isal_zlib.decompressobj(_GZIP)
         try:
-            # one byte more than wanted makes zlib read on to the checksum
+            # one byte more than wanted makes it read on to the checksum
             parts.append(member.decompress(packed, missing + 1))
-        except zlib.error as error:
+        except isal_zlib.error as error:
             raise InputError("is damaged (gzip checksum or data)", str(path), _DAMAGED) from error
         missing -= len(parts[-1])
         if not member.eof:

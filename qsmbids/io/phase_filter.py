@@ -14,7 +14,7 @@ from qsmbids.core.phase.phase_checks import PhaseCheck, detect_filtered_phase, t
 from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.errors import InputError
 from qsmbids.io.metadata import Acquisition
-from qsmbids.io.nifti import read_volume
+from qsmbids.io.nifti import read_echoes, read_volume
 from qsmbids.io.recognition import Candidate, image_type
 from qsmbids.io.runs import Run
 
@@ -126,8 +126,10 @@ def filter_found(evidence: str, certain: bool, check: PhaseCheck) -> str:
     return f"{evidence}, and {check.text}" if evidence and check.suspicious is None else ""
 
 
-def measure_run(run: Run, acquisition: Acquisition) -> PhaseCheck:
+def measure_run(run: Run, acquisition: Acquisition, *, n_threads: int = 1) -> PhaseCheck:
     """Look at the last echo of a run as it lies in the dataset.
+
+    Files are read by ``n_threads`` at a time.
 
     Raises
     ------
@@ -136,7 +138,7 @@ def measure_run(run: Run, acquisition: Acquisition) -> PhaseCheck:
     """
     if run.real or not tells_filter(acquisition.echo_times[-1], acquisition.b0_tesla):
         return TOO_EARLY
-    volumes = [read_volume(path).array for path in run.phase]
+    volumes = list(read_echoes(run.phase, n_threads=n_threads).array)
     words = acquisition.extra.get("ImageType") or ()
     scale = read_phase_numbers(volumes, units=acquisition.phase_units, image_type=words).scale
     strength = read_volume(run.magnitude[-1])

@@ -148,7 +148,8 @@ def detect_bipolar(
     box, stride = padded_box(mask), 1
     if echo_combinations(times, polarity)[1]:  # nothing is unwrapped: no neighbours are needed
         thin = thinned(mask[box].shape, _TELLING_VOXELS)
-        phase, magnitude, mask = (v[..., *box][..., *thin] for v in (phase, magnitude, mask))
+        phase, magnitude = (v[:, *box][:, *thin] for v in (phase, magnitude))
+        mask = mask[box][thin]
         box, stride = (slice(None),) * 3, thin[0].step
     fits = []
     for signal, weight in _doubled_readout_phase(
