@@ -262,7 +262,7 @@ def _nifti_header(path: Path, file: BinaryIO) -> Any:
     start = file.read(16384)
     try:
         head = isal_zlib.decompressobj(_GZIP).decompress(start, 1024) if gzipped else start
-    except isal_zlib.error as error:
+    except isal_zlib.error as error:  # type: ignore[misc]
         raise InputError("is no intact gzip file", str(path), _DAMAGED) from error
     if not head:
         raise InputError("is empty", str(path), _DAMAGED)
@@ -337,7 +337,7 @@ def _gunzip(path: Path, packed: bytes, size: int) -> bytes:
         try:
             # one byte more than wanted makes it read on to the checksum
             parts.append(member.decompress(packed, missing + 1))
-        except isal_zlib.error as error:
+        except isal_zlib.error as error:  # type: ignore[misc]  # no stubs
             raise InputError("is damaged (gzip checksum or data)", str(path), _DAMAGED) from error
         missing -= len(parts[-1])
         if not member.eof:
