@@ -23,17 +23,22 @@ References
 .. [3] Tukey JW. Exploratory Data Analysis. Addison-Wesley 1977, chapter 16 (twicing).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+from qsmbids.core.maths.parallel import Run, planes
 from qsmbids.core.maths.smoothing import (
     block_sums,
+    block_widths,
     convolve_blocks,
-    interpolate_blocks,
+    convolve_complex,
+    plane_interpolator,
     smooth_complex,
 )
 from qsmbids.core.phase.phase_plane import mean_advance
@@ -52,6 +57,8 @@ _OUTLIER = 0.3
 _OUTLIER_DEVIATIONS = 4.0
 #: Refinements before outliers are looked for.
 _BEFORE_OUTLIERS = 2
+#: Planes that are worked on at a time: whole blocks, whatever their width.
+_SLAB = 12
 
 
 def smooth_phase(
@@ -92,30 +99,29 @@ def smooth_phase(
         average: Float32Array = np.angle(phase_factors(smooth_complex(signal, sigma, n_threads)))
         return average
     ramp = _ramp(signal)
-    signal = signal * ramp.conj()
     support = signal != 0
     rounds = [min(refinements, _BEFORE_OUTLIERS), refinements - _BEFORE_OUTLIERS]
-    unit = phase_factors(smooth_complex(signal, sigma, n_threads))
-    unit = _refined(signal, unit, support, sigma, rounds[:1], n_threads)
-    if refinements > _BEFORE_OUTLIERS:
-        outliers = _outliers(signal * unit.conj())
-        if outliers.any():  # start again, as they have reached their surroundings
-            signal[outliers] = 0
-            unit = phase_factors(smooth_complex(signal, sigma, n_threads))
-            unit = _refined(signal, unit, support, sigma, rounds, n_threads)
-        else:
-            unit = _refined(signal, unit, support, sigma, rounds[1:], n_threads)
-    angle: Float32Array = np.angle(unit * ramp)
-    return angle
+    with planes(-(-signal.shape[0] // _SLAB), n_threads) as run:
+        fit = _Smoothing(sigma, support, n_threads, run)
+        signal = fit.by_slabs(lambda part: signal[part] * ramp(part).conj())
+        unit = fit.refined(signal, fit.average(signal), rounds[:1])
+        if refinements > _BEFORE_OUTLIERS:
+            outliers = _outliers(fit.by_slabs(lambda part: _misfit(signal[part], unit[part])))
+            if outliers.any():  # start again, as they have reached their surroundings
+                signal[outliers] = 0
+                unit = fit.refined(signal, fit.average(signal), rounds)
+            else:
+                unit = fit.refined(signal, unit, rounds[1:])
+        return fit.by_slabs(lambda part: np.angle(unit[part] * ramp(part)))
 
 
-def _ramp(signal: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
+def _ramp(signal: npt.NDArray[np.complex64]) -> Callable[[slice], npt.NDArray[np.complex64]]:
     """Return phase factors that advance evenly along each axis, as the signal does on average."""
     x, y, z = (
         np.exp(1j * slope * np.arange(length)).astype(np.complex64)
         for slope, length in zip(mean_advance(signal), signal.shape, strict=True)
     )
-    return x[:, None, None] * (y[:, None] * z)
+    return lambda part: x[part, None, None] * (y[:, None] * z)
 
 
 def phase_factors(volume: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
@@ -127,43 +133,117 @@ def phase_factors(volume: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64
     return unit
 
 
-def _outliers(missed: npt.NDArray[np.complex64]) -> Mask:
-    """Return where phase factors are far from 1."""
-    misfit = np.abs(np.angle(missed))  # 0 beyond the support
+def _misfit(signal: npt.NDArray[np.complex64], unit: npt.NDArray[np.complex64]) -> Float32Array:
+    """Return how far [rad] phase factors are from a signal; 0 beyond its support."""
+    far: Float32Array = np.abs(np.angle(signal * unit.conj()))
+    far[signal == 0] = 0  # and not pi, the angle of -0
+    return far
+
+
+def _outliers(misfit: Float32Array) -> Mask:
+    """Return where phase factors are far from the signal."""
+    inside = misfit[misfit != 0]
     # 1.4826: standard deviation of a normal distribution in median absolute deviations
-    spread = 1.4826 * float(np.median(misfit[missed != 0])) if missed.any() else 0.0
+    spread = 1.4826 * float(np.median(inside)) if inside.size else 0.0
     far: Mask = misfit > max(_OUTLIER, _OUTLIER_DEVIATIONS * spread)
     return far
 
 
-def _refined(
-    signal: npt.NDArray[np.complex64],
-    unit: npt.NDArray[np.complex64],
-    support: Mask,
-    sigma: Float64Array,
-    rounds: list[int],
-    n_threads: int,
-) -> npt.NDArray[np.complex64]:
-    """Add to the phase factors ``unit`` what they miss of the signal.
+@dataclass(frozen=True)
+class _Smoothing:
+    """The smoothing of one support, slab after slab: what lies between stays in the cache."""
 
-    Every round fits so many times what is left on the blocks, and ends with the voxels, which
-    show the next round what the blocks did not resolve.
-    """
-    widths = _block_widths(sigma)
-    planes = None
-    for passes in rounds:
-        sums = block_sums(signal * unit.conj(), widths)
-        if planes is None:
-            planes = _LocalPlanes.of(signal != 0, support, np.abs(sums), sigma, n_threads)
-        residual = np.angle(sums)
-        total = np.zeros(residual.shape, dtype=np.float32)
-        for _ in range(passes):
-            at_nodes, at_centroids = planes.fit(residual, n_threads)
-            total[planes.needed] += at_nodes
-            residual[planes.needed] -= at_centroids
-        smooth = interpolate_blocks(total, widths, signal.shape, extrapolate=True)
-        unit = unit * np.exp(1j * smooth).astype(np.complex64, copy=False)
-    return unit
+    sigma: Float64Array  # [voxels]
+    support: Mask
+    n_threads: int
+    run: Run
+
+    def by_slabs(self, make: Callable[[slice], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Return a volume, of which ``make`` gives the planes."""
+        out = np.empty(self.support.shape, dtype=make(slice(0, 1)).dtype)
+
+        def fill(start: int, stop: int) -> None:
+            for k in range(start, stop):
+                part = slice(k * _SLAB, (k + 1) * _SLAB)
+                out[part] = make(part)
+
+        self.run(fill)
+        return out
+
+    def sums(
+        self, widths: list[int], make: Callable[[slice], npt.NDArray[Any]]
+    ) -> npt.NDArray[Any]:
+        """Return the sums over blocks of such a volume."""
+        parts: list[Any] = [None] * -(-self.support.shape[0] // _SLAB)
+
+        def add(start: int, stop: int) -> None:
+            for k in range(start, stop):  # a slab is of whole blocks
+                parts[k] = block_sums(make(slice(k * _SLAB, (k + 1) * _SLAB)), widths)
+
+        self.run(add)
+        return np.concatenate(parts)
+
+    def average(self, signal: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
+        """Return the phase factors of the Gaussian average."""
+        widths = block_widths(self.sigma)
+        sums = self.sums(widths, lambda part: signal[part])
+        smooth = convolve_complex(sums, self.sigma / widths, self.n_threads)
+        planes_of = plane_interpolator(smooth, widths, signal.shape)
+        return self.by_slabs(lambda part: phase_factors(planes_of(part)))
+
+    def _products(
+        self,
+        widths: list[int],
+        signal: npt.NDArray[np.complex64],
+        unit: npt.NDArray[np.complex64],
+    ) -> npt.NDArray[np.complex64]:
+        """Sum over blocks what phase factors miss of a signal."""
+        return self.sums(widths, lambda part: signal[part] * unit[part].conj())
+
+    def _turned(
+        self,
+        unit: npt.NDArray[np.complex64],
+        angle: Callable[[slice], Float32Array],
+    ) -> npt.NDArray[np.complex64]:
+        """Turn phase factors by an angle [rad]."""
+        return self.by_slabs(lambda part: unit[part] * _turn(angle(part)))
+
+    def refined(
+        self,
+        signal: npt.NDArray[np.complex64],
+        unit: npt.NDArray[np.complex64],
+        rounds: list[int],
+    ) -> npt.NDArray[np.complex64]:
+        """Add to the phase factors ``unit`` what they miss of the signal.
+
+        Every round fits so many times what is left on the blocks, and ends with the voxels, which
+        show the next round what the blocks did not resolve.
+        """
+        widths = _block_widths(self.sigma)
+        local = None
+        for passes in rounds:
+            sums = self._products(widths, signal, unit)
+            if local is None:
+                usable, weight = signal != 0, np.abs(sums)
+                local = _LocalPlanes.of(usable, self.support, weight, self.sigma, self.n_threads)
+            residual = np.angle(sums)
+            total = np.zeros(residual.shape, dtype=np.float32)
+            for _ in range(passes):
+                at_nodes, at_centroids = local.fit(residual, self.n_threads)
+                total[local.needed] += at_nodes
+                residual[local.needed] -= at_centroids
+            unit = self._turned(
+                unit, plane_interpolator(total, widths, signal.shape, extrapolate=True)
+            )
+        return unit
+
+
+def _turn(angle: Float32Array) -> npt.NDArray[np.complex64]:
+    """Return phase factors of an angle [rad]."""
+    out = np.empty(angle.shape, dtype=np.complex64)
+    np.cos(angle, out=out.real)
+    np.sin(angle, out=out.imag)
+    return out
 
 
 def _block_widths(sigma: Float64Array) -> list[int]:

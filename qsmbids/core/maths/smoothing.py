@@ -1,5 +1,6 @@
 """Gaussian smoothing on blocks of voxels."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -9,7 +10,15 @@ import numpy.typing as npt
 from qsmbids.core.maths.arrays import Float32Array, Float64Array
 from qsmbids.core.maths.parallel import numba_threads
 
-__all__ = ["block_sums", "block_widths", "convolve_blocks", "interpolate_blocks", "smooth_complex"]
+__all__ = [
+    "block_sums",
+    "block_widths",
+    "convolve_blocks",
+    "convolve_complex",
+    "interpolate_blocks",
+    "plane_interpolator",
+    "smooth_complex",
+]
 
 
 def smooth_complex(
@@ -21,10 +30,8 @@ def smooth_complex(
     the same within a hundredth.
     """
     widths = block_widths(sigma)
-    sums = np.ascontiguousarray(block_sums(volume, widths))
-    parts = sums.view(np.float32).reshape(*sums.shape, 2)
-    smooth = np.ascontiguousarray(convolve_blocks(parts, sigma / widths, n_threads))
-    return interpolate_blocks(smooth.view(np.complex64)[..., 0], widths, volume.shape)
+    smooth = convolve_complex(block_sums(volume, widths), sigma / widths, n_threads)
+    return interpolate_blocks(smooth, widths, volume.shape)
 
 
 def block_widths(sigma: Float64Array) -> list[int]:
@@ -54,6 +61,15 @@ def convolve_blocks(
     return volumes
 
 
+def convolve_complex(
+    blocks: npt.NDArray[np.complex64], sigma: Float64Array, n_threads: int = 1
+) -> npt.NDArray[np.complex64]:
+    """Do the same with a complex (X, Y, Z)."""
+    parts = np.ascontiguousarray(blocks).view(np.float32).reshape(*blocks.shape, 2)
+    smooth = np.ascontiguousarray(convolve_blocks(parts, sigma, n_threads))
+    return smooth.view(np.complex64)[..., 0]
+
+
 def interpolate_blocks(
     blocks: npt.NDArray[Any],
     widths: list[int],
@@ -65,21 +81,53 @@ def interpolate_blocks(
 
     Beyond the outermost centres the value stays, or the slope with ``extrapolate``.
     """
-    for axis, (size, length) in enumerate(zip(widths, shape, strict=True)):
-        if size == 1:
-            continue
-        last = blocks.shape[axis] - 1
-        where = (np.arange(length) - (size - 1) / 2) / size
-        if not extrapolate:
-            where = np.clip(where, 0, last)
-        low = np.clip(where.astype(np.intp), 0, max(0, last - 1))
-        along = [1, 1, 1]
-        along[axis] = length
-        fraction = (where - low).astype(np.float32).reshape(along)
-        below = np.take(blocks, low, axis=axis)
-        above = np.take(blocks, np.minimum(low + 1, last), axis=axis)
-        blocks = below + fraction * (above - below)
-    return blocks
+    return plane_interpolator(blocks, widths, shape, extrapolate=extrapolate)(slice(None))
+
+
+def plane_interpolator(
+    blocks: npt.NDArray[Any],
+    widths: list[int],
+    shape: tuple[int, ...],
+    *,
+    extrapolate: bool = False,
+) -> Callable[[slice], npt.NDArray[Any]]:
+    """Return what interpolates some planes of the first axis, as :func:`interpolate_blocks`."""
+    ways = [
+        _neighbours(n, size, length, extrapolate)
+        for n, size, length in zip(blocks.shape, widths, shape, strict=True)
+    ]
+    along = _between(blocks, 0, *ways[0])
+
+    def planes(part: slice) -> npt.NDArray[Any]:
+        return _between(_between(along[part], 1, *ways[1]), 2, *ways[2])
+
+    return planes
+
+
+def _neighbours(
+    n_blocks: int, size: int, length: int, extrapolate: bool
+) -> tuple[npt.NDArray[np.intp], Float32Array]:
+    """Return the block before each voxel of an axis, and how far it is on the way to the next."""
+    where = (np.arange(length) - (size - 1) / 2) / size
+    if not extrapolate:
+        where = np.clip(where, 0, n_blocks - 1)
+    low = np.clip(where.astype(np.intp), 0, max(0, n_blocks - 2))
+    return low, (where - low).astype(np.float32)
+
+
+def _between(
+    blocks: npt.NDArray[Any], axis: int, low: npt.NDArray[np.intp], fraction: Float32Array
+) -> npt.NDArray[Any]:
+    """Interpolate along one axis."""
+    last = blocks.shape[axis] - 1
+    if last == low.size - 1 and not fraction[:-1].any():  # blocks of one voxel
+        return blocks
+    below = np.take(blocks, low, axis=axis)
+    step = np.take(blocks, np.minimum(low + 1, last), axis=axis)
+    step -= below
+    step *= fraction.reshape([-1 if a == axis else 1 for a in range(3)])
+    step += below
+    return step
 
 
 @numba.njit(cache=True, parallel=True)
