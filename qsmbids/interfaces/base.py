@@ -1,6 +1,7 @@
 """What every node shares: a record of what it decided, and files named after the step."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,12 @@ class Step(SimpleInterface):
         """
         for name, volume in volumes.items():
             if volume.ndim == 4:
-                self._results[name] = [
-                    str(write_volume(self._path(runtime, f"{name}_echo-{e}.nii"), echo, affine))
-                    for e, echo in enumerate(volume, 1)
+                paths = [
+                    self._path(runtime, f"{name}_echo-{e + 1}.nii") for e in range(len(volume))
                 ]
+                with ThreadPoolExecutor(getattr(self.inputs, "n_threads", 1)) as pool:
+                    list(pool.map(write_volume, paths, volume, [affine] * len(paths)))
+                self._results[name] = [str(path) for path in paths]
             else:
                 path = self._path(runtime, f"{name}.nii")
                 self._results[name] = str(write_volume(path, volume, affine))

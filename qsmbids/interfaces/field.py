@@ -52,11 +52,11 @@ class UnwrapPhase(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase)
-        magnitude, _ = read_echoes(inputs.magnitude)
+        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
+        magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
         mask = read_volume(inputs.mask, np.uint8).array > 0
         # removal of the offset leaves nothing outside Mask 1, where the quality is wanted too
-        measured, _ = read_echoes(inputs.measured[:2])
+        measured, _ = read_echoes(inputs.measured[:2], n_threads=inputs.n_threads)
         quality = phase_quality(
             measured, magnitude, inputs.echo_times, inputs.weights, inputs.n_threads
         )
@@ -102,8 +102,8 @@ class CombineEchoes(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase)
-        magnitude, _ = read_echoes(inputs.magnitude)
+        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
+        magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
         mask = read_volume(inputs.mask, np.uint8).array > 0
         field = weighted_echo_average(
             phase,
@@ -151,8 +151,8 @@ class FitField(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase)
-        magnitude, _ = read_echoes(inputs.magnitude)
+        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
+        magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
         mask = read_volume(inputs.mask, np.uint8).array > 0
         fit = nonlinear_fit(phase, magnitude, inputs.echo_times, n_threads=inputs.n_threads)
         field = field_from_fit(
@@ -207,8 +207,8 @@ class WeightData(Step):
         factor, lost, warning = None, 0.0, ""
         residual = np.zeros_like(noise.array)
         if inputs.r2star:
-            phase, _ = read_echoes(inputs.phase)
-            magnitude, _ = read_echoes(inputs.magnitude)
+            phase, _ = read_echoes(inputs.phase, n_threads=inputs.n_threads)
+            magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
             residual = relative_residual(
                 phase,
                 magnitude,

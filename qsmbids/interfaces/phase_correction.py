@@ -40,8 +40,8 @@ class CorrectReadout(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase)
-        magnitude, _ = read_echoes(inputs.magnitude)
+        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
+        magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
         mask = read_volume(inputs.mask, np.uint8)
         numbers = inputs.echo_numbers or list(range(1, len(phase) + 1))
         check = check_echo_time_consistency(phase, magnitude, inputs.echo_times, mask.array > 0)
@@ -126,8 +126,8 @@ class RemovePhaseOffset(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase)
-        magnitude, _ = read_echoes(inputs.magnitude)
+        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
+        magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
         mask = read_volume(inputs.mask, np.uint8)
         corrected, offset = mcpc3ds(
             phase,

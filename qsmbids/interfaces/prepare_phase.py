@@ -88,7 +88,7 @@ class PreparePhase(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        magnitude, affine = read_echoes(inputs.magnitude)
+        magnitude, affine = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
         signal = signal_mask(magnitude[0])
         read = self._from_complex if inputs.real else self._from_phase
         phase, missing, scaled = read(signal)

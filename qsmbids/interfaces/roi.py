@@ -226,24 +226,27 @@ class MeasureRois(Step):
         notes: list[str] = []
         warnings: list[str] = []
         intervals = self._intervals(counted, inside)
+        wholes: list[RoiStatistics] = []
         for name in MEASURED:
             path = getattr(inputs, name)
             if not isinstance(path, str):
                 continue
             chi = read_volume(path).array
+            if not wholes:  # the same under every reference, which adds a constant
+                wholes = [roi_statistics(chi, one.labels, inside, one.index) for one in counted]
+                errors = [_errors(chi, one, inside) for one in counted]
             tables = []
             for number, one in enumerate(counted):
-                whole = roi_statistics(chi, one.labels, inside, one.index)
                 table = self._path(runtime, f"{name}-{number + 1}.tsv")
-                values = [_of_map(chi, one, inside, ALL), r2star[number]]
+                values = [_of_map(chi, one, inside, ALL, errors[number]), r2star[number]]
                 if intervals and name == OF_ERRORS:
                     values.append(_around(values[0], intervals[number]))
-                tables.append(str(write_text(table, _table(one, whole, voxel_mm3, values))))
-                if len(notes) <= number:  # the same under every reference
-                    title = inputs.names[number]
-                    notes.append(_summary(title, one.regions, whole))
-                    warnings += _lost(title, one.regions, whole)
+                text = _table(one, wholes[number], voxel_mm3, values)
+                tables.append(str(write_text(table, text)))
             self._results[name] = tables
+        for title, one, whole in zip(inputs.names, counted, wholes, strict=False):
+            notes.append(_summary(title, one.regions, whole))
+            warnings += _lost(title, one.regions, whole)
         columns = COLUMNS | (INTERVAL_COLUMNS if intervals else {})
         self._results["record"] = record(
             *notes, warnings=warnings, **{name: describe_column(*c) for name, c in columns.items()}
@@ -282,7 +285,7 @@ class MeasureRois(Step):
             return [[["n/a"] * (len(SOME) + 1)] * len(one.regions) for one in counted]
         r2star = read_volume(self.inputs.r2star).array
         known = inside & np.isfinite(r2star) & (r2star > 0)
-        return [_of_map(r2star, one, known, SOME) for one in counted]
+        return [_of_map(r2star, one, known, SOME, _errors(r2star, one, known)) for one in counted]
 
 
 #: Statistics of susceptibility and of R2*, in the order of the columns.
@@ -290,12 +293,20 @@ ALL = ("mean", "std", "median", "iqr", "mad", "p05", "p95")
 SOME = ALL[:4]
 
 
+def _errors(values: np.ndarray, one: _Counted, inside: np.ndarray) -> list[float]:
+    """Return the standard error of the mean of every region."""
+    return standard_errors(values, one.inner.labels, inside, one.index)
+
+
 def _of_map(
-    values: np.ndarray, one: _Counted, inside: np.ndarray, columns: tuple[str, ...]
+    values: np.ndarray,
+    one: _Counted,
+    inside: np.ndarray,
+    columns: tuple[str, ...],
+    errors: list[float],
 ) -> list[list[str]]:
-    """Return statistics and standard error of a map in every region."""
+    """Return statistics of a map in every region, and the standard error of its mean."""
     found = roi_statistics(values, one.inner.labels, inside, one.index)
-    errors = standard_errors(values, one.inner.labels, inside, one.index)
     return [
         [*(number_cell(float(getattr(found, c)[n])) for c in columns), number_cell(errors[n])]
         for n in range(len(one.regions))
