@@ -3,9 +3,9 @@
 import argparse
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qsmbids.cli.boilerplate import write_methods
 from qsmbids.cli.console import end
@@ -13,7 +13,10 @@ from qsmbids.cli.spent import entry
 from qsmbids.cli.summary import write_summary
 from qsmbids.errors import InputError, QSMError
 
-__all__ = ["make_reports", "remake_reports"]
+if TYPE_CHECKING:
+    from qsmbids.reports.run.drawn import Drawn
+
+__all__ = ["make_reports", "remake_reports", "work_images"]
 
 logger = logging.getLogger("qsmbids")
 
@@ -24,11 +27,13 @@ def make_reports(
     work_dir: Path,
     n_threads: int,
     started: float | None = None,
+    ahead: "Mapping[str, Drawn] | None" = None,
 ) -> int:
     """Make the page of each run and note it, or why it could not be made, in its result.
 
     The methods text of all of them comes into ``logs/``. What a page costs is noted where it is
-    known when the call that made the run was ``started`` [s since 1970].
+    known when the call that made the run was ``started`` [s since 1970]. What was drawn ``ahead``
+    is by label.
 
     A report that fails changes nothing else: the maps are there, and the summary names it.
 
@@ -51,8 +56,9 @@ def make_reports(
                 page = write_report(
                     out_dir,
                     result,
-                    extra_images=_work_images(work_dir, result["run"]),
+                    extra_images=work_images(work_dir, result["run"]),
                     n_threads=n_threads,
+                    drawn=(ahead or {}).get(result["run"]),
                 )
         except Exception as error:  # whatever it is, the maps are not to suffer
             failed += 1
@@ -97,7 +103,7 @@ def remake_reports(args: argparse.Namespace, out_dir: Path, work_dir: Path, n_th
     return end("qsmbids", text, 1 if failed else 0)
 
 
-def _work_images(work_dir: Path, label: str) -> dict[str, Path]:
+def work_images(work_dir: Path, label: str) -> dict[str, Path]:
     """Return the last echo before and after unwrapping, as the steps left it."""
     run = re.sub(r"[^0-9a-zA-Z]", "_", label) + "_wf"
     images = {}

@@ -30,6 +30,7 @@ from qsmbids.execution import Execution, available_cpus, available_memory_gb, pa
 
 if TYPE_CHECKING:
     from qsmbids.io.validate import ValidationResult
+    from qsmbids.reports.run.drawn import Drawn
     from qsmbids.workflows.plan import RunPlan
 
 __all__ = ["main"]
@@ -106,14 +107,17 @@ def _participant(args: argparse.Namespace) -> int:
     failed = [*unconverted, *refused]
     keep_acquisitions(plans, bids_dir, out_dir)
     _announce(plans, left_out)
+    drawn: dict[str, Drawn] = {}
     results = failed + run_unless_held(
         plans,
         execution.work_dir,
-        lambda free: run_graph(free, settings, execution, bids_dir, out_dir, job.folder, started),
+        lambda free: run_graph(
+            free, settings, execution, bids_dir, out_dir, job.folder, started, drawn
+        ),
     )
     for result in results:
         result["log"] = str(job.folder.relative_to(out_dir))
-    unreported = _report(results, out_dir, execution, started)
+    unreported = _report(results, out_dir, execution, started, drawn)
     counts = unreported, len(left_out), write_dicom(args, results, bids_dir, out_dir)
     return _finish(results, out_dir, execution, args, time.time() - started, bool(plans), *counts)
 
@@ -130,14 +134,18 @@ def _announce(plans: "Sequence[RunPlan]", left_out: Sequence[dict[str, Any]]) ->
 
 
 def _report(
-    results: list[dict[str, Any]], out_dir: Path, execution: Execution, started: float
+    results: list[dict[str, Any]],
+    out_dir: Path,
+    execution: Execution,
+    started: float,
+    drawn: "dict[str, Drawn]",
 ) -> int:
     """Make the page of every run, and return how many could not be made."""
     from qsmbids.cli.reports import make_reports
     from qsmbids.cli.summary import write_status
 
     write_status(out_dir, results)  # what is known survives whatever happens to the reports
-    return make_reports(results, out_dir, execution.work_dir, execution.nprocs, started)
+    return make_reports(results, out_dir, execution.work_dir, execution.nprocs, started, drawn)
 
 
 def _dry_run(

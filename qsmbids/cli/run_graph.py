@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from qsmbids.config import Settings
 from qsmbids.execution import Execution
 
 if TYPE_CHECKING:
+    from qsmbids.reports.run.drawn import Drawn
     from qsmbids.workflows.execute import StepFailure
     from qsmbids.workflows.plan import RunPlan
 
@@ -29,10 +30,12 @@ def run_graph(
     out_dir: Path,
     crash_dir: Path,
     started: float,
+    drawn: "dict[str, Drawn]",
 ) -> list[dict[str, Any]]:
     """Run the graph of all plans and return one result per run.
 
-    ``started`` is when the call began [s since 1970], for the account of its time.
+    ``started`` is when the call began [s since 1970], for the account of its time. ``drawn`` is
+    filled with what the pages of some runs need not draw again, by label.
 
     Raises
     ------
@@ -41,6 +44,7 @@ def run_graph(
     """
     if not plans:
         return []
+    from qsmbids.cli.ahead import DrawnAhead
     from qsmbids.cli.progress import Progress
     from qsmbids.cli.spent import preparation, steps_of
     from qsmbids.cli.summary import write_summary
@@ -62,13 +66,16 @@ def run_graph(
         logger.warning("WARNING: the result of step %s is damaged; it is computed again", step)
     error: BaseException | None
     before = preparation(started)
+    # one processor has no time to spare meanwhile
+    beside = execution.nprocs > 1 and not execution.plugin
+    ahead = DrawnAhead(workflow, labels if beside else {}, out_dir, execution.work_dir)
     with (
         no_stray_files(execution.work_dir),
         imported_beside("qsmbids.reports.run.page", "matplotlib.figure"),
         Progress(labels, check=raise_if_stopped) as progress,
     ):
         try:
-            error = execute(workflow, execution, progress)
+            error = execute(workflow, execution, _both(progress, ahead))
         except KeyboardInterrupt as stop:
             error = stop
     failures = {f.workflow: f for f in reversed(read_crashes(crash_dir, {}))}
@@ -80,7 +87,18 @@ def run_graph(
     if isinstance(error, KeyboardInterrupt):
         write_summary(out_dir, results)
         raise error
+    drawn |= ahead.finish()
     return results
+
+
+def _both(first: Callable[[Any, str], None], second: Callable[[Any, str], None]) -> Any:
+    """Return what tells the status of a node to two."""
+
+    def tell(node: Any, status: str) -> None:
+        first(node, status)
+        second(node, status)
+
+    return tell
 
 
 def _outcome(

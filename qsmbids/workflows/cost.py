@@ -1,6 +1,7 @@
 """What a step costs: when it ran, for how long, on how many processors, and its memory."""
 
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -13,7 +14,7 @@ from typing import Any
 
 import nipype.pipeline.engine as pe
 
-__all__ = ["Cost", "CostedNode", "cost_since", "measured", "read_cost"]
+__all__ = ["Cost", "CostedNode", "cost_since", "give_back_memory", "measured", "read_cost"]
 
 _FILE = "cost.json"
 
@@ -74,6 +75,7 @@ class CostedNode(pe.Node):
             with measured() as cost:
                 return super().run(updatehash=updatehash)
         finally:
+            give_back_memory()
             if self._executed:
                 # a full disk has stopped the step already, or stops the next one
                 with contextlib.suppress(OSError):
@@ -82,6 +84,12 @@ class CostedNode(pe.Node):
     def _run_interface(self, execute: bool = True, updatehash: bool = False) -> Any:
         self._executed = execute
         return super()._run_interface(execute=execute, updatehash=updatehash)
+
+
+def give_back_memory() -> None:
+    """Return to the system what the allocator keeps of freed memory (glibc; else nothing)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def read_cost(folder: Path) -> Cost | None:

@@ -75,18 +75,22 @@ def main():
     _adopt_orphans()
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "qsmbids", *sys.argv[1:]])
-    peak = {"Pss": 0.0, "Rss": 0.0}
+    peak, when = {"Pss": 0.0, "Rss": 0.0}, 0.0
     while process.poll() is None:
         pids = _tree(process.pid)
         for key in peak:
-            peak[key] = max(peak[key], _memory(pids, key))
+            now = _memory(pids, key)
+            if now > peak[key]:
+                peak[key] = now
+                when = time.monotonic() - began if key == "Pss" else when
         time.sleep(0.5)
     wall = time.monotonic() - began
     _wait_for_all()
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
         f"wall {wall:.1f} s, processor {spent.ru_utime + spent.ru_stime:.1f} s with all children,"
-        f" peak {peak['Pss']:.2f} GB (pages counted once), {peak['Rss']:.2f} GB (summed);"
+        f" peak {peak['Pss']:.2f} GB (pages counted once, after {when:.1f} s),"
+        f" {peak['Rss']:.2f} GB (summed);"
         f" load {os.getloadavg()[0]:.1f}"
     )
     _slowest(sys.argv[2])

@@ -1,7 +1,8 @@
 """Figures for the page and for papers: three planes on a linear grey scale with its bar."""
 
+import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.write import write_bytes
 from qsmbids.reports.run.catalogue import MAPS, MASKS, explained
+from qsmbids.reports.run.drawn import Drawn
 from qsmbids.reports.run.images import Images
 from qsmbids.reports.run.planes import WIDTH_INCHES, draw_planes
 from qsmbids.reports.run.record import RunRecord
@@ -39,8 +41,13 @@ class Figure:
     png_file: Path
 
 
-def make_figures(record: RunRecord, images: Images) -> list[Figure]:
+def make_figures(
+    record: RunRecord, images: Images, drawn: Drawn, *, whole: bool = True
+) -> list[Figure]:
     """Draw the figures of a run and write them to ``figures/`` as SVG and PNG.
+
+    What was ``drawn`` before from the same images is taken. Without the ``whole`` of the maps
+    there are no histograms.
 
     Raises
     ------
@@ -70,24 +77,32 @@ def make_figures(record: RunRecord, images: Images) -> list[Figure]:
         for name, keys, entities, suffix in groups:
             if keys:
                 caption = " ".join(f"{windows[k]}. {explained(k, record.metadata)}" for k in keys)
-                drawn = draw_planes(images, keys)
-                figures.append(_saved(record, name, caption, drawn, entities, suffix))
+                draw = functools.partial(draw_planes, images, keys)
+                content = drawn.once((name, images.shown(*keys)), _formats(draw))
+                figures.append(_saved(record, name, caption, content, entities, suffix))
         background = next(iter(shown("magnitude", "chi")), None)
         if background is not None and images.masks:
             caption = "Outlines of the masks, each within the one before: " + ", ".join(
                 MASKS[key][0] for key in _nested(images)
             )
-            drawn = draw_planes(images, [background], _nested(images))
+            content = drawn.once(
+                ("masks", images.shown(background)),
+                _formats(lambda: draw_planes(images, [background], _nested(images))),
+            )
             entities = {"label": "brain", "desc": "masks"}
             figures.insert(
                 2 if figures else 0,
-                _saved(record, "masks", caption + ".", drawn, entities, "mask"),
+                _saved(record, "masks", caption + ".", content, entities, "mask"),
             )
-        if histograms := shown("chi", "local_field", "r2star"):
+        histograms = shown("chi", "local_field", "r2star")
+        if whole and histograms:
             caption = "Histograms inside the mask of each map; dashed: median."
-            drawn = _histograms(images, histograms)
+            content = drawn.once(
+                ("histograms", images.shown(*histograms)),
+                _formats(lambda: _histograms(images, histograms)),
+            )
             entities = {"desc": "histogram"}
-            figures.append(_saved(record, "histograms", caption, drawn, entities, "Chimap"))
+            figures.append(_saved(record, "histograms", caption, content, entities, "Chimap"))
     return figures
 
 
@@ -123,16 +138,32 @@ def _histograms(images: Images, keys: Sequence[str]) -> Any:
     return figure
 
 
+def _formats(draw: Callable[[], Any]) -> Callable[[], dict[str, bytes]]:
+    """Return what makes a drawing as SVG and PNG."""
+
+    def make() -> dict[str, bytes]:
+        drawing, content = draw(), {}
+        for form in ("svg", "png"):
+            buffer = io.BytesIO()
+            extra = {"metadata": {"Date": None, "Creator": "qsmbids"}} if form == "svg" else {}
+            drawing.savefig(buffer, format=form, dpi=_DPI, **extra)
+            content[form] = buffer.getvalue()
+        return content
+
+    return make
+
+
 def _saved(
-    record: RunRecord, name: str, caption: str, drawn: Any, entities: dict[str, str], suffix: str
+    record: RunRecord,
+    name: str,
+    caption: str,
+    content: dict[str, bytes],
+    entities: dict[str, str],
+    suffix: str,
 ) -> Figure:
-    """Write a drawing as SVG and PNG."""
-    files, content = {}, {}
-    for form in ("svg", "png"):
-        buffer = io.BytesIO()
-        extra = {"metadata": {"Date": None, "Creator": "qsmbids"}} if form == "svg" else {}
-        drawn.savefig(buffer, format=form, dpi=_DPI, **extra)
-        content[form] = buffer.getvalue()
+    """Write a figure in its formats."""
+    files = {}
+    for form in content:
         files[form] = derivative_path(
             record.out_dir, record.entities, datatype="figures", suffix=suffix,
             extension=f".{form}", **entities,

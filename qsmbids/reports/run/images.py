@@ -1,6 +1,6 @@
 """The images of a run on the display grid, each read once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +14,7 @@ from qsmbids.errors import QSMError
 from qsmbids.io.nifti import Volume, read_volume
 from qsmbids.reports.paper.geometry import DisplayGrid
 from qsmbids.reports.run.catalogue import MAPS, MASKS
+from qsmbids.reports.run.drawn import stamp
 from qsmbids.reports.run.outlines import Outlines, read_outlines
 from qsmbids.reports.run.record import RunRecord
 from qsmbids.reports.run.windows import Window, display_window
@@ -45,6 +46,8 @@ class Images:
         Sidecars of the run.
     regions : Outlines, optional
         Of its segmentations.
+    stamps : dict
+        Of the file of each map and mask, see :func:`qsmbids.reports.run.drawn.stamp`.
     """
 
     grid: DisplayGrid
@@ -55,6 +58,7 @@ class Images:
     problems: list[str] = field(default_factory=list)
     sidecar: Mapping[str, Any] = field(default_factory=dict)
     regions: Outlines | None = None
+    stamps: Mapping[str, Hashable] = field(default_factory=dict)
 
     @cached_property
     def brain_box(self) -> tuple[slice, slice, slice]:
@@ -76,6 +80,11 @@ class Images:
         """Voxels of the display grid."""
         return next(iter([*self.maps.values(), *self.masks.values()])).shape
 
+    def shown(self, *keys: str) -> Hashable:
+        """Return all that a picture of some maps, and of any mask, depends on."""
+        files = tuple((key, self.stamps.get(key)) for key in (*keys, *self.masks))
+        return files, tuple(str(self.windows[key]) for key in keys), self.start
+
     def support(self, key: str) -> npt.NDArray | None:
         """Return where a map has values: its mask or, for want of it, where it is not zero."""
         kind = MAPS[key]
@@ -94,6 +103,7 @@ def read_images(record: RunRecord, n_threads: int = 2) -> Images | None:
     grid: DisplayGrid | None = None
     maps: dict[str, npt.NDArray] = {}
     masks: dict[str, npt.NDArray] = {}
+    stamps = {key: stamp(path) for key, path in record.images.items()}
     for key, loaded in _read(record.images, n_threads):
         name = record.images[key].name
         if isinstance(loaded, str):
@@ -124,7 +134,7 @@ def read_images(record: RunRecord, n_threads: int = 2) -> Images | None:
     shape = next(iter([*maps.values(), *masks.values()])).shape
     middle = _middle(brain, shape)
     regions = read_outlines(record.segmentations, grid)
-    return Images(grid, maps, masks, windows, middle, problems, record.metadata, regions)
+    return Images(grid, maps, masks, windows, middle, problems, metadata, regions, stamps)
 
 
 def _read(paths: Mapping[str, Path], n_threads: int) -> Iterator[tuple[str, Volume | str]]:

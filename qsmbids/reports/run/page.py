@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from qsmbids.reports.paper.paper_sections import advice, paper_sections
 from qsmbids.reports.paper.publication import Publication
 from qsmbids.reports.paper.run_publication import publication_of, write_tables
 from qsmbids.reports.run.catalogue import MASKS
+from qsmbids.reports.run.drawn import Drawn
 from qsmbids.reports.run.figures import Figure, make_figures
 from qsmbids.reports.run.images import Images, read_images
 from qsmbids.reports.run.masks_section import masks_section
@@ -35,9 +37,15 @@ from qsmbids.reports.run.time_section import time_section
 from qsmbids.reports.run.verdict import verdict
 from qsmbids.reports.run.viewer import viewer_payload
 
-__all__ = ["report_path", "write_report"]
+__all__ = ["draw_ahead", "report_path", "write_report"]
 
 logger = logging.getLogger("qsmbids")
+
+#: Maps that the last steps of a run leave as they are; those of a figure together.
+_AHEAD = (
+    ("magnitude",), ("wrapped", "unwrapped"), ("total_field",), ("quality",), ("r2star",),
+    ("local_field",),
+)  # fmt: skip
 
 
 def report_path(out_dir: Path, label: str) -> Path:
@@ -51,6 +59,7 @@ def write_report(
     *,
     extra_images: Mapping[str, Path] | None = None,
     n_threads: int = 2,
+    drawn: Drawn | None = None,
 ) -> Path:
     """Make the page of one run from what it left behind, however much that is.
 
@@ -65,6 +74,8 @@ def write_report(
         :data:`qsmbids.reports.run.catalogue.MAPS`.
     n_threads : int
         Volumes read and compressed at a time.
+    drawn : Drawn, optional
+        Of :func:`draw_ahead`.
 
     Returns
     -------
@@ -79,9 +90,12 @@ def write_report(
     """
     record = read_run(out_dir, result, extra_images)
     images = read_images(record, n_threads)
+    drawn = Drawn() if drawn is None else drawn
     with ThreadPoolExecutor(1) as beside:  # volumes are packed while figures are drawn
-        viewer = None if images is None else beside.submit(viewer_payload, images, n_threads)
-        figures = make_figures(record, images) if images is not None else []
+        viewer = (
+            None if images is None else beside.submit(viewer_payload, images, n_threads, drawn)
+        )
+        figures = make_figures(record, images, drawn) if images is not None else []
         publication, problem = _publication(record)
         tables = write_tables(record, publication) if publication is not None else []
         parts = _sections(record, images, figures, publication, tables)
@@ -91,6 +105,21 @@ def write_report(
     has_masks = bool(images is not None and images.masks)
     page = _render(record, sections, findings, *payload, has_masks=has_masks)
     return write_text(report_path(out_dir, record.label), page)
+
+
+def draw_ahead(out_dir: Path, label: str, extra_images: Mapping[str, Path]) -> Drawn:
+    """Draw what there is of a run that goes on, for :func:`write_report` to take."""
+    drawn = Drawn()
+    record = read_run(out_dir, {"run": label}, extra_images)
+    for keys in _AHEAD:  # few at a time, for the memory is another step's meanwhile
+        shown = {k: p for k, p in record.images.items() if k in keys or k in MASKS}
+        images = read_images(replace(record, images=shown), 1)
+        if images is None or not images.maps:
+            continue
+        viewer_payload(images, 1, drawn)
+        if "local_field" not in keys:  # which has a figure with chi
+            make_figures(record, images, drawn, whole=False)
+    return drawn
 
 
 def _publication(record: RunRecord) -> tuple[Publication | None, list[str]]:

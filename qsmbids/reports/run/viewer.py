@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from qsmbids.reports.paper.geometry import EDGES, DisplayGrid
 from qsmbids.reports.run.catalogue import MAPS, MASKS, explained
+from qsmbids.reports.run.drawn import Drawn
 from qsmbids.reports.run.images import Images
 from qsmbids.reports.run.windows import Coding
 
@@ -26,7 +27,9 @@ _BUDGET = 12_000_000
 _COARSEN = ("quality", "wrapped", "r2star", "unwrapped", "total_field", "magnitude")
 
 
-def viewer_payload(images: Images, n_threads: int = 2) -> tuple[dict[str, Any], dict[str, str]]:
+def viewer_payload(
+    images: Images, n_threads: int = 2, drawn: Drawn | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return what the script needs to know, and the volumes.
 
     Parameters
@@ -34,6 +37,8 @@ def viewer_payload(images: Images, n_threads: int = 2) -> tuple[dict[str, Any], 
     images : Images
     n_threads : int
         Volumes compressed at a time.
+    drawn : Drawn, optional
+        Volumes that were packed before are taken from it.
 
     Returns
     -------
@@ -43,13 +48,26 @@ def viewer_payload(images: Images, n_threads: int = 2) -> tuple[dict[str, Any], 
         Zlib streams in base64 by map, "masks" and "regions". Voxels run along right first, then
         anterior, then superior.
     """
+    memory = Drawn() if drawn is None else drawn
     keys = list(images.maps)
     around = _around(images)
-    with ThreadPoolExecutor(max_workers=n_threads) as pool:
-        coded = dict(
-            zip(keys, pool.map(lambda key: _coded(images, key, around), keys), strict=True)
+
+    def packed(key: str) -> tuple[_Coded, str]:
+        coded = _coded(images, key, around)
+        return coded, _packed(coded[1])
+
+    def made(key: str) -> tuple[_Coded, str]:
+        # what it says of the map is of the whole run, and not yet known when it is drawn ahead
+        said = explained(key, images.sidecar)
+        result: tuple[_Coded, str] = memory.once(
+            ("volume", images.shown(key), said), lambda: packed(key)
         )
-        volumes = dict(zip(keys, pool.map(lambda key: _packed(coded[key][1]), keys), strict=True))
+        return result
+
+    with ThreadPoolExecutor(max_workers=n_threads) as pool:
+        results = dict(zip(keys, pool.map(made, keys), strict=True))
+    coded = {key: result[0] for key, result in results.items()}
+    volumes = {key: result[1] for key, result in results.items()}
     masks = _bits(images.masks)
     if masks is not None:
         volumes["masks"] = _packed(masks)

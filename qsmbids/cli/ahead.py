@@ -1,0 +1,86 @@
+"""Draw what the pages will show while the workers are busy with the longest step."""
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+if TYPE_CHECKING:
+    import nipype.pipeline.engine as pe
+
+    from qsmbids.reports.run.drawn import Drawn
+
+__all__ = ["DrawnAhead"]
+
+logger = logging.getLogger("qsmbids")
+
+#: Runs of which drawings are kept until the end; each takes up to 20 MB.
+_MOST_RUNS = 4
+#: The step that keeps the workers busy: no image that is written before it ends needs it.
+_LONGEST = "invert_dipole_field"
+
+
+class DrawnAhead:
+    """Receives Nipype's status of every node; draws a run once its early images are written.
+
+    Parameters
+    ----------
+    workflow : Workflow
+        The graph of all runs.
+    labels : dict
+        Name of a run's graph to the label of the run.
+    out_dir, work_dir : Path
+    """
+
+    def __init__(
+        self, workflow: "pe.Workflow", labels: dict[str, str], out_dir: Path, work_dir: Path
+    ) -> None:
+        self._labels, self._out_dir, self._work_dir = labels, out_dir, work_dir
+        names = list(labels)[:_MOST_RUNS]
+        self._waiting = {name: _early(workflow.get_node(name)) for name in names}
+        self._threads: list[threading.Thread] = []
+        self._drawn: dict[str, Drawn] = {}
+
+    def __call__(self, node: Any, status: str) -> None:
+        """Take the status of a node: start, end or exception."""
+        run = str(getattr(node, "_hierarchy", "")).split(".")[-1]
+        if status != "end" or run not in self._waiting:
+            return
+        waiting = self._waiting[run]
+        waiting.discard(node.name)
+        if node.name == _LONGEST:
+            del self._waiting[run]  # too late to gain anything
+        elif not waiting:
+            del self._waiting[run]
+            thread = threading.Thread(target=self._draw, args=(self._labels[run],), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _draw(self, label: str) -> None:
+        from qsmbids.cli.reports import work_images
+        from qsmbids.reports.run.page import draw_ahead
+        from qsmbids.workflows.cost import give_back_memory
+
+        try:
+            drawn = draw_ahead(self._out_dir, label, work_images(self._work_dir, label))
+        except Exception:
+            logger.debug("drawn ahead", exc_info=True)
+        else:
+            self._drawn[label] = drawn
+        give_back_memory()
+
+    def finish(self) -> "dict[str, Drawn]":
+        """Return what was drawn, by the label of the run."""
+        for thread in self._threads:
+            thread.join()
+        return self._drawn
+
+
+def _early(run: "pe.Workflow") -> set[str]:
+    """Return the steps that write what does not wait for the longest step."""
+    graph = run._graph
+    longest = next((node for node in graph.nodes if node.name == _LONGEST), None)
+    late = set() if longest is None else nx.descendants(graph, longest)
+    return {node.name for node in graph.nodes - late if node.name.startswith("save_")}
