@@ -62,7 +62,7 @@ def _few_figures(request, monkeypatch):
     """Leave out the slow part where a test is not about it, and make it small where it is."""
     monkeypatch.setattr("qsmbids.reports.run.figures._DPI", 50)
     if "figures" not in request.node.name and "parts" not in request.node.name:
-        monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_: [])
+        monkeypatch.setattr("qsmbids.reports.run.page.make_figures", lambda *_, **__: [])
 
 
 @pytest.fixture
