@@ -129,7 +129,7 @@ def _chosen(method: str, times: Float64Array) -> str:
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _arlo(magnitude, start, third, rate):  # type: ignore[no-untyped-def]
-    """Fill ``rate`` by R2* of the voxels from ``start``; ``third`` is a third of the echo spacing."""
+    """Fill ``rate`` by R2* of voxels from ``start``; ``third`` is a third of the echo spacing."""
     ss, sd, dd = np.zeros_like(rate), np.zeros_like(rate), np.zeros_like(rate)
     stop = start + rate.size
     for e in range(len(magnitude) - 2):

@@ -25,6 +25,10 @@ from qsmbids.core.maths.fft_lanes import (
     unpack,
 )
 
+#: Lines side by side begin at, and go on after, so much: typed, else they are compiled anew.
+START, APART = np.int64(0), np.int64(LANES)
+TWO, FOUR = np.int64(2), np.int64(4)
+
 __all__ = ["columns", "forward_planes", "inverse_planes"]
 
 _two, _three, _four, _five = (butterfly(radix) for radix in (2, 3, 4, 5))
@@ -73,7 +77,7 @@ def transform(re, im, offset, stride, buffer, radices, cos, sin):  # type: ignor
 def columns(start, stop, spectrum, total, inverse, radices, cos, sin):  # type: ignore[no-untyped-def]
     """Transform along the first axis, of ``total`` samples apart, blocks ``start`` to ``stop``."""
     n = cos.size
-    lines, buffer = _room(2, n), _room(4, n)
+    lines, buffer = _room(TWO, n), _room(FOUR, n)
     re, im = lines[0], lines[1]
     for block in range(start, stop):
         first = block * LANES
@@ -87,9 +91,9 @@ def columns(start, stop, spectrum, total, inverse, radices, cos, sin):  # type: 
                     re[i * LANES + k] = spectrum[at + 2 * k]
                     im[i * LANES + k] = spectrum[at + 2 * k + 1]
         if inverse:
-            b, a = transform(im, re, 0, LANES, buffer, radices, cos, sin)
+            b, a = transform(im, re, START, APART, buffer, radices, cos, sin)
         else:
-            a, b = transform(re, im, 0, LANES, buffer, radices, cos, sin)
+            a, b = transform(re, im, START, APART, buffer, radices, cos, sin)
         for i in range(n):
             at = 2 * (i * total + first)
             if inside == LANES:
@@ -130,15 +134,15 @@ def forward_planes(start, stop, volume, out, plan_y, plan_z):  # type: ignore[no
     ny, nz = plan_y[1].size, plan_z[1].size
     half = nz // 2 + 1
     wide, high = (half + LANES - 1) // LANES * LANES, (ny + 2 * LANES - 1) // (2 * LANES)
-    lines, buffer = _room(2, nz), _room(4, max(ny, nz))
-    parts, plane = _room(4, wide), _room(2, high * 2 * wide)
+    lines, buffer = _room(TWO, nz), _room(FOUR, max(ny, nz))
+    parts, plane = _room(FOUR, wide), _room(TWO, high * 2 * wide)
     for i in range(start, stop):
         for block in range(high):
             j = block * 2 * LANES
             for pair in range(2):
                 row = j + pair * LANES
                 _rows(volume, (i * ny + row) * nz, max(0, min(LANES, ny - row)), nz, lines[pair])
-            a, b = transform(lines[0], lines[1], 0, LANES, buffer, *plan_z)
+            a, b = transform(lines[0], lines[1], START, APART, buffer, *plan_z)
             for k in range(half):
                 mirrored = (nz - k) % nz * LANES
                 unpack(a, b, k * LANES, mirrored, parts[0], parts[1], parts[2], parts[3])
@@ -165,8 +169,8 @@ def inverse_planes(start, stop, spectrum, volume, scale, plan_y, plan_z):  # typ
     ny, nz = plan_y[1].size, plan_z[1].size
     half = nz // 2 + 1
     wide, high = (half + LANES - 1) // LANES * LANES, (ny + 2 * LANES - 1) // (2 * LANES)
-    lines, buffer = _room(2, max(ny, nz)), _room(4, max(ny, nz))
-    parts, plane = _room(4, wide), _room(2, high * 2 * wide)
+    lines, buffer = _room(TWO, max(ny, nz)), _room(FOUR, max(ny, nz))
+    parts, plane = _room(FOUR, wide), _room(TWO, high * 2 * wide)
     re, im = lines[0], lines[1]
     for i in range(start, stop):
         for k in range(0, wide, LANES):
@@ -179,7 +183,7 @@ def inverse_planes(start, stop, spectrum, volume, scale, plan_y, plan_z):  # typ
                     for lane in range(inside):
                         re[j * LANES + lane] = spectrum[at + 2 * lane]
                         im[j * LANES + lane] = spectrum[at + 2 * lane + 1]
-            b, a = transform(im, re, 0, LANES, buffer, *plan_y)
+            b, a = transform(im, re, START, APART, buffer, *plan_y)
             for j in range(ny):
                 move(a, j * LANES, plane[0], j * wide + k)
                 move(b, j * LANES, plane[1], j * wide + k)
@@ -195,7 +199,7 @@ def inverse_planes(start, stop, spectrum, volume, scale, plan_y, plan_z):  # typ
                     parts[3, k * LANES : (k + 1) * LANES] = 0.0
                 mirrored = (nz - k) % nz * LANES
                 pack(parts[0], parts[1], parts[2], parts[3], k * LANES, scale, re, im, mirrored)
-            b, a = transform(im, re, 0, LANES, buffer, *plan_z)
+            b, a = transform(im, re, START, APART, buffer, *plan_z)
             for pair in range(2):
                 row = j + pair * LANES
                 inside = max(0, min(LANES, ny - row))
