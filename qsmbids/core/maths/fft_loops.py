@@ -133,6 +133,7 @@ def forward_planes(start, stop, volume, out, plan_y, plan_z):  # type: ignore[no
     """Transform planes along both axes to their half spectra, which are stored as real pairs."""
     ny, nz = plan_y[1].size, plan_z[1].size
     half = nz // 2 + 1
+    whole = half // LANES * LANES
     wide, high = (half + LANES - 1) // LANES * LANES, (ny + 2 * LANES - 1) // (2 * LANES)
     lines, buffer = _room(TWO, nz), _room(FOUR, max(ny, nz))
     parts, plane = _room(FOUR, wide), _room(TWO, high * 2 * wide)
@@ -152,15 +153,16 @@ def forward_planes(start, stop, volume, out, plan_y, plan_z):  # type: ignore[no
                     transpose(parts[part], k * LANES, LANES, plane[part % 2], o + k, wide)
         for k in range(0, wide, LANES):
             a, b = transform(plane[0], plane[1], k, wide, buffer, *plan_y)
-            inside = min(LANES, half - k)
             for j in range(ny):
-                at = 2 * ((i * ny + j) * half + k)
-                if inside == LANES:
-                    join(a, b, j * LANES, out, at)
-                else:
-                    for lane in range(inside):
-                        out[at + 2 * lane] = a[j * LANES + lane]
-                        out[at + 2 * lane + 1] = b[j * LANES + lane]
+                move(a, j * LANES, plane[0], j * wide + k)
+                move(b, j * LANES, plane[1], j * wide + k)
+        for j in range(ny):
+            at = 2 * (i * ny + j) * half
+            for k in range(0, whole, LANES):
+                join(plane[0], plane[1], j * wide + k, out, at + 2 * k)
+            for k in range(whole, half):
+                out[at + 2 * k] = plane[0, j * wide + k]
+                out[at + 2 * k + 1] = plane[1, j * wide + k]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -168,19 +170,19 @@ def inverse_planes(start, stop, spectrum, volume, scale, plan_y, plan_z):  # typ
     """Transform half spectra of planes back, times a number."""
     ny, nz = plan_y[1].size, plan_z[1].size
     half = nz // 2 + 1
+    whole = half // LANES * LANES
     wide, high = (half + LANES - 1) // LANES * LANES, (ny + 2 * LANES - 1) // (2 * LANES)
     lines, buffer = _room(TWO, max(ny, nz)), _room(FOUR, max(ny, nz))
     parts, plane = _room(FOUR, wide), _room(TWO, high * 2 * wide)
     re, im = lines[0], lines[1]
     for i in range(start, stop):
         for k in range(0, wide, LANES):
-            inside = min(LANES, half - k)
             for j in range(ny):
                 at = 2 * ((i * ny + j) * half + k)
-                if inside == LANES:
+                if k < whole:
                     split(spectrum, at, re, im, j * LANES)
                 else:
-                    for lane in range(inside):
+                    for lane in range(half - k):
                         re[j * LANES + lane] = spectrum[at + 2 * lane]
                         im[j * LANES + lane] = spectrum[at + 2 * lane + 1]
             b, a = transform(im, re, START, APART, buffer, *plan_y)
