@@ -44,7 +44,8 @@ ALLOWED = {
     },
 }
 #: What the core may import from elsewhere.
-CORE_LIBRARIES = {"numpy", "scipy", "numba"}
+# llvmlite comes with numba, whose machine code it writes
+CORE_LIBRARIES = {"numpy", "scipy", "numba", "llvmlite"}
 STANDARD = {
     "__future__",
     "collections",

@@ -168,7 +168,7 @@ def _restrict(fine: Float32Array, factors: Factors) -> Float32Array:
     return fine
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _negative_laplace(u, active, stencil, out):  # type: ignore[no-untyped-def]
     wx, wy, wz = stencil
     centre = np.float32(2) * (wx + wy + wz)
@@ -186,7 +186,7 @@ def _negative_laplace(u, active, stencil, out):  # type: ignore[no-untyped-def]
                     )
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _relax(u, rhs, active, stencil, first, second, sweeps):  # type: ignore[no-untyped-def]
     """Gauss-Seidel on one colour of the checkerboard, then on the other."""
     wx, wy, wz = stencil

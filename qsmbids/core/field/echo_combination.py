@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
-from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.core.maths.parallel import planes
 from qsmbids.units import TWO_PI
 
 __all__ = [
@@ -99,8 +99,9 @@ def weighted_echo_average(
         raise ValueError(f"phase {phase.shape} and magnitude {magnitude.shape} differ in shape")
     factor, power = _weighting(weighting, times)
     field = np.empty(phase[0].size, dtype=np.float32)
-    with numba_threads(n_threads):
-        _average(flat_echoes(phase), flat_echoes(magnitude), factor, factor / times, power, field)
+    echoes = flat_echoes(phase), flat_echoes(magnitude)
+    with planes(field.size, n_threads) as run:
+        run(_average, *echoes, factor, factor / times, power, field)
     return field.reshape(phase.shape[1:])
 
 
@@ -265,8 +266,10 @@ def _all_of_four(mask: Mask, axis: int) -> Mask:
     return np.moveaxis(inside, 0, axis)
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _average(
+    start: int,
+    stop: int,
     phase: Float32Array,
     magnitude: Float32Array,
     weight: Float64Array,
@@ -274,7 +277,7 @@ def _average(
     power: int,
     field: Float32Array,
 ) -> None:
-    for i in numba.prange(field.size):
+    for i in range(start, stop):
         total = 0.0
         angle = 0.0
         for e in range(weight.size):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.core.maths.parallel import planes
 from qsmbids.units import TWO_PI
 
 __all__ = ["relative_residual", "residual_weight"]
@@ -84,8 +84,9 @@ def relative_residual(
     elif mask.shape != shape:
         raise ValueError(f"mask {mask.shape} and field {shape} differ in shape")
     residual = np.empty(field.size, dtype=np.float32)
-    with numba_threads(n_threads):
-        _residual(
+    with planes(residual.size, n_threads) as run:
+        run(
+            _residual,
             flat_echoes(phase),
             flat_echoes(magnitude),
             times - times[0],
@@ -129,8 +130,10 @@ def residual_weight(residual: FloatArray, threshold: float = 0.3) -> Float32Arra
     return weight.astype(np.float32)
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _residual(
+    start: int,
+    stop: int,
     phase: Float32Array,
     magnitude: Float32Array,
     elapsed: Float64Array,
@@ -139,7 +142,7 @@ def _residual(
     mask: Mask,
     residual: Float32Array,
 ) -> None:
-    for i in numba.prange(residual.size):
+    for i in range(start, stop):
         if not mask[i]:
             residual[i] = 0.0
             continue

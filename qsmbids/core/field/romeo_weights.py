@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import bounding_box
-from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.core.maths.parallel import planes
 from qsmbids.units import TWO_PI
 
 __all__ = ["WEIGHT_PRESETS", "edge_weights", "quality_map"]
@@ -111,10 +111,9 @@ def edge_weights(
 
     out = np.zeros((3, *phase.shape), dtype=np.float32)
     terms = tuple(n in active for n in range(1, 7))
-    with numba_threads(n_threads):
-        _weigh_edges(
-            phase, magnitude, phase2, usable, float(te_ratio), 0.5 * magnitude_max, terms, out
-        )
+    scales = float(te_ratio), 0.5 * float(magnitude_max)
+    with planes(len(phase), n_threads) as run:
+        run(_weigh_edges, phase, magnitude, phase2, usable, *scales, terms, out)
     return out
 
 
@@ -255,13 +254,15 @@ def _linearity(a, b, c):  # type: ignore[no-untyped-def]
     return max(0.0, bend)
 
 
-@numba.njit(cache=True, parallel=True)
-def _weigh_edges(phase, magnitude, phase2, usable, te_ratio, half_max, terms, out):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _weigh_edges(  # type: ignore[no-untyped-def]
+    start, stop, phase, magnitude, phase2, usable, te_ratio, half_max, terms, out
+):
     nx, ny, nz = phase.shape
     p, m, p2, ok = phase.ravel(), magnitude.ravel(), phase2.ravel(), usable.ravel()
     w_out = out.reshape((3, phase.size))
     strides = (ny * nz, nz, 1)
-    for x in numba.prange(nx):
+    for x in range(start, stop):
         for y in range(ny):
             for z in range(nz):
                 i = (x * ny + y) * nz + z

@@ -83,7 +83,7 @@ def minimise_alternating(
     return FansiState(x, h, u, s2, data, v), iteration, update
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _combine_spectra(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2):  # type: ignore[no-untyped-def]
     """Overwrite data by the new x, (mu1 divergence + mu2 D data) / (mu1 L + mu2 D^2)."""
     for i in range(start, stop):
@@ -97,7 +97,7 @@ def _combine_spectra(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2
         data[0, 0, 0] = 0.0
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _update_fidelity(  # type: ignore[no-untyped-def]
     start, stop, source, dx, h, s2, y, w, u, mask, w_scale, mu2, rho, muh, n_newton
 ):
@@ -139,7 +139,7 @@ def _update_fidelity(  # type: ignore[no-untyped-def]
                 )
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _harmonic_spectrum(start, stop, source, lx, ly, lz, mu2, muh):  # type: ignore[no-untyped-def]
     """Overwrite source by the new h, source / (mu2 + muh L^2)."""
     for i in range(start, stop):
@@ -151,7 +151,7 @@ def _harmonic_spectrum(start, stop, source, lx, ly, lz, mu2, muh):  # type: igno
                 f[k] *= ONE / (mu2 + muh * lap * lap)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _update_duals(start, stop, h, z2, b, u, mask, rho):  # type: ignore[no-untyped-def]
     """Overwrite b by s2, z2 by z2 - s2 - h (the next data), and u by Lap h + sh."""
     nx, ny, nz = h.shape

@@ -24,7 +24,7 @@ import numba
 import numpy as np
 
 from qsmbids.core.inversion import fansi_kernels as loops
-from qsmbids.core.inversion.fansi_kernels import ONE, TWO, fit_row
+from qsmbids.core.inversion.fansi_kernels import ONE, TWO, fit_row, span
 from qsmbids.core.inversion.fansi_problem import FansiProblem, FansiState
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.gradient import laplacian_symbols
@@ -133,7 +133,7 @@ def minimise_jointly(
     return FansiState(x, h, u, s2, data, v), iteration, update
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _solve_x(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2):  # type: ignore[no-untyped-def]
     """Overwrite divergence by x, (mu1 div + mu2 D data) / (mu1 L + mu2 D^2), and data by Dx."""
     for i in range(start, stop):
@@ -149,7 +149,7 @@ def _solve_x(start, stop, divergence, data, kernel, lx, ly, lz, mu1, mu2):  # ty
         data[0, 0, 0] = 0.0
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _solve_both(  # type: ignore[no-untyped-def]
     start, stop, divergence, data, bend, kernel, lx, ly, lz, mu1, mu2, muh
 ):
@@ -177,24 +177,34 @@ def _solve_both(  # type: ignore[no-untyped-def]
         divergence[0, 0, 0] = 0.0  # there D and L are zero: dx and h are right
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _update_fidelity(  # type: ignore[no-untyped-def]
     start, stop, fit, s2, data, y, w, w_scale, mu2, relax, n_newton
 ):
-    """Fit z2 to the data; overwrite s2 by its next value and data, z2 - s2, too."""
+    """Fit z2 to the data; overwrite s2 by its next value and data, z2 - s2, too.
+
+    Where there is no weight z2 is what it is consistent with, and s2 is zero.
+    """
+    phases = np.empty(fit.shape[2], dtype=np.float32)
     for i in range(start, stop):
-        phase = np.empty(fit.shape[2], dtype=np.float32)
         for j in range(fit.shape[1]):
-            misfit, s, f, yy = fit[i, j], s2[i, j], data[i, j], y[i, j]
+            first, last = span(w[i, j])
+            misfit, f = fit[i, j], data[i, j]
+            for k in range(first):
+                f[k] = relax * misfit[k] + (ONE - relax) * f[k]
+            for k in range(last, f.size):
+                f[k] = relax * misfit[k] + (ONE - relax) * f[k]
+            misfit, s, f = misfit[first:last], s2[i, j, first:last], f[first:last]
+            ww, yy, phase = w[i, j, first:last], y[i, j, first:last], phases[first:last]
             for k in range(s.size):  # relax (Dx + h) + (1 - relax) z2 + s2 - y
                 misfit[k] = relax * misfit[k] + (ONE - relax) * (f[k] + s[k]) + s[k] - yy[k]
-            fit_row(phase, misfit, w[i, j], w_scale, mu2, n_newton)
+            fit_row(phase, misfit, ww, w_scale, mu2, n_newton)
             for k in range(s.size):
                 s[k] = misfit[k] - phase[k]
                 f[k] = yy[k] + phase[k] - s[k]
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _update_harmonic(start, stop, bend, u, mask, rho, relax):  # type: ignore[no-untyped-def]
     """Overwrite u by relax Lap h + (1 - relax) zh + sh, and Lap h by zh - sh."""
     keep = (ONE - relax) * rho + ONE - rho  # zh = rho u and sh = (1 - rho) u, u and 0 outside

@@ -18,6 +18,7 @@ __all__ = [
     "change_and_size",
     "fit_row",
     "negative_divergence",
+    "span",
     "update_gradient",
 ]
 
@@ -28,7 +29,7 @@ ZERO, ONE, TWO, SIX = np.float32(0), np.float32(1), np.float32(2), np.float32(6)
 TURN, QUARTER_TURN, PER_TURN = (np.float32(v) for v in (TWO_PI, TWO_PI / 4, 1 / TWO_PI))
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def change_and_size(start, stop, x, previous, mask, sums):  # type: ignore[no-untyped-def]
     """Squared norms of the change of ``x`` in the mask and of itself, per plane."""
     for i in range(start, stop):
@@ -45,26 +46,26 @@ def change_and_size(start, stop, x, previous, mask, sums):  # type: ignore[no-un
         sums[i, 0], sums[i, 1] = change, total
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def threshold(w, w_next, scale, flip):  # type: ignore[no-untyped-def]
     """Soft threshold between two voxels; ``flip`` -1 takes the size of the edge, 1 its sign."""
     g = w - w_next
     return scale / max(max(g, flip * g), EDGE_FLOOR)
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def clip(v, t):  # type: ignore[no-untyped-def]
     return min(max(v, -t), t)
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def _relaxed(step, v, t, relax):  # type: ignore[no-untyped-def]
     """Return the next grad x + s1; clip(v) is the old s1, and the rest of v the old z1."""
     dual = clip(v, t)
     return relax * step + (ONE - relax) * (v - dual) + dual
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def update_gradient(start, stop, v, x, w, scale, flip, relax):  # type: ignore[no-untyped-def]
     """Overwrite v by relax grad x + (1 - relax) z1 + s1, for the three axes."""
     nx, ny, nz = x.shape
@@ -84,13 +85,13 @@ def update_gradient(start, stop, v, x, w, scale, flip, relax):  # type: ignore[n
             vc[nz - 1] = _relaxed(x0[0] - x0[nz - 1], vc[nz - 1], t, relax)
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def _shrunk(v, w, w_next, scale, flip):  # type: ignore[no-untyped-def]
     """z1 - s1 of one difference."""
     return v - TWO * clip(v, threshold(w, w_next, scale, flip))
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def negative_divergence(start, stop, v, w, scale, flip, out):  # type: ignore[no-untyped-def]
     """Adjoint of the forward differences, applied to z1 - s1."""
     nx, ny, nz = out.shape
@@ -108,14 +109,16 @@ def negative_divergence(start, stop, v, w, scale, flip, out):  # type: ignore[no
                     + _shrunk(vb_[k], wj_[k], w0[k], scale, flip)
                     - _shrunk(vb[k], w0[k], wj[k], scale, flip)
                 )
-            before = _shrunk(vc[nz - 1], w0[nz - 1], w0[0], scale, flip)
-            for k in range(nz):
-                here = _shrunk(vc[k], w0[k], w0[(k + 1) % nz], scale, flip)
+            around = _shrunk(vc[nz - 1], w0[nz - 1], w0[0], scale, flip)
+            before = around
+            for k in range(nz - 1):
+                here = _shrunk(vc[k], w0[k], w0[k + 1], scale, flip)
                 o[k] += before - here
                 before = here
+            o[nz - 1] += before - around
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def _sine_cosine(angle):  # type: ignore[no-untyped-def]
     """Sine and cosine to 1e-6 by Taylor series of the half angle; unlike libm's, it vectorises."""
     half = np.float32(0.5) * (angle - TURN * np.rint(angle * PER_TURN))
@@ -136,7 +139,18 @@ def _sine_cosine(angle):  # type: ignore[no-untyped-def]
     return TWO * s * c, ONE - TWO * s * s
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
+def span(w):  # type: ignore[no-untyped-def]
+    """Return where the first weight of a row that is not zero is, and the end after the last."""
+    first, last = 0, w.size
+    while first < last and w[first] == ZERO:
+        first += 1
+    while last > first and w[last - 1] == ZERO:
+        last -= 1
+    return first, last
+
+
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def fit_row(phase, misfit, w, w_scale, mu2, n_newton):  # type: ignore[no-untyped-def]
     """Fill phase by z2 - y, for misfit = Dx + h + s2 - y, of a row of voxels.
 

@@ -93,14 +93,14 @@ def change_consistency(
     return state
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def _scaled(v, t, factor):  # type: ignore[no-untyped-def]
     """z1 + factor s1, of v = z1 + s1."""
     dual = clip(v, t)
     return v - dual + factor * dual
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _scale_dual(start, stop, v, w, scale, flip, factor):  # type: ignore[no-untyped-def]
     """Multiply the duals within v, for the three axes."""
     nx, ny, nz = w.shape

@@ -171,7 +171,7 @@ def _mean_difference(volume: Float32Array, mask: Mask) -> np.float32:
     return np.float32(max(np.mean(means), EDGE_FLOOR)) if means else EDGE_FLOOR
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _data_weights(start, stop, weights, w, phase, y, per_outlier):  # type: ignore[no-untyped-def]
     """Fill weights by W^2 / (1 + (misfit / s)^2)^2."""
     for i in range(start, stop):
@@ -183,14 +183,14 @@ def _data_weights(start, stop, weights, w, phase, y, per_outlier):  # type: igno
                 o[k] = least * least
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def _pull(x0, x1, w0, w1, floor):  # type: ignore[no-untyped-def]
     """Weighted difference q^2 (x0 - x1) of two neighbours."""
     q = floor / max(abs(w0 - w1), floor)
     return q * q * (x0 - x1)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _roughness(start, stop, x, w, floor, scale, out):  # type: ignore[no-untyped-def]
     """Fill out by scale G' q^2 G x, periodic."""
     nx, ny, nz = x.shape
@@ -202,21 +202,21 @@ def _roughness(start, stop, x, w, floor, scale, out):  # type: ignore[no-untyped
             xa, xb, xc, xd = x[ia, j], x[ib, j], x[i, ja], x[i, jb]
             wa, wb, wc, wd = w[ia, j], w[ib, j], w[i, ja], w[i, jb]
             for k in range(nz):
-                o[k] = (
-                    _pull(x0[k], xa[k], w0[k], wa[k], floor)
-                    + _pull(x0[k], xb[k], w0[k], wb[k], floor)
-                    + _pull(x0[k], xc[k], w0[k], wc[k], floor)
-                    + _pull(x0[k], xd[k], w0[k], wd[k], floor)
-                )
-            before = _pull(x0[nz - 1], x0[0], w0[nz - 1], w0[0], floor)
+                pull = _pull(x0[k], xa[k], w0[k], wa[k], floor)
+                o[k] = pull + _pull(x0[k], xb[k], w0[k], wb[k], floor)
             for k in range(nz):
-                after = (k + 1) % nz
-                here = _pull(x0[k], x0[after], w0[k], w0[after], floor)
+                pull = _pull(x0[k], xc[k], w0[k], wc[k], floor)
+                o[k] += pull + _pull(x0[k], xd[k], w0[k], wd[k], floor)
+            around = _pull(x0[nz - 1], x0[0], w0[nz - 1], w0[0], floor)
+            before = around
+            for k in range(nz - 1):
+                here = _pull(x0[k], x0[k + 1], w0[k], w0[k + 1], floor)
                 o[k] = scale * (o[k] + here - before)
                 before = here
+            o[nz - 1] = scale * (o[nz - 1] + around - before)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _combine(start, stop, data, kernel, penalty):  # type: ignore[no-untyped-def]
     """Overwrite data by D data + penalty."""
     for i in range(start, stop):
@@ -226,19 +226,19 @@ def _combine(start, stop, data, kernel, penalty):  # type: ignore[no-untyped-def
                 f[k] = d[k] * f[k] + g[k]
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def _inverse(d, lap, mean, smoothness):  # type: ignore[no-untyped-def]
     """Return the inverse of the operator of even weights and no edges."""
     return ONE / (mean * d * d + smoothness * lap + np.float32(1e-6))
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def _share(k, nz):  # type: ignore[no-untyped-def]
     """How often a sample of the half spectrum stands in the whole one."""
     return ONE if k == 0 or 2 * k == nz else TWO
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _scaled_square(start, stop, r, kernel, lx, ly, lz, mean, smoothness, nz, sums):  # type: ignore[no-untyped-def]
     """Fill sums by the inner product of r and the preconditioned r, per plane."""
     for i in range(start, stop):
@@ -253,7 +253,7 @@ def _scaled_square(start, stop, r, kernel, lx, ly, lz, mean, smoothness, nz, sum
         sums[i] = total
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _next_direction(start, stop, p, r, kernel, lx, ly, lz, mean, smoothness, keep):  # type: ignore[no-untyped-def]
     """Overwrite p by the preconditioned r + keep p."""
     for i in range(start, stop):
@@ -264,7 +264,7 @@ def _next_direction(start, stop, p, r, kernel, lx, ly, lz, mean, smoothness, kee
                 pp[k] = inverse * rr[k] + keep * pp[k]
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _product(start, stop, a, b, nz, sums):  # type: ignore[no-untyped-def]
     """Fill sums by the inner product of two half spectra, per plane."""
     for i in range(start, stop):
@@ -278,7 +278,7 @@ def _product(start, stop, a, b, nz, sums):  # type: ignore[no-untyped-def]
         sums[i] = total
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _advance(start, stop, x, r, p, q, length):  # type: ignore[no-untyped-def]
     """Go along p: x += length p, r -= length q."""
     for i in range(start, stop):
@@ -289,7 +289,7 @@ def _advance(start, stop, x, r, p, q, length):  # type: ignore[no-untyped-def]
                 rr[k] -= length * qq[k]
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _times(start, stop, out, factor, spectrum):  # type: ignore[no-untyped-def]
     """Fill out by a spectrum times real factors."""
     for i in range(start, stop):

@@ -22,7 +22,7 @@ __all__ = [
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def multiply(start, stop, volume, factor):  # type: ignore[no-untyped-def]
     """Multiply a volume or half spectrum in place by a real one of the same shape."""
     for i in range(start, stop):
@@ -32,14 +32,14 @@ def multiply(start, stop, volume, factor):  # type: ignore[no-untyped-def]
                 v[k] *= f[k]
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def _weight(there, here, scale, penalised, smoothing):  # type: ignore[no-untyped-def]
     """Weight of one difference: 1 / |difference|, both per mm."""
     g = (there - here) * scale
     return scale * scale / np.sqrt(g * g + smoothing) if penalised else ZERO
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def difference_weights(start, stop, x, penalised, inverse_size, smoothing, v):  # type: ignore[no-untyped-def]
     """Fill V for the current x: reweighted least squares of the sum of |difference|."""
     nx, ny, nz = x.shape
@@ -58,7 +58,7 @@ def difference_weights(start, stop, x, penalised, inverse_size, smoothing, v):  
             vc[nz - 1] = ZERO
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def inverse_diagonal(start, stop, v, data, mean_square, least, out):  # type: ignore[no-untyped-def]
     """Fill out by 1 / diagonal of the operator, data weights no smaller than ``least``."""
     ny, nz = out.shape[1:]
@@ -74,7 +74,7 @@ def inverse_diagonal(start, stop, v, data, mean_square, least, out):  # type: ig
                 before = vc[k]
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def add_penalty(start, stop, p, v, y, sums):  # type: ignore[no-untyped-def]
     """Add the penalty's operator on p to y; the products of p and y, per plane."""
     nx, ny, nz = p.shape
@@ -102,7 +102,7 @@ def add_penalty(start, stop, p, v, y, sums):  # type: ignore[no-untyped-def]
         sums[i] = total
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def step(start, stop, x, r, p, y, scale, length, sums):  # type: ignore[no-untyped-def]
     """Go along p: x += length p, r -= length y; r . r and r . (scale r), per plane."""
     for i in range(start, stop):
@@ -121,7 +121,7 @@ def step(start, stop, x, r, p, y, scale, length, sums):  # type: ignore[no-untyp
         sums[i, 0], sums[i, 1] = total, scaled
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def next_direction(start, stop, p, r, scale, keep):  # type: ignore[no-untyped-def]
     """Overwrite p by scale r + keep p."""
     for i in range(start, stop):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array
-from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.core.maths.parallel import planes
 
 __all__ = [
     "block_sums",
@@ -19,6 +19,9 @@ __all__ = [
     "plane_interpolator",
     "smooth_complex",
 ]
+
+#: Numbers of each row that are convolved at a time: a block of all rows stays in the cache.
+BLOCK = 256
 
 
 def smooth_complex(
@@ -55,8 +58,9 @@ def convolve_blocks(
         # three times: along the first axis, which then becomes the third
         taps = np.exp(-0.5 * (np.arange(min(int(4 * width) + 1, size)) / width) ** 2)
         rows = np.ascontiguousarray(volumes).reshape(size, -1)
-        with numba_threads(n_threads):
-            smooth = _convolve_rows(rows, taps.astype(np.float32))
+        smooth = np.empty_like(rows)
+        with planes(-(-rows.shape[1] // BLOCK), n_threads) as run:
+            run(_convolve_rows, rows, taps.astype(np.float32), smooth)
         volumes = np.moveaxis(smooth.reshape(volumes.shape), 0, 2)
     return volumes
 
@@ -130,19 +134,16 @@ def _between(
     return step
 
 
-@numba.njit(cache=True, parallel=True)
-def _convolve_rows(rows, taps):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True)
+def _convolve_rows(start, stop, rows, taps, out):  # type: ignore[no-untyped-def]
     """Convolve along the first axis with a symmetric kernel, given from its centre outwards."""
     n, length = rows.shape
-    out = np.empty_like(rows)
-    block = 256  # a block of all rows stays in the cache
-    for k in numba.prange((length + block - 1) // block):
-        start, stop = k * block, min(length, (k + 1) * block)
+    for k in range(start, stop):
+        first, last = k * BLOCK, min(length, (k + 1) * BLOCK)
         for i in range(n):
-            for b in range(start, stop):
-                out[i, b] = 0
+            total = out[i, first:last]
+            total[:] = 0
             for j in range(max(0, i - taps.size + 1), min(n, i + taps.size)):
-                weight = taps[abs(i - j)]
-                for b in range(start, stop):
-                    out[i, b] += weight * rows[j, b]
-    return out
+                weight, row = taps[abs(i - j)], rows[j, first:last]
+                for b in range(row.size):
+                    total[b] += weight * row[b]
