@@ -75,7 +75,6 @@ class CostedNode(pe.Node):
             with measured() as cost:
                 return super().run(updatehash=updatehash)
         finally:
-            give_back_memory()
             if self._executed:
                 # a full disk has stopped the step already, or stops the next one
                 with contextlib.suppress(OSError):
