@@ -93,7 +93,7 @@ class MeasureImages(Step):
                 echo_times=inputs.echo_times,
                 centre_frequency=inputs.centre_frequency_hz,
                 r2star=_volume(inputs.r2star, "r2star"),
-                unwrapped=[read_volume(path).array for path in unwrapped],
+                unwrapped=(read_volume(path).array for path in unwrapped),
                 wrapped=read_volume(wrapped[-1]).array if wrapped else None,
             )
         )

@@ -53,7 +53,7 @@ class SturdyMultiProc(MultiProcPlugin):
         self._second_try: dict[int, ProcessPoolExecutor] = {}
         self._stopped = False
         self._context = worker_context()
-        self.pool = self._new_pool(self.processors)
+        self.pool = self._new_pool(self._threads)
 
     def _new_pool(self, workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
@@ -101,7 +101,7 @@ class SturdyMultiProc(MultiProcPlugin):
         try:
             self._start(self.pool, self._taskid)
         except BrokenProcessPool:
-            self.pool = self._new_pool(self.processors)
+            self.pool = self._new_pool(self._threads)
             self._start(self.pool, self._taskid)
         return self._taskid
 

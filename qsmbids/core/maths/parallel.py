@@ -1,8 +1,11 @@
 """Threads for numba loops, granted explicitly by the caller."""
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
 
 import numba
@@ -27,15 +30,33 @@ def numba_threads(n_threads: int) -> Iterator[None]:
 
 @contextmanager
 def planes(n_planes: int, n_threads: int) -> Iterator[Run]:
-    """Give a function that runs a loop over all planes, a slab for each thread."""
-    edges = np.linspace(0, n_planes, n_threads + 1).astype(int)
+    """Give a function that runs a loop over all planes, a slab for each thread.
+
+    The threads stay for the next loops: to start one takes as long as a short loop. A loop that
+    is called from such a thread runs on that alone.
+    """
+    n_slabs = 1 if getattr(_here, "busy", False) else n_threads
+    edges = np.linspace(0, n_planes, n_slabs + 1).astype(int)
     slabs = list(pairwise(edges.tolist()))
-    with ThreadPoolExecutor(n_threads) as pool:
+    pool = _threads(n_slabs - 1, os.getpid()) if n_slabs > 1 else None
 
-        def run(loop: Callable[..., None], *args: object) -> None:
-            jobs = [pool.submit(loop, start, stop, *args) for start, stop in slabs[1:]]
-            loop(*slabs[0], *args)
-            for job in jobs:
-                job.result()
+    def run(loop: Callable[..., None], *args: object) -> None:
+        jobs = [] if pool is None else [pool.submit(loop, *slab, *args) for slab in slabs[1:]]
+        loop(*slabs[0], *args)
+        for job in jobs:
+            job.result()
 
-        yield run
+    yield run
+
+
+_here = threading.local()
+
+
+def _mark_busy() -> None:
+    _here.busy = True
+
+
+@lru_cache(maxsize=4)
+def _threads(number: int, process: int) -> ThreadPoolExecutor:
+    """Return so many threads of this process (a fork has none of those of its parent)."""
+    return ThreadPoolExecutor(number, initializer=_mark_busy)

@@ -1,6 +1,6 @@
 """Quality measures of one run (Table 1 of the consensus paper): every one a number with a name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +79,7 @@ class QualityInputs:
     echo_times: Sequence[float]
     centre_frequency: float
     r2star: FloatArray | None = None
-    unwrapped: Sequence[FloatArray] = ()
+    unwrapped: Iterable[FloatArray] = ()
     wrapped: FloatArray | None = None
     length_scale: float = 1.0
     records: Mapping[str, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ __all__ = ["echo_differences", "wrap_jumps"]
 
 
 def echo_differences(
-    unwrapped: Sequence[FloatArray], echo_times: Sequence[float]
+    unwrapped: Iterable[FloatArray], echo_times: Sequence[float]
 ) -> Iterator[FloatArray]:
     """Yield the first echo, and of every later one what the echo before does not predict.
 
@@ -20,7 +20,7 @@ def echo_differences(
 
     Parameters
     ----------
-    unwrapped : sequence of (X, Y, Z) ndarray
+    unwrapped : iterable of (X, Y, Z) ndarray
         Without the phase at TE = 0 [rad].
     echo_times : sequence of float
         [s].
@@ -30,12 +30,14 @@ def echo_differences(
     (X, Y, Z) ndarray
         [rad]
     """
+    before = None
     for echo, phase in enumerate(unwrapped):
-        if echo == 0:
+        if before is None:
             yield phase
         else:
             ratio = np.float32(echo_times[echo] / echo_times[echo - 1])
-            yield phase - ratio * unwrapped[echo - 1]
+            yield phase - ratio * before
+        before = phase
 
 
 def wrap_jumps(
