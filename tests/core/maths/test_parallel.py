@@ -41,8 +41,7 @@ def test_a_loop_within_a_loop_does_not_wait_for_itself():
     done = []
 
     def outer(start, stop):
-        for _ in range(start, stop):
-            done.append(_visited(4, 2)[0].tolist())
+        done.extend(_visited(4, 2)[0].tolist() for _ in range(start, stop))
 
     with planes(4, 2) as run:
         run(outer)
