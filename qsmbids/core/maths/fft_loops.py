@@ -78,7 +78,7 @@ def columns(start, stop, spectrum, total, inverse, radices, cos, sin):  # type: 
     """Transform along the first axis, of ``total`` samples apart, blocks ``start`` to ``stop``."""
     n = cos.size
     lines, buffer = _room(TWO, n), _room(FOUR, n)
-    re, im = lines[0], lines[1]
+    re, im = lines[int(inverse)], lines[1 - int(inverse)]
     for block in range(start, stop):
         first = block * LANES
         inside = min(LANES, total - first)
@@ -90,10 +90,10 @@ def columns(start, stop, spectrum, total, inverse, radices, cos, sin):  # type: 
                 for k in range(inside):
                     re[i * LANES + k] = spectrum[at + 2 * k]
                     im[i * LANES + k] = spectrum[at + 2 * k + 1]
+        # with the two parts exchanged, before and after, it is the inverse
+        a, b = transform(lines[0], lines[1], START, APART, buffer, radices, cos, sin)
         if inverse:
-            b, a = transform(im, re, START, APART, buffer, radices, cos, sin)
-        else:
-            a, b = transform(re, im, START, APART, buffer, radices, cos, sin)
+            a, b = b, a
         for i in range(n):
             at = 2 * (i * total + first)
             if inside == LANES:
