@@ -64,12 +64,13 @@ class DrawnAhead:
         from qsmbids.workflows.cost import give_back_memory
 
         try:
-            drawn = draw_ahead(self._out_dir, label, work_images(self._work_dir, label))
+            drawn = draw_ahead(
+                self._out_dir, label, work_images(self._work_dir, label), give_back_memory
+            )
         except Exception:
             logger.debug("drawn ahead", exc_info=True)
         else:
             self._drawn[label] = drawn
-        give_back_memory()
 
     def finish(self) -> "dict[str, Drawn]":
         """Return what was drawn, by the label of the run."""

@@ -3,7 +3,7 @@
 import base64
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -107,18 +107,27 @@ def write_report(
     return write_text(report_path(out_dir, record.label), page)
 
 
-def draw_ahead(out_dir: Path, label: str, extra_images: Mapping[str, Path]) -> Drawn:
-    """Draw what there is of a run that goes on, for :func:`write_report` to take."""
+def draw_ahead(
+    out_dir: Path,
+    label: str,
+    extra_images: Mapping[str, Path],
+    between: Callable[[], None] = lambda: None,
+) -> Drawn:
+    """Draw what there is of a run that goes on, for :func:`write_report` to take.
+
+    ``between`` is called when the memory of one group of maps is free.
+    """
     drawn = Drawn()
     record = read_run(out_dir, {"run": label}, extra_images)
     for keys in _AHEAD:  # few at a time, for the memory is another step's meanwhile
         shown = {k: p for k, p in record.images.items() if k in keys or k in MASKS}
         images = read_images(replace(record, images=shown), 1)
-        if images is None or not images.maps:
-            continue
-        viewer_payload(images, 1, drawn)
-        if "local_field" not in keys:  # which has a figure with chi
-            make_figures(record, images, drawn, whole=False)
+        if images is not None and images.maps:
+            viewer_payload(images, 1, drawn)
+            if "local_field" not in keys:  # which has a figure with chi
+                make_figures(record, images, drawn, whole=False)
+        del images
+        between()
     return drawn
 
 

@@ -52,33 +52,32 @@ def viewer_payload(
     keys = list(images.maps)
     around = _around(images)
 
-    def packed(key: str) -> tuple[_Coded, str]:
-        coded = _coded(images, key, around)
-        return coded, _packed(coded[1])
+    def packed(key: str) -> tuple[dict[str, Any], str]:
+        entry, code = _coded(images, key, around)
+        return entry, _packed(code)
 
-    def made(key: str) -> tuple[_Coded, str]:
+    def made(key: str) -> tuple[dict[str, Any], str]:
         # what it says of the map is of the whole run, and not yet known when it is drawn ahead
         said = explained(key, images.sidecar)
-        result: tuple[_Coded, str] = memory.once(
+        result: tuple[dict[str, Any], str] = memory.once(
             ("volume", images.shown(key), said), lambda: packed(key)
         )
         return result
 
     with ThreadPoolExecutor(max_workers=n_threads) as pool:
         results = dict(zip(keys, pool.map(made, keys), strict=True))
-    coded = {key: result[0] for key, result in results.items()}
+    entries = {key: result[0] for key, result in results.items()}
     volumes = {key: result[1] for key, result in results.items()}
     masks = _bits(images.masks)
     if masks is not None:
         volumes["masks"] = _packed(masks)
     if images.regions is not None:
         volumes["regions"] = _packed(images.regions.codes)
-    for key in (k for k in _COARSEN * 2 if k in coded):
+    for key in (k for k in _COARSEN * 2 if k in entries):
         if sum(map(len, volumes.values())) <= _BUDGET:
             break
-        entry, code = coded[key]
-        coded[key] = _with_step(entry, code[:, :, ::2], 2 * entry["step"])
-        volumes[key] = _packed(coded[key][1])
+        entry, code = _coded(images, key, around, 2 * entries[key]["step"])
+        entries[key], volumes[key] = entry, _packed(code)
     grid: DisplayGrid = images.grid
     description = {
         "shape": list(images.shape),
@@ -88,7 +87,7 @@ def viewer_payload(
         "stored": np.round(grid.to_stored, 5).tolist(),
         "start": list(images.start),
         "edges": EDGES,
-        "maps": [entry for entry, _ in coded.values()],
+        "maps": list(entries.values()),
         "masks": [
             {"key": key, "title": MASKS[key][0], "colour": MASKS[key][1], "bit": 1 << bit}
             for bit, key in enumerate(images.masks)
@@ -101,10 +100,10 @@ def viewer_payload(
 _Coded = tuple[dict[str, Any], npt.NDArray[np.uint8]]
 
 
-def _coded(images: Images, key: str, around: npt.NDArray | None) -> _Coded:
-    """Return the description and the codes of one map."""
+def _coded(images: Images, key: str, around: npt.NDArray | None, step: int = 0) -> _Coded:
+    """Return the description and the codes of one map, at every ``step``-th slice."""
     kind, window, image = MAPS[key], images.windows[key], images.maps[key]
-    step = 1 if kind.detail or image.size <= _FINE_VOXELS else 2
+    step = step or (1 if kind.detail or image.size <= _FINE_VOXELS else 2)
     image = image[:, :, ::step]
     coding = Coding.of(window, kind)
     code = coding.encode(image)
@@ -120,12 +119,10 @@ def _coded(images: Images, key: str, around: npt.NDArray | None) -> _Coded:
         "explanation": explained(key, images.sidecar),
         "window": [window.low, window.high],
         "values": coding.table(),
+        "shape": [int(n) for n in code.shape],
+        "step": step,
     }
-    return _with_step(entry, code, step)
-
-
-def _with_step(entry: dict[str, Any], code: npt.NDArray[np.uint8], step: int) -> _Coded:
-    return entry | {"shape": [int(n) for n in code.shape], "step": step}, code
+    return entry, code
 
 
 def _bits(masks: dict[str, npt.NDArray]) -> npt.NDArray[np.uint8] | None:
