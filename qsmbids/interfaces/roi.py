@@ -59,8 +59,6 @@ INTERVAL_COLUMNS = {
     "error_high": ("ppm", "Its upper end"),
     "error_bias": ("ppm", "Part of it that a repeated measurement would not show: estimated bias"),
 }
-#: The reference to which simulated errors are relative.
-OF_ERRORS = "wholebrain"
 #: Maps that can be measured, by the ``desc`` of their tables.
 MEASURED = (*REFERENCES, UNREFERENCED)
 #: A region of which more is lost is no longer that region.
@@ -182,6 +180,11 @@ class _MeasureRoisInputs(MeasuredMapsSpec):
     )
     r2star = File(exists=True, desc="[1/s]")
     errors = traits.List(File(exists=True), desc="simulated ones of chi [ppm]")
+    reference_wholebrain = File(exists=True, desc="voxels of that reference, for errors")
+    reference_csf = File(exists=True, desc="likewise")
+    reference_whitematter = File(exists=True, desc="likewise")
+    reference_internalcapsule = File(exists=True, desc="likewise")
+    reference_region = File(exists=True, desc="likewise")
 
 
 class _MeasureRoisOutputs(RecordSpec):
@@ -225,18 +228,19 @@ class MeasureRois(Step):
         r2star = self._of_r2star(counted, inside)
         notes: list[str] = []
         warnings: list[str] = []
-        intervals = self._intervals(counted, inside)
+        errors = self._errors()
         for name in MEASURED:
             path = getattr(inputs, name)
             if not isinstance(path, str):
                 continue
             chi = read_volume(path).array
+            intervals = self._intervals(errors, counted, inside, name)
             tables = []
             for number, one in enumerate(counted):
                 whole = roi_statistics(chi, one.labels, inside, one.index)
                 table = self._path(runtime, f"{name}-{number + 1}.tsv")
                 values = [_of_map(chi, one, inside, ALL), r2star[number]]
-                if intervals and name == OF_ERRORS:
+                if intervals:
                     values.append(_around(values[0], intervals[number]))
                 tables.append(str(write_text(table, _table(one, whole, voxel_mm3, values))))
                 if len(notes) <= number:  # the same under every reference
@@ -244,21 +248,31 @@ class MeasureRois(Step):
                     notes.append(_summary(title, one.regions, whole))
                     warnings += _lost(title, one.regions, whole)
             self._results[name] = tables
-        columns = COLUMNS | (INTERVAL_COLUMNS if intervals else {})
+        columns = COLUMNS | (INTERVAL_COLUMNS if errors is not None else {})
         self._results["record"] = record(
             *notes, warnings=warnings, **{name: describe_column(*c) for name, c in columns.items()}
         )
         return runtime
 
-    def _intervals(
-        self, counted: list[_Counted], inside: np.ndarray
-    ) -> list[list[tuple[float, float]]]:
-        """Return standard error and bias of the mean of every region, where errors are known."""
+    def _errors(self) -> np.ndarray | None:
+        """Return the simulated errors, where there are some."""
         if not isinstance(self.inputs.errors, list) or not self.inputs.errors:
+            return None
+        return np.stack([read_volume(path).array for path in self.inputs.errors])
+
+    def _intervals(
+        self, errors: np.ndarray | None, counted: list[_Counted], inside: np.ndarray, name: str
+    ) -> list[list[tuple[float, float]]]:
+        """Return standard error and bias of the mean of every region under a reference."""
+        path = getattr(self.inputs, f"reference_{name}", None)
+        if errors is None or not isinstance(path, str):  # without reference nothing is known
             return []
-        errors = np.stack([read_volume(path).array for path in self.inputs.errors])
+        reference = (read_volume(path, np.uint8).array > 0) & inside
         return [
-            [error_of_mean(errors, (one.inner.labels == label) & inside) for label in one.index]
+            [
+                error_of_mean(errors, (one.inner.labels == label) & inside, reference)
+                for label in one.index
+            ]
             for one in counted
         ]
 

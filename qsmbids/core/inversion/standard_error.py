@@ -120,8 +120,13 @@ def standard_error(
     )
 
 
-def error_of_mean(errors: Float32Array, region: Mask) -> tuple[float, float]:
+def error_of_mean(
+    errors: Float32Array, region: Mask, reference: Mask | None = None
+) -> tuple[float, float]:
     """Return the standard error about the truth [ppm] of the mean of a region, and its bias.
+
+    Each twin is taken relative to the reference, as the map is: the error of the reference itself
+    counts, less what it has in common with that of the region.
 
     Parameters
     ----------
@@ -129,10 +134,16 @@ def error_of_mean(errors: Float32Array, region: Mask) -> tuple[float, float]:
         Of :func:`standard_error`.
     region : (X, Y, Z) ndarray of bool
         Voxels of the map; NaN for both where there is none.
+    reference : (X, Y, Z) ndarray of bool, optional
+        Voxels whose mean is the zero of the map, all of it by default.
     """
-    if not region.any():
+    if not region.any() or not (reference is None or reference.any()):
         return float("nan"), float("nan")
-    means = [float(wrong[region].mean(dtype=np.float64)) for wrong in errors]
+    means = [
+        float(wrong[region].mean(dtype=np.float64))
+        - (0.0 if reference is None else float(wrong[reference].mean(dtype=np.float64)))
+        for wrong in errors
+    ]
     bias = BIAS_FACTOR * float(np.mean(means))
     return FACTOR * float(np.hypot(np.std(means, ddof=1), bias)), bias
 
