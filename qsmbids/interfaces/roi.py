@@ -59,8 +59,6 @@ INTERVAL_COLUMNS = {
     "error_high": ("ppm", "Its upper end"),
     "error_bias": ("ppm", "Part of it that a repeated measurement would not show: estimated bias"),
 }
-#: The reference to which simulated errors are relative.
-OF_ERRORS = "wholebrain"
 #: Maps that can be measured, by the ``desc`` of their tables.
 MEASURED = (*REFERENCES, UNREFERENCED)
 #: A region of which more is lost is no longer that region.
@@ -182,6 +180,11 @@ class _MeasureRoisInputs(MeasuredMapsSpec):
     )
     r2star = File(exists=True, desc="[1/s]")
     errors = traits.List(File(exists=True), desc="simulated ones of chi [ppm]")
+    reference_wholebrain = File(exists=True, desc="voxels of that reference, for errors")
+    reference_csf = File(exists=True, desc="likewise")
+    reference_whitematter = File(exists=True, desc="likewise")
+    reference_internalcapsule = File(exists=True, desc="likewise")
+    reference_region = File(exists=True, desc="likewise")
 
 
 class _MeasureRoisOutputs(RecordSpec):
@@ -225,8 +228,8 @@ class MeasureRois(Step):
         r2star = self._of_r2star(counted, inside)
         notes: list[str] = []
         warnings: list[str] = []
-        intervals = self._intervals(counted, inside)
         wholes: list[RoiStatistics] = []
+        errors = self._errors()
         for name in MEASURED:
             path = getattr(inputs, name)
             if not isinstance(path, str):
@@ -234,12 +237,13 @@ class MeasureRois(Step):
             chi = read_volume(path).array
             if not wholes:  # the same under every reference, which adds a constant
                 wholes = [roi_statistics(chi, one.labels, inside, one.index) for one in counted]
-                errors = [_errors(chi, one, inside) for one in counted]
+                spread = [_spread(chi, one, inside) for one in counted]
+            intervals = self._intervals(errors, counted, inside, name)
             tables = []
             for number, one in enumerate(counted):
                 table = self._path(runtime, f"{name}-{number + 1}.tsv")
-                values = [_of_map(chi, one, inside, ALL, errors[number]), r2star[number]]
-                if intervals and name == OF_ERRORS:
+                values = [_of_map(chi, one, inside, ALL, spread[number]), r2star[number]]
+                if intervals:
                     values.append(_around(values[0], intervals[number]))
                 text = _table(one, wholes[number], voxel_mm3, values)
                 tables.append(str(write_text(table, text)))
@@ -247,21 +251,31 @@ class MeasureRois(Step):
         for title, one, whole in zip(inputs.names, counted, wholes, strict=False):
             notes.append(_summary(title, one.regions, whole))
             warnings += _lost(title, one.regions, whole)
-        columns = COLUMNS | (INTERVAL_COLUMNS if intervals else {})
+        columns = COLUMNS | (INTERVAL_COLUMNS if errors is not None else {})
         self._results["record"] = record(
             *notes, warnings=warnings, **{name: describe_column(*c) for name, c in columns.items()}
         )
         return runtime
 
-    def _intervals(
-        self, counted: list[_Counted], inside: np.ndarray
-    ) -> list[list[tuple[float, float]]]:
-        """Return standard error and bias of the mean of every region, where errors are known."""
+    def _errors(self) -> np.ndarray | None:
+        """Return the simulated errors, where there are some."""
         if not isinstance(self.inputs.errors, list) or not self.inputs.errors:
+            return None
+        return np.stack([read_volume(path).array for path in self.inputs.errors])
+
+    def _intervals(
+        self, errors: np.ndarray | None, counted: list[_Counted], inside: np.ndarray, name: str
+    ) -> list[list[tuple[float, float]]]:
+        """Return standard error and bias of the mean of every region under a reference."""
+        path = getattr(self.inputs, f"reference_{name}", None)
+        if errors is None or not isinstance(path, str):  # without reference nothing is known
             return []
-        errors = np.stack([read_volume(path).array for path in self.inputs.errors])
+        reference = (read_volume(path, np.uint8).array > 0) & inside
         return [
-            [error_of_mean(errors, (one.inner.labels == label) & inside) for label in one.index]
+            [
+                error_of_mean(errors, (one.inner.labels == label) & inside, reference)
+                for label in one.index
+            ]
             for one in counted
         ]
 
@@ -285,7 +299,7 @@ class MeasureRois(Step):
             return [[["n/a"] * (len(SOME) + 1)] * len(one.regions) for one in counted]
         r2star = read_volume(self.inputs.r2star).array
         known = inside & np.isfinite(r2star) & (r2star > 0)
-        return [_of_map(r2star, one, known, SOME, _errors(r2star, one, known)) for one in counted]
+        return [_of_map(r2star, one, known, SOME, _spread(r2star, one, known)) for one in counted]
 
 
 #: Statistics of susceptibility and of R2*, in the order of the columns.
@@ -293,7 +307,7 @@ ALL = ("mean", "std", "median", "iqr", "mad", "p05", "p95")
 SOME = ALL[:4]
 
 
-def _errors(values: np.ndarray, one: _Counted, inside: np.ndarray) -> list[float]:
+def _spread(values: np.ndarray, one: _Counted, inside: np.ndarray) -> list[float]:
     """Return the standard error of the mean of every region."""
     return standard_errors(values, one.inner.labels, inside, one.index)
 

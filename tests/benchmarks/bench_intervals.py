@@ -1,32 +1,161 @@
 """How often the intervals of runs with ``--uncertainty`` hold the truth of a head phantom.
 
-    python tests/benchmarks/bench_intervals.py TRUTH_DIR OUTPUT_DIR [--participant demo]
+    python tests/benchmarks/bench_intervals.py run TRUTH_DIR OUTPUT_DIR [--participant demo]
+    python tests/benchmarks/bench_intervals.py campaign TRUTH_DIR [TRUTH_DIR ...] [--number 40]
 
 ``TRUTH_DIR`` as for ``score_head.py``. Voxels: share of those of the brain in the support of the
-map whose true value lies within 1.96 standard errors. Regions: those of the tables of the run,
-with the true mean over the same voxels; bias as estimated and as it is.
+map whose true value lies within 1.96 standard errors. Regions: those of the tables of a run, and
+in a campaign the tissues of the truth, with the true mean over the same voxels; bias as estimated
+and as it is.
+
+``campaign`` deforms the truth anew for each realisation (``warped_heads.py``) and inverts the
+local field of V-SHARP: clean, noisy and with model error in turn, no pipeline. ``--save`` keeps
+what a calibration needs; an interrupted campaign goes on from there.
 """
 
 import argparse
 import csv
+import json
+import time
 from pathlib import Path
 
 import numpy as np
 import scipy.ndimage as ndi
 from score_head import _one, _true
+from warped_heads import B0, ECHOES, KINDS, read_truth, warped_head
 
 from qsmbids.core.anatomy.statistics import eroded_regions
-from qsmbids.core.inversion.standard_error import HALF_95
+from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
+from qsmbids.core.inversion.standard_error import (
+    FACTOR,
+    HALF_95,
+    error_of_mean,
+    standard_error,
+)
+
+#: Labels that are no tissue: fluid, veins and lesions, by their names.
+NOT_TISSUE = ("csf", "vein", "haemorrhage", "calcification", "air", "bone", "skull", "scalp",
+              "muscle", "fat", "eye")  # fmt: skip
+LEAST_VOXELS = 15
+#: Standard errors at which coverage is kept, over those of the twins.
+FACTORS = np.round(np.arange(0.8, 2.61, 0.1), 1).tolist()
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("truth_dir", type=Path)
-    parser.add_argument("output_dir", type=Path)
-    parser.add_argument("--participant", default="demo")
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    run = kinds.add_parser("run")
+    run.add_argument("truth_dir", type=Path)
+    run.add_argument("output_dir", type=Path)
+    campaign = kinds.add_parser("campaign")
+    campaign.add_argument("truth_dirs", type=Path, nargs="+")
+    campaign.add_argument("--number", type=int, default=40, help="realisations")
+    campaign.add_argument("--voxel", type=float, default=2.5, help="[mm]")
+    campaign.add_argument("--save", type=Path, help="JSON of every realisation")
+    campaign.add_argument("--threads", type=int, default=1)
+    for kind in (run, campaign):
+        kind.add_argument("--participant", default="demo")
     args = parser.parse_args(argv)
-    true, brain = (_true(args.truth_dir, args.participant, n) for n in ("chi", "mask"))
-    out = args.output_dir / f"sub-{args.participant}"
+    if args.kind == "run":
+        of_run(args.truth_dir, args.output_dir, args.participant)
+        return
+    done = json.loads(args.save.read_text()) if args.save and args.save.exists() else []
+    for number in range(len(done), args.number):
+        done.append(realisation(args, number))
+        if args.save:
+            args.save.write_text(json.dumps(done))
+    summary(done)
+
+
+def realisation(args, number):
+    """Return what the intervals of one realisation hold, printed."""
+    folder = args.truth_dirs[number % len(args.truth_dirs)]
+    name = list(KINDS)[number % len(KINDS)]
+    table = next(folder.rglob("*dseg.tsv")).read_text().splitlines()[1:]
+    labels = {row.split("\t")[1]: int(row.split("\t")[0]) for row in table}
+    kind = KINDS[name]
+    head = warped_head(read_truth(folder, args.participant), kind, 1000 + number, args.voxel)
+    began = time.process_time()
+    result = adaptive_inversion(
+        head.local, head.support, head.weights, head.voxel, B0,
+        centre_frequency=head.frequency, echo_time=ECHOES[-1], n_threads=args.threads,
+    )  # fmt: skip
+    inverted = time.process_time()
+    sure = standard_error(result, head.voxel)
+    took = inverted - began, time.process_time() - inverted
+    support = head.support
+    wrong = result.chi - head.chi
+    wrong -= wrong[support].mean(dtype=float)
+    tissues = {n: k for n, k in labels.items() if n not in NOT_TISSUE}
+    where = support & head.brain & np.isin(head.labels, list(tissues.values()))
+    ratio = np.abs(wrong[where]) / np.maximum(sure.total_ppm[where] / FACTOR, 1e-9)
+    regions = {}
+    for tissue, label in tissues.items():
+        region = support & (head.labels == label)
+        if np.count_nonzero(region) < LEAST_VOXELS:
+            continue
+        means = [float(w[region].mean(dtype=float)) for w in sure.errors]
+        error, bias = error_of_mean(sure.errors, region)
+        regions[tissue] = {
+            "off": float(wrong[region].mean(dtype=float)), "error": error, "bias": bias,
+            "twins": means,
+        }  # fmt: skip
+    found = {
+        "kind": name,
+        "head": folder.parents[1].name,
+        "held": float(np.mean(ratio <= HALF_95 * FACTOR)),
+        "held_by_factor": [float(np.mean(ratio <= HALF_95 * f)) for f in FACTORS],
+        "brain": float(np.mean((np.abs(wrong) <= HALF_95 * sure.total_ppm)[support & head.brain])),
+        "error_ppb": 1e3 * float(np.median(sure.total_ppm[where])),
+        "chance_ppb": 1e3 * float(np.median(sure.chance_ppm[where])),
+        "rms_ppb": 1e3 * float(np.sqrt(np.mean(wrong[where] ** 2))),
+        "seconds": took,
+        "regions": regions,
+    }
+    n_held = sum(abs(r["off"]) <= HALF_95 * r["error"] for r in regions.values())
+    print(
+        f"{number:3d} {name:12s} voxels {100 * found['held']:5.1f} %, median standard error"
+        f" {found['error_ppb']:4.1f} ppb, error rms {found['rms_ppb']:4.1f} ppb, means {n_held} of"
+        f" {len(regions)}, inversion {took[0]:.0f} s, twins {took[1]:.0f} s",
+        flush=True,
+    )
+    return found
+
+
+def summary(done):
+    """Print coverage and bias of a campaign as tables."""
+    print("\n| kind | realisations | voxels held % (least, most) | means held % | of |"
+          " bias of means ppb | chance of twins ppb | twins over inversion |")  # fmt: skip
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    for name in (*KINDS, "all"):
+        some = [one for one in done if name in (one["kind"], "all")]
+        if not some:
+            continue
+        held = [100 * one["held"] for one in some]
+        means = [r for one in some for r in one["regions"].values()]
+        in_interval = [abs(r["off"]) <= HALF_95 * r["error"] for r in means]
+        off = np.sqrt(np.mean([r["off"] ** 2 for r in means]))
+        chance = np.sqrt(np.mean([np.var(r["twins"], ddof=1) for r in means]))
+        times = np.sum([one["seconds"] for one in some], axis=0)
+        print(
+            f"| {name} | {len(some)} | {np.mean(held):.1f} ({min(held):.1f}, {max(held):.1f}) |"
+            f" {100 * np.mean(in_interval):.1f} | {len(means)} | {1e3 * off:.1f} |"
+            f" {1e3 * chance:.1f} | {times[1] / times[0]:.1f} |"
+        )
+    print("\n| region | mean off ppb | SD | bias of twins ppb | held |\n|---|--:|--:|--:|--:|")
+    for tissue in dict.fromkeys(t for one in done for t in one["regions"]):
+        some = [one["regions"][tissue] for one in done if tissue in one["regions"]]
+        off = 1e3 * np.array([r["off"] for r in some])
+        bias = 1e3 * np.mean([r["bias"] for r in some])
+        held = sum(abs(r["off"]) <= HALF_95 * r["error"] for r in some)
+        print(f"| {tissue} | {off.mean():+.1f} | {off.std(ddof=min(1, len(off) - 1)):.1f} |"
+              f" {bias:+.1f} | {held} of {len(some)} |")  # fmt: skip
+
+
+def of_run(truth_dir, output_dir, participant):
+    """Print what the intervals of a run hold."""
+    true, brain = (_true(truth_dir, participant, n) for n in ("chi", "mask"))
+    out = output_dir / f"sub-{participant}"
     chi = _one(out, "*_desc-wholebrain_Chimap.nii.gz")
     error = _one(out, "*_desc-standarderror_Chimap.nii.gz")
     support = error > 0

@@ -152,25 +152,46 @@ def test_every_number_of_the_table(measure, labels):
     assert shifted == pytest.approx(-0.02, abs=2e-6)
 
 
-def test_intervals_are_those_of_the_simulated_errors(measure, labels):
+LEVELS = (0.010, 0.014, 0.006, 0.010)
+
+
+@pytest.fixture
+def errors(labels):
     """Errors that are alike in a whole region: their spread is chance, their mean is bias."""
-    levels = (0.010, 0.014, 0.006, 0.010)
-    errors = [
+    return [
         _image(f"error{n}.nii", np.where(labels == 11, level, 0).astype(np.float32))
-        for n, level in enumerate(levels)
+        for n, level in enumerate(LEVELS)
     ]
-    found = measure(errors=errors)
+
+
+def test_intervals_are_those_of_the_simulated_errors(measure, labels, errors):
+    elsewhere = _image("elsewhere.nii", (labels != 11).astype(np.uint8))
+    found = measure(errors=errors, reference_wholebrain=elsewhere)
     first, empty, other = _rows(found.wholebrain[0])
     bias = float(first["error_bias"])
-    assert bias / np.mean(levels) == pytest.approx(2, abs=0.1)  # twins are calmer than heads
-    half = 1.5 * 1.96 * np.hypot(np.std(levels, ddof=1), bias)
+    assert bias / np.mean(LEVELS) == pytest.approx(2, abs=0.1)  # twins are calmer than heads
+    half = 1.5 * 1.96 * np.hypot(np.std(LEVELS, ddof=1), bias)
     middle = float(first["mean"])
     assert float(first["error_low"]) == pytest.approx(middle - half, abs=2e-6)
     assert float(first["error_high"]) == pytest.approx(middle + half, abs=2e-6)
     assert {empty[name] for name in ("error_low", "error_high", "error_bias")} == {"n/a"}
     assert other["error_low"] == other["error_high"] == other["mean"]
-    assert "error_low" not in _rows(found.csf[0])[0]  # they are relative to the brain
+    assert "error_low" not in _rows(found.csf[0])[0]  # where that is, is not known
     assert "95 %" in found.record["metadata"]["error_low"]["Description"]
+
+
+def test_intervals_under_another_reference_hold_the_error_of_that(measure, labels, errors):
+    """In the reference itself nothing is unsure, and all that the others have is its error."""
+    found = measure(
+        errors=errors, reference_csf=_image("csf_region.nii", (labels == 11).astype(np.uint8))
+    )
+    first, _, other = _rows(found.csf[0])
+    assert first["error_low"] == first["error_high"] == first["mean"]
+    bias = -float(other["error_bias"])
+    assert bias / np.mean(LEVELS) == pytest.approx(2, abs=0.1)
+    half = 1.5 * 1.96 * np.hypot(np.std(LEVELS, ddof=1), bias)
+    assert float(other["error_high"]) - float(other["mean"]) == pytest.approx(half, abs=2e-6)
+    assert "error_low" not in _rows(found.wholebrain[0])[0]
 
 
 def test_what_is_said_about_the_columns_and_the_regions(measure):

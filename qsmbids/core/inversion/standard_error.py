@@ -3,8 +3,10 @@ r"""How sure an adaptive inversion is of each voxel: its error on twins of the h
 A twin is a susceptibility with the phases of the map and the power that was measured for the
 tissue, so that it has the edges of the one and the texture that the penalties took from it. Its
 field, with error drawn from the error model (white by the data weights, structured with the
-spectrum of the tissue and its local size), is inverted with the penalties of the run, and the
-result is compared with the twin. The mean over the twins is bias, the spread about it chance, and
+spectrum of the tissue and its local size), goes through a background removal, which takes part of
+any local field near the rim, and is inverted with the penalties of the run; the result is compared
+with the twin. V-SHARP stands in for whatever removal the run had. The mean over the twins is bias,
+the spread about it chance, and
 
 .. math:: s^2 = G * \overline{(x^* - x)^2}
 
@@ -19,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
+from qsmbids.core.background.vsharp import vsharp
 from qsmbids.core.inversion.adaptive_inversion import AdaptiveResult
-from qsmbids.core.inversion.adaptive_solver import Minimiser
+from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, Minimiser
 from qsmbids.core.inversion.cone_spectrum import shell_powers
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
@@ -38,6 +41,8 @@ MOST_GAIN = 3.0
 FACTOR, BIAS_FACTOR = 1.5, 2.0
 #: Half an interval of 95 % in standard errors.
 HALF_95 = 1.96
+#: Of the data, in the field that a background is removed from.
+LEAST_WEIGHT = 0.05
 #: Error of the structured part is this local [voxels].
 LOCAL_WIDTH = 5.0
 
@@ -65,6 +70,7 @@ def standard_error(
     result: AdaptiveResult,
     voxel_size: npt.ArrayLike,
     *,
+    background_removed: bool = True,
     n_twins: int = 8,
     seed: int = 0,
 ) -> StandardError:
@@ -76,6 +82,9 @@ def standard_error(
         The inversion; its means over the mask count as reference.
     voxel_size : (3,) array_like
         [mm].
+    background_removed : bool
+        Whether the field is what a background removal left, as in every scan; those of twins then
+        lose what such a removal takes from them.
     n_twins : int
         Twins to invert, 4 or more.
     seed : int
@@ -96,11 +105,12 @@ def standard_error(
     rng = np.random.default_rng(seed)
     twin, signal = _twin(result, voxel_size)
     field = problem.dipole(twin)
+    around = ndi.binary_dilation(mask) if background_removed else None
     total, mean = np.zeros_like(twin), np.zeros_like(twin)
     errors = np.empty((n_twins, *result.chi.shape), dtype=np.float32)
     for number in range(n_twins):
         drawn = field + _error(result, signal, twin, rng)
-        other = replace(problem, field=np.where(problem.weights > 0, drawn, 0).astype(np.float32))
+        other = _measured(problem, drawn, around, voxel_size)
         solver = Minimiser(other, result.penalties, result.x)
         solver.reweigh(result.local)
         wrong = solver.run(ITERATIONS) - twin
@@ -120,8 +130,13 @@ def standard_error(
     )
 
 
-def error_of_mean(errors: Float32Array, region: Mask) -> tuple[float, float]:
+def error_of_mean(
+    errors: Float32Array, region: Mask, reference: Mask | None = None
+) -> tuple[float, float]:
     """Return the standard error about the truth [ppm] of the mean of a region, and its bias.
+
+    Each twin is taken relative to the reference, as the map is: the error of the reference itself
+    counts, less what it has in common with that of the region.
 
     Parameters
     ----------
@@ -129,12 +144,34 @@ def error_of_mean(errors: Float32Array, region: Mask) -> tuple[float, float]:
         Of :func:`standard_error`.
     region : (X, Y, Z) ndarray of bool
         Voxels of the map; NaN for both where there is none.
+    reference : (X, Y, Z) ndarray of bool, optional
+        Voxels whose mean is the zero of the map, all of it by default.
     """
-    if not region.any():
+    if not region.any() or not (reference is None or reference.any()):
         return float("nan"), float("nan")
-    means = [float(wrong[region].mean(dtype=np.float64)) for wrong in errors]
+    means = [
+        float(wrong[region].mean(dtype=np.float64))
+        - (0.0 if reference is None else float(wrong[reference].mean(dtype=np.float64)))
+        for wrong in errors
+    ]
     bias = BIAS_FACTOR * float(np.mean(means))
     return FACTOR * float(np.hypot(np.std(means, ddof=1), bias)), bias
+
+
+def _measured(
+    problem: AdaptiveProblem,
+    field: Float32Array,
+    around: Mask | None,
+    voxel_size: npt.ArrayLike,
+) -> AdaptiveProblem:
+    """Return the problem with a field as a background removal in a mask leaves it, if any."""
+    if around is None:
+        local = np.where(problem.weights > 0, field, np.float32(0))
+        return replace(problem, field=local)
+    removed = vsharp(field, around, voxel_size, n_threads=problem.n_threads)
+    weights = np.where(removed.mask, problem.weights, np.float32(0))
+    local = np.where(weights > 0, removed.local_field, np.float32(0))
+    return replace(problem, field=local, weights=weights)
 
 
 def _smooth_root(result: AdaptiveResult, square: Float32Array) -> Float32Array:
@@ -156,7 +193,8 @@ def _twin(result: AdaptiveResult, voxel_size: npt.ArrayLike) -> tuple[Float32Arr
     gain = np.clip(gain, 1.0, MOST_GAIN).astype(np.float32)
     spectrum *= gain[shell]
     sharp = irfft(spectrum, problem.grid, problem.n_threads, overwrite=True)
-    twin = np.where(problem.mask, sharp, result.x).astype(np.float32)
+    sharp -= np.float32(sharp[problem.mask].mean(dtype=np.float64))
+    twin = np.where(problem.mask, sharp, 0).astype(np.float32)
     root = np.sqrt(np.maximum(signal, 0)).astype(np.float32)[shell]
     return twin, root
 
@@ -166,7 +204,7 @@ def _error(
 ) -> Float32Array:
     """Draw an error of the field [ppm]."""
     problem, error = result.problem, result.error
-    weight = np.sqrt(np.maximum(problem.weights, 1e-3))
+    weight = np.sqrt(np.where(problem.mask, np.maximum(problem.weights, LEAST_WEIGHT), 1))
     noise = rng.standard_normal(problem.grid, dtype=np.float32)
     out: FloatArray = np.float32(error.white_ppm) * noise / weight
     if error.share == 0:

@@ -230,6 +230,11 @@ MEASURE_ROIS = Step(
         "support": "support",
         "r2star": "r2star?",
         "errors": "chi_errors?",
+        "reference_wholebrain": "mask4?",
+        "reference_csf": "csf?",
+        "reference_whitematter": "white_matter?",
+        "reference_internalcapsule": "internal_capsule?",
+        "reference_region": "region?",
     },
     inputs=_measured,
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from qsmbids.core.background.vsharp import vsharp
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.inversion.standard_error import error_of_mean, standard_error
@@ -35,7 +36,7 @@ def runs():
 
 @pytest.fixture(scope="module")
 def found(runs):
-    return standard_error(runs[0], ISO)
+    return standard_error(runs[0], ISO, background_removed=False)
 
 
 def centred(chi):
@@ -66,13 +67,32 @@ def test_intervals_hold_the_truth(runs, found):
 
 @pytest.mark.slow
 def test_more_noise_is_less_sure(found):
-    worse = standard_error(invert(1.0, 0), ISO)
+    worse = standard_error(invert(1.0, 0), ISO, background_removed=False)
     assert worse.total_ppm[MASK].mean() > 1.5 * found.total_ppm[MASK].mean()
 
 
 @pytest.mark.slow
+def test_what_background_removal_takes_is_in_the_error():
+    noise = 0.1 * np.random.default_rng(3).standard_normal(SHAPE)
+    removed = vsharp((FIELD + noise).astype(np.float32), MASK, ISO)
+    run = adaptive_inversion(
+        removed.local_field, removed.mask, removed.mask.astype(np.float32), ISO, AXIAL,
+        centre_frequency=F0, echo_time=0.025,
+    )  # fmt: skip
+    wrong, true = (v[removed.mask] - v[removed.mask].mean(dtype=float) for v in (run.chi, CHI))
+    off = np.abs(wrong - true)
+    with_it, without = (
+        np.mean(
+            off < 1.96 * standard_error(run, ISO, background_removed=yes).total_ppm[removed.mask]
+        )
+        for yes in (True, False)
+    )
+    assert with_it > without + 0.05
+
+
+@pytest.mark.slow
 def test_the_seed_decides(runs, found):
-    again = standard_error(runs[0], ISO)
+    again = standard_error(runs[0], ISO, background_removed=False)
     np.testing.assert_array_equal(again.total_ppm, found.total_ppm)
     np.testing.assert_array_equal(again.errors, found.errors)
 
