@@ -254,7 +254,7 @@ def test_a_head_without_grey_against_white_is_used(template, truth) -> None:
     late = late + np.random.default_rng(0).normal(0, 0.03, SHAPE)
     found = register(template, RUN, brain, magnitude=late.astype(np.float32))
     assert found.usable, found.reason
-    assert dice(brain_distance(found, template, SHAPE) < 0, brain) > 0.94
+    assert dice(brain_distance(found, template, SHAPE) < 0, brain) > 0.85
 
 
 @pytest.mark.parametrize(
