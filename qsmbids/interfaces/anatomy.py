@@ -85,6 +85,7 @@ class GuideMask(Step):
         facts = {
             "Channels": list(fit.channels),
             "Information": float(fit.information),
+            "Lead": float(fit.lead),
             "Size": float(fit.size),
             "Coverage": float(fit.coverage),
         }

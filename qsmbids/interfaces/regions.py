@@ -84,6 +84,7 @@ class PlaceRegions(Step):
             "Used": fit.usable,
             "Channels": list(fit.channels),
             "Information": round(float(fit.information), 4),
+            "Lead": round(float(fit.lead), 1),
             "Size": round(float(fit.size), 3),
             "Coverage": round(float(fit.coverage), 3),
         }

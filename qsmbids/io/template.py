@@ -64,6 +64,7 @@ def read_fit(path: str | Path) -> Registration:
             run_affine=kept["run_affine"],
             shift=kept["shift"],
             information=float(kept["information"]),
+            lead=float(kept["lead"]),
             size=float(kept["size"]),
             coverage=float(kept["coverage"]),
             least_jacobian=float(kept["least_jacobian"]),

@@ -41,6 +41,7 @@ def a_fit(template, **changed):
         "size": 1.0,
         "coverage": 1.0,
         "least_jacobian": 0.9,
+        "lead": 12.0,
         "channels": ("magnitude",),
     }
     return Registration(**{**known, **changed})

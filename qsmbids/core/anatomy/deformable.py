@@ -22,6 +22,7 @@ __all__ = ["STAGES", "Channel", "Deformation", "Stage", "deform"]
 
 N_LARGE = len(CLASSES) - len(NUCLEI)
 SAMPLE = 6_000
+TISSUE = 0.6  # share of the brain's magnitude from which its surroundings are no bone
 FAITH = 20.0  # voxels: what the expectation of a class counts
 
 
@@ -170,18 +171,35 @@ def _fit_picture(
             image = _unshade(channel.image, seen, near, outside, spacing)
             values = _class_values(image, moved, near, None)
     picture = np.tensordot(values.astype(np.float32), maps, axes=1)
+    counted = near * channel.weight
+    if channel.shaded:
+        counted = counted * ~_beside_tissue(image, outside, values, spacing)
     brain = near & (outside < 0.5)
     rest = (image - np.tensordot(values.astype(np.float32), moved, axes=1))[brain]
     sigma = 1.4826 * float(np.median(np.abs(rest))) if rest.size else 1.0
     sigma = max(sigma, 1e-6)
     return _Picture(
         np.ascontiguousarray(image, dtype=np.float32),
-        np.ascontiguousarray(near * channel.weight, dtype=np.float32),
+        np.ascontiguousarray(counted, dtype=np.float32),
         np.ascontiguousarray(picture, dtype=np.float32),
         values,
         sigma,
         channel.gain,
     )
+
+
+def _beside_tissue(
+    image: Float32Array, outside: Float32Array, values: Float64Array, spacing: float
+) -> Mask:
+    """Return where muscle, and no bone, lies beside the brain: its edge cannot be seen there.
+
+    The template has one value for all that is outside, and would be drawn into the muscle.
+    """
+    ring = (outside > 0.9).astype(np.float32)
+    bright = np.clip(image, 0, 1.2 * float(values[CLASSES.index("grey")])) * ring
+    sigma = 6.0 / spacing
+    level = _blur(bright, sigma) / np.maximum(_blur(ring, sigma), 1e-2)
+    return np.asarray((outside > 0.3) & (level > TISSUE * values[CLASSES.index("grey")]))
 
 
 def _class_values(

@@ -3,19 +3,19 @@
 Brain extraction runs down the neck, for it knows no anatomy; the template is 1 to 3 mm off at the
 surface; intensities alone do not tell grey matter from muscle. So the template says where to look,
 and what is seen there says where the surface is: first over some millimetres, where many voxels
-agree, then voxel by voxel. With one echo there is no R2*, and muscle looks like brain: there the
-extracted brain and the template vote.
+agree, then voxel by voxel. With one echo there is no R2*, and muscle looks like brain: there what
+lies beyond bone is learned apart from what lies beside muscle.
 """
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_fill_holes, gaussian_filter
+from scipy.ndimage import binary_fill_holes
 
-from qsmbids.core.anatomy.carrying import signed_distance
 from qsmbids.core.anatomy.surface import BAND, Looks, seen_surface, unshaded
 from qsmbids.core.masks.masking import largest_component
-from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, LabelArray, Mask
 from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.gaussian import gaussian
 
 __all__ = ["guided_mask", "reason_against", "tissue_odds"]
 
@@ -36,13 +36,9 @@ MOST_ODDS = 2.0
 SMOOTHING_MM = 1.5
 #: The two shells [mm] that are certain enough to learn from: inside and outside the surface.
 INNER, OUTER = (-7.0, -2.5), (0.5, 4.0)
-#: Where one echo lets extraction and template vote: how far [mm] from the template's surface the
-#: extracted brain has a say, how far the mask ends inside, what odds are worth there, and the
-#: shell outside that is certain to be that.
-BELIEVED = 4.0
-INSET = 0.25
-VOTE_MM_PER_NAT = 2.0
-FAR_OUTER = (2.5, 7.0)
+#: Where [mm outside] bone is dark, or there is none, over how many millimetres that holds, and
+#: the share of the brain's magnitude that tells.
+BONE, ALIKE, BRIGHT = (4.0, 9.0), 6.0, 0.5
 
 
 def guided_mask(
@@ -75,15 +71,17 @@ def guided_mask(
     box = bounding_box(near)
     voxel = np.asarray(voxel_size, dtype=np.float64)
     inner = (distance[box] < -5) & extracted[box]
-    features = _features(magnitude[box], None if r2star is None else r2star[box], inner, voxel)
-    looks = Looks.of(features, np.abs(distance[box]) < BAND)
+    flat = unshaded(magnitude[box], inner, voxel)
+    features, kinds = [gaussian(flat, 0.3)], None
     if r2star is None:
-        surface, usual = _voted_surface(looks, extracted[box], distance[box], voxel), 0.0
+        kinds = _surroundings(flat, distance[box], voxel)
     else:
-        seen = seen_surface(looks, distance[box], voxel)
-        surface = seen - MM_PER_NAT * tissue_odds(looks, seen, voxel)
-        at_surface = np.abs(surface) < voxel.max() / 2
-        usual = float(np.median(distance[box][at_surface])) if at_surface.any() else 0.0
+        features.append(gaussian(r2star[box], 0.5))
+    looks = Looks.of(features, np.abs(distance[box]) < BAND, kinds)
+    seen = seen_surface(looks, distance[box], voxel)
+    surface = seen - MM_PER_NAT * tissue_odds(looks, seen, voxel)
+    at_surface = np.abs(surface) < voxel.max() / 2
+    usual = float(np.median(distance[box][at_surface])) if at_surface.any() else 0.0
     mask = (surface < 0) & (distance[box] < usual + OUTERMOST) | (distance[box] < -INNERMOST)
     out = np.zeros_like(extracted)
     if mask.any():
@@ -91,25 +89,12 @@ def guided_mask(
     return out
 
 
-def _voted_surface(
-    looks: Looks, extracted: Mask, distance: Float32Array, voxel: FloatArray
-) -> Float32Array:
-    """Return the distance to where extraction, template and looks together put the surface."""
-    gap = signed_distance(extracted, voxel)
-    # far apart one of the two is wrong, and it is not the template
-    share = np.clip(1 - np.abs(distance) / BELIEVED, 0, 1)
-    surface = distance + np.clip(gap, -BELIEVED, BELIEVED) * share + INSET
-    return np.asarray(surface - VOTE_MM_PER_NAT * tissue_odds(looks, distance, voxel, FAR_OUTER))
-
-
-def _features(
-    magnitude: FloatArray, r2star: FloatArray | None, inner: Mask, voxel: FloatArray
-) -> list[Float32Array]:
-    """Return what tells brain from its surroundings, with the noise of single voxels reduced."""
-    features = [gaussian_filter(unshaded(magnitude, inner, voxel), 0.3)]
-    if r2star is not None:
-        features.append(gaussian_filter(np.asarray(r2star, dtype=np.float32), 0.5))
-    return features
+def _surroundings(flat: Float32Array, distance: Float32Array, voxel: FloatArray) -> LabelArray:
+    """Return where the brain has bright surroundings, as muscle, rather than bone or air."""
+    beyond = ((distance > BONE[0]) & (distance < BONE[1])).astype(np.float32)
+    sigma = ALIKE / voxel
+    level = gaussian(np.clip(flat, 0, 1.2) * beyond, sigma)
+    return np.asarray(level > BRIGHT * np.maximum(gaussian(beyond, sigma), 1e-3), dtype=np.int32)
 
 
 def reason_against(extracted: Mask, voxel_size: npt.ArrayLike) -> str | None:
@@ -124,20 +109,15 @@ def reason_against(extracted: Mask, voxel_size: npt.ArrayLike) -> str | None:
     return None
 
 
-def tissue_odds(
-    looks: Looks,
-    surface: Float32Array,
-    voxel_size: npt.ArrayLike,
-    shell: tuple[float, float] = OUTER,
-) -> Float32Array:
+def tissue_odds(looks: Looks, surface: Float32Array, voxel_size: npt.ArrayLike) -> Float32Array:
     """Return the logarithm of the odds that a voxel looks like brain rather than its surroundings.
 
     What both look like is learned from the run: from the shells inside and outside the surface,
     so that no contrast is assumed, and where both look alike the odds are even.
     """
-    inner, outer = ((surface > low) & (surface < high) for low, high in (INNER, shell))
+    inner, outer = ((surface > low) & (surface < high) for low, high in (INNER, OUTER))
     if not inner.any() or not outer.any():
         return np.zeros(surface.shape, dtype=np.float32)
     odds = np.clip(looks.odds(inner, outer), -MOST_ODDS, MOST_ODDS).astype(np.float32)
     voxel = np.asarray(voxel_size, dtype=np.float64)
-    return np.asarray(gaussian_filter(odds[looks.number], SMOOTHING_MM / voxel), dtype=np.float32)
+    return gaussian(odds[looks.number], SMOOTHING_MM / voxel)

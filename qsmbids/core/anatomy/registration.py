@@ -1,6 +1,7 @@
 """Where the template lies in a run, from whatever channels the run has."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from qsmbids.core.anatomy.template import (
     class_maps,
     expected_map,
 )
-from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.distance import limited_distance
 from qsmbids.core.maths.gaussian import gaussian
 from qsmbids.core.maths.mutual_information import normalised_mutual_information
@@ -24,9 +25,18 @@ __all__ = ["Registration", "refine_registration", "register"]
 
 
 #: Least normalised mutual information, less 1, between the template and a magnitude or, where
-#: there is none, a susceptibility map, which shows less of the cortex. Heads have 0.07 and more,
-#: heads drawn of ellipsoids 0.017 and noise below 0.006.
-LEAST_INFORMATION = {"magnitude": 0.03, "chi": 0.01}
+#: there is none, a susceptibility map, which shows less of the cortex. Early echoes of heads have
+#: 0.07 and more, late ones, whose grey and white matter are alike, from 0.0107; random blobs have
+#: 0.0074 at most, and noise 0.001.
+LEAST_INFORMATION = 0.009
+#: What is round shares as much with the template, wherever that lies. So the information must
+#: exceed the mean of that of a template moved aside [mm] in all directions, by so many standard
+#: deviations: heads by 5.3 (late echo, 3 mm; one more has 4.2) to 25; bottles by 3.3, turned heads
+#: by 4.0 at most.
+ASIDE = 12.0
+LEAST_LEAD = 4.5
+#: Affine fits that differ by less are both tried to the end.
+CLOSE_COSTS = 0.03
 #: Least share of the template's brain that the run shows.
 LEAST_COVERAGE = 0.15
 #: Share of the brain's magnitude below which there is no decay to be seen.
@@ -51,6 +61,8 @@ class Registration:
     after the affine map is the template's ``x + shift(x)``."""
     information: float
     """Normalised mutual information of magnitude or chi with the moved template, less 1."""
+    lead: float
+    """By how many standard deviations that exceeds the information of a template moved aside."""
     size: float
     """Cube root of the determinant: head against template."""
     coverage: float
@@ -67,11 +79,15 @@ class Registration:
             return f"the field of view holds {100 * self.coverage:.0f} % of the template's brain"
         if not SIZES[0] <= self.size <= SIZES[1]:
             return f"the head would be {self.size:.2f} times as long as the template"
-        least = LEAST_INFORMATION["magnitude" if "magnitude" in self.channels else "chi"]
-        if self.information < least:
+        if self.information < LEAST_INFORMATION:
             return (
                 f"run and template share too little information ({self.information:.3f}, at least "
-                f"{least:g})"
+                f"{LEAST_INFORMATION:g})"
+            )
+        if self.lead < LEAST_LEAD:
+            return (
+                "run and template share hardly more information than they do with the template "
+                f"moved aside ({self.lead:.1f} standard deviations, at least {LEAST_LEAD:g})"
             )
         if self.least_jacobian < LEAST_JACOBIAN:
             return f"the template would be squeezed to {self.least_jacobian:.2f} of its volume"
@@ -120,23 +136,38 @@ def register(
         pairs = [Pair(_clipped(chi, "chi") * mask, expected_map(maps, "chi") * brain)]
     else:
         raise ValueError("a magnitude or a susceptibility map is needed")
-    affine = (
-        fit_affine(pairs, mask, run_affine, brain, template.grid).matrix
-        if magnitude is not None
-        else _fit_either_heading(pairs, mask, run_affine, brain, template.grid)
-    )
-    start = Registration(
+    if magnitude is not None:
+        found = [fit_affine(pairs, mask, run_affine, brain, template.grid).matrix]
+    else:
+        found = _fit_headings(pairs, mask, run_affine, brain, template.grid)
+    fits = [
+        refine_registration(
+            _start(affine, run_affine, template),
+            template,
+            mask,
+            magnitude=magnitude,
+            chi=chi,
+            r2star=r2star,
+            maps=maps,
+            rough=True,
+        )
+        for affine in found
+    ]
+    return max(fits, key=lambda fit: fit.lead)
+
+
+def _start(affine: Float64Array, run_affine: Float64Array, template: Template) -> Registration:
+    """Return a registration that nothing is known of but where it begins."""
+    return Registration(
         affine=affine,
         run_affine=run_affine,
         shift=np.zeros((3, *template.t1.shape), dtype=np.float32),
         information=0.0,
+        lead=0.0,
         size=float(np.cbrt(np.linalg.det(affine[:3, :3]))),
         coverage=0.0,
         least_jacobian=1.0,
         channels=(),
-    )
-    return refine_registration(
-        start, template, mask, magnitude=magnitude, chi=chi, r2star=r2star, maps=maps, rough=True
     )
 
 
@@ -193,17 +224,19 @@ def refine_registration(
     fit = deform(channels, maps, start=start.shift, stages=stages)
     brain = pull(brain_share(maps), fit.shift) > 0.5
     counted = brain & (in_view > 0.6) & ((in_mask > 0.3) if magnitude is None else True)
-    information = 0.0
+    information = lead = 0.0
     if np.count_nonzero(counted) >= 100:
         moved = pull(compare, fit.shift)
         # the rim of anything round fits; only a brain has a brain's inside
         inner = counted & (gaussian(brain, 3.0) > 0.95)
         counted = inner if np.count_nonzero(inner) >= 100 else counted
         information = normalised_mutual_information(fit.images[0], moved, counted) - 1.0
+        lead = _lead(information, fit.images[0], moved, counted, template.grid)
     return replace(
         start,
         shift=fit.shift,
         information=information,
+        lead=lead,
         coverage=float((in_view[brain] > 0.6).mean()) if brain.any() else 0.0,
         least_jacobian=float(np.percentile(jacobian(fit.shift)[brain], 0.1))
         if brain.any()
@@ -212,24 +245,38 @@ def refine_registration(
     )
 
 
-def _fit_either_heading(
+def _lead(
+    information: float, image: Float32Array, moved: Float32Array, counted: Mask, grid: FloatArray
+) -> float:
+    """Return how far the information exceeds that of templates aside [standard deviations]."""
+    step = np.rint(ASIDE / np.linalg.norm(grid[:3, :3], axis=0)).astype(int)
+    aside = [
+        normalised_mutual_information(image, np.roll(moved, step * way, (0, 1, 2)), counted) - 1.0
+        for way in product((-1, 0, 1), repeat=3)
+        if any(way)
+    ]
+    return float((information - np.mean(aside)) / max(float(np.std(aside)), 1e-12))
+
+
+def _fit_headings(
     pairs: list[Pair],
     mask: Mask,
     run_affine: Float64Array,
     brain: Float32Array,
     grid: Float64Array,
-) -> Float64Array:
+) -> list[Float64Array]:
     """Fit a map without its magnitude, which may also have lost where it looks.
 
     A header without orientation leaves front and back open; up is told by the direction of B0.
+    Where neither is clearly better, both are returned, that of the header first.
     """
     turn = np.diag([-1.0, -1.0, 1.0, 1.0])
     straight = fit_affine(pairs, mask, run_affine, brain, grid, partial=True)
     turned = fit_affine(pairs, mask, turn @ run_affine, brain, grid, partial=True)
-    # the header is believed unless the other heading fits clearly better
-    if turned.cost < straight.cost - 0.01:
-        return np.asarray(turn @ turned.matrix, dtype=np.float64)
-    return straight.matrix
+    back = np.asarray(turn @ turned.matrix, dtype=np.float64)
+    if abs(turned.cost - straight.cost) < CLOSE_COSTS:
+        return [straight.matrix, back]
+    return [back] if turned.cost < straight.cost else [straight.matrix]
 
 
 def _clipped(values: npt.NDArray, name: str) -> Float32Array:

@@ -19,6 +19,7 @@ from qsmbids.core.maths.arrays import (
     LabelArray,
     Mask,
 )
+from qsmbids.core.maths.smoothing import block_sums, convolve_blocks, interpolate_blocks
 
 __all__ = ["Looks", "seen_surface", "unshaded"]
 
@@ -36,8 +37,17 @@ INDEPENDENT = 20.0
 N_ROUNDS = 4
 #: Levels of a feature.
 N_LEVELS = 20
+N_LEVELS_OF_ONE = 48
 #: Probability that anything is seen anywhere.
 FLOOR = 2e-4
+
+#: Width [mm] of the Gaussian over which the receive field is seen, how far beyond its middle a
+#: slope is believed [such widths], and within what factors of the median it is.
+SHADE, FARTHEST_SHADE, SHADES = 12.0, 2.0, (0.1, 10.0)
+#: Variance of the places [such widths squared] below which no slope is seen.
+_FLAT = 0.03
+#: Tissue is so near to its neighbours, as a share.
+USUAL_SPREAD = 0.3
 
 #: Layers [mm] inside the surface that are brain and outside of it that are not.
 _BRAIN, _BEYOND = (-6.0, -2.5), 4.5
@@ -56,43 +66,92 @@ class Looks(NamedTuple):
     """What every voxel looks like, as one number that counts levels of the features."""
 
     number: LabelArray
-    n_features: int
+    """Looks beside other surroundings are other looks."""
+    shape: tuple[int, ...]
+    """Kinds of surroundings, and levels of every feature."""
 
     @classmethod
-    def of(cls, features: list[Float32Array], near: Mask) -> "Looks":
-        """Sort voxels by their features; the levels span what is seen in ``near``."""
-        index = np.zeros(near.shape, dtype=np.int32)
+    def of(
+        cls, features: list[Float32Array], near: Mask, kinds: LabelArray | None = None
+    ) -> "Looks":
+        """Sort voxels by their features; the levels span what is seen in ``near``.
+
+        Parameters
+        ----------
+        features : list of (X, Y, Z) ndarray
+        near : (X, Y, Z) ndarray of bool
+        kinds : (X, Y, Z) ndarray of int, optional
+            What kind of surroundings the brain has there, from 0: what bone looks like from
+            outside tells nothing of muscle.
+        """
+        index = np.zeros(near.shape, dtype=np.int32) if kinds is None else kinds.astype(np.int32)
+        n_levels = N_LEVELS if len(features) > 1 else N_LEVELS_OF_ONE
         for feature in features:
             low, high = np.percentile(feature[near], (1, 99))
-            scaled = (feature - low) * ((N_LEVELS - 1) / max(float(high - low), 1e-12))
-            index *= N_LEVELS
-            index += np.clip(scaled, 0, N_LEVELS - 1).astype(np.int32)
-        return cls(index, len(features))
+            scaled = (feature - low) * ((n_levels - 1) / max(float(high - low), 1e-12))
+            index *= n_levels
+            index += np.clip(scaled, 0, n_levels - 1).astype(np.int32)
+        n_kinds = 1 if kinds is None else int(kinds.max()) + 1
+        return cls(index, (n_kinds, *(n_levels,) * len(features)))
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of a histogram."""
-        return (N_LEVELS,) * self.n_features
+    def counts(self, chosen: Mask) -> Float64Array:
+        """Return how often every look is chosen: kinds times looks, smooth over the levels."""
+        counts = np.bincount(self.number[chosen], minlength=int(np.prod(self.shape)))
+        smooth = gaussian_filter(
+            counts.reshape(self.shape).astype(np.float64), [0.0] + [1.0] * (len(self.shape) - 1)
+        )
+        return np.asarray(smooth.reshape(self.shape[0], -1))
 
     def odds(self, inner: Mask, outer: Mask) -> Float64Array:
         """Return, of every look, the logarithm of the odds to be in one set, not the other."""
-
-        def density(chosen: Mask) -> Float64Array:
-            counts = np.bincount(self.number[chosen], minlength=int(np.prod(self.shape)))
-            smooth = gaussian_filter(counts.reshape(self.shape).astype(np.float64), 1.0)
-            return np.asarray(smooth / smooth.sum() + 1e-4)
-
-        return np.asarray(np.log(density(inner) / density(outer)).ravel())
+        inside, outside = (
+            c / np.maximum(c.sum(axis=1, keepdims=True), 1e-12) + 1e-4
+            for c in (self.counts(inner), self.counts(outer))
+        )
+        return np.asarray(np.log(inside / outside).ravel())
 
 
 def unshaded(magnitude: FloatArray, core: Mask, voxel: FloatArray) -> Float32Array:
-    """Divide by the smooth mean of the brain's core, which shows the receive field."""
-    weight = core.astype(np.float32)
-    sigma = 12.0 / voxel
-    smooth = gaussian_filter(np.asarray(magnitude * weight, dtype=np.float32), sigma)
-    smooth /= np.maximum(gaussian_filter(weight, sigma), 1e-4)
-    level = float(np.median(magnitude[core])) if core.any() else 1.0
-    return np.asarray(magnitude / np.maximum(smooth, 1e-3 * max(level, 1e-30)), dtype=np.float32)
+    """Divide by the smooth receive field, which the brain's core shows.
+
+    By local planes: a mean looks to one side at the core's rim, and a field that falls towards the
+    neck would make all that lies below it dark.
+    """
+    level = float(np.median(magnitude[core])) if core.any() else 0.0
+    if level <= 0:
+        return np.asarray(magnitude, dtype=np.float32)
+    scaled = np.asarray(magnitude, dtype=np.float32) / np.float32(level)
+    field = _local_planes(scaled, core, voxel)
+    # fluid and vessels are not shade
+    field = _local_planes(scaled, core & (np.abs(scaled / field - 1) < USUAL_SPREAD), voxel)
+    return np.asarray(scaled / field, dtype=np.float32)
+
+
+def _local_planes(values: Float32Array, core: Mask, voxel: FloatArray) -> Float32Array:
+    """Fit a plane around every place, with Gaussian weights over the core, and take its value."""
+    sigma = SHADE / voxel
+    widths = [max(1, int(w / 3)) for w in sigma]
+    weight = block_sums(core.astype(np.float32), widths)
+    product = block_sums(np.where(core, values, 0).astype(np.float32), widths)
+    place = np.indices(weight.shape, dtype=np.float32)
+    place *= (np.asarray(widths) / sigma).astype(np.float32)[:, None, None, None]
+    place -= place.mean(axis=(1, 2, 3), keepdims=True)
+    upper = [(i, j) for i in range(3) for j in range(i, 3)]
+    moments = [weight, *(weight * x for x in place)]
+    moments += [weight * place[i] * place[j] for i, j in upper]
+    moments += [product, *(product * x for x in place)]
+    sums = convolve_blocks(np.stack(moments, axis=-1), sigma / widths).astype(np.float64)
+    sums /= np.maximum(sums[..., :1], 1e-6 * float(sums[..., 0].max()))
+    mean, covariance = sums[..., 1:4], np.empty((*weight.shape, 3, 3))
+    for n, (i, j) in enumerate(upper):
+        covariance[..., i, j] = sums[..., 4 + n] - mean[..., i] * mean[..., j]
+        covariance[..., j, i] = covariance[..., i, j]
+    covariance += _FLAT * np.eye(3)
+    slope = sums[..., 11:] - mean * sums[..., 10:11]
+    slope = np.linalg.solve(covariance, slope[..., None])[..., 0]
+    away = np.clip(np.moveaxis(place, 0, -1) - mean, -FARTHEST_SHADE, FARTHEST_SHADE)
+    field = np.clip(sums[..., 10] + (slope * away).sum(axis=-1), *SHADES).astype(np.float32)
+    return np.asarray(interpolate_blocks(field, widths, core.shape), dtype=np.float32)
 
 
 def seen_surface(looks: Looks, distance: Float32Array, voxel_size: npt.ArrayLike) -> Float32Array:
@@ -118,12 +177,15 @@ def seen_surface(looks: Looks, distance: Float32Array, voxel_size: npt.ArrayLike
         return distance.copy()
     cells = _Cells(place, voxel, distance.shape)
     look, depth = looks.number[near], distance[near].astype(np.float64)
+    kind = look // int(np.prod(looks.shape[1:]))
     move = np.zeros(len(depth))
     for _ in range(N_ROUNDS):
         learned = np.log(_layers(look, looks.shape, depth - move) + FLOOR)
         move = cells.at_voxels(_best_move(learned, look, depth, cells))
+    layers = _layers(look, looks.shape, depth - move)
+    end = [_end_of_brain(k) for k in np.split(layers, looks.shape[0])]
     seen = distance.copy()
-    seen[near] = depth - move - _end_of_brain(_layers(look, looks.shape, depth - move))
+    seen[near] = depth - move - np.asarray(end)[kind]
     return seen
 
 
@@ -162,10 +224,12 @@ def _layers(look: LabelArray, shape: tuple[int, ...], depth: Float64Array) -> Fl
     layer = np.clip(np.floor((depth + BAND) / LAYER), 0, len(_CENTRES) - 1).astype(np.int64)
     n_looks = int(np.prod(shape))
     counts = np.bincount(look * len(_CENTRES) + layer, minlength=n_looks * len(_CENTRES))
-    spread = gaussian_filter(
-        counts.reshape(*shape, len(_CENTRES)).astype(np.float64), [1.0] * len(shape) + [0.5]
-    ).reshape(n_looks, len(_CENTRES))
-    return np.asarray(spread / np.maximum(spread.sum(axis=0), 1e-12))
+    smooth = gaussian_filter(
+        counts.reshape(*shape, len(_CENTRES)).astype(np.float64),
+        [0.0] + [1.0] * (len(shape) - 1) + [0.5],
+    ).reshape(shape[0], -1, len(_CENTRES))
+    smooth /= np.maximum(smooth.sum(axis=1, keepdims=True), 1e-12)
+    return smooth.reshape(n_looks, len(_CENTRES))
 
 
 def _best_move(
@@ -187,13 +251,19 @@ def _best_move(
 
 
 def _end_of_brain(layers: Float64Array) -> float:
-    """Return where the brain ends [mm]: with its tissue, or farther out if bone is far from it."""
+    """Return where the brain ends [mm]: with its tissue, or farther out if bone is far from it.
+
+    With no fluid to be seen between the two it ends before the bone.
+    """
     brain = layers[:, (_CENTRES > _BRAIN[0]) & (_CENTRES < _BRAIN[1])].mean(axis=1)
     beyond = layers[:, _CENTRES > _BEYOND].mean(axis=1)
     tissue = _falls_below(np.minimum(layers, brain[:, None]).sum(axis=0), _LEFT)
     bone = _falls_below(-np.minimum(layers, beyond[:, None]).sum(axis=0), 0.5)
     if tissue is None or bone is None:
         return 0.0
+    if bone < tissue:
+        # fluid looks like tissue, as it does in late echoes at 7 T
+        return bone - _FLUID
     return max(tissue, bone - _FLUID)
 
 

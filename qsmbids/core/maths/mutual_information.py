@@ -40,9 +40,8 @@ def normalised_mutual_information(
         raise ValueError(f"{first.shape}, {second.shape} and {mask.shape} differ in shape")
     if np.count_nonzero(mask) < 100:
         raise ValueError("the images have fewer than 100 voxels in common")
-    joint = np.zeros((n_bins, n_bins))
-    np.add.at(joint, (_binned(first[mask], n_bins), _binned(second[mask], n_bins)), 1.0)
-    joint /= joint.sum()
+    pair = _binned(first[mask], n_bins) * n_bins + _binned(second[mask], n_bins)
+    joint = np.bincount(pair, minlength=n_bins**2).reshape(n_bins, n_bins) / pair.size
     together = _entropy(joint.ravel())
     if together == 0.0:  # both are constant
         return 1.0

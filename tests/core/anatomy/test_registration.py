@@ -21,7 +21,13 @@ from qsmbids.core.anatomy.sampling import (
     resample_affine,
 )
 from qsmbids.core.anatomy.surface import Looks
-from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
+from qsmbids.core.anatomy.template import (
+    CLASSES,
+    Template,
+    brain_share,
+    class_maps,
+    expected_map,
+)
 from qsmbids.core.maths.mutual_information import dice
 from qsmbids.io.template import load_template
 
@@ -192,12 +198,25 @@ def test_what_decays_like_muscle_is_no_brain(head) -> None:
     muscle[10:36, 8:40, :low] = True
     bright = np.where(muscle, np.median(magnitude[brain]), magnitude).astype(np.float32)
     r2star = np.where(brain, 20, np.where(muscle, 38, 8)).astype(np.float32)
-    args = (brain | muscle, distance, (4, 4, 4), bright)
-    blind = guided_mask(*args)
-    seeing = guided_mask(*args, r2star)
-    assert (blind & muscle).sum() > 300
-    assert (seeing & muscle).sum() < 0.2 * (blind & muscle).sum()
+    seeing = guided_mask(brain | muscle, distance, (4, 4, 4), bright, r2star)
+    too_low = np.count_nonzero(muscle & (distance < 0))
+    assert too_low > 300
+    assert (seeing & muscle).sum() < 0.1 * too_low
     assert dice(seeing, brain) > 0.95
+
+
+def test_muscle_as_bright_as_brain_does_not_draw_the_template(head, template) -> None:
+    """One echo, and nothing of an edge between the cerebellum and what lies below it."""
+    magnitude, brain = head
+    low = np.flatnonzero(brain.any(axis=(0, 1)))[0]
+    muscle = np.zeros(SHAPE, dtype=bool)
+    muscle[6:40, 4:44, : low + 5] = True
+    muscle &= ~brain
+    bright = np.where(muscle, np.median(magnitude[brain]), magnitude).astype(np.float32)
+    found = register(template, RUN, brain | muscle, magnitude=bright)
+    distance = brain_distance(found, template, SHAPE)
+    taken = np.count_nonzero(muscle & (distance < -2))
+    assert taken < 0.01 * np.count_nonzero(brain)
 
 
 def test_where_all_looks_alike_the_odds_are_even(head) -> None:
@@ -215,12 +234,36 @@ def test_noise_is_refused(template) -> None:
     assert "information" in refused.reason
 
 
+def test_a_shaded_bottle_is_refused_for_it_fits_anywhere(template) -> None:
+    place = np.indices(SHAPE) * 4.0
+    centre = np.array([92.0, 104.0, 92.0]).reshape(3, 1, 1, 1)
+    far = np.linalg.norm((place - centre) / np.array([70, 85, 66]).reshape(3, 1, 1, 1), axis=0)
+    bottle = np.where(far < 1, 1000.0 * np.exp(-0.8 * far), 0)
+    bottle += np.random.default_rng(1).normal(0, 10, SHAPE)
+    refused = register(template, RUN, far < 1, magnitude=np.abs(bottle).astype(np.float32))
+    assert not refused.usable
+    assert refused.lead < 3
+
+
+def test_a_head_without_grey_against_white_is_used(template, truth) -> None:
+    """A late echo: only fluid is unlike the rest."""
+    maps = class_maps(template)
+    fluid = maps[CLASSES.index("sulci")] + maps[CLASSES.index("ventricle")]
+    brain = in_run(template.brain, template.fine_grid, truth) > 0.5
+    late = in_run(brain_share(maps) - 0.25 * fluid, template.grid, truth)
+    late = late + np.random.default_rng(0).normal(0, 0.03, SHAPE)
+    found = register(template, RUN, brain, magnitude=late.astype(np.float32))
+    assert found.usable, found.reason
+    assert dice(brain_distance(found, template, SHAPE) < 0, brain) > 0.85
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
         ({"coverage": 0.05}, "field of view"),
         ({"size": 1.5}, "times as long"),
-        ({"information": 0.0}, "information"),
+        ({"information": 0.0}, "too little information"),
+        ({"lead": 1.0}, "moved aside"),
         ({"least_jacobian": -0.1}, "squeezed"),
     ],
 )

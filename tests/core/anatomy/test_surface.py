@@ -77,3 +77,33 @@ def test_where_nothing_is_seen_the_template_stays() -> None:
     flat = np.full(SHAPE, 7.0, dtype=np.float32)
     seen = seen_surface(Looks.of([flat], np.abs(template) < BAND), template, VOXEL)
     np.testing.assert_allclose(seen, template, atol=0.05)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0, 0.0), (3.0, -2.0, 2.0)])
+def test_one_echo_ends_at_the_fluid_beside_bone_and_beside_muscle(head, shift) -> None:
+    """Muscle is as bright as brain; what lies between them is not."""
+    magnitude, _, true = head
+    made = guided_mask(true < 6, _far(shift), VOXEL, magnitude)
+    outside = made & (true > 1.25)
+    assert dice(made, true < 0) > 0.97
+    assert np.count_nonzero(outside) < 0.02 * np.count_nonzero(made)
+
+
+def test_fluid_that_looks_like_tissue_is_left_before_the_bone(head) -> None:
+    magnitude, _, true = head
+    rng = np.random.default_rng(4)
+    late = np.where(true < 2.5, 100.0, magnitude) + 3 * rng.standard_normal(SHAPE)
+    made = guided_mask(true < 2.5, _far(), VOXEL, late.astype(np.float32))
+    bone = true > 2.5
+    assert not (made & bone).any()
+    assert np.count_nonzero(made & (true > 0.6)) < 0.03 * np.count_nonzero(made)
+
+
+def test_a_falling_receive_field_does_not_darken_what_lies_below_the_core() -> None:
+    true = _far()
+    height = np.arange(SHAPE[2]) * VOXEL[2]
+    field = np.broadcast_to(0.45 + 0.004 * height, SHAPE)
+    flat = unshaded((300 * field).astype(np.float32), true < -8, VOXEL)
+    near = np.abs(true) < 8
+    below = near & (height < 40)
+    assert np.abs(flat[below] / np.median(flat[near]) - 1).max() < 0.03
