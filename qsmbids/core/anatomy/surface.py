@@ -140,15 +140,16 @@ def _local_planes(values: Float32Array, core: Mask, voxel: FloatArray) -> Float3
     moments = [weight, *(weight * x for x in place)]
     moments += [weight * place[i] * place[j] for i, j in upper]
     moments += [product, *(product * x for x in place)]
-    sums = convolve_blocks(np.stack(moments, axis=-1), sigma / widths).astype(np.float64)
-    sums /= np.maximum(sums[..., :1], 1e-6 * float(sums[..., 0].max()))
+    smooth = convolve_blocks(np.stack(moments, axis=-1), sigma / widths)
+    least = 1e-6 * float(smooth[..., 0].max())
+    sums: Float64Array = smooth.astype(np.float64) / np.maximum(smooth[..., :1], least)
     mean, covariance = sums[..., 1:4], np.empty((*weight.shape, 3, 3))
     for n, (i, j) in enumerate(upper):
         covariance[..., i, j] = sums[..., 4 + n] - mean[..., i] * mean[..., j]
         covariance[..., j, i] = covariance[..., i, j]
     covariance += _FLAT * np.eye(3)
     slope = sums[..., 11:] - mean * sums[..., 10:11]
-    slope = np.linalg.solve(covariance, slope[..., None])[..., 0]
+    slope = np.asarray(np.linalg.solve(covariance, slope[..., None])[..., 0], dtype=np.float64)
     away = np.clip(np.moveaxis(place, 0, -1) - mean, -FARTHEST_SHADE, FARTHEST_SHADE)
     field = np.clip(sums[..., 10] + (slope * away).sum(axis=-1), *SHADES).astype(np.float32)
     return np.asarray(interpolate_blocks(field, widths, core.shape), dtype=np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qsmbids.core.anatomy.guided_mask import guided_mask
-from qsmbids.core.anatomy.surface import BAND, Looks, seen_surface
+from qsmbids.core.anatomy.surface import BAND, Looks, seen_surface, unshaded
 
 VOXEL = np.array([2.5, 2.5, 2.5])
 SHAPE = (72, 72, 72)
