@@ -57,6 +57,7 @@ STANDARD = {
     "importlib",
     "itertools",
     "math",
+    "threading",
     "typing",
 }
 

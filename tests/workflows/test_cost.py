@@ -54,7 +54,7 @@ def test_a_step_leaves_its_cost_also_where_it_fails(tmp_path, nprocs):
     steps = {s["step"]: s for s in steps_of(workflow, "run", tmp_path / "work", began)}
     assert set(steps) == {"busy", "bad"}
     busy = steps["busy"]
-    assert 0.3 <= busy["cpu_seconds"] < 3
+    assert 0.25 <= busy["cpu_seconds"] < 3  # clocks tick in hundredths
     assert busy["seconds"] >= 0.3
     assert 0.01 < busy["memory_gb"] < 4
     assert 0 <= busy["start"] <= time.time() - began

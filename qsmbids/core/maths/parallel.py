@@ -1,6 +1,5 @@
 """Threads for numba loops, granted explicitly by the caller."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +37,7 @@ def planes(n_planes: int, n_threads: int) -> Iterator[Run]:
     n_slabs = 1 if getattr(_here, "busy", False) else n_threads
     edges = np.linspace(0, n_planes, n_slabs + 1).astype(int)
     slabs = list(pairwise(edges.tolist()))
-    pool = _threads(n_slabs - 1, os.getpid()) if n_slabs > 1 else None
+    pool = _threads(n_slabs - 1, threading.get_native_id()) if n_slabs > 1 else None
 
     def run(loop: Callable[..., None], *args: object) -> None:
         jobs = [] if pool is None else [pool.submit(loop, *slab, *args) for slab in slabs[1:]]
@@ -57,6 +56,9 @@ def _mark_busy() -> None:
 
 
 @lru_cache(maxsize=4)
-def _threads(number: int, process: int) -> ThreadPoolExecutor:
-    """Return so many threads of this process (a fork has none of those of its parent)."""
+def _threads(number: int, caller: int) -> ThreadPoolExecutor:
+    """Return so many threads for a thread that waits for them.
+
+    By the number that the system gave the caller: a fork has none of the threads of its parent.
+    """
     return ThreadPoolExecutor(number, initializer=_mark_busy)
