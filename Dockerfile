@@ -49,7 +49,7 @@ RUN if [ -n "${VERSION}" ]; then export SETUPTOOLS_SCM_PRETEND_VERSION="${VERSIO
     # hashes instead of times: valid whatever a registry or a converter does to the times of files
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/qsmbids/lib
 # loops compiled for any processor, so that they round alike wherever the image runs; the dipole
-# inversion takes a fifth longer than with those of a present-day processor
+# inversion takes half as long again as with those of a present-day processor
 ENV NUMBA_CACHE_DIR=/opt/qsmbids/numba NUMBA_CPU_NAME=generic
 RUN HOME=/tmp /opt/qsmbids/bin/python .docker/warm_up.py
 
