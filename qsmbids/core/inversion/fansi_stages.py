@@ -25,8 +25,8 @@ __all__ = ["change_consistency", "minimise_in_stages"]
 #: Factors of mu1 and mu2, and the multiple of the tolerance at which the stage ends. A step
 #: of the last stage is smaller than one of plain iterations as far from the minimum.
 STAGES = ((0.5, 0.1, 4.0), (1.0, 0.3, 0.6))
-#: The same for linear TV.
-LINEAR_STAGES = ((0.5, 0.1, 2.0), (1.0, 0.3, 1.0))
+#: The same for linear TV, without h and with one minimum, where the first may be bolder.
+LINEAR_STAGES = ((0.5, 0.03, 3.0), (1.0, 0.3, 1.0))
 
 
 def minimise_in_stages(
