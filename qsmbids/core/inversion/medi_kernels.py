@@ -13,9 +13,12 @@ import numpy as np
 __all__ = [
     "add_penalty",
     "difference_weights",
-    "inverse_diagonal",
+    "inverse_root_diagonal",
+    "inverse_symbol",
     "multiply",
     "next_direction",
+    "scale",
+    "scale_back",
     "step",
 ]
 
@@ -59,8 +62,8 @@ def difference_weights(start, stop, x, penalised, inverse_size, smoothing, v):  
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def inverse_diagonal(start, stop, v, data, mean_square, least, out):  # type: ignore[no-untyped-def]
-    """Fill out by 1 / diagonal of the operator, data weights no smaller than ``least``."""
+def inverse_root_diagonal(start, stop, v, data, least, out):  # type: ignore[no-untyped-def]
+    """Fill out by 1 / sqrt(diagonal) of the operator, of which ``data`` is the data term's."""
     ny, nz = out.shape[1:]
     for i in range(start, stop):
         for j in range(ny):
@@ -70,8 +73,46 @@ def inverse_diagonal(start, stop, v, data, mean_square, least, out):  # type: ig
             for k in range(nz):
                 total = va[k] + vb[k] + vc[k] + before
                 total += (va_[k] if i > 0 else ZERO) + (vb_[k] if j > 0 else ZERO)
-                o[k] = ONE / (total + mean_square * (w[k] + least))
+                o[k] = ONE / np.sqrt(total + max(w[k], ZERO) + least)
                 before = vc[k]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def inverse_symbol(  # type: ignore[no-untyped-def]
+    start, stop, kernel, lx, ly, lz, of_penalty, of_data, floor, out
+):
+    """Fill out by 1 / (of_penalty L + of_data D^2 + floor), on the half spectrum."""
+    for i in range(start, stop):
+        for j in range(out.shape[1]):
+            d, o = kernel[i, j], out[i, j]
+            lxy = lx[i] + ly[j]
+            for k in range(d.size):
+                o[k] = ONE / (of_penalty * (lxy + lz[k]) + of_data * d[k] * d[k] + floor)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def scale(start, stop, volume, factor, out):  # type: ignore[no-untyped-def]
+    """Fill out by a volume times another."""
+    for i in range(start, stop):
+        for j in range(out.shape[1]):
+            v, f, o = volume[i, j], factor[i, j], out[i, j]
+            for k in range(o.size):
+                o[k] = f[k] * v[k]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def scale_back(start, stop, z, factor, r, sums):  # type: ignore[no-untyped-def]
+    """Multiply z in place; the products of z and r, per plane."""
+    for i in range(start, stop):
+        total = 0.0
+        for j in range(z.shape[1]):
+            zz, f, rr = z[i, j], factor[i, j], r[i, j]
+            row = ZERO
+            for k in range(zz.size):
+                zz[k] *= f[k]
+                row += zz[k] * rr[k]
+            total += float(row)
+        sums[i] = total
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -103,29 +144,26 @@ def add_penalty(start, stop, p, v, y, sums):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def step(start, stop, x, r, p, y, scale, length, sums):  # type: ignore[no-untyped-def]
-    """Go along p: x += length p, r -= length y; r . r and r . (scale r), per plane."""
+def step(start, stop, x, r, p, y, length, sums):  # type: ignore[no-untyped-def]
+    """Go along p: x += length p, r -= length y; r . r, per plane."""
     for i in range(start, stop):
-        total, scaled = 0.0, 0.0
+        total = 0.0
         for j in range(x.shape[1]):
-            xx, rr, pp, yy, ss = x[i, j], r[i, j], p[i, j], y[i, j], scale[i, j]
-            row, row_scaled = ZERO, ZERO
+            xx, rr, pp, yy = x[i, j], r[i, j], p[i, j], y[i, j]
+            row = ZERO
             for k in range(xx.size):
                 xx[k] += length * pp[k]
                 rr[k] -= length * yy[k]
-                square = rr[k] * rr[k]
-                row += square
-                row_scaled += ss[k] * square
+                row += rr[k] * rr[k]
             total += float(row)
-            scaled += float(row_scaled)
-        sums[i, 0], sums[i, 1] = total, scaled
+        sums[i] = total
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def next_direction(start, stop, p, r, scale, keep):  # type: ignore[no-untyped-def]
-    """Overwrite p by scale r + keep p."""
+def next_direction(start, stop, p, z, keep):  # type: ignore[no-untyped-def]
+    """Overwrite p by z + keep p."""
     for i in range(start, stop):
         for j in range(p.shape[1]):
-            pp, rr, ss = p[i, j], r[i, j], scale[i, j]
+            pp, zz = p[i, j], z[i, j]
             for k in range(pp.size):
-                pp[k] = ss[k] * rr[k] + keep * pp[k]
+                pp[k] = zz[k] + keep * pp[k]

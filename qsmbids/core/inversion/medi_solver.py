@@ -3,6 +3,11 @@ r"""The Gauss-Newton and conjugate gradient iterations of MEDI, in radians on th
 Every step linearises the phase and fixes the weights V of the differences, which leaves
 
 .. math:: (G^T V G + 2 \lambda D w^2 D) dx = -(G^T V G x + 2 \lambda D w^2 \sin(D x - y)).
+
+The stopping rules of the software are loose and belong to its path, which is kept. With the
+preconditioner (:mod:`qsmbids.core.inversion.medi_preconditioner`) a step ends sooner, and MERIT
+waits for the second: the first has yet to find the strong sources, whose misfit is not an error of
+the model.
 """
 
 from collections.abc import Callable
@@ -12,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.inversion import medi_kernels as loops
+from qsmbids.core.inversion.medi_preconditioner import Preconditioner
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.parallel import Run, planes
@@ -23,8 +29,6 @@ __all__ = ["Path", "Problem", "System", "gauss_newton", "merit_factor"]
 SMOOTHING = 1e-6
 #: Misfits beyond this many standard deviations are errors of the model to MERIT.
 MERIT_OUTLIER = 6.0
-#: Part of the mean data weight that the preconditioner assumes where there are no data.
-NO_DATA = 0.01
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def gauss_newton(
             path.misfit = _misfit(phase, p.y, weights)
             if change <= tolerance:
                 break
-            if p.merit:
+            if p.merit and (outer > 1 or not p.preconditioner):
                 factor = merit_factor(phase[p.support], p.y[p.support], weights[p.support])
                 noise[p.support] *= factor
                 weights = _data_weights(noise, p)
@@ -146,11 +150,14 @@ class System:
         self.grid = (shape[0], shape[1], shape[2])
         self.v = np.empty((3, *shape), dtype=np.float32)
         self.data = np.empty(shape, dtype=np.float32)  # 2 lambda w^2
-        self.scale = np.ones(shape, dtype=np.float32)  # inverse diagonal
         self.sums = np.empty(shape[0])
-        half = np.square(problem.kernel, dtype=np.float64)
-        mirrored = half[:, :, 1 : (shape[2] + 1) // 2].sum()
-        self.mean_square = float((half.sum() + mirrored) / problem.y.size)  # diagonal of D D
+        self.preconditioner = (
+            Preconditioner(
+                problem.kernel, problem.support, problem.data_weight, run, problem.n_threads
+            )
+            if problem.preconditioner
+            else None
+        )
 
     def linearise(self, x: Float32Array, weights: Float32Array) -> None:
         """Fix the weights of the differences and of the data at x."""
@@ -159,10 +166,14 @@ class System:
         self.run(loops.difference_weights, x, p.penalised, p.inverse_size, smoothing, self.v)
         np.square(weights, out=self.data)
         self.data *= np.float32(2.0 * p.data_weight)
-        if p.preconditioner:
-            least = np.float32(NO_DATA * 2.0 * p.data_weight)
-            mean_square = np.float32(self.mean_square)
-            self.run(loops.inverse_diagonal, self.v, self.data, mean_square, least, self.scale)
+        if self.preconditioner is not None:
+            self.preconditioner.follow(self.v, self.data)
+
+    def precondition(self, residual: Float32Array, square: float) -> tuple[Float32Array, float]:
+        """Return z, the direction of steepest descent, and r . z, of r and r . r."""
+        if self.preconditioner is None:
+            return residual, square
+        return self.preconditioner.apply(residual, self.sums)
 
     def dipole(self, x: Float32Array) -> Float32Array:
         """Return D x."""
@@ -198,22 +209,18 @@ def _conjugate_gradients(
     system: System, slope: Float32Array, maximum_cg_steps: int, tolerance: float
 ) -> tuple[Float32Array, int, float]:
     """Solve A dx = -slope from zero; return dx, the steps and the relative residual."""
-    run, scale = system.run, system.scale
-    sums = np.empty((slope.shape[0], 2))
+    run, sums = system.run, system.sums
     dx, direction, residual = np.zeros_like(slope), np.zeros_like(slope), -slope
-    run(loops.step, dx, residual, direction, direction, scale, np.float32(0), sums)
-    square, scaled = sums.sum(axis=0)
-    first = square
-    keep, n = 0.0, 0
+    square = first = _norm(residual) ** 2
+    before, n = np.inf, 0
     while n < maximum_cg_steps and square > tolerance**2 * first:
-        run(loops.next_direction, direction, residual, scale, np.float32(keep))
+        z, scaled = system.precondition(residual, square)
+        run(loops.next_direction, direction, z, np.float32(scaled / before))
         applied, curvature = system.apply(direction)
         if not curvature > 0:  # nothing is left but rounding
             break
         length = np.float32(scaled / curvature)
-        before = scaled
-        run(loops.step, dx, residual, direction, applied, scale, length, sums)
-        square, scaled = sums.sum(axis=0)
-        keep = scaled / before
+        run(loops.step, dx, residual, direction, applied, length, sums)
+        square, before = float(sums.sum()), scaled
         n += 1
     return dx, n, float(np.sqrt(square / first)) if first > 0 else 0.0

@@ -173,13 +173,12 @@ def test_equals_the_plain_equations(field, weights, magnitude, radius, csf):
 
 
 def test_preconditioner_finds_the_same_sooner(field, weights, magnitude):
-    """A Gauss-Newton step along an edge-preserving penalty, to a small residual."""
+    """A Gauss-Newton step, to a small residual."""
     noisy = field + 0.3 * np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
     options = {
         **SCAN,
         "smv_radius_mm": 3,
-        "maximum_steps": 3,
-        "tolerance": 1e-9,
+        "maximum_steps": 1,
         "maximum_cg_steps": 800,
     }
     ours, slow = (
@@ -190,7 +189,7 @@ def test_preconditioner_finds_the_same_sooner(field, weights, magnitude):
         for on in (True, False)
     )  # fmt: skip
     assert error(ours.chi, slow.chi, ours.mask) < 0.005
-    assert ours.n_cg_steps < slow.n_cg_steps
+    assert ours.n_cg_steps < 0.5 * slow.n_cg_steps
     assert max(ours.cg_residuals) <= 1e-3
 
 
@@ -337,14 +336,15 @@ def test_threads_do_not_change_the_result(field, weights, magnitude):
 
 def test_only_relative_weights_and_magnitudes_count(field, weights, magnitude):
     """But the phase does not scale: the smoothing and lambda have its unit."""
-    options = {**SCAN, "smv_radius_mm": 3, "maximum_steps": 2, "maximum_cg_steps": 10}
+    options = {**SCAN, "smv_radius_mm": 3, "maximum_steps": 2, "data_weight": 20.0}
+    field = field + np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
     once = medi(field, MASK, weights, magnitude, ISO, AXIAL, **options)
     more = medi(field, MASK, 1e3 * weights, 1e-2 * magnitude, ISO, AXIAL, **options)
-    assert distance(more.chi, once.chi) < 1e-5
+    assert distance(more.chi, once.chi) < 1e-4
     longer = medi(
         field, MASK, weights, magnitude, ISO, AXIAL, **{**options, "echo_spacing": 3 * DTE}
     )
-    assert distance(longer.chi, once.chi) > 0.03
+    assert distance(longer.chi, once.chi) > 5e-3
 
 
 def test_operator_is_symmetric_and_positive(field, weights, magnitude, rng):
@@ -370,9 +370,9 @@ def test_operator_is_symmetric_and_positive(field, weights, magnitude, rng):
         unit = np.zeros(grid, np.float32)
         unit[5, 6, 7] = 1
         diagonal = system.apply(unit)[1]
-        data = 2 * 10 * 0.01 * system.mean_square  # taken where there are no data
-    assert 1 / system.scale[5, 6, 7] == pytest.approx(diagonal, rel=0.3)
-    assert data < 0.3 * diagonal
+        assert system.preconditioner is not None
+        scale = system.preconditioner.voxels[5, 6, 7]
+    assert 1 / scale**2 == pytest.approx(diagonal, rel=0.01)
 
 
 def test_zero_outside_and_input_untouched(field, weights, magnitude):
@@ -436,7 +436,8 @@ def test_bad_arguments(change, message):
 
 
 @pytest.mark.slow
-def test_reference_software(shared_dir):
+@pytest.mark.parametrize(("preconditioner", "apart"), [(True, 0.05), (False, 0.04)])
+def test_reference_software(shared_dir, preconditioner, apart):
     """The MEDI toolbox, run in Octave by SEPIA with the paper's settings on the same field."""
     folder = shared_dir / "reference"
 
@@ -448,10 +449,11 @@ def test_reference_software(shared_dir):
         load("localfield_vsharp_sepia_hz"), load("mask_vsharp_sepia") > 0,
         load("weights_sepia_v1"), load("magnitude_rss"), ISO, AXIAL,
         centre_frequency=3 * 42.577478518e6, echo_spacing=5.83e-3, n_threads=2,
+        preconditioner=preconditioner,
     )  # fmt: skip
     np.testing.assert_array_equal(result.mask, expected != 0)
     assert result.n_steps == 5
     mask = result.mask
-    assert distance(result.chi[mask], expected[mask]) < 0.05
+    assert distance(result.chi[mask], expected[mask]) < apart
     assert np.corrcoef(result.chi[mask], expected[mask])[0, 1] > 0.998
     assert np.polyfit(expected[mask], result.chi[mask], 1)[0] == pytest.approx(1, abs=0.02)
