@@ -1,6 +1,7 @@
 """Which runs there are, which can be processed, and what would be done to them."""
 
 import argparse
+import contextlib
 import logging
 import tempfile
 from collections.abc import Collection, Sequence
@@ -14,7 +15,7 @@ from qsmbids.cli.segmentations import check_one_run_each, segmentations_of
 from qsmbids.cli.validation import refuse_invalid
 from qsmbids.config import Settings
 from qsmbids.core.masks.mask_values import count_parts
-from qsmbids.core.phase.missing_phase import read_phase_numbers
+from qsmbids.core.phase.phase_checks import PhaseCheck
 from qsmbids.core.phase.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError
 from qsmbids.execution import Execution, available_cpus, available_memory_gb, parse_memory_gb
@@ -23,15 +24,10 @@ from qsmbids.io.layout import list_participants
 from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
 from qsmbids.io.near_misses import LABEL_RULE, odd_folders
-from qsmbids.io.nifti import read_echoes, read_header, read_volume
-from qsmbids.io.phase_filter import (
-    TOO_EARLY,
-    filter_evidence,
-    filter_found,
-    measure_run,
-    refusal,
-)
+from qsmbids.io.nifti import read_header, read_volume
+from qsmbids.io.phase_filter import TOO_EARLY, filter_evidence, filter_found, refusal
 from qsmbids.io.preflight import check_head_size, check_run
+from qsmbids.io.raw_phase import measure_filter_of, read_raw_phase
 from qsmbids.io.runs import Run
 from qsmbids.io.slices import is_echo_planar, slice_axis
 from qsmbids.io.start_image import OPTIONS, StartImage, find_start
@@ -111,8 +107,12 @@ def make_plans(
         try:
             refuse_invalid(run, validated)
             plan = _plan(run, args, settings)
-            # a run that is begun measures it itself
-            if filtered := _filtered(plan, settings, args.dry_run):
+            filtered = _filtered(plan, settings)
+            if args.dry_run and not filtered:  # a run that is begun measures it itself
+                numbers, check = _look_at_phase(plan, settings)
+                plan = replace(plan, phase_numbers=numbers)
+                filtered = _filtered(plan, settings, check)
+            if filtered:
                 others.append(_refused(run.label, filtered, left_out=True))
             else:
                 plans.append(plan)
@@ -204,23 +204,32 @@ def _outside_the_paper(run: Run) -> tuple[str, ...]:
     )
 
 
-def _filtered(plan: RunPlan, settings: Settings, measured: bool) -> str:
+def _look_at_phase(plan: RunPlan, settings: Settings) -> tuple[str, PhaseCheck | None]:
+    """Say how the numbers of the phase would be read, and whether they look filtered."""
+    run, acquisition, n_threads = plan.run, plan.acquisition, available_cpus()
+    if run.real:
+        return "real and imaginary parts", TOO_EARLY
+    try:
+        raw = read_raw_phase(run, acquisition, n_threads=n_threads)
+    except (QSMError, ValueError) as error:
+        return f"cannot be read: {error}", None
+    scale, check = raw.scale, None
+    text = f"{scale.rule} ({scale.description})" + (f"; {scale.warning}" if scale.warning else "")
+    if plan.start is None and not settings.phase.accept_filtered:
+        with contextlib.suppress(QSMError, ValueError):  # without a head there is nothing to tell
+            check = measure_filter_of(raw, run, acquisition, n_threads=n_threads)
+    return text, check
+
+
+def _filtered(plan: RunPlan, settings: Settings, check: PhaseCheck | None = None) -> str:
     """Return why the phase is of no use if the scanner filtered it: by header, or measured."""
     if plan.start is not None or settings.phase.accept_filtered:
         return ""
     evidence = filter_evidence(plan.run.sidecars[-1])
     text, certain = ("", False) if evidence is None else evidence
-    if not certain and not measured:
+    if not certain and check is None:
         return ""
-    try:
-        check = (
-            TOO_EARLY
-            if certain
-            else measure_run(plan.run, plan.acquisition, n_threads=available_cpus())
-        )
-    except (QSMError, ValueError):  # the dry run says so of the numbers
-        return ""
-    because = filter_found(text, certain, check)
+    because = filter_found(text, certain, check or TOO_EARLY)
     if not because:
         return ""
     what, fix = refusal(because)
@@ -316,7 +325,7 @@ def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list
         "voxel size": " x ".join(f"{v:.3g}" for v in acq.voxel_size) + " mm",
         "matrix": " x ".join(str(n) for n in acq.matrix),
         "manufacturer": acq.manufacturer or "not given",
-        "phase numbers": _phase_rule(plan),
+        "phase numbers": plan.phase_numbers,
         "phase sign": _sign_rule(plan, settings),
         "memory": f"about {run_memory_gb(acq.n_voxels, len(acq.echo_times)):.1f} GB",
         "Mask 1": _mask_rule(plan, settings),
@@ -329,21 +338,6 @@ def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list
     lines += [f"  note              {text}" for text in acq.decisions]
     lines += [f"  WARNING           {text}" for text in (*acq.warnings, *plan.warnings)]
     return lines
-
-
-def _phase_rule(plan: RunPlan) -> str:
-    """Say how the numbers of the phase images would be read."""
-    if plan.run.real:
-        return "real and imaginary parts"
-    try:
-        scale = read_phase_numbers(
-            list(read_echoes(plan.run.phase, n_threads=available_cpus()).array),
-            units=plan.acquisition.phase_units,
-            image_type=plan.acquisition.extra.get("ImageType") or (),
-        ).scale
-    except (QSMError, ValueError) as error:
-        return f"cannot be read: {error}"
-    return f"{scale.rule} ({scale.description})" + (f"; {scale.warning}" if scale.warning else "")
 
 
 def _sign_rule(plan: RunPlan, settings: Settings) -> str:

@@ -27,9 +27,11 @@ from qsmbids.io.write import write_json, write_text, write_volume
 __all__ = [
     "Echoes",
     "Header",
+    "Stored",
     "Volume",
     "read_echoes",
     "read_header",
+    "read_stored",
     "read_volume",
     "write_json",
     "write_text",
@@ -86,6 +88,17 @@ class Volume(NamedTuple):
         return _triple(np.divide(self.voxel_size, self.length_scale))
 
 
+class Stored(NamedTuple):
+    """The numbers of a file, before slope and intercept."""
+
+    array: npt.NDArray  #: (X, Y, Z) in Fortran order
+    header: Header
+
+    def scaled(self, numbers: npt.NDArray, dtype: npt.DTypeLike = np.float32) -> npt.NDArray:
+        """Return what some of the numbers stand for, as :func:`read_volume` does for all."""
+        return _scaled(numbers, self.header, np.dtype(dtype))
+
+
 class Echoes(NamedTuple):
     """The volumes of all echoes and where they lie."""
 
@@ -135,11 +148,23 @@ def read_volume(path: str | Path, dtype: npt.DTypeLike = np.float32) -> Volume:
     InputError
         As for :func:`read_header`, or the voxels are truncated or damaged.
     """
+    stored = read_stored(path)
+    header = stored.header
+    return Volume(stored.scaled(stored.array, dtype), header.affine, header.voxel_size)
+
+
+def read_stored(path: str | Path) -> Stored:
+    """Read one volume as it lies in the file.
+
+    Raises
+    ------
+    InputError
+        As for :func:`read_volume`.
+    """
     path = Path(path)
     with _opened(path) as file:
         header = _parse(path, file)
-        stored = _voxels(path, file, header)
-    return Volume(_scaled(stored, header, np.dtype(dtype)), header.affine, header.voxel_size)
+        return Stored(_voxels(path, file, header), header)
 
 
 def read_echoes(

@@ -9,14 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from qsmbids.core.phase.magnitude import signal_mask
-from qsmbids.core.phase.missing_phase import read_phase_numbers
 from qsmbids.core.phase.phase_checks import PhaseCheck, detect_filtered_phase, tells_filter
 from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.errors import InputError
-from qsmbids.io.metadata import Acquisition
-from qsmbids.io.nifti import read_echoes, read_volume
+from qsmbids.io.nifti import read_volume
 from qsmbids.io.recognition import Candidate, image_type
-from qsmbids.io.runs import Run
 
 __all__ = [
     "ACCEPT",
@@ -27,7 +24,6 @@ __all__ = [
     "filter_evidence",
     "filter_found",
     "measure_filter",
-    "measure_run",
     "phase_choice",
     "refusal",
 ]
@@ -124,30 +120,6 @@ def filter_found(evidence: str, certain: bool, check: PhaseCheck) -> str:
     if check.suspicious:
         return check.text
     return f"{evidence}, and {check.text}" if evidence and check.suspicious is None else ""
-
-
-def measure_run(run: Run, acquisition: Acquisition, *, n_threads: int = 1) -> PhaseCheck:
-    """Look at the last echo of a run as it lies in the dataset.
-
-    Files are read by ``n_threads`` at a time.
-
-    Raises
-    ------
-    InputError, ValueError
-        The images cannot be read, or their numbers are no phase.
-    """
-    if run.real or not tells_filter(acquisition.echo_times[-1], acquisition.b0_tesla):
-        return TOO_EARLY
-    volumes = list(read_echoes(run.phase, n_threads=n_threads).array)
-    words = acquisition.extra.get("ImageType") or ()
-    scale = read_phase_numbers(volumes, units=acquisition.phase_units, image_type=words).scale
-    strength = read_volume(run.magnitude[-1])
-    return detect_filtered_phase(
-        to_radians(volumes[-1], scale),
-        strength.array,
-        signal_mask(strength.array),
-        strength.adult_voxel_size,
-    )
 
 
 def refusal(evidence: str) -> tuple[str, str]:

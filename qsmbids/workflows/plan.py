@@ -18,7 +18,8 @@ class RunPlan:
 
     ``t1w`` is registered, unless ``t1w_transform`` is known; either is there only where a
     segmentation, or lesions, in T1w space need it. ``slice_axis`` is the array axis across the
-    slices of a 2-D scan, None for a 3-D scan.
+    slices of a 2-D scan, None for a 3-D scan. ``phase_numbers`` says how those of the phase would
+    be read, in a dry run.
     """
 
     run: Run
@@ -32,6 +33,7 @@ class RunPlan:
     t1w: Path | None = None
     t1w_transform: str = ""
     slice_axis: int | None = None
+    phase_numbers: str = ""
 
     def gives(self, kind: str) -> StartImage | None:
         """Return the given image of a kind, be it beside another one."""

@@ -255,7 +255,7 @@ def _cost(p: Float64Array, level: _Level, centre: Float64Array, centre_run: Floa
     return -information / len(level.run) - level.overlap_weight * overlap + PRIOR * prior
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _compare(
     run: Float32Array,
     mask: Float32Array,
@@ -270,7 +270,7 @@ def _compare(
     """
     joint = np.zeros((BINS, BINS))
     nx, ny, nz = run.shape
-    inside = 0
+    inside = np.int64(0)  # no literal, for which _normalised would be compiled anew
     both = total = 0.0
     for n in range(points.shape[0]):
         p, q, r = points[n, 0], points[n, 1], points[n, 2]
@@ -295,7 +295,7 @@ def _compare(
     return _normalised(joint, inside), inside / points.shape[0], both, total
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _normalised(joint: Float64Array, count: int) -> float:
     """Return the normalised mutual information of a joint histogram."""
     rows, columns = np.zeros(BINS), np.zeros(BINS)

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 
 from qsmbids.core.anatomy.registration import Registration
-from qsmbids.core.anatomy.sampling import resample_affine, trilinear
+from qsmbids.core.anatomy.sampling import in_planes, pull, resample_affine
 from qsmbids.core.anatomy.template import Template
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, LabelArray, Mask
 from qsmbids.core.maths.distance import limited_distance
@@ -23,7 +23,11 @@ def carry_labels(
 ) -> LabelArray:
     """Return the label of the template at the centre of every voxel of the run."""
     fine, shift = _maps(registration, template, shape)
-    return _nearest(template.regions, shift, fine)
+    labels = np.ascontiguousarray(template.regions, dtype=np.uint8)
+    out = np.zeros(shape, dtype=np.uint8)
+    with in_planes(out) as run:
+        run(_nearest, labels, shift, fine, out)
+    return out
 
 
 def brain_distance(
@@ -40,7 +44,7 @@ def brain_distance(
     distance = gaussian(signed_distance(brain, voxel), 0.7)
     fine, shift = _maps(registration, template, shape)
     fine[:3, 3] += _MARGIN
-    return _linear(distance, shift, fine)
+    return pull(distance, shift, fine)
 
 
 def signed_distance(mask: Mask, voxel: FloatArray) -> Float32Array:
@@ -60,42 +64,28 @@ def _maps(
         template.fine_grid[:3, :3], axis=0
     )
     scaled = registration.shift * ratio[:, None, None, None].astype(np.float32)
-    shift = np.stack(
-        [resample_affine(np.ascontiguousarray(c), coarse, shape, np.nan) for c in scaled]
-    )
+    shift = np.stack([resample_affine(c, coarse, shape, np.nan) for c in scaled])
     return fine, shift
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _nearest(labels: LabelArray, shift: Float32Array, fine: Float64Array) -> LabelArray:
-    _, sx, sy, sz = shift.shape
-    out = np.zeros((sx, sy, sz), dtype=np.uint8)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _nearest(
+    start: int,
+    stop: int,
+    labels: LabelArray,
+    shift: Float32Array,
+    fine: Float64Array,
+    out: LabelArray,
+) -> None:
     nx, ny, nz = labels.shape
-    for i in numba.prange(sx):
-        for j in range(sy):
-            for k in range(sz):
+    for i in range(start, stop):
+        for j in range(out.shape[1]):
+            for k in range(out.shape[2]):
                 x = fine[0, 0] * i + fine[0, 1] * j + fine[0, 2] * k + fine[0, 3]
                 y = fine[1, 0] * i + fine[1, 1] * j + fine[1, 2] * k + fine[1, 3]
                 z = fine[2, 0] * i + fine[2, 1] * j + fine[2, 2] * k + fine[2, 3]
-                a = int(np.floor(x + shift[0, i, j, k] + 0.5))
-                b = int(np.floor(y + shift[1, i, j, k] + 0.5))
-                c = int(np.floor(z + shift[2, i, j, k] + 0.5))
-                if 0 <= a < nx and 0 <= b < ny and 0 <= c < nz:
-                    out[i, j, k] = labels[a, b, c]
-    return out
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _linear(volume: Float32Array, shift: Float32Array, fine: Float64Array) -> Float32Array:
-    _, sx, sy, sz = shift.shape
-    out = np.zeros((sx, sy, sz), dtype=np.float32)
-    for i in numba.prange(sx):
-        for j in range(sy):
-            for k in range(sz):
-                x = fine[0, 0] * i + fine[0, 1] * j + fine[0, 2] * k + fine[0, 3]
-                y = fine[1, 0] * i + fine[1, 1] * j + fine[1, 2] * k + fine[1, 3]
-                z = fine[2, 0] * i + fine[2, 1] * j + fine[2, 2] * k + fine[2, 3]
-                out[i, j, k] = trilinear(
-                    volume, x + shift[0, i, j, k], y + shift[1, i, j, k], z + shift[2, i, j, k]
-                )
-    return out
+                x = x + shift[0, i, j, k] + 0.5
+                y = y + shift[1, i, j, k] + 0.5
+                z = z + shift[2, i, j, k] + 0.5
+                if 0 <= x < nx and 0 <= y < ny and 0 <= z < nz:
+                    out[i, j, k] = labels[int(x), int(y), int(z)]

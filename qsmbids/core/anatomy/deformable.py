@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from qsmbids.core.anatomy.sampling import compose, enlarge, pull
+from qsmbids.core.anatomy.sampling import compose, enlarge, in_planes, pull
 from qsmbids.core.anatomy.template import CLASSES, NUCLEI
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.gaussian import gaussian
@@ -285,15 +285,19 @@ def _step(pictures: list[_Picture], shift: Float32Array) -> Float32Array:
     normal = np.zeros((6, *shape), dtype=np.float32)
     right = np.zeros((3, *shape), dtype=np.float32)
     energy = np.zeros(shape, dtype=np.float32)
-    for p in pictures:
-        _add_forces(
-            p.run, pull(p.template, shift), p.weight, p.sigma, p.gain, normal, right, energy
-        )
-    return _solve(normal, right, energy)
+    out = np.zeros_like(right)
+    with in_planes(energy) as run:
+        for p in pictures:
+            moved = pull(p.template, shift)
+            run(_add_forces, p.run, moved, p.weight, p.sigma, p.gain, normal, right, energy)
+        run(_solve, normal, right, energy, out)
+    return out
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _add_forces(
+    start: int,
+    stop: int,
     run: Float32Array,
     moved: Float32Array,
     weight: Float32Array,
@@ -305,7 +309,7 @@ def _add_forces(
 ) -> None:
     """Add one channel; differences far beyond sigma are of something the template has not."""
     nx, ny, nz = run.shape
-    for i in numba.prange(1, nx - 1):
+    for i in range(max(start, 1), min(stop, nx - 1)):
         for j in range(1, ny - 1):
             for k in range(1, nz - 1):
                 if weight[i, j, k] == 0:
@@ -328,12 +332,18 @@ def _add_forces(
                 energy[i, j, k] += robust * rest * rest
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _solve(normal: Float32Array, right: Float32Array, energy: Float32Array) -> Float32Array:
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _solve(
+    start: int,
+    stop: int,
+    normal: Float32Array,
+    right: Float32Array,
+    energy: Float32Array,
+    out: Float32Array,
+) -> None:
     """Solve (N + e) step = r in every voxel; no step is longer than about one voxel."""
-    out = np.zeros_like(right)
-    nx, ny, nz = energy.shape
-    for i in numba.prange(nx):
+    _, ny, nz = energy.shape
+    for i in range(start, stop):
         for j in range(ny):
             for k in range(nz):
                 damping = energy[i, j, k] / 4 + 0.02
@@ -350,7 +360,6 @@ def _solve(normal: Float32Array, right: Float32Array, energy: Float32Array) -> F
                 out[0, i, j, k] = (p * x + q * y + r * z) / determinant
                 out[1, i, j, k] = (q * x + (a * f - c * c) * y + (b * c - a * e) * z) / determinant
                 out[2, i, j, k] = (r * x + (b * c - a * e) * y + (a * d - b * b) * z) / determinant
-    return out
 
 
 def _smooth(field: Float32Array, sigma: float) -> Float32Array:

@@ -25,7 +25,7 @@ from qsmbids.core.field.echo_combination import checked_echo_times, flat_echoes
 from qsmbids.core.field.romeo import unwrap
 from qsmbids.core.field.romeo_weights import as_volume
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.parallel import numba_threads
+from qsmbids.core.maths.parallel import planes
 from qsmbids.units import TWO_PI
 
 __all__ = ["NonlinearFit", "echo_grid", "field_from_fit", "noise_from_fit", "nonlinear_fit"]
@@ -34,6 +34,8 @@ __all__ = ["NonlinearFit", "echo_grid", "field_from_fit", "noise_from_fit", "non
 _REGULAR = 5e-3
 #: Cycles per spacing that are tried to either side when the echoes are not equally spaced.
 _CYCLES = 2
+#: Voxels that share the scratch arrays of the fit.
+BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,9 @@ def nonlinear_fit(
 
     tau, spacing, order = echo_grid(times)
     maps = np.zeros((4, phase[0].size), dtype=np.float32)
-    with numba_threads(n_threads):
-        _fit_voxels(
+    with planes(-(-maps.shape[1] // BLOCK), n_threads) as run:
+        run(
+            _fit_voxels,
             flat_echoes(phase),
             flat_echoes(magnitude),
             inside.ravel(),
@@ -297,15 +300,16 @@ def _best_line(phi, w, tau, order):  # type: ignore[no-untyped-def]
     return best
 
 
-@numba.njit(cache=True, parallel=True)
-def _fit_voxels(phase, magnitude, inside, tau, order, maximum_iterations, smallest_step, maps):  # type: ignore[no-untyped-def]
-    """Fit every voxel inside; fill slope, noise, residual and offset."""
+@numba.njit(cache=True, nogil=True)
+def _fit_voxels(  # type: ignore[no-untyped-def]
+    start, stop, phase, magnitude, inside, tau, order, maximum_iterations, smallest_step, maps
+):
+    """Fit every voxel inside of some blocks; fill slope, noise, residual and offset."""
     n_echoes, n = phase.shape
-    block = 4096  # voxels that share the scratch arrays
-    for k in numba.prange((n + block - 1) // block):
-        phi = np.empty(n_echoes)
-        w = np.empty(n_echoes)
-        for i in range(k * block, min(n, (k + 1) * block)):
+    phi = np.empty(n_echoes)
+    w = np.empty(n_echoes)
+    for k in range(start, stop):
+        for i in range(k * BLOCK, min(n, (k + 1) * BLOCK)):
             if not inside[i]:
                 continue
             s0, s1, s2, total = 0.0, 0.0, 0.0, 0.0

@@ -16,12 +16,21 @@ from qsmbids.core.maths.arrays import Float64Array, Mask
 from qsmbids.core.phase.phase_scale import PhaseScale, detect_phase_scale
 from qsmbids.core.phase.phase_statistics import (
     PhaseStatistics,
-    phase_statistics,
+    VolumeNumbers,
+    joint_statistics,
     sample_statistics,
     sampled_values,
+    volume_numbers,
 )
 
-__all__ = ["NoPhase", "PhaseNumbers", "read_phase_numbers", "without_phase", "zero_dots"]
+__all__ = [
+    "NoPhase",
+    "PhaseNumbers",
+    "numbers_seen",
+    "read_phase_numbers",
+    "without_phase",
+    "zero_dots",
+]
 
 
 #: Share of all voxels from which the smallest or largest number may be a fill value; a level of
@@ -110,9 +119,17 @@ def read_phase_numbers(
     >>> found.scale.rule, found.fills
     ('siemens-12bit', (-32768.0,))
     """
-    full = phase_statistics(volumes)
+    seen = [volume_numbers(volume) for volume in volumes]
+    return numbers_seen(seen, units=units, image_type=image_type)
+
+
+def numbers_seen(
+    volumes: Sequence[VolumeNumbers], *, units: str | None = None, image_type: Sequence[str] = ()
+) -> PhaseNumbers:
+    """Find the encoding as :func:`read_phase_numbers`, of volumes that need not be there."""
+    full = joint_statistics(volumes)
     scale, refusal = _attempt(full, units, image_type)
-    values = np.concatenate([sampled_values(v) for v in volumes] + [[full.minimum, full.maximum]])
+    values = np.concatenate([*(v.sample for v in volumes), [full.minimum, full.maximum]])
     fills, rest = _fill_values(values)
     for low, high in _ranges(rest):
         inside = rest[(rest >= low) & (rest <= high)]

@@ -252,7 +252,7 @@ def inside_mask(
         weight = magnitude[box].astype(np.float32)
         usable &= np.isfinite(weight)
         if usable.any():
-            usable &= weight > level * np.median(weight[usable])
+            usable &= weight > (level * np.median(weight[usable]) if level else 0)
     cut[~usable] = 0
     return cut, usable, weight
 

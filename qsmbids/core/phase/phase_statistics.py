@@ -3,13 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float64Array
 
-__all__ = ["PhaseStatistics", "phase_statistics", "sample_statistics", "sampled_values"]
+__all__ = [
+    "PhaseStatistics",
+    "VolumeNumbers",
+    "joint_statistics",
+    "phase_statistics",
+    "sample_statistics",
+    "sampled_values",
+    "volume_numbers",
+]
 
 SAMPLES_PER_VOLUME = 200_000
 END_WIDTH = 0.02  # of the range, the part of the histogram called an end
@@ -68,6 +77,24 @@ class PhaseStatistics:
         return f"{kind} from {self.minimum:.6g} to {self.maximum:.6g}{step}"
 
 
+class VolumeNumbers(NamedTuple):
+    """What is kept of the numbers of one volume.
+
+    Attributes
+    ----------
+    minimum, maximum : float
+        Over all finite voxels.
+    n_finite : int
+    sample : ndarray
+        About 200 000 of them.
+    """
+
+    minimum: float
+    maximum: float
+    n_finite: int
+    sample: Float64Array
+
+
 def phase_statistics(volumes: Sequence[npt.NDArray]) -> PhaseStatistics:
     """Summarise the numbers of all echoes together.
 
@@ -87,35 +114,50 @@ def phase_statistics(volumes: Sequence[npt.NDArray]) -> PhaseStatistics:
     ValueError
         There is no volume, one is complex, or none holds a finite value.
     """
-    minima, maxima, samples, n_finite = [], [], [], 0
-    for volume in volumes:
-        values = np.asarray(volume)
-        if values.dtype.kind not in "iufb":
-            raise ValueError(f"phase must be real numbers, not {values.dtype}")
-        if values.size == 0:
-            continue
-        low, high = float(values.min()), float(values.max())
-        count = values.size
-        if not (math.isfinite(low) and math.isfinite(high)):
-            finite = values[np.isfinite(values)]
-            count = finite.size
-            if count == 0:
-                continue
-            low, high = float(finite.min()), float(finite.max())
-        minima.append(low)
-        maxima.append(high)
-        n_finite += count
-        samples.append(sampled_values(values))
-    if not minima:
+    return joint_statistics([volume_numbers(volume) for volume in volumes])
+
+
+def joint_statistics(volumes: Sequence[VolumeNumbers]) -> PhaseStatistics:
+    """Summarise volumes whose numbers were looked at; see :func:`phase_statistics`."""
+    filled = [v for v in volumes if v.n_finite]
+    if not filled:
         raise ValueError("the phase images hold no finite value")
-    sample = np.concatenate([*samples, [min(minima), max(maxima)]])
-    return replace(sample_statistics(sample), n_finite=n_finite)
+    ends = [min(v.minimum for v in filled), max(v.maximum for v in filled)]
+    sample = np.concatenate([*(v.sample for v in filled), ends])
+    return replace(sample_statistics(sample), n_finite=sum(v.n_finite for v in filled))
+
+
+def volume_numbers(volume: npt.NDArray) -> VolumeNumbers:
+    """Look at the numbers of one volume, which may lie in any order in memory.
+
+    Raises
+    ------
+    ValueError
+        It is complex.
+    """
+    values = np.asarray(volume)
+    if values.dtype.kind not in "iufb":
+        raise ValueError(f"phase must be real numbers, not {values.dtype}")
+    if values.size == 0:
+        return VolumeNumbers(math.nan, math.nan, 0, np.empty(0))
+    low, high, count = float(values.min()), float(values.max()), values.size
+    if not (math.isfinite(low) and math.isfinite(high)):
+        finite = values[np.isfinite(values)]
+        count = finite.size
+        if not count:
+            return VolumeNumbers(math.nan, math.nan, 0, np.empty(0))
+        low, high = float(finite.min()), float(finite.max())
+    return VolumeNumbers(low, high, count, sampled_values(values))
 
 
 def sampled_values(volume: npt.NDArray) -> Float64Array:
     """Return about 200 000 finite values of a volume."""
-    values = np.asarray(volume).reshape(-1)
-    sample = values[:: max(1, values.size // SAMPLES_PER_VOLUME) | 1]
+    values = np.asarray(volume)
+    step = max(1, values.size // SAMPLES_PER_VOLUME) | 1
+    if values.flags.c_contiguous:
+        sample = values.reshape(-1)[::step]
+    else:  # the same voxels
+        sample = values[np.unravel_index(np.arange(0, values.size, step), values.shape)]
     return sample[np.isfinite(sample)].astype(np.float64)
 
 
