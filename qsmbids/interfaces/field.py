@@ -52,22 +52,23 @@ class UnwrapPhase(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
-        magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
-        mask = read_volume(inputs.mask, np.uint8).array > 0
         # removal of the offset leaves nothing outside Mask 1, where the quality is wanted too
         measured, _ = read_echoes(inputs.measured[:2], n_threads=inputs.n_threads)
+        magnitude, _ = read_echoes(inputs.magnitude[:2], n_threads=inputs.n_threads)
         quality = phase_quality(
             measured, magnitude, inputs.echo_times, inputs.weights, inputs.n_threads
         )
+        del measured
+        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
         unwrapped = unwrap_echoes(
             phase,
-            magnitude,
+            magnitude[0],
             inputs.echo_times,
-            mask,
+            read_volume(inputs.mask, np.uint8).array > 0,
             weights=inputs.weights,
             slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
             n_threads=inputs.n_threads,
+            overwrite=True,
         )
         self._write(runtime, affine, phase=unwrapped, quality=quality)
         sliced = inputs.slice_axis >= 0

@@ -1,11 +1,12 @@
 """Phase on a line through the echo times: readout directions, offset (S2 step 1, 4.c)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from qsmbids.core.phase.echo_time_check import check_echo_time_consistency
-from qsmbids.core.phase.offset import mcpc3ds
+from qsmbids.core.phase.offset import phase_offset, subtract_offset
 from qsmbids.core.phase.readout import ReadoutCorrection, correct_readout
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
@@ -18,6 +19,7 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.io.nifti import read_echoes, read_volume
+from qsmbids.io.write import write_volume
 
 #: Error of an echo spacing, relative to their mean, that no unlucky field explains.
 _WRONG_SPACING = 0.5
@@ -126,21 +128,34 @@ class RemovePhaseOffset(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
-        magnitude, _ = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
+        phase, affine = read_echoes(inputs.phase[:2], n_threads=inputs.n_threads)
+        magnitude, _ = read_echoes(inputs.magnitude[:2], n_threads=inputs.n_threads)
         mask = read_volume(inputs.mask, np.uint8)
-        corrected, offset = mcpc3ds(
+        offset = phase_offset(
             phase,
             magnitude,
-            inputs.echo_times,
+            inputs.echo_times[:2],
             mask.adult_voxel_size,
             mask.array > 0,
             smoothing_mm=inputs.sigma_mm,
             refinements=inputs.refinements,
             n_threads=inputs.n_threads,
         )
-        self._write(runtime, affine, phase=corrected, offset=offset)
-        spread = float(np.std(offset[mask.array > 0]))
+        del phase, magnitude
+        inside = mask.array > 0
+
+        def subtract(number: int, path: str) -> str:
+            """Write one echo: all at once would be the memory of ten volumes."""
+            echo, _ = read_echoes([path])
+            corrected = subtract_offset(echo, offset, inside)[0]
+            out = self._path(runtime, f"phase_echo-{number}.nii")
+            return str(write_volume(out, corrected, affine))
+
+        with ThreadPoolExecutor(inputs.n_threads) as pool:
+            numbers = range(1, len(inputs.phase) + 1)
+            self._results["phase"] = list(pool.map(subtract, numbers, inputs.phase))
+        self._write(runtime, affine, offset=offset)
+        spread = float(np.std(offset[inside]))
         self._results["record"] = record(
             f"phase offset removed by MCPC-3D-S (standard deviation {spread:.2f} rad in Mask 1)",
             PhaseOffsetCorrection={

@@ -14,6 +14,7 @@ from typing import Any
 import networkx as nx
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
+from qsmbids.workflows.memory import give_back_memory, keep_memory
 from qsmbids.workflows.workers import worker_context
 
 __all__ = ["WORKER_KILLED", "SturdyMultiProc"]
@@ -26,10 +27,19 @@ WORKER_KILLED = (
 
 def _start_worker(cwd: str) -> None:
     """Prepare a worker: no telemetry, no chatter; the parent tells what happens."""
+    keep_memory()
     os.environ["NIPYPE_NO_ET"] = "1"
     os.chdir(cwd)
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils", "nipype"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _run_step(node: Any, updatehash: bool, taskid: int) -> dict[str, Any]:
+    """Run a step in a worker."""
+    try:
+        return run_node(node, updatehash, taskid)  # type: ignore[no-any-return]
+    finally:
+        give_back_memory()
 
 
 class SturdyMultiProc(MultiProcPlugin):
@@ -107,7 +117,7 @@ class SturdyMultiProc(MultiProcPlugin):
 
     def _start(self, pool: ProcessPoolExecutor, taskid: int) -> None:
         node, updatehash = self._submitted[taskid]
-        future = pool.submit(run_node, node, updatehash, taskid)
+        future = pool.submit(_run_step, node, updatehash, taskid)
         self._task_obj[taskid] = future
         future.add_done_callback(lambda done: self._finished(taskid, done))
 

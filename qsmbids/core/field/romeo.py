@@ -152,6 +152,7 @@ def unwrap_echoes(
     correct_global: bool = True,
     slice_axis: int | None = None,
     n_threads: int = 1,
+    overwrite: bool = False,
 ) -> Float32Array:
     """Unwrap one echo in space and the others in time from it.
 
@@ -160,8 +161,8 @@ def unwrap_echoes(
     phase : (E, X, Y, Z) ndarray
         Phase [rad] without phase offset, see :func:`qsmbids.core.phase.offset.mcpc3ds`: only then
         is the phase proportional to the echo time.
-    magnitude : (E, X, Y, Z) ndarray
-        Magnitude.
+    magnitude : (E, X, Y, Z) or (X, Y, Z) ndarray
+        Magnitude of all echoes, or of the template.
     echo_times : (E,) array_like
         [s], increasing.
     mask : (X, Y, Z) ndarray of bool
@@ -171,6 +172,8 @@ def unwrap_echoes(
         it would not be a whole cycle in the others.
     weights, correct_global, slice_axis, n_threads
         As in :func:`unwrap`.
+    overwrite : bool
+        Unwrap in place, in an array of float32 that is not read-only.
 
     Returns
     -------
@@ -184,7 +187,10 @@ def unwrap_echoes(
         Unequal shapes, echo times that do not increase, an empty mask, no such template.
     """
     phase = as_volume(phase, "phase", ndim=4)
-    magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
+    if np.ndim(magnitude) == 4:
+        magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
+        magnitude = magnitude[template if 0 <= template < phase.shape[0] else 0]
+    magnitude = as_volume(magnitude, "magnitude", phase.shape[1:])
     mask = as_volume(mask, "mask", phase.shape[1:], np.bool_)
     times = np.asarray(echo_times, dtype=float)
     n_echoes = phase.shape[0]
@@ -194,10 +200,9 @@ def unwrap_echoes(
         raise ValueError(f"there is no template echo {template} in {n_echoes} echoes")
 
     second = None if n_echoes == 1 else (1 if template == 0 else template - 1)
-    out = np.zeros(phase.shape, dtype=np.float32)
-    out[template] = unwrap(
+    first = unwrap(
         phase[template],
-        magnitude=magnitude[template],
+        magnitude=magnitude,
         mask=mask,
         phase2=None if second is None else phase[second],
         echo_times=None if second is None else times[[template, second]],
@@ -206,7 +211,10 @@ def unwrap_echoes(
         slice_axis=slice_axis,
         n_threads=n_threads,
     )
-    usable = mask & np.isfinite(phase[template]) & np.isfinite(magnitude[template])
+    usable = mask & np.isfinite(phase[template]) & np.isfinite(magnitude)
+    out = phase if overwrite else np.empty_like(phase)
+    out[template] = first
+    del first
     volume = (n_echoes, mask.size)
     _follow_in_time(phase.reshape(volume), usable.ravel(), times, template, out.reshape(volume))
     return out
@@ -334,18 +342,21 @@ def _grow(cost, wrapped, inside, stride_x, stride_y):  # type: ignore[no-untyped
 
 @numba.njit(cache=True)
 def _follow_in_time(phase, usable, echo_times, template, out):  # type: ignore[no-untyped-def]
-    """Unwrap every echo to the nearest unwrapped one, scaled by the echo times, in place."""
+    """Unwrap every echo to the nearest unwrapped one, scaled by the echo times.
+
+    ``out``, which may be ``phase`` itself, has the template already; what is not known becomes 0.
+    """
     n_echoes, n = phase.shape
     for v in range(n):
-        if not usable[v]:
-            continue
         for direction in (1, -1):
             slope = np.float64(out[template, v]) / echo_times[template]
             e = template + direction
             while 0 <= e < n_echoes:
                 p = np.float64(phase[e, v])
-                if np.isfinite(p):
+                if usable[v] and np.isfinite(p):
                     p -= TWO_PI * np.rint((p - slope * echo_times[e]) / TWO_PI)
                     out[e, v] = p
                     slope = p / echo_times[e]
+                else:
+                    out[e, v] = 0.0
                 e += direction

@@ -19,7 +19,7 @@ from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.local_linear import smooth_phase
 from qsmbids.units import TWO_PI
 
-__all__ = ["mcpc3ds"]
+__all__ = ["mcpc3ds", "phase_offset", "subtract_offset"]
 
 
 def mcpc3ds(
@@ -88,14 +88,64 @@ def mcpc3ds(
     """
     phase = as_volume(phase, "phase", ndim=4)
     magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
-    mask = as_volume(mask, "mask", phase.shape[1:], np.bool_)
     times = np.asarray(echo_times, dtype=float)
-    voxel = np.asarray(voxel_size, dtype=float)
     n_echoes = phase.shape[0]
     if n_echoes < 2:
         raise ValueError("the phase offset needs at least two echoes")
     if times.shape != (n_echoes,) or not (times[0] > 0 and np.all(np.diff(times) > 0)):
         raise ValueError(f"{n_echoes} positive, increasing echo times are needed, not {times}")
+    offset = phase_offset(
+        phase[:2],
+        magnitude[:2],
+        times[:2],
+        voxel_size,
+        mask,
+        smoothing_mm=smoothing_mm,
+        refinements=refinements,
+        n_threads=n_threads,
+    )
+    return subtract_offset(phase, offset, mask), offset
+
+
+def phase_offset(
+    phase: FloatArray,
+    magnitude: FloatArray,
+    echo_times: npt.ArrayLike,
+    voxel_size: npt.ArrayLike,
+    mask: Mask,
+    *,
+    smoothing_mm: float = 7.0,
+    refinements: int = 8,
+    n_threads: int = 1,
+) -> Float32Array:
+    """Return the phase offset of :func:`mcpc3ds` [rad], which the first two echoes tell.
+
+    Parameters
+    ----------
+    phase, magnitude : (2, X, Y, Z) ndarray
+        Of the first two echoes.
+    echo_times : (2,) array_like
+        Theirs [s].
+    voxel_size, mask, smoothing_mm, refinements, n_threads
+        As in :func:`mcpc3ds`.
+
+    Returns
+    -------
+    (X, Y, Z) ndarray of float32
+        Smoothed offset [rad], -pi to pi; 0 outside the mask.
+
+    Raises
+    ------
+    ValueError
+        As :func:`mcpc3ds`.
+    """
+    phase = as_volume(phase, "phase", ndim=4)
+    magnitude = as_volume(magnitude, "magnitude", phase.shape, ndim=4)
+    mask = as_volume(mask, "mask", phase.shape[1:], np.bool_)
+    times = np.asarray(echo_times, dtype=float)
+    voxel = np.asarray(voxel_size, dtype=float)
+    if times.shape != (2,) or phase.shape[0] != 2 or not 0 < times[0] < times[1]:
+        raise ValueError(f"two echoes with increasing echo times are needed, not {times}")
     if voxel.shape != (3,) or not np.all(voxel > 0) or not smoothing_mm > 0:
         raise ValueError(f"voxel size {voxel} and smoothing {smoothing_mm} must be positive")
 
@@ -123,13 +173,41 @@ def mcpc3ds(
 
     offset = np.zeros(mask.shape, dtype=np.float32)
     offset[box] = np.where(mask[box], smooth, 0)
+    return offset
+
+
+def subtract_offset(phase: FloatArray, offset: Float32Array, mask: Mask) -> Float32Array:
+    """Return the phase less its offset.
+
+    Parameters
+    ----------
+    phase : (E, X, Y, Z) ndarray
+        Phase [rad] of any number of echoes.
+    offset : (X, Y, Z) ndarray
+        What to subtract [rad].
+    mask : (X, Y, Z) ndarray of bool
+        Where.
+
+    Returns
+    -------
+    (E, X, Y, Z) ndarray of float32
+        Phase [rad], wrapped to -pi to pi; 0 outside the mask and where it is not finite.
+
+    Raises
+    ------
+    ValueError
+        Unequal shapes.
+    """
+    phase = as_volume(phase, "phase", ndim=4)
+    mask = as_volume(mask, "mask", phase.shape[1:], np.bool_)
+    offset = as_volume(offset, "offset", mask.shape)
     corrected = np.zeros(phase.shape, dtype=np.float32)
-    volume = (n_echoes, mask.size)
+    volume = (phase.shape[0], mask.size)
     _subtract(phase.reshape(volume), offset.ravel(), mask.ravel(), corrected.reshape(volume))
-    return corrected, offset
+    return corrected
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _subtract(phase, offset, mask, corrected):  # type: ignore[no-untyped-def]
     """Subtract the offset from every echo and wrap, into ``corrected``."""
     for e in range(phase.shape[0]):
