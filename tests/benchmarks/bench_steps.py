@@ -4,19 +4,28 @@
     python tests/benchmarks/bench_steps.py BIDS_DIR --participant 01
     python tests/benchmarks/bench_steps.py --shape 96 112 80 --voxel 2 2 2
 
-Each step is called once to compile its loops, then once more with the clock running.
+Each step is called once to compile its loops, then once more with the clock running. ``--others``
+adds the background methods and inversions that are not of the default run. Where the program
+``niimath`` is found (``pip install niimath``), its ROMEO is timed as the process it is, files and
+all, beside ours.
 """
 
 import argparse
 import contextlib
 import re
+import shutil
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import scipy.fft
 
 from qsmbids.config import load_settings
+from qsmbids.core.background.lbv import lbv
+from qsmbids.core.background.pdf import pdf
 from qsmbids.core.background.vsharp import vsharp
 from qsmbids.core.field.echo_combination import field_noise, noise_std, weighted_echo_average
 from qsmbids.core.field.relative_residual import relative_residual, residual_weight
@@ -25,6 +34,8 @@ from qsmbids.core.field.romeo import unwrap_echoes
 from qsmbids.core.field.romeo_weights import quality_map
 from qsmbids.core.field.weights import sepia_weights
 from qsmbids.core.inversion.fansi import fansi
+from qsmbids.core.inversion.medi import medi
+from qsmbids.core.inversion.rts import rts
 from qsmbids.core.masks.bet import bet
 from qsmbids.core.masks.masking import background_mask, erode, reliable_phase_mask
 from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
@@ -124,6 +135,46 @@ def _simulate(shape, voxel):
     return phase, magnitude, times, tuple(voxel), (0.0, 0.0, 1.0), larmor_frequency(3.0)
 
 
+def _niimath(folder, phase, magnitude, times, mask, voxel):
+    """Return a call of niimath's ROMEO on the same echoes, or None without the program."""
+    program = shutil.which("niimath")
+    if program is None:
+        return None
+    volumes = {"phase": phase, "magnitude": magnitude, "mask": mask.astype(np.uint8)}
+    for name, volume in volumes.items():
+        last = np.moveaxis(volume, 0, -1) if volume.ndim == 4 else volume
+        nib.save(nib.Nifti1Image(last, np.diag((*voxel, 1.0))), Path(folder) / f"{name}.nii")
+    listed = ",".join(f"{1e3 * t:.4f}" for t in times)
+    options = ["-t", listed, "-k", "mask.nii", "-g"]
+    command = [program, "phase.nii", "-romeo", "magnitude.nii", *options, "out.nii"]
+    return lambda: subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def _others(bench, removed, field, mask3, weights, magnitude, scan, n):
+    """Time what a default run does not need: other background methods and inversions."""
+    voxel, b0_direction, frequency, times = scan
+    weights = np.where(removed.mask, weights, np.float32(0))
+    inverse = (removed.local_field, removed.mask, weights)
+    whole = {"centre_frequency": frequency, "n_threads": n}
+    strength = np.sqrt(np.square(magnitude).sum(axis=0))
+    bench("LBV", lambda: lbv(field, mask3, voxel))
+    bench("PDF", lambda: pdf(field, mask3, voxel, b0_direction, weights=weights, n_threads=n))
+    bench("RTS", lambda: rts(*inverse, voxel, b0_direction, **whole))
+    bench(
+        "linear TV",
+        lambda: fansi(
+            *inverse, voxel, b0_direction, echo_time=times[-1], nonlinear=False,
+            weak_harmonic=False, **whole,
+        ),
+    )  # fmt: skip
+    bench(
+        "MEDI",
+        lambda: medi(
+            *inverse, strength, voxel, b0_direction, echo_spacing=times[1] - times[0], **whole
+        ),
+    )
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bids_dir", nargs="?", type=Path)
@@ -135,6 +186,7 @@ def main(argv=None):
         "--repeat", type=int, default=1, help="timed repetitions; the least counts"
     )
     parser.add_argument("--preset", default="consensus-fansi")
+    parser.add_argument("--others", action="store_true", help="time the other methods, too")
     args = parser.parse_args(argv)
     data = (
         _load(args.bids_dir, args.participant)
@@ -161,6 +213,10 @@ def main(argv=None):
     unwrapped = bench(
         "ROMEO unwrapping", lambda: unwrap_echoes(clean, magnitude, times, mask, n_threads=n)
     )
+    with tempfile.TemporaryDirectory() as folder:
+        peer = _niimath(folder, clean, magnitude, times, mask, voxel)
+        if peer is not None:
+            bench("  niimath, as a process", peer)
     field = bench(
         "echo combination", lambda: weighted_echo_average(unwrapped, magnitude, times, n_threads=n)
     )
@@ -216,6 +272,9 @@ def main(argv=None):
             n_threads=n,
         ),
     )
+    if args.others:
+        scan = (voxel, b0_direction, frequency, times)
+        _others(bench, removed, field, mask3, weights, magnitude, scan, n)
     print(f"\nFANSI: {result.n_iterations} iterations; all steps {bench.total:.1f} s")
 
 
