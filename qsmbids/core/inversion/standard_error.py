@@ -112,7 +112,7 @@ def standard_error(
         drawn = field + _error(result, signal, twin, rng)
         other = _measured(problem, drawn, around, voxel_size)
         solver = Minimiser(other, result.penalties, result.x)
-        solver.reweigh(result.local)
+        solver.reweigh(result.local_square, result.local_gradient)
         wrong = solver.run(ITERATIONS) - twin
         wrong -= np.float32(wrong[mask].mean(dtype=np.float64))
         wrong *= mask
