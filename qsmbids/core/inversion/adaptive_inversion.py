@@ -5,9 +5,9 @@ cone of k-space where no susceptibility acts (:mod:`qsmbids.core.inversion.cone_
 penalties follow from it (:mod:`qsmbids.core.inversion.adaptive_rule`), and the iterations go on
 with them (:mod:`qsmbids.core.inversion.adaptive_solver`). Holes, strong sources and wrong turns
 are met as in FANSI: by a start of least squares without outliers
-(:mod:`qsmbids.core.inversion.fansi_start`). A weakly penalised map explains a wrong field by
-strong sources where it is wrong in many neighbours, so outliers are told anew with each better
-map; not where the error has the spectrum of the tissue, which has far values without being wrong.
+(:mod:`qsmbids.core.inversion.fansi_start`). A weakly penalised map explains a field that is wrong
+in many neighbours by strong sources, so outliers are told anew with each better map; but not where
+the error has the spectrum of the tissue, for that has far values that are not wrong.
 """
 
 from collections.abc import Callable
@@ -178,8 +178,7 @@ def adaptive_inversion(
 
     Notes
     -----
-    About 60 iterations of six transforms, fewer than FANSI's; 17 volumes of the cropped
-    grid.
+    45 to 90 iterations of six transforms; 17 volumes of the cropped grid.
     """
     mask = np.asarray(mask, dtype=bool)
     check_inversion(local_field, mask, weights)
@@ -213,20 +212,17 @@ def adaptive_inversion(
         error = replace(error, calm_gradient_ppm=min(gradient, error.gradient_ppm))
     penalties = penalties_for(error)
     variance = local_error(problem, calm.fit, error)
-    anew = error.share <= NEGLIGIBLE
-    if anew:
-        problem = _without_outliers(at_turns, calm.fit, ppm_per_turn)
-    problem = with_local_error(problem, variance)
-    second = Minimiser(problem, penalties, calm.x, calm.n_iterations, calm)
+
+    def data(fit: Float32Array) -> AdaptiveProblem:
+        """Return the data as a better map has them."""
+        anew = problem
+        if error.share <= NEGLIGIBLE:
+            anew = _without_outliers(at_turns, fit, ppm_per_turn)
+        return with_local_error(anew, variance)
+
+    second = Minimiser(data(calm.fit), penalties, calm.x, calm.n_iterations, calm)
     del calm
-    for _ in range(ROUNDS):
-        square = local_square(second.x, problem.mask)
-        gradient_weight = local_gradient(second.x, problem)
-        second.reweigh(square, gradient_weight)
-        second.run(ROUND_ITERATIONS, TOLERANCE, progress)
-        if anew:
-            problem = _without_outliers(at_turns, second.fit, ppm_per_turn)
-            second.replace_data(with_local_error(problem, variance))
+    square, edges = _in_rounds(second, data, progress)
     n_turned = int(np.count_nonzero(second.problem.field != measured))
     harmonic = second.harmonic
     chi, harmonic_field = (
@@ -235,8 +231,24 @@ def adaptive_inversion(
     return AdaptiveResult(
         chi, harmonic_field, _percent(harmonic, problem), error, penalties, second.n_iterations,
         second.update_percent, n_turned, second.problem.less(harmonic), second.x, square,
-        gradient_weight, grid,
+        edges, grid,
     )  # fmt: skip
+
+
+def _in_rounds(
+    solver: Minimiser,
+    data: Callable[[Float32Array], AdaptiveProblem],
+    progress: Callable[[int, float], None] | None,
+) -> tuple[Float32Array, Float32Array]:
+    """Iterate with penalties by place and data as each better map has them; return the former."""
+    for number in range(ROUNDS):
+        if number:
+            solver.replace_data(data(solver.fit))
+        square = local_square(solver.x, solver.problem.mask)
+        gradient = local_gradient(solver.x, solver.problem)
+        solver.reweigh(square, gradient)
+        solver.run(ROUND_ITERATIONS, TOLERANCE, progress)
+    return square, gradient
 
 
 def _percent(part: Float32Array, problem: AdaptiveProblem) -> float:

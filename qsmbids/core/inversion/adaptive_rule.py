@@ -16,7 +16,8 @@ Where nothing but noise disturbs the field, b is 0 and total variation is left. 
 not those that the square term is there for: it falls with the third power of the local size of x.
 
 Gradients differ from place to place, and lambda with them: it is multiplied by the local mean of
-their square over the whole one to the power of -1/4. So edges of the map itself are held less.
+their square over the whole one to the power of -1/4, so that edges of the map are held less. The
+error differs, too, and the data count the less for it (:func:`with_local_error`).
 
 A harmonic field is held the less, the more of the error a map without it leaves: its penalty is in
 proportion to (1 / rho - 1 / rho_0)^2, where rho is the error that only it takes over what is
