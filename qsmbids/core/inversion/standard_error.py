@@ -12,7 +12,7 @@ the spread about it chance, and
 
 their sum, smoothed over neighbours, the square of the standard error about the truth. A map is
 calmer than its head, and so is its twin, in which less is lost. Simulated heads tell how much: the
-errors of their voxels are 1.8 times those of twins (with that, 95 % intervals hold 92 to 94 % of
+errors of their voxels are 1.8 times those of twins (with that, 95 % intervals hold 92 to 96 % of
 them), and the bias of regions is twice that of theirs. Much of what voxels lack is texture, which
 means do not have: once their bias is doubled, 1.2 times the rest is enough.
 """
