@@ -15,10 +15,14 @@ The factors are the same for every field: all three follow from what :mod:`cone_
 Where nothing but noise disturbs the field, b is 0 and total variation is left. Strong sources are
 not those that the square term is there for: it falls with the third power of the local size of x.
 
+Gradients differ from place to place, and lambda with them: it is multiplied by the local mean of
+their square over the whole one to the power of -1/4, so that edges of the map are held less. The
+error differs, too, and the data count the less for it (:func:`with_local_error`).
+
 A harmonic field is held the less, the more of the error a map without it leaves: its penalty is in
-proportion to 1 / rho - 1 / rho_0, where rho is the error that only it takes over what is left. Of
-an error with the spectrum of the tissue that is a third to once what is left, of the rest of a
-background removal three to ten times that. From rho_0 on it is free.
+proportion to (1 / rho - 1 / rho_0)^2, where rho is the error that only it takes over what is
+left. Of an error with the spectrum of the tissue that is a third to once what is left, of the rest
+of a background removal three to ten times that. From rho_0 on it is free.
 """
 
 from dataclasses import replace
@@ -29,14 +33,22 @@ import scipy.ndimage as ndi
 from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, Penalties
 from qsmbids.core.inversion.cone_spectrum import ErrorModel
 from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.gradient import difference
 
-__all__ = ["FIRST", "local_square", "penalties_for", "with_local_error"]
+__all__ = [
+    "FIRST",
+    "NEGLIGIBLE",
+    "local_gradient",
+    "local_square",
+    "penalties_for",
+    "with_local_error",
+]
 
 
 #: Factors of the rule, fitted to simulated heads and half a real one, then frozen.
-SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.38, 0.65, 0.4, 46.0
+SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.38, 0.65, 0.65, 46.0
 #: Factor of the harmonic penalty, and the ratio from which on there is none.
-HARMONIC, FREE_FROM = 0.14, 2.1
+HARMONIC, FREE_FROM = 0.27, 2.1
 #: Smallest ratio that counts.
 LEAST_RATIO = 0.02
 #: Of the share of the error that scales with the signal, what the steps before the inversion leave
@@ -57,6 +69,8 @@ LIMITS = (1e-7, 1e-1)
 LEAST_GRADIENT = 1e-5
 #: Standard deviation of the window of the local size of x [voxels], and the least weight.
 WIDTH, POWER, FLOOR = 2.5, 1.5, 0.005
+#: Standard deviation of the window of local gradients [voxels], their power and least part.
+EDGE_WIDTH, EDGE_POWER, EDGE_FLOOR = 1.0, 0.25, 0.1
 
 
 def penalties_for(error: ErrorModel) -> Penalties:
@@ -73,7 +87,8 @@ def penalties_for(error: ErrorModel) -> Penalties:
         ),
         huber=huber if huber > LEAST_HUBER else 0.0,
         threshold=THRESHOLD * calm,
-        harmonic=HARMONIC * max(1 / max(error.harmonic_ratio, LEAST_RATIO) - 1 / FREE_FROM, 0.0),
+        harmonic=HARMONIC
+        * max(1 / max(error.harmonic_ratio, LEAST_RATIO) - 1 / FREE_FROM, 0.0) ** 2,
     )
 
 
@@ -100,3 +115,24 @@ def local_square(x: Float32Array, mask: Mask) -> Float32Array:
     return np.where(
         mask, np.clip((typical / np.maximum(local, 1e-20)) ** POWER, FLOOR, 1.0), 1.0
     ).astype(np.float32)
+
+
+def local_gradient(x: Float32Array, problem: AdaptiveProblem) -> Float32Array:
+    """Return what lambda is multiplied by: less at edges of the map, 1 on average in the mask.
+
+    A gradient penalty in proportion to the variance over the mean gradient holds for each place,
+    with the gradients around it; the root of that ratio is taken, for the map errs, too.
+    """
+    inside, square = problem.mask, np.zeros_like(x)
+    for axis in range(3):
+        both = inside & np.roll(inside, -1, axis)
+        step = np.where(both, (problem.steps[axis] * difference(x, axis)) ** 2, 0) / 2
+        square += step + np.roll(step, 1, axis)
+    near = ndi.gaussian_filter(inside.astype(np.float32), EDGE_WIDTH, truncate=3.0)
+    around = ndi.gaussian_filter(square, EDGE_WIDTH, truncate=3.0) / np.maximum(near, 1e-2)
+    typical = float(around[inside].mean(dtype=np.float64))
+    if not typical > 0:
+        return np.ones_like(x)
+    factor = (around / typical + EDGE_FLOOR) ** -EDGE_POWER
+    factor /= factor[inside].mean(dtype=np.float64)
+    return np.where(inside, factor, 1).astype(np.float32)

@@ -150,16 +150,7 @@ class Minimiser:
             fit += before.harmonic
         self._p = fit + problem.weights * (fit - problem.field) / self._mu2
         self._fit = fit
-        with planes(problem.grid[0], problem.n_threads) as run:
-            run(
-                loops.start_gradient,
-                self._v,
-                self._share,
-                start,
-                problem.steps,
-                self._local,
-                *self._huber,
-            )
+        self._start_gradient()
 
     @property
     def fit(self) -> Float32Array:
@@ -171,11 +162,27 @@ class Minimiser:
         """The harmonic field h [ppm]."""
         return self._fit - self.problem.dipole(self.x)
 
-    def reweigh(self, local: Float32Array) -> None:
-        """Make the square term local: t times ``local``."""
-        ridge = (np.float32(self._tikhonov) * local).astype(np.float32)
+    def reweigh(self, square: Float32Array, gradient: Float32Array | None = None) -> None:
+        """Make the square term local, t times ``square``, and lambda, times ``gradient``."""
+        ridge = (np.float32(self._tikhonov) * square).astype(np.float32)
         self._y *= (1 + ridge / self._nu) / (1 + self._ridge / self._nu)
         self._ridge = ridge
+        if gradient is not None:
+            self._local = gradient
+            self._start_gradient()
+
+    def _start_gradient(self) -> None:
+        """Split the gradient as at a minimum."""
+        with planes(self.problem.grid[0], self.problem.n_threads) as run:
+            run(
+                loops.start_gradient,
+                self._v,
+                self._share,
+                self.x,
+                self.problem.steps,
+                self._local,
+                *self._huber,
+            )
 
     def replace_data(self, problem: AdaptiveProblem) -> None:
         """Go on with another field and other weights of the same grid."""

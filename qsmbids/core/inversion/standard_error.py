@@ -11,8 +11,10 @@ the spread about it chance, and
 .. math:: s^2 = G * \overline{(x^* - x)^2}
 
 their sum, smoothed over neighbours, the square of the standard error about the truth. A map is
-calmer than its head, and so is its twin: simulated heads tell that their errors are 1.5 times
-those of twins, and that the bias of regions is twice that of theirs.
+calmer than its head, and so is its twin, in which less is lost. Simulated heads tell how much: the
+errors of their voxels are 1.8 times those of twins (with that, 95 % intervals hold 92 to 96 % of
+them), and the bias of regions is twice that of theirs. Much of what voxels lack is texture, which
+means do not have: once their bias is doubled, 1.2 times the rest is enough.
 """
 
 from dataclasses import dataclass, replace
@@ -37,8 +39,8 @@ ITERATIONS = 30
 WIDTH = 1.5
 #: Most that a shell of the map is amplified to the power of the tissue.
 MOST_GAIN = 3.0
-#: Errors over those of twins, of voxels and of means, and bias of means.
-FACTOR, BIAS_FACTOR = 1.5, 2.0
+#: Errors over those of twins: of voxels, and of means with their bias.
+FACTOR, MEAN_FACTOR, BIAS_FACTOR = 1.8, 1.2, 2.0
 #: Half an interval of 95 % in standard errors.
 HALF_95 = 1.96
 #: Of the data, in the field that a background is removed from.
@@ -112,7 +114,7 @@ def standard_error(
         drawn = field + _error(result, signal, twin, rng)
         other = _measured(problem, drawn, around, voxel_size)
         solver = Minimiser(other, result.penalties, result.x)
-        solver.reweigh(result.local)
+        solver.reweigh(result.local_square, result.local_gradient)
         wrong = solver.run(ITERATIONS) - twin
         wrong -= np.float32(wrong[mask].mean(dtype=np.float64))
         wrong *= mask
@@ -155,7 +157,7 @@ def error_of_mean(
         for wrong in errors
     ]
     bias = BIAS_FACTOR * float(np.mean(means))
-    return FACTOR * float(np.hypot(np.std(means, ddof=1), bias)), bias
+    return MEAN_FACTOR * float(np.hypot(np.std(means, ddof=1), bias)), bias
 
 
 def _measured(

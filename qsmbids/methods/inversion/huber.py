@@ -191,8 +191,9 @@ METHOD = Method(
         Clause(
             "Susceptibility was calculated by an inversion that sets itself: least squares without"
             " outliers [@black1996], with a square penalty of the map and Huber's function of its"
-            " gradient, whose weights follow from the error of the field. A weak harmonic field"
-            " was fitted along [@milovic2019], the more freely, the more error it explained."
+            " gradient, whose weights follow from the error of the field and are less at strong"
+            " sources and edges. A weak harmonic field was fitted along [@milovic2019], the more"
+            " freely, the more error it explained."
         ),
         Clause(
             "That error was measured in each run, in the cone of k-space where no susceptibility"

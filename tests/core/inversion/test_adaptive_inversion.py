@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
-from qsmbids.core.inversion.adaptive_rule import FIRST, local_square, penalties_for
+from qsmbids.core.inversion.adaptive_rule import FIRST, local_gradient, local_square, penalties_for
 from qsmbids.core.inversion.adaptive_solver import (
     AdaptiveProblem,
     Minimiser,
@@ -15,7 +15,7 @@ from qsmbids.core.inversion.adaptive_solver import (
     gradient_steps,
     mean_gradient,
 )
-from qsmbids.core.inversion.cone_spectrum import ErrorModel, measure_error
+from qsmbids.core.inversion.cone_spectrum import ErrorModel, local_error, measure_error
 from qsmbids.core.inversion.dipole import dipole_field, dipole_kernel
 
 SHAPE = (52, 56, 48)
@@ -289,3 +289,25 @@ def test_no_field_gives_no_map():
     found = invert(np.zeros(SHAPE))
     assert not found.chi.any()
     assert found.error.error_percent == 0
+
+
+def test_penalty_of_the_gradient_is_less_at_edges():
+    problem = small_problem()
+    even = np.zeros(problem.grid, np.float32)
+    even[16:] = 0.1
+    factor = local_gradient(even, problem)
+    assert factor[15][problem.mask[15]].max() < 0.5 * factor[4][problem.mask[4]].min()
+    assert factor[problem.mask].mean() == pytest.approx(1, rel=1e-3)
+    assert (local_gradient(np.zeros_like(even), problem) == 1).all()
+
+
+def test_error_is_told_apart_by_place():
+    """Twice the error of a half is four times its variance; white error has no place."""
+    problem = small_problem()
+    noise = np.random.default_rng(5).standard_normal(problem.grid).astype(np.float32)
+    noise[16:] *= 2
+    fit = problem.field + noise
+    relative = local_error(problem, fit, model(white_ppm=0.0, sigma_ppm=0.006))
+    low, high = (relative[p][problem.mask[p]].mean() for p in (slice(0, 6), slice(26, 32)))
+    assert high / low == pytest.approx(4, rel=0.35)
+    assert (local_error(problem, fit, model()) == 1).all()
