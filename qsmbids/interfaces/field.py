@@ -24,6 +24,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
+from qsmbids.io.compiling import loops_of
 from qsmbids.io.nifti import read_echoes, read_volume
 
 #: Share of Mask 1 with too large a residual from which the user should know, and from which no
@@ -57,18 +58,19 @@ class UnwrapPhase(Step):
         mask = read_volume(inputs.mask, np.uint8).array > 0
         # removal of the offset leaves nothing outside Mask 1, where the quality is wanted too
         measured, _ = read_echoes(inputs.measured[:2], n_threads=inputs.n_threads)
-        quality = phase_quality(
-            measured, magnitude, inputs.echo_times, inputs.weights, inputs.n_threads
-        )
-        unwrapped = unwrap_echoes(
-            phase,
-            magnitude,
-            inputs.echo_times,
-            mask,
-            weights=inputs.weights,
-            slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
-            n_threads=inputs.n_threads,
-        )
+        with loops_of("unwrapping"):
+            quality = phase_quality(
+                measured, magnitude, inputs.echo_times, inputs.weights, inputs.n_threads
+            )
+            unwrapped = unwrap_echoes(
+                phase,
+                magnitude,
+                inputs.echo_times,
+                mask,
+                weights=inputs.weights,
+                slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
+                n_threads=inputs.n_threads,
+            )
         self._write(runtime, affine, phase=unwrapped, quality=quality)
         sliced = inputs.slice_axis >= 0
         how = f"{inputs.weights}{', template echo 1' if len(phase) > 1 else ''}"
