@@ -64,9 +64,9 @@ def _participant(args: argparse.Namespace) -> int:
         return remake_reports(args, out_dir, work_dir, _nprocs(args))
     logger.info("qsmbids %s, preset %s", __version__, args.preset)
     if not (args.dry_run or args.boilerplate_only or args.use_plugin) and _nprocs(args) > 1:
-        from qsmbids.workflows.workers import worker_context
+        from qsmbids.workflows.workers import compile_beside
 
-        worker_context()  # begins with its imports, and is there for the first step
+        compile_beside(settings)  # begins with the imports of the workers
     validated: list[ValidationResult] = []
     if has_raw(bids_dir) and not args.skip_bids_validation:
         # which takes a second; so do these imports

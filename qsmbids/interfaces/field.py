@@ -24,6 +24,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
+from qsmbids.io.compiling import loops_of
 from qsmbids.io.nifti import read_echoes, read_volume
 
 #: Share of Mask 1 with too large a residual from which the user should know, and from which no
@@ -55,21 +56,22 @@ class UnwrapPhase(Step):
         # removal of the offset leaves nothing outside Mask 1, where the quality is wanted too
         measured, _ = read_echoes(inputs.measured[:2], n_threads=inputs.n_threads)
         magnitude, _ = read_echoes(inputs.magnitude[:2], n_threads=inputs.n_threads)
-        quality = phase_quality(
-            measured, magnitude, inputs.echo_times, inputs.weights, inputs.n_threads
-        )
-        del measured
-        phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
-        unwrapped = unwrap_echoes(
-            phase,
-            magnitude[0],
-            inputs.echo_times,
-            read_volume(inputs.mask, np.uint8).array > 0,
-            weights=inputs.weights,
-            slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
-            n_threads=inputs.n_threads,
-            overwrite=True,
-        )
+        with loops_of("unwrapping"):
+            quality = phase_quality(
+                measured, magnitude, inputs.echo_times, inputs.weights, inputs.n_threads
+            )
+            del measured
+            phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
+            unwrapped = unwrap_echoes(
+                phase,
+                magnitude[0],
+                inputs.echo_times,
+                read_volume(inputs.mask, np.uint8).array > 0,
+                weights=inputs.weights,
+                slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
+                n_threads=inputs.n_threads,
+                overwrite=True,
+            )
         self._write(runtime, affine, phase=unwrapped, quality=quality)
         sliced = inputs.slice_axis >= 0
         how = f"{inputs.weights}{', template echo 1' if len(phase) > 1 else ''}"

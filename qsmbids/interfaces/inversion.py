@@ -15,6 +15,7 @@ from qsmbids.interfaces.base import (
     settings_record,
     traits,
 )
+from qsmbids.io.compiling import loops_of
 from qsmbids.io.nifti import Volume, read_volume
 from qsmbids.methods.dipole_inversion import INVERSION
 from qsmbids.methods.inversion.data import InversionData
@@ -65,7 +66,8 @@ class InvertDipoleField(Step):
         settings = method.settings(**inputs.settings)
         field = read_volume(inputs.local_field)
         data, n_off = self._input(field)
-        result = method.compute(data, settings)
+        with loops_of("inversion"):
+            result = method.compute(data, settings)
         self._write(runtime, field.affine, chi=result.chi, support=result.support)
         if result.standard_error is not None and result.errors is not None:
             self._write(

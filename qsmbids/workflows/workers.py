@@ -1,15 +1,22 @@
 """The processes in which steps run: forked from one that has everything imported."""
 
+import atexit
 import contextlib
 import multiprocessing
 import os
+import shutil
+import signal
+import tempfile
+import threading
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import qsmbids
+from qsmbids.config import Settings
+from qsmbids.io.compiling import FOLDER
 
-__all__ = ["worker_context"]
+__all__ = ["compile_beside", "worker_context"]
 
 #: Threads that wait for the next loop, or are started for a small matrix, take the time of others.
 #: Nipype asks the network for its latest version when it is imported, unless told not to.
@@ -21,6 +28,9 @@ _QUIET = {
     "NIPYPE_NO_ET": "1",
 }
 
+#: Of the process that compiles: below the steps, which must not wait for it.
+_NICE = 5
+
 
 def worker_context() -> ForkServerContext:
     """Return the context of the workers, and begin with its imports.
@@ -30,8 +40,38 @@ def worker_context() -> ForkServerContext:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["qsmbids.workflows.base"])
+    context.set_forkserver_preload(["qsmbids.workflows.base", "qsmbids.workflows.compiling"])
     # its imports look into the current folder first, where another qsmbids may lie
     with contextlib.chdir(Path(qsmbids.__file__).parents[1]):
         forkserver.ensure_running()
     return context
+
+
+def compile_beside(settings: Settings) -> None:
+    """Begin as :func:`worker_context`, and with what compiles the loops of the later steps.
+
+    That process ends with this one; see :mod:`qsmbids.workflows.compiling`.
+    """
+    folder = tempfile.mkdtemp(prefix="qsmbids-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[FOLDER] = folder  # before there are workers
+    context = worker_context()
+
+    def start() -> None:
+        # without it the steps compile what they need, as they do with one processor
+        with contextlib.suppress(Exception):
+            context.Process(target=_compile, args=(settings,), daemon=True).start()
+
+    # it is forked only after the imports
+    threading.Thread(target=start, daemon=True).start()
+
+
+def _compile(settings: Settings) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who was interrupted ends it
+    os.nice(_NICE)
+    from qsmbids.workflows.compiling import compile_ahead
+
+    try:
+        compile_ahead(settings)
+    finally:
+        shutil.rmtree(os.environ[FOLDER], ignore_errors=True)

@@ -1,0 +1,116 @@
+"""Loops that a fresh installation has not compiled yet, compiled before their steps begin.
+
+A step that compiles its loops does so on one processor while the steps after it wait, the longest
+in the dipole inversion. A process beside the workers does it while the first steps run; these have
+begun by then, and compile their own. What it compiles it leaves where numba keeps it, and a step
+waits for the loops that are about to come, so that they are not compiled twice.
+"""
+
+import contextlib
+import importlib
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+
+from qsmbids.config import Settings
+from qsmbids.core.field.echo_combination import weighted_echo_average
+from qsmbids.core.field.relative_residual import relative_residual
+from qsmbids.core.field.romeo import unwrap_echoes
+from qsmbids.core.field.romeo_weights import quality_map
+from qsmbids.io.compiling import ahead_of_step
+from qsmbids.methods.dipole_inversion import INVERSION
+from qsmbids.methods.inversion.data import InversionData
+
+__all__ = ["compile_ahead", "is_compiled"]
+
+_SHAPE = (16, 16, 16)
+_TIMES = [0.004, 0.010, 0.016]
+
+#: A loop of every method that has some of its own.
+_OF_INVERSION = {
+    "fansi": "inversion.fansi_kernels:change_and_size",
+    "huber": "inversion.adaptive_kernels:solve",
+    "medi": "inversion.medi_kernels:multiply",
+}
+
+
+def compile_ahead(settings: Settings) -> None:
+    """Compile the loops of a run that are not there, in the order of its steps."""
+    if numba.config.DISABLE_JIT:
+        return
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # a cube of noise is no head
+        for part, loop, call in _parts(settings):
+            if loop and not is_compiled(loop):
+                # what is compiled until it fails is kept
+                with ahead_of_step(part) as in_time, contextlib.suppress(Exception):
+                    if in_time:
+                        call(settings)
+
+
+def is_compiled(loop: str) -> bool:
+    """Return whether numba keeps a loop of the core, for any types, as it is now.
+
+    Parameters
+    ----------
+    loop : str
+        Module and function, such as ``"field.romeo:_grow"``.
+    """
+    module, name = loop.split(":")
+    dispatcher: Any = getattr(importlib.import_module(f"qsmbids.core.{module}"), name)
+    source = Path(dispatcher.py_func.__code__.co_filename)
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    pattern = f"{source.stem}.{name}-*.{version}*.nbi"
+    changed = source.stat().st_mtime
+    kept = Path(dispatcher._cache.cache_path).glob(pattern)
+    return any(index.stat().st_mtime >= changed for index in kept)
+
+
+def _parts(settings: Settings) -> list[tuple[str, str, Callable[[Settings], object]]]:
+    """Return parts of a run that wait for their loops, a loop of each, and what compiles them."""
+    loop = _OF_INVERSION.get(settings.dipole_inversion.method, "")
+    return [("unwrapping", "field.romeo:_grow", _unwrapping), ("inversion", loop, _inversion)]
+
+
+def _noise(*shape: int) -> Any:
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
+def _inside() -> Any:
+    inside = np.zeros(_SHAPE, dtype=bool)
+    inside[2:-2, 2:-2, 2:-2] = True
+    return inside
+
+
+def _inversion(settings: Settings) -> None:
+    section: Any = settings.dipole_inversion
+    data = InversionData(
+        field=_noise(*_SHAPE),
+        support=_inside(),
+        weights=np.ones(_SHAPE, dtype=np.float32),
+        magnitude=1 + abs(_noise(*_SHAPE)),
+        voxel_size=(1.0, 1.0, 1.0),
+        b0_direction=[0.0, 0.0, 1.0],
+        centre_frequency=123e6,
+        echo_times=_TIMES,
+        uncertainty=section.uncertainty,
+    )
+    few = {n: 2 for n in ("maximum_iterations", "maximum_steps") if hasattr(section.chosen, n)}
+    INVERSION[section.method].compute(data, replace(section.chosen, **few))
+
+
+def _unwrapping(settings: Settings) -> None:
+    phase, inside = _noise(len(_TIMES), *_SHAPE), _inside()
+    magnitude = np.ones_like(phase)
+    weighting = settings.total_field.echo_weighting
+    unwrap_echoes(phase, magnitude, _TIMES, inside)
+    two = {"phase2": phase[1], "echo_times": _TIMES[:2]}
+    quality_map(phase[0], magnitude=magnitude[0], **two)
+    field = weighted_echo_average(phase, magnitude, _TIMES, weighting=weighting)
+    relative_residual(phase, magnitude, _TIMES, field, np.ones_like(field), mask=inside)

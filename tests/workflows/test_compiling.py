@@ -1,0 +1,88 @@
+"""Loops are compiled ahead of the steps, not beside them, and only where there are none."""
+
+import importlib
+import os
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from qsmbids.config import load_settings
+from qsmbids.core.field import romeo
+from qsmbids.io.compiling import FOLDER, ahead_of_step, loops_of
+from qsmbids.methods.dipole_inversion import INVERSION
+from qsmbids.workflows import compiling
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    return tmp_path
+
+
+def test_a_step_waits_for_who_is_ahead(folder):
+    told = []
+
+    def step():
+        with loops_of("inversion"):
+            told.append("step")
+
+    with ahead_of_step("inversion") as in_time:
+        assert in_time
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        with loops_of("unwrapping"):  # of other loops
+            told.append("compiled")
+    thread.join(10)
+    assert told == ["compiled", "step"]
+
+
+def test_who_is_late_leaves_the_loops_to_the_step(folder):
+    with loops_of("inversion"), loops_of("inversion"):  # of two runs at a time
+        with ahead_of_step("inversion") as in_time:
+            assert not in_time
+        with ahead_of_step("unwrapping") as in_time:
+            assert in_time
+
+
+def test_nobody_waits_where_nothing_is_ahead(folder, monkeypatch):
+    folder.rmdir()
+    with loops_of("inversion"), ahead_of_step("inversion") as in_time:
+        assert not in_time
+    monkeypatch.delenv(FOLDER)
+    with loops_of("inversion"), ahead_of_step("inversion") as in_time:
+        assert not in_time
+
+
+def test_only_loops_as_they_are_now_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(romeo._grow, "_cache", SimpleNamespace(cache_path=str(tmp_path)))
+    assert not compiling.is_compiled("field.romeo:_grow")
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    index = tmp_path / f"romeo._grow-266.{version}.nbi"
+    index.touch()
+    assert compiling.is_compiled("field.romeo:_grow")
+    os.utime(index, (1e9, 1e9))  # of the release before
+    assert not compiling.is_compiled("field.romeo:_grow")
+
+
+@pytest.mark.parametrize("method", sorted(INVERSION))
+def test_every_inversion_has_its_loops_called(folder, monkeypatch, method):
+    settings = load_settings("consensus-fansi", None, {"dipole_inversion": {"method": method}})
+    called = []
+    monkeypatch.setattr(compiling, "is_compiled", lambda loop: called.append(loop) or True)
+    compiling.compile_ahead(settings)
+    own = [loop for loop in called if loop.startswith("inversion")]
+    assert len(called) == len(own) + 1
+    compiling._inversion(settings)  # raises nothing
+    for loop in own:
+        module, name = loop.split(":")
+        loops = importlib.import_module(f"qsmbids.core.{module}")
+        assert getattr(loops, name).signatures
+
+
+def test_unwrapping_is_called(folder):
+    compiling._unwrapping(load_settings("consensus-fansi", None, {}))
+    assert romeo._grow.signatures
