@@ -32,6 +32,8 @@ LAYER = 0.75
 FARTHEST, USUAL, SMOOTH = 6.0, 3.0, 3.0
 #: Width [mm] of the cells whose moves are sought.
 CELL = 4.0
+#: Distance [mm] between voxels that are looked at for it.
+ENOUGH = 1.0
 #: Independent voxels that the voxels of a neighbourhood count for.
 INDEPENDENT = 20.0
 N_ROUNDS = 4
@@ -173,20 +175,25 @@ def seen_surface(looks: Looks, distance: Float32Array, voxel_size: npt.ArrayLike
     """
     voxel = np.asarray(voxel_size, dtype=np.float64)
     near = np.abs(distance) < BAND - LAYER
-    place = np.argwhere(near)
-    if len(place) == 0:
+    if not near.any():
         return distance.copy()
-    cells = _Cells(place, voxel, distance.shape)
-    look, depth = looks.number[near], distance[near].astype(np.float64)
-    kind = look // int(np.prod(looks.shape[1:]))
-    move = np.zeros(len(depth))
+    # voxels that are much smaller than a cell tell the same again
+    few = tuple(slice(None, None, max(1, round(ENOUGH / v))) for v in voxel)
+    chosen = np.zeros_like(near)
+    chosen[few] = near[few]
+    cells = _Cells(np.argwhere(chosen), voxel, distance.shape)
+    look, depth = looks.number[chosen], distance[chosen].astype(np.float64)
+    best, move = np.zeros(cells.shape), np.zeros(len(depth))
     for _ in range(N_ROUNDS):
         learned = np.log(_layers(look, looks.shape, depth - move) + FLOOR)
-        move = cells.at_voxels(_best_move(learned, look, depth, cells))
+        best = _best_move(learned, look, depth, cells)
+        move = cells.at_voxels(best)
     layers = _layers(look, looks.shape, depth - move)
-    end = [_end_of_brain(k) for k in np.split(layers, looks.shape[0])]
-    seen = distance.copy()
-    seen[near] = depth - move - np.asarray(end)[kind]
+    end = np.asarray([_end_of_brain(k) for k in np.split(layers, looks.shape[0])])
+    if not chosen[near].all():
+        move = cells.at_voxels(best, np.argwhere(near))
+    seen, kind = distance.copy(), looks.number[near] // int(np.prod(looks.shape[1:]))
+    seen[near] = distance[near].astype(np.float64) - move - end[kind]
     return seen
 
 
@@ -195,7 +202,8 @@ class _Cells:
 
     def __init__(self, place: LabelArray, voxel: Float64Array, shape: tuple[int, ...]) -> None:
         self.width = np.maximum(CELL, voxel)
-        self.coordinates = (place + 0.5) * (voxel / self.width) - 0.5
+        self.scale = voxel / self.width
+        self.coordinates = self._between(place)
         self.shape = tuple(
             int(n) for n in np.ceil(np.asarray(shape) * voxel / self.width).astype(int)
         )
@@ -212,12 +220,16 @@ class _Cells:
         """Return the mean of the voxels around every cell, 0 far from all."""
         return self._smooth(values) / np.maximum(self.weight, 1e-3 * self.weight.max())
 
-    def at_voxels(self, values: Float64Array) -> Float64Array:
-        """Return values of cells at the voxels."""
+    def at_voxels(self, values: Float64Array, place: LabelArray | None = None) -> Float64Array:
+        """Return values of cells at the voxels, or at others."""
+        where = self.coordinates if place is None else self._between(place)
         return np.asarray(
-            map_coordinates(values, self.coordinates.T, order=1, mode="nearest"),
-            dtype=np.float64,
+            map_coordinates(values, where.T, order=1, mode="nearest"), dtype=np.float64
         )
+
+    def _between(self, place: LabelArray) -> Float64Array:
+        """Return where voxels lie on the grid of the cells."""
+        return np.asarray((place + 0.5) * self.scale - 0.5)
 
 
 def _layers(look: LabelArray, shape: tuple[int, ...], depth: Float64Array) -> Float64Array:
