@@ -70,7 +70,10 @@ def _participant(args: argparse.Namespace) -> int:
     validated: list[ValidationResult] = []
     if has_raw(bids_dir) and not args.skip_bids_validation:
         # which takes a second; so do these imports
-        with imported_beside("qsmbids.io.coils", "qsmbids.cli.plan", "qsmbids.cli.boilerplate"):
+        names = ["bids", "qsmbids.io.coils", "qsmbids.cli.plan", "qsmbids.cli.boilerplate"]
+        if args.dry_run:
+            names.append("qsmbids.workflows.run")
+        with imported_beside(*names):
             validated.append(validate(bids_dir, args.participant_label))
     sources = Sourcedata.find(args, bids_dir, out_dir)
     if not (validated or args.skip_bids_validation or sources.only):
