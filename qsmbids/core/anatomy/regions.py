@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.anatomy.borders import BorderChange, refine_borders
-from qsmbids.core.anatomy.carrying import carry_labels
+from qsmbids.core.anatomy.borders import BorderChange, Look, refine_borders
+from qsmbids.core.anatomy.carrying import carry_labels, carry_shares
 from qsmbids.core.anatomy.registration import Registration, refine_registration, register
+from qsmbids.core.anatomy.surface import unshaded
 from qsmbids.core.anatomy.template import NUCLEI, Template
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, LabelArray, Mask
 
@@ -16,6 +17,10 @@ __all__ = ["PlacedRegions", "place_regions"]
 #: Voxels of fluid and white matter that are further from the rest [ppm] are vessels, choroid
 #: plexus, bleeding or calcification.
 STRAY_PPM = 0.1
+#: Range of susceptibility [ppm] and greatest R2* [1/s] of tissue.
+CHI_RANGE, R2STAR_MOST = (-0.3, 0.4), 150.0
+#: Least spread of a tissue: susceptibility [ppm], R2* [1/s], magnitude against that of the brain.
+LEAST_SPREADS = {"chi": 0.006, "r2star": 1.0, "magnitude": 0.02}
 
 
 class PlacedRegions(NamedTuple):
@@ -75,10 +80,31 @@ def place_regions(
         fit = start
     if not fit.usable:
         return PlacedRegions(np.zeros(chi.shape, dtype=np.uint8), fit, BorderChange())
-    carried = carry_labels(fit, template, (chi.shape[0], chi.shape[1], chi.shape[2]))
+    shape = (chi.shape[0], chi.shape[1], chi.shape[2])
+    carried = carry_labels(fit, template, shape)
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
-    labels, moved = refine_borders(carried, values, support, template, voxel)
+    looks = _looks(values, magnitude, r2star, support, voxel)
+    around = carry_shares(fit, template, shape)
+    labels, moved = refine_borders(carried, looks, around, support, template, voxel)
     return PlacedRegions(_without_strays(labels, values, support, template), fit, moved)
+
+
+def _looks(
+    chi: Float32Array,
+    magnitude: Float32Array | None,
+    r2star: Float32Array | None,
+    support: Mask,
+    voxel: FloatArray,
+) -> list[Look]:
+    """Return the maps that show borders; no tissue varies less in them than is said."""
+    looks = [Look(np.clip(chi, *CHI_RANGE), LEAST_SPREADS["chi"])]
+    if r2star is not None:
+        known = np.nan_to_num(np.clip(r2star, 0, R2STAR_MOST))
+        looks.append(Look(known, LEAST_SPREADS["r2star"]))
+    if magnitude is not None and (level := float(np.median(magnitude[support]))) > 0:
+        even = unshaded(magnitude / level, support, voxel)
+        looks.append(Look(even, LEAST_SPREADS["magnitude"]))
+    return looks
 
 
 def _without_strays(
