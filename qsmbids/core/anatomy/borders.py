@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import find_objects, label
 from scipy.sparse.csgraph import connected_components
 
 from qsmbids.core.anatomy.neighbours import Neighbours
@@ -46,11 +47,15 @@ LEAST_APART, TOUCHING = 2.0, 0.2
 LEAST_IRON, MUCH_IRON = 0.03, 0.1
 #: Share of the template's region, the most susceptible, that surely is of a nucleus with iron.
 SURELY = 0.15
+#: Share of its largest piece below which another piece of a nucleus is none.
+ISLAND = 0.1
 #: Rounds of measuring and labelling, and of asking the neighbours within each.
 N_ROUNDS, N_ASKED = 6, 3
 _BLUR = 0.5  # mm: streaks and noise have edges too
 _BLUR_TISSUE = 1.5  # mm: as uncertain as the nuclei
-_SPREAD_FLOOR = 0.7  # of the usual spread of a channel: few voxels may agree by chance
+#: Least and greatest spread, of the usual one of a map: few voxels may agree by chance, and what
+#: varies much would take in all that lies around.
+SPREADS = (0.7, 2.0)
 _FEWEST = 8
 
 
@@ -131,6 +136,7 @@ def refine_borders(
     chosen = np.zeros(len(best), dtype=labels.dtype)
     chosen[inside] = nearest[np.flatnonzero(inside), best[inside]]
     found[near] = chosen
+    _drop_islands(found)
     return _keep(labels, box, near, found, index)
 
 
@@ -243,8 +249,9 @@ def _measure(
         else:
             centre[k] = np.inf  # what is not there looks like nothing
     usual = np.nanmedian(spread, axis=0) if np.isfinite(spread).any() else floors
-    least = np.maximum(floors, _SPREAD_FLOOR * usual)
-    spread = np.maximum(np.where(np.isfinite(spread), spread, usual), least)
+    least = np.maximum(floors, SPREADS[0] * usual)
+    most = np.maximum(floors, SPREADS[1] * usual)
+    spread = np.clip(np.where(np.isfinite(spread), spread, usual), least, most)
     return centre.astype(np.float32), spread.astype(np.float32)
 
 
@@ -286,6 +293,17 @@ def _as_the_template(
             own[inner, k] = 30.0
             own[~inner, k] = -30.0
     return own
+
+
+def _drop_islands(found: LabelArray) -> None:
+    """Take out what is apart from a nucleus and small against it: cortex and vessels."""
+    for number, box in enumerate(find_objects(found), start=1):
+        if box is None:
+            continue
+        pieces, _ = label(found[box] == number, np.ones((3, 3, 3)))
+        size = np.bincount(pieces.ravel())
+        size[0] = 0
+        found[box][(pieces > 0) & (size < ISLAND * size.max())[pieces]] = 0
 
 
 def _keep(

@@ -123,6 +123,14 @@ def test_sides_keep_their_labels_and_what_is_outside_the_map_stays() -> None:
     assert not (moved[:20] == right).any()
 
 
+def test_a_vessel_beside_a_nucleus_is_not_of_it() -> None:
+    labels = np.where(cube((8, 20), (8, 20), (8, 20)), label("caudate"), 0).astype(np.uint8)
+    vessel = cube((22, 24), (10, 14), (10, 14))
+    moved, _ = refined(labels, susceptibility((labels > 0, 0.05), (vessel, 0.06)))
+    assert not moved[vessel].any()
+    assert dice(moved > 0, labels > 0) > 0.97
+
+
 def test_without_nuclei_nothing_happens() -> None:
     labels = np.where(cube((8, 20), (8, 20), (8, 20)), label("white-matter"), 0).astype(np.uint8)
     moved, change = refined(labels, susceptibility((labels > 0, 0.1)))
