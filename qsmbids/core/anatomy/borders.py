@@ -39,11 +39,10 @@ STRANGE = 40.0
 LEAST_SHARE = 0.15
 #: Least difference [spreads] between a nucleus and what lies around it for an edge to be one.
 LEAST_STEP = 1.0
-#: Least difference [spreads] by which two nuclei are told apart by their looks, and the share of
-#: both that some voxel has where they touch.
-LEAST_APART, TOUCHING = 2.0, 0.2
-#: Least susceptibility [ppm] by the literature for a nucleus to show by its iron, and to look like
-#: another one.
+#: Two nuclei touch where some voxel has this share of both.
+TOUCHING = 0.2
+#: Least susceptibility [ppm] by the literature for a nucleus to show by its iron, and for half a
+#: voxel of it to look like another nucleus.
 LEAST_IRON, MUCH_IRON = 0.03, 0.1
 #: Share of the template's region, the most susceptible, that surely is of a nucleus with iron.
 SURELY = 0.15
@@ -256,22 +255,20 @@ def _measure(
 
 
 def _pool(centre: Float32Array, spread: Float32Array, tissues: _Tissues) -> None:
-    """Give neighbouring nuclei with much iron that look alike one look.
+    """Give nuclei with much iron that touch one look.
 
-    Only the template tells them apart.
+    Only the template tells them apart: half of a voxel of one looks like the whole of another.
     """
-    n_nuclei = len(tissues.names)
-    shares = tissues.prior[:, :n_nuclei]
-    alike = np.eye(n_nuclei, dtype=bool)
     rich = [k for k, name in enumerate(tissues.names) if _iron(name) >= MUCH_IRON]
+    touching = np.eye(len(tissues.names), dtype=bool)
     for i, j in combinations(rich, 2):
-        apart = np.abs(centre[i] - centre[j]) / np.maximum(spread[i], spread[j])
-        touching = np.minimum(shares[:, i], shares[:, j]).max() > TOUCHING
-        alike[i, j] = alike[j, i] = touching and bool((apart < LEAST_APART).all())
-    _, group = connected_components(alike, directed=False)
+        shared = np.minimum(tissues.prior[:, i], tissues.prior[:, j]).max()
+        touching[i, j] = touching[j, i] = shared > TOUCHING
+    _, group = connected_components(touching, directed=False)
     for number in np.unique(group):
-        centre[:n_nuclei][group == number] = centre[:n_nuclei][group == number].mean(axis=0)
-        spread[:n_nuclei][group == number] = spread[:n_nuclei][group == number].max(axis=0)
+        together = np.flatnonzero(group == number)
+        centre[together] = centre[together].mean(axis=0)
+        spread[together] = spread[together].max(axis=0)
 
 
 def _as_the_template(
