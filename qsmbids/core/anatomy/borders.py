@@ -195,10 +195,9 @@ def _segment(
     """Return how probable every tissue is in every voxel."""
     log_prior = np.log(np.maximum(tissues.prior, 1e-9))
     share = tissues.prior / tissues.prior.sum(axis=1, keepdims=True)
-    weight = _cores(values, tissues)
+    weight, alike = _cores(values, tissues), _alike(tissues)
     for _ in range(N_ROUNDS):
-        centre, spread = _measure(values, weight, floors)
-        _pool(centre, spread, tissues)
+        centre, spread = _measure(values, weight, floors, alike)
         away = np.minimum(((values[:, None] - centre) / spread) ** 2, STRANGE).sum(axis=2)
         likely = INDEPENDENT * (-0.5 * away - np.log(spread).sum(axis=1))
         own = _as_the_template(log_prior + likely, log_prior, tissues, centre, spread)
@@ -234,19 +233,19 @@ def _iron(name: str) -> float:
 
 
 def _measure(
-    values: Float32Array, weight: Float32Array, floors: Float64Array
+    values: Float32Array, weight: Float32Array, floors: Float64Array, alike: list[list[int]]
 ) -> tuple[Float32Array, Float32Array]:
     """Return middle and spread of every tissue in every map; vessels and streaks do not count."""
     n_tissues, n_maps = weight.shape[1], values.shape[1]
     centre = np.zeros((n_tissues, n_maps))
     spread = np.full((n_tissues, n_maps), np.nan)
-    for k in range(n_tissues):
-        seen = values[weight[:, k] > 0]
+    for kinds in alike:
+        seen = values[(weight[:, kinds] > 0).any(axis=1)]
         if len(seen) >= _FEWEST:
-            centre[k] = np.median(seen, axis=0)
-            spread[k] = 1.4826 * np.median(np.abs(seen - centre[k]), axis=0)
+            centre[kinds] = np.median(seen, axis=0)
+            spread[kinds] = 1.4826 * np.median(np.abs(seen - centre[kinds[0]]), axis=0)
         else:
-            centre[k] = np.inf  # what is not there looks like nothing
+            centre[kinds] = np.inf  # what is not there looks like nothing
     usual = np.nanmedian(spread, axis=0) if np.isfinite(spread).any() else floors
     least = np.maximum(floors, SPREADS[0] * usual)
     most = np.maximum(floors, SPREADS[1] * usual)
@@ -254,21 +253,18 @@ def _measure(
     return centre.astype(np.float32), spread.astype(np.float32)
 
 
-def _pool(centre: Float32Array, spread: Float32Array, tissues: _Tissues) -> None:
-    """Give nuclei with much iron that touch one look.
+def _alike(tissues: _Tissues) -> list[list[int]]:
+    """Return which tissues share a look: nuclei with much iron that touch, the others alone.
 
-    Only the template tells them apart: half of a voxel of one looks like the whole of another.
+    Only the template tells those apart: half of a voxel of one looks like the whole of another.
     """
     rich = [k for k, name in enumerate(tissues.names) if _iron(name) >= MUCH_IRON]
-    touching = np.eye(len(tissues.names), dtype=bool)
+    touching = np.eye(tissues.prior.shape[1], dtype=bool)
     for i, j in combinations(rich, 2):
         shared = np.minimum(tissues.prior[:, i], tissues.prior[:, j]).max()
         touching[i, j] = touching[j, i] = shared > TOUCHING
-    _, group = connected_components(touching, directed=False)
-    for number in np.unique(group):
-        together = np.flatnonzero(group == number)
-        centre[together] = centre[together].mean(axis=0)
-        spread[together] = spread[together].max(axis=0)
+    n_looks, look = connected_components(touching, directed=False)
+    return [np.flatnonzero(look == number).tolist() for number in range(n_looks)]
 
 
 def _as_the_template(

@@ -106,6 +106,16 @@ def test_only_the_template_parts_two_nuclei_with_much_iron() -> None:
     assert dice(moved == subthalamic, labels == subthalamic) > 0.97
 
 
+def test_a_nucleus_that_is_not_there_does_not_spoil_its_neighbour() -> None:
+    nigra, subthalamic = label("substantia-nigra"), label("subthalamic-nucleus")
+    labels = np.zeros((28, 28, 28), dtype=np.uint8)
+    labels[cube((4, 16), (8, 20), (8, 20))] = nigra
+    labels[cube((16, 19), (12, 16), (12, 16))] = subthalamic
+    truth = cube((6, 13), (9, 18), (9, 18))
+    moved, _ = refined(labels, susceptibility((truth, 0.12)))
+    assert dice(labels == nigra, truth) < 0.5 < 0.95 < dice(moved == nigra, truth)
+
+
 def test_sides_keep_their_labels_and_what_is_outside_the_map_stays() -> None:
     left, right = label("dentate-nucleus"), label("dentate-nucleus", "right")
     labels = np.zeros((40, 28, 28), dtype=np.uint8)
