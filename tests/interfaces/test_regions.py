@@ -152,5 +152,5 @@ def test_nuclei_of_another_shape_than_the_templates_are_found_with_their_means(p
         theirs = np.isin(
             template.regions[::2, ::2, ::2], [r.index for r in template.table if r.name == name]
         )
-        assert dice(ours, region) > 0.9 > 0.85 > dice(theirs, region), name
+        assert dice(ours, region) > 0.88 > 0.85 > dice(theirs, region), name
         assert chi[ours].mean() == pytest.approx(chi[region].mean(), abs=0.003), name
