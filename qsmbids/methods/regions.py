@@ -24,9 +24,9 @@ class Regions:
 _PLACED = {"atlas": "template", "run.regions": True}
 _NUCLEI = (
     "Deep grey nuclei, white matter, internal capsule and ventricles were those of a template"
-    " [@fonov2011; @pauli2018], registered to magnitude{and}, with the borders of iron-rich"
-    " nuclei moved to the edge of the map. Nuclei were eroded by a voxel where they were thick"
-    " enough."
+    " [@fonov2011; @pauli2018], registered to magnitude{and}, with the borders of nuclei moved to"
+    " the edges of these maps by expectation maximisation with a Markov random field [@zhang2001]."
+    " Nuclei were eroded by a voxel where they were thick enough."
 )
 
 SENTENCES = (

@@ -5,9 +5,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.anatomy.registration import Registration
-from qsmbids.core.anatomy.template import class_maps, expected_map
+from qsmbids.core.anatomy.template import CLASSES, class_maps, expected_map
+from qsmbids.core.maths.mutual_information import dice
 from qsmbids.interfaces.regions import PlaceRegions
 from qsmbids.io.nifti import read_volume
 from qsmbids.io.segmentation_labels import hemisphere_of, read_regions
@@ -111,3 +113,44 @@ def test_the_regions_of_the_templates_own_head_are_found(place):
     white = read_volume(found.white_matter, np.uint8).array > 0
     assert chi[white].mean() == pytest.approx(-0.025, abs=0.003)
     assert found.record["metadata"]["RegionAtlas"]["Channels"] == ["magnitude", "chi", "r2star"]
+
+
+@pytest.mark.slow
+def test_nuclei_of_another_shape_than_the_templates_are_found_with_their_means(place):
+    """Caudate, putamen and thalamus as ellipsoids, in white matter where the template has more."""
+    template = load_template()
+    maps = class_maps(template)
+    size = maps.shape[1:]
+    where = np.einsum("ij,jxyz->ixyz", template.grid[:3, :3], np.indices(size))
+    where += template.grid[:3, 3, None, None, None]
+    nuclei = [CLASSES.index(n) for n in ("caudate", "putamen", "thalamus")]
+    shapes = {
+        "caudate": ((12, 13, 9), (4.5, 11, 9), 0.045, 26.0),
+        "putamen": ((25, 2, 1), (5, 14, 9), 0.05, 28.0),
+        "thalamus": ((11, -18, 7), (8, 13, 8), 0.015, 22.0),
+    }
+    maps[CLASSES.index("white")] += maps[nuclei].sum(axis=0)
+    maps[nuclei] = 0
+    chi, r2star = expected_map(maps, "chi"), expected_map(maps, "r2star")
+    true = {}
+    for name, (centre, radii, *values) in shapes.items():
+        away = [(abs(where[0]) - centre[0]) / radii[0]]
+        away += [(where[a] - centre[a]) / radii[a] for a in (1, 2)]
+        true[name] = np.sum(np.square(away), axis=0) < 1
+        chi[true[name]], r2star[true[name]] = values
+    rough = gaussian_filter(np.random.default_rng(3).normal(size=size), 0.7)
+    chi += 0.01 * rough / rough.std()
+    magnitude = np.where(true["thalamus"], 0.85 * template.t1, template.t1)
+    brain = maps[0] < 0.5
+    found = place(
+        template.grid, a_fit(template), magnitude=magnitude, mask=brain, chi=chi, support=brain,
+        r2star=r2star,
+    )  # fmt: skip
+    labels = read_volume(found.labels[0], np.int32).array
+    for name, region in true.items():
+        ours = np.isin(labels, [r.index for r in template.table if r.name == name])
+        theirs = np.isin(
+            template.regions[::2, ::2, ::2], [r.index for r in template.table if r.name == name]
+        )
+        assert dice(ours, region) > 0.88 > 0.85 > dice(theirs, region), name
+        assert chi[ours].mean() == pytest.approx(chi[region].mean(), abs=0.003), name

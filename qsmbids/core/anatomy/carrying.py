@@ -5,12 +5,12 @@ import numpy as np
 
 from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.anatomy.sampling import in_planes, pull, resample_affine
-from qsmbids.core.anatomy.template import Template
+from qsmbids.core.anatomy.template import CLASSES, Template, class_maps
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, LabelArray, Mask
 from qsmbids.core.maths.distance import limited_distance
 from qsmbids.core.maths.gaussian import gaussian
 
-__all__ = ["brain_distance", "carry_labels", "signed_distance"]
+__all__ = ["brain_distance", "carry_labels", "carry_shares", "signed_distance"]
 
 #: Distances from a surface [mm] beyond this are all the same.
 FARTHEST = 15.0
@@ -28,6 +28,31 @@ def carry_labels(
     with in_planes(out) as run:
         run(_nearest, labels, shift, fine, out)
     return out
+
+
+def carry_shares(
+    registration: Registration,
+    template: Template,
+    shape: tuple[int, int, int],
+    maps: Float32Array | None = None,
+) -> Float32Array:
+    """Return the shares of what nuclei lie in, in every voxel of the run: white, grey, fluid.
+
+    Parameters
+    ----------
+    registration, template
+    shape : tuple of int
+        Of the run.
+    maps : (C, X, Y, Z) ndarray, optional
+        Of :func:`~qsmbids.core.anatomy.template.class_maps`, where they are known.
+    """
+    maps = class_maps(template) if maps is None else maps
+    coarse = np.linalg.inv(template.grid) @ np.linalg.inv(registration.affine)
+    coarse = coarse @ registration.run_affine
+    shift = np.stack([resample_affine(c, coarse, shape, np.nan) for c in registration.shift])
+    fluid = sum(maps[CLASSES.index(name)] for name in ("outside", "sulci", "ventricle"))
+    shares = (maps[CLASSES.index("white")], maps[CLASSES.index("grey")], fluid)
+    return np.stack([pull(s, shift, coarse) for s in shares])
 
 
 def brain_distance(

@@ -1,21 +1,30 @@
 """The template's regions in a susceptibility map, from whatever else the run has."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.anatomy.borders import BorderChange, refine_borders
-from qsmbids.core.anatomy.carrying import carry_labels
+from qsmbids.core.anatomy.borders import BorderChange, Look, refine_borders
+from qsmbids.core.anatomy.carrying import carry_labels, carry_shares
 from qsmbids.core.anatomy.registration import Registration, refine_registration, register
+from qsmbids.core.anatomy.surface import unshaded
 from qsmbids.core.anatomy.template import NUCLEI, Template
-from qsmbids.core.maths.arrays import Float32Array, FloatArray, LabelArray, Mask
+from qsmbids.core.maths.arrays import Box, Float32Array, FloatArray, LabelArray, Mask
+from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["PlacedRegions", "place_regions"]
 
 #: Voxels of fluid and white matter that are further from the rest [ppm] are vessels, choroid
 #: plexus, bleeding or calcification.
 STRAY_PPM = 0.1
+#: How far around nuclei [mm] the magnitude tells its receive field.
+FIELD_SEEN = 20.0
+#: Range of susceptibility [ppm] and greatest R2* [1/s] of tissue.
+CHI_RANGE, R2STAR_MOST = (-0.3, 0.4), 150.0
+#: Least spread of a tissue: susceptibility [ppm], R2* [1/s], magnitude against that of the brain.
+LEAST_SPREADS = {"chi": 0.006, "r2star": 1.0, "magnitude": 0.02}
 
 
 class PlacedRegions(NamedTuple):
@@ -75,10 +84,54 @@ def place_regions(
         fit = start
     if not fit.usable:
         return PlacedRegions(np.zeros(chi.shape, dtype=np.uint8), fit, BorderChange())
-    carried = carry_labels(fit, template, (chi.shape[0], chi.shape[1], chi.shape[2]))
+    shape = (chi.shape[0], chi.shape[1], chi.shape[2])
+    carried = carry_labels(fit, template, shape)
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
-    labels, moved = refine_borders(carried, values, support, template, voxel)
+    box = _around_nuclei(carried, template, voxel)
+    labels, moved = carried.copy(), BorderChange()
+    if box is not None:
+        looks = _looks(values, magnitude, r2star, support, voxel, box)
+        corner = np.eye(4)
+        corner[:3, 3] = [part.start for part in box]
+        here = replace(fit, run_affine=affine @ corner)
+        around = carry_shares(here, template, carried[box].shape)
+        labels[box], moved = refine_borders(
+            carried[box], looks, around, support[box], template, voxel
+        )
     return PlacedRegions(_without_strays(labels, values, support, template), fit, moved)
+
+
+def _around_nuclei(labels: LabelArray, template: Template, voxel: FloatArray) -> Box | None:
+    """Return the part of a run that nuclei lie in, wide enough to see the receive field."""
+    nuclei = np.isin(labels, [r.index for r in template.table if r.name in NUCLEI])
+    if not nuclei.any():
+        return None
+    spare = np.ceil(FIELD_SEEN / voxel).astype(int)
+    x, y, z = (
+        slice(max(0, part.start - wide), part.stop + int(wide))
+        for part, wide in zip(bounding_box(nuclei), spare.tolist(), strict=True)
+    )
+    return x, y, z
+
+
+def _looks(
+    chi: Float32Array,
+    magnitude: Float32Array | None,
+    r2star: Float32Array | None,
+    support: Mask,
+    voxel: FloatArray,
+    box: Box,
+) -> list[Look]:
+    """Return a part of the maps that show borders; no tissue varies less there than is said."""
+    looks = [Look(np.clip(chi[box], *CHI_RANGE), LEAST_SPREADS["chi"])]
+    if r2star is not None:
+        known = np.nan_to_num(np.clip(r2star[box], 0, R2STAR_MOST))
+        looks.append(Look(known, LEAST_SPREADS["r2star"]))
+    inside = support[box]
+    if magnitude is not None and 2 * np.count_nonzero(magnitude[box][inside]) > inside.sum():
+        even = unshaded(magnitude[box], inside, voxel)
+        looks.append(Look(even, LEAST_SPREADS["magnitude"]))
+    return looks
 
 
 def _without_strays(

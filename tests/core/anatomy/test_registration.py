@@ -7,7 +7,6 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.anatomy.affine import Pair, fit_affine
-from qsmbids.core.anatomy.borders import refine_borders
 from qsmbids.core.anatomy.carrying import brain_distance, carry_labels, signed_distance
 from qsmbids.core.anatomy.deformable import Channel, Stage, deform
 from qsmbids.core.anatomy.guided_mask import guided_mask, tissue_odds
@@ -278,33 +277,6 @@ def test_nothing_to_register_is_an_error(template) -> None:
         register(template, RUN, np.zeros(SHAPE, dtype=bool), magnitude=np.ones(SHAPE))
 
 
-def test_borders_move_to_the_edge_of_chi_and_not_into_a_neighbour(template) -> None:
-    putamen, pallidum = (
-        next(r.index for r in template.table if r.name == name and r.side == "left")
-        for name in ("putamen", "pallidum-external")
-    )
-    labels = np.zeros((24, 24, 24), dtype=np.uint8)
-    labels[6:16, 8:16, 8:16] = putamen
-    labels[16:20, 8:16, 8:16] = pallidum
-    truth = np.zeros(labels.shape, dtype=bool)
-    truth[7:16, 8:16, 8:17] = True  # one voxel less in front, one more on top
-    chi = np.where(truth, 0.06, -0.02) + np.where(labels == pallidum, 0.15, 0.0)
-    moved, change = refine_borders(labels, chi, chi < 1, template, (1.5, 1.5, 1.5))
-    assert dice(moved == putamen, truth) > 0.97 > dice(labels == putamen, truth)
-    assert change[putamen][0] > 0 < change[putamen][1]
-    np.testing.assert_array_equal(moved == pallidum, labels == pallidum)
-
-
-def test_a_nucleus_that_does_not_stand_out_stays(template) -> None:
-    index = next(r.index for r in template.table if r.name == "caudate")
-    labels = np.zeros((20, 20, 20), dtype=np.uint8)
-    labels[6:14, 6:14, 6:14] = index
-    chi = np.random.default_rng(2).normal(0, 0.004, labels.shape)
-    moved, change = refine_borders(labels, chi, chi < 1, template, (1, 1, 1))
-    np.testing.assert_array_equal(moved, labels)
-    assert change == {}
-
-
 def test_half_a_brain_finds_its_half(template, truth) -> None:
     maps = class_maps(template)
     chi = expected_map(maps, "chi") * brain_share(maps)
@@ -314,18 +286,6 @@ def test_half_a_brain_finds_its_half(template, truth) -> None:
     found = fit_affine([pair], brain, RUN, brain_share(maps), template.grid, partial=True).matrix
     here = corners(truth)[:, 0] < 10
     assert np.abs(corners(found) - corners(truth))[here].max() < 6.0
-
-
-def test_a_nucleus_much_thinner_than_the_label_is_found_in_it(template) -> None:
-    index = next(r.index for r in template.table if r.name == "red-nucleus")
-    labels = np.zeros((28, 28, 28), dtype=np.uint8)
-    labels[8:20, 8:20, 8:20] = index
-    truth = np.zeros(labels.shape, dtype=bool)
-    truth[10:18, 10:18, 10:18] = True
-    moved, _ = refine_borders(
-        labels, np.where(truth, 0.10, -0.03), truth | True, template, (1, 1, 1)
-    )
-    assert dice(moved == index, truth) > 0.97
 
 
 @pytest.mark.parametrize(("n", "shape"), [(2, (9, 14, 11)), (4, (17, 26, 20)), (3, (15, 21, 18))])
