@@ -1,8 +1,8 @@
 r"""Square penalties of the low frequencies of a map, each by place.
 
 They are for an error of the field with the spectrum of the tissue, which is mostly low. Three
-bands of k-space, an octave apart and the last all that is below, are held by Wiener's filter for the
-place: by the share of the error over the root of the energy that the band has around the
+bands of k-space, an octave apart and the last all that is below, are held by Wiener's filter for
+the place: by the share of the error over the root of the energy that the band has around the
 voxel. They reach up to a quarter of a cycle per voxel, so that half of the grid holds them, and
 their transforms take an eighth of the time.
 
