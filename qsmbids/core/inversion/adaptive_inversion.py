@@ -182,7 +182,7 @@ def adaptive_inversion(
 
     Notes
     -----
-    45 to 90 iterations of six transforms; 17 volumes of the cropped grid.
+    30 to 75 iterations of six transforms; about 18 volumes of the cropped grid.
     """
     mask = np.asarray(mask, dtype=bool)
     check_inversion(local_field, mask, weights)
