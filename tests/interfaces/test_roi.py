@@ -170,7 +170,7 @@ def test_intervals_are_those_of_the_simulated_errors(measure, labels, errors):
     first, empty, other = _rows(found.wholebrain[0])
     bias = float(first["error_bias"])
     assert bias / np.mean(LEVELS) == pytest.approx(2, abs=0.1)  # twins are calmer than heads
-    half = 1.5 * 1.96 * np.hypot(np.std(LEVELS, ddof=1), bias)
+    half = 1.2 * 1.96 * np.hypot(np.std(LEVELS, ddof=1), bias)
     middle = float(first["mean"])
     assert float(first["error_low"]) == pytest.approx(middle - half, abs=2e-6)
     assert float(first["error_high"]) == pytest.approx(middle + half, abs=2e-6)
@@ -189,7 +189,7 @@ def test_intervals_under_another_reference_hold_the_error_of_that(measure, label
     assert first["error_low"] == first["error_high"] == first["mean"]
     bias = -float(other["error_bias"])
     assert bias / np.mean(LEVELS) == pytest.approx(2, abs=0.1)
-    half = 1.5 * 1.96 * np.hypot(np.std(LEVELS, ddof=1), bias)
+    half = 1.2 * 1.96 * np.hypot(np.std(LEVELS, ddof=1), bias)
     assert float(other["error_high"]) - float(other["mean"]) == pytest.approx(half, abs=2e-6)
     assert "error_low" not in _rows(found.wholebrain[0])[0]
 
