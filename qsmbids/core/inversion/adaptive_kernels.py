@@ -135,22 +135,24 @@ def update_map(start, stop, y, x, ridge, nu, relax):  # type: ignore[no-untyped-
 
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def solve(  # type: ignore[no-untyped-def]
-    start, stop, source, data, bend, kernel, lx, ly, lz, mu1, mu2, nu, muh, size
+    start, stop, source, data, bend, kernel, low, lx, ly, lz, mu1, mu2, nu, muh, size
 ):
     """Overwrite source by x, data by Dx + h and bend by Lap h.
 
     h = (mu2 (data - Dx) + muh L bend) / (mu2 + e) with e = muh L^2 + size, put into that of x.
+    ``low`` is what x is held by for bands that are split off.
     """
     for i in range(start, stop):
         for j in range(data.shape[1]):
             g, f, b, d = source[i, j], data[i, j], bend[i, j], kernel[i, j]
+            held_low = low[i, j]
             lxy = lx[i] + ly[j]
             for k in range(d.size):
                 lap = lxy + lz[k]
                 held = muh * lap * lap + size
                 inverse = ONE / (mu2 + held)
                 pull = mu2 * d[k] * inverse
-                scale = ONE / (mu1 * lap + pull * d[k] * held + nu)
+                scale = ONE / (mu1 * lap + pull * d[k] * held + nu + held_low[k])
                 x = scale * (g[k] + pull * (held * f[k] - muh * lap * b[k]))
                 dx = d[k] * x
                 h = inverse * (mu2 * (f[k] - dx) + muh * lap * b[k])

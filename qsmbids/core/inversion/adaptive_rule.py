@@ -5,13 +5,14 @@ map has a gradient penalty in proportion to sigma^2 / q. For an error with the s
 signal itself, b times as strong, it has the square term b x^2 / 2 (Wiener's filter), of which a
 part is enough beside the gradients. So
 
-.. math:: t = 0.38 \, b', \qquad \lambda = \tau_w \sigma_w^2 / q_w + \tau_s \sigma_s^2 / q,
+.. math:: t = 0.23 \, b', \qquad \lambda = \tau_w \sigma_w^2 / q_w + \tau_s \sigma_s^2 / q,
           \qquad g = \kappa \, b' \, q
 
 with b' = b - 0.001 where that is positive, the white part w of the error and the rest s, and the
 gradients q_w of a map in which the noise has been smoothed already.
 
 The factors are the same for every field: all three follow from what :mod:`cone_spectrum` measures.
+Low frequencies are held by their local energy, too, with 0.25 b' (:mod:`adaptive_bands`).
 Where nothing but noise disturbs the field, b is 0 and total variation is left. Strong sources are
 not those that the square term is there for: it falls with the third power of the local size of x.
 
@@ -46,7 +47,9 @@ __all__ = [
 
 
 #: Factors of the rule, fitted to simulated heads and half a real one, then frozen.
-SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.38, 0.65, 0.65, 46.0
+SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.23, 0.65, 0.65, 46.0
+#: Of the low bands.
+SHRINK_LOW = 0.25
 #: Factor of the harmonic penalty, and the ratio from which on there is none.
 HARMONIC, FREE_FROM = 0.27, 2.1
 #: Smallest ratio that counts.
@@ -89,6 +92,7 @@ def penalties_for(error: ErrorModel) -> Penalties:
         threshold=THRESHOLD * calm,
         harmonic=HARMONIC
         * max(1 / max(error.harmonic_ratio, LEAST_RATIO) - 1 / FREE_FROM, 0.0) ** 2,
+        low=SHRINK_LOW * share,
     )
 
 

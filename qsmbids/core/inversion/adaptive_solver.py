@@ -7,7 +7,8 @@ All in ppm of field and susceptibility, on the padded grid,
           + \tfrac{\beta}{2} \sum_{mask} (\nabla^2 h)^2 + \tfrac{\gamma}{2} \sum h^2
 
 with m the squared data weights of mean 1 (0 outside the mask and in holes), t one number for each
-voxel, and Huber's function g |x| - g^2 / 2 beyond g, divided by g. h is what the background
+voxel, and Huber's function g |x| - g^2 / 2 beyond g, divided by g. Low bands of x may be held by
+place as well (:mod:`qsmbids.core.inversion.adaptive_bands`). h is what the background
 removal left. Alternating directions with z1 = grad x, z2 = Dx + h, z3 = x and z4 = Lap h, x and h
 solved for together, over-relaxed; six transforms for each iteration. A gradient is a difference
 over the voxel's length, times the geometric mean of the three.
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.inversion import adaptive_kernels as loops
+from qsmbids.core.inversion.adaptive_bands import BandSplit, LowBands
 from qsmbids.core.inversion.fansi_kernels import change_and_size
 from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.fft import irfft, rfft
@@ -86,7 +88,7 @@ class AdaptiveProblem:
 
 @dataclass(frozen=True)
 class Penalties:
-    """The four numbers of the objective and one of the iterations.
+    """The five numbers of the objective and one of the iterations.
 
     Attributes
     ----------
@@ -100,6 +102,8 @@ class Penalties:
         lambda over the consistency of z1 [ppm]. It has no bearing on the minimum.
     harmonic : float
         gamma; the larger, the smaller the harmonic field.
+    low : float
+        Of the low bands, before it is made local.
     """
 
     tikhonov: float
@@ -107,6 +111,7 @@ class Penalties:
     huber: float
     threshold: float
     harmonic: float = 0.0
+    low: float = 0.0
 
 
 class Minimiser:
@@ -137,7 +142,7 @@ class Minimiser:
         bend = max(penalties.huber / penalties.threshold, SHARPEST)
         self._huber = np.float32(penalties.threshold), np.float32(bend)
         self._local = np.ones(problem.grid, dtype=np.float32)
-        self._tikhonov = penalties.tikhonov
+        self._tikhonov, self._low = penalties.tikhonov, penalties.low
         self._ridge = np.full(problem.grid, penalties.tikhonov, dtype=np.float32)
         self._v = np.empty((3, *problem.grid), dtype=np.float32)
         self._share = np.empty(problem.grid, dtype=np.float32)
@@ -150,6 +155,7 @@ class Minimiser:
             fit += before.harmonic
         self._p = fit + problem.weights * (fit - problem.field) / self._mu2
         self._fit = fit
+        self._bands: BandSplit | None = None
         self._start_gradient()
 
     @property
@@ -170,6 +176,13 @@ class Minimiser:
         if gradient is not None:
             self._local = gradient
             self._start_gradient()
+
+    def hold_bands(self, weights: list[Float32Array] | None) -> None:
+        """Hold the low bands by weights on the half grid; by nothing where there are none."""
+        self._bands = None
+        if weights is not None:
+            bands = LowBands(self.problem.grid, self._low, self.problem.n_threads)
+            self._bands = BandSplit(bands, self.x, weights)
 
     def _start_gradient(self) -> None:
         """Split the gradient as at a minimum."""
@@ -204,6 +217,8 @@ class Minimiser:
         data = problem.field, problem.weights
         sums = np.empty((problem.grid[0], 2))
         source = np.empty_like(self.x)
+        bands = self._bands
+        low = np.zeros_like(problem.kernel) if bands is None else bands.held
         with planes(problem.grid[0], n_threads) as run:
             for _ in range(maximum_iterations):
                 run(
@@ -211,11 +226,15 @@ class Minimiser:
                     self._y, self._ridge, nu,
                 )  # fmt: skip
                 spectrum = rfft(source, n_threads)
+                if bands is not None:
+                    bands.source(spectrum)
                 run(loops.field_source, source, self._p, *data, mu2)
                 held = rfft(source, n_threads)
                 bend = rfft(self._bend, n_threads)
-                run(loops.solve, spectrum, held, bend, problem.kernel, *self._symbols,
-                    self._mu1, mu2, nu, np.float32(MUH), self._size)  # fmt: skip
+                run(loops.solve, spectrum, held, bend, problem.kernel, low,
+                    *self._symbols, self._mu1, mu2, nu, np.float32(MUH), self._size)  # fmt: skip
+                if bands is not None:
+                    bands.update(spectrum, relax)
                 previous, self.x = self.x, self._back(spectrum)
                 self._fit, self._bend = self._back(held), self._back(bend)
                 del spectrum, held, bend

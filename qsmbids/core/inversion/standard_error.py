@@ -115,6 +115,7 @@ def standard_error(
         other = _measured(problem, drawn, around, voxel_size)
         solver = Minimiser(other, result.penalties, result.x)
         solver.reweigh(result.local_square, result.local_gradient)
+        solver.hold_bands(result.low_weights)
         wrong = solver.run(ITERATIONS) - twin
         wrong -= np.float32(wrong[mask].mean(dtype=np.float64))
         wrong *= mask

@@ -103,7 +103,8 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
         " of the tissue"
     )
     rule = (
-        f"penalties: square {penalties.tikhonov:.3g}, gradient {penalties.gradient:.3g} ppm,"
+        f"penalties: square {penalties.tikhonov:.3g}, of low frequencies {penalties.low:.3g} more,"
+        f" gradient {penalties.gradient:.3g} ppm,"
         f" linear beyond {penalties.huber:.3g} ppm"
     )
     rest = (
@@ -117,6 +118,7 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
         "LastUpdatePercent": float(result.update_percent),
         "TurnedVoxels": result.n_turned,
         "SquarePenalty": float(penalties.tikhonov),
+        "LowFrequencyPenalty": float(penalties.low),
         "GradientPenaltyPpm": float(penalties.gradient),
         "HuberWidthPpm": float(penalties.huber),
         "HarmonicPenalty": float(penalties.harmonic),
@@ -190,8 +192,9 @@ METHOD = Method(
     sentences=(
         Clause(
             "Susceptibility was calculated by an inversion that sets itself: least squares without"
-            " outliers [@black1996], with a square penalty of the map and Huber's function of its"
-            " gradient, whose weights follow from the error of the field and are less at strong"
+            " outliers [@black1996], with square penalties of the map and of its low frequencies"
+            " and Huber's function of its gradient, whose weights follow from the error of the"
+            " field and are less at strong"
             " sources and edges. A weak harmonic field was fitted along [@milovic2019], the more"
             " freely, the more error it explained."
         ),

@@ -1,0 +1,144 @@
+r"""Square penalties of the low frequencies of a map, each by place.
+
+They are for an error of the field with the spectrum of the tissue, which is mostly low. Three
+bands of k-space, an octave apart and the last all that is below, are held by Wiener's filter for
+the place: by the share of the error over the root of the energy that the band has around the
+voxel. They reach up to a quarter of a cycle per voxel, so that half of the grid holds them, and
+their transforms take an eighth of the time.
+
+.. math:: \tfrac12 \sum_i \sum w_i(r) (B_i x)^2
+"""
+
+import numpy as np
+import numpy.typing as npt
+import scipy.ndimage as ndi
+
+from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.fft import fast_shape, irfft, rfft
+
+__all__ = ["BandSplit", "LowBands"]
+
+
+#: Upper ends of the bands [cycles per voxel]; each begins two octaves below, the last at 0.
+ENDS = (0.25, 0.125, 0.0625)
+#: Standard deviation of the window of their energy [voxels], its power and least part.
+WIDTH, POWER, FLOOR = 3.2, 0.5, 0.1
+#: Consistency of the bands over the share that they are held by, and the least.
+CONSISTENCY, LEAST_CONSISTENCY = 4.0, 1e-4
+
+_Spectrum = npt.NDArray[np.complexfloating]
+
+
+class LowBands:
+    """The bands of a grid, and the half grid that holds them."""
+
+    def __init__(self, grid: tuple[int, int, int], strength: float, n_threads: int = 1) -> None:
+        self.grid, self.strength, self.n_threads = grid, strength, n_threads
+        self.mu = np.float32(max(CONSISTENCY * strength, LEAST_CONSISTENCY))
+        self.half = fast_shape(tuple((n + 1) // 2 for n in grid))
+        self._parts = _parts(grid, self.half)
+        ratio = np.prod(self.half, dtype=np.float64) / np.prod(grid, dtype=np.float64)
+        self._ratio = np.float32(ratio)
+        axes = [np.fft.fftfreq(n, 1 / n) for n in self.half]
+        axes[2] = np.fft.rfftfreq(self.half[2], 1 / self.half[2])
+        axes = [a / n for a, n in zip(axes, grid, strict=True)]
+        radius = np.sqrt(axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2)
+        self.bands = _bands(radius)
+        self.picked = np.ix_(
+            *(np.arange(n) * m // n for n, m in zip(self.half, grid, strict=True))
+        )
+
+    def held(self) -> Float32Array:
+        """Return the sum of their squares on the half spectrum of the grid, times mu."""
+        out = np.zeros((*self.grid[:2], self.grid[2] // 2 + 1), dtype=np.float32)
+        total: Float32Array = self.mu * np.sum([band**2 for band in self.bands], axis=0)
+        for whole, part in self._parts:
+            out[whole] = total[part]
+        return out
+
+    def split(self, spectrum: _Spectrum) -> list[Float32Array]:
+        """Return the bands of a map, by its half spectrum."""
+        low = np.zeros((*self.half[:2], self.half[2] // 2 + 1), dtype=spectrum.dtype)
+        for whole, part in self._parts:
+            low[part] = spectrum[whole]
+        low *= self._ratio
+        return [self._back(low * band) for band in self.bands]
+
+    def join(self, parts: list[Float32Array], spectrum: _Spectrum) -> None:
+        """Add the bands of volumes on the half grid to a half spectrum, times mu."""
+        total = np.zeros_like(spectrum, shape=self.bands[0].shape)
+        for band, volume in zip(self.bands, parts, strict=True):
+            total += band * rfft(volume, self.n_threads)
+        total *= self.mu / self._ratio
+        for whole, part in self._parts:
+            spectrum[whole] += total[part]
+
+    def weights(self, x: Float32Array, mask: Mask, square: Float32Array) -> list[Float32Array]:
+        """Return the weights of the bands by place, from a map and its local square term."""
+        inside = mask[self.picked]
+        width = WIDTH * float(np.cbrt(self._ratio))
+        near = ndi.gaussian_filter(inside.astype(np.float32), width, truncate=3.0)
+        spared = square[self.picked]
+        out = []
+        for part in self.split(rfft(x, self.n_threads)):
+            energy = ndi.gaussian_filter(np.where(inside, part, 0) ** 2, width, truncate=3.0)
+            energy /= np.maximum(near, 2e-2)
+            typical = float(energy[inside].mean(dtype=np.float64)) if inside.any() else 0.0
+            relative = energy / np.float32(typical) if typical > 0 else np.ones_like(energy)
+            relative = np.where(inside, relative, 0) + np.float32(FLOOR)
+            out.append((np.float32(self.strength) * spared * relative**-POWER).astype(np.float32))
+        return out
+
+    def _back(self, spectrum: _Spectrum) -> Float32Array:
+        return irfft(spectrum, self.half, self.n_threads, overwrite=True)  # type: ignore[return-value]
+
+
+class BandSplit:
+    """Bands of x as split variables: each is stored as its sum with the scaled dual."""
+
+    def __init__(self, bands: LowBands, x: Float32Array, weights: list[Float32Array]) -> None:
+        self.bands, self.weights = bands, weights
+        parts = bands.split(rfft(x, bands.n_threads))
+        self._sums = [b * (1 + w / self.bands.mu) for b, w in zip(parts, weights, strict=True)]
+        self.held = bands.held()
+
+    def source(self, spectrum: _Spectrum) -> None:
+        """Add what the bands pull x by to the right-hand side."""
+        pulls = [
+            s * ((self.bands.mu - w) / (self.bands.mu + w))
+            for s, w in zip(self._sums, self.weights, strict=True)
+        ]
+        self.bands.join(pulls, spectrum)
+
+    def update(self, spectrum: _Spectrum, relax: np.float32) -> None:
+        """Go on with a new map, by its half spectrum."""
+        for number, part in enumerate(self.bands.split(spectrum)):
+            total, weight = self._sums[number], self.weights[number]
+            dual = total * (weight / (self.bands.mu + weight))
+            self._sums[number] = relax * part + (1 - relax) * (total - dual) + dual
+
+
+def _bands(radius: npt.NDArray[np.float64]) -> list[Float32Array]:
+    """Return windows by frequency whose squares add up to 1 where the last ends, and fall to 0."""
+    octave = np.log2(np.maximum(radius, 1e-9))
+    out = []
+    for number, end in enumerate(ENDS):
+        rise = np.clip(np.log2(end) - octave, 0, 1)
+        fall = np.clip(octave - np.log2(end / 4), 0, 1) if number < len(ENDS) - 1 else 1.0
+        out.append(np.sin(np.pi / 2 * np.minimum(rise, fall)).astype(np.float32))
+    return out
+
+
+def _parts(
+    grid: tuple[int, int, int], half: tuple[int, ...]
+) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Return where the samples of the half grid lie in the half spectrum, and in theirs."""
+    sides = []
+    for n, m in zip(grid[:2], half[:2], strict=True):
+        low = min(m // 2, n // 2)
+        sides.append(
+            [(slice(0, low), slice(0, low)), (slice(n - low + 1, n), slice(m - low + 1, m))]
+        )
+    depth = min(half[2] // 2, grid[2] // 2)
+    last = slice(0, depth)
+    return [((a, b, last), (c, d, last)) for a, c in sides[0] for b, d in sides[1]]
