@@ -31,29 +31,22 @@ def resample_affine(
 
     Beyond the border the value is ``outside``, or that of the last voxel where this is NaN.
     """
-    return _sampled(volume, matrix, np.zeros((3, 0, 0, 0), dtype=np.float32), shape, outside)
+    out = np.empty(shape, dtype=np.float32)
+    whole = np.ascontiguousarray(volume, dtype=np.float32)
+    affine = np.ascontiguousarray(matrix, dtype=np.float64)
+    with in_planes(out) as run:
+        run(_sample, whole, affine, float(outside), out)
+    return out
 
 
 def pull(
     volume: Float32Array, shift: Float32Array, matrix: Float64Array | None = None
 ) -> Float32Array:
     """Return ``volume(x + shift(x))``, or of ``matrix`` x; the shift (3, X, Y, Z) is in voxels."""
-    affine = np.eye(4) if matrix is None else matrix
-    return _sampled(volume, affine, shift, shift.shape[1:], np.nan)
-
-
-def _sampled(
-    volume: Float32Array,
-    matrix: Float64Array,
-    shift: Float32Array,
-    shape: tuple[int, ...],
-    outside: float,
-) -> Float32Array:
-    out = np.empty(shape, dtype=np.float32)
+    out = np.empty(shift.shape[1:], dtype=np.float32)
     whole = np.ascontiguousarray(volume, dtype=np.float32)
-    affine = np.ascontiguousarray(matrix, dtype=np.float64)
-    with in_planes(out) as run:
-        run(_sample, whole, affine, np.ascontiguousarray(shift), float(outside), out)
+    affine = np.eye(4) if matrix is None else np.ascontiguousarray(matrix, dtype=np.float64)
+    _pull(whole, affine, np.ascontiguousarray(shift), out)
     return out
 
 
@@ -62,13 +55,14 @@ def in_planes(volume: npt.NDArray) -> AbstractContextManager[Run]:
     return planes(len(volume), numba.get_num_threads() if volume.size > _SMALL else 1)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 def trilinear(volume: Float32Array, x: float, y: float, z: float) -> float:
     """Interpolate between eight voxels; beyond the border the last one counts."""
     nx, ny, nz = volume.shape
-    i, a, u = _between(x, nx)
-    j, b, v = _between(y, ny)
-    k, c, w = _between(z, nz)
+    x, y, z = min(max(x, 0.0), nx - 1.0), min(max(y, 0.0), ny - 1.0), min(max(z, 0.0), nz - 1.0)
+    i, j, k = min(int(x), max(nx - 2, 0)), min(int(y), max(ny - 2, 0)), min(int(z), max(nz - 2, 0))
+    u, v, w = x - i, y - j, z - k
+    a, b, c = min(i + 1, nx - 1), min(j + 1, ny - 1), min(k + 1, nz - 1)
     low = (volume[i, j, k] * (1 - u) + volume[a, j, k] * u) * (1 - v)
     low += (volume[i, b, k] * (1 - u) + volume[a, b, k] * u) * v
     high = (volume[i, j, c] * (1 - u) + volume[a, j, c] * u) * (1 - v)
@@ -77,44 +71,43 @@ def trilinear(volume: Float32Array, x: float, y: float, z: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _between(x: float, n: int) -> tuple[int, int, float]:
-    """Return the voxels on both sides of a place, and how far it is from the first."""
-    if n == 1:
-        return 0, 0, 0.0
-    if not x > 0:
-        return 0, 1, 0.0
-    if x >= n - 1:
-        return n - 2, n - 1, 1.0
-    i = int(x)
-    return i, i + 1, x - i
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _sample(
     start: int,
     stop: int,
     volume: Float32Array,
     matrix: Float64Array,
-    shift: Float32Array,
     outside: float,
     out: Float32Array,
 ) -> None:
-    """Fill planes; a shift without voxels is none."""
+    """Fill planes."""
     nx, ny, nz = volume.shape
-    moved = shift.shape[1] > 0
     always = outside != outside
+    dx, dy, dz = matrix[0, 2], matrix[1, 2], matrix[2, 2]
     for i in range(start, stop):
+        for j in range(out.shape[1]):
+            x0 = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 3]
+            y0 = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 3]
+            z0 = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 3]
+            for k in range(out.shape[2]):
+                x, y, z = x0 + dx * k, y0 + dy * k, z0 + dz * k
+                inside = -0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5
+                out[i, j, k] = trilinear(volume, x, y, z) if inside or always else outside
+
+
+@numba.njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+def _pull(
+    volume: Float32Array, matrix: Float64Array, shift: Float32Array, out: Float32Array
+) -> None:
+    """Fill a volume; as one of numba's parallel loops, which alone becomes a vector loop here."""
+    for i in numba.prange(out.shape[0]):
         for j in range(out.shape[1]):
             for k in range(out.shape[2]):
                 x = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2] * k + matrix[0, 3]
                 y = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2] * k + matrix[1, 3]
                 z = matrix[2, 0] * i + matrix[2, 1] * j + matrix[2, 2] * k + matrix[2, 3]
-                if moved:
-                    x += shift[0, i, j, k]
-                    y += shift[1, i, j, k]
-                    z += shift[2, i, j, k]
-                inside = -0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5
-                out[i, j, k] = trilinear(volume, x, y, z) if inside or always else outside
+                out[i, j, k] = trilinear(
+                    volume, x + shift[0, i, j, k], y + shift[1, i, j, k], z + shift[2, i, j, k]
+                )
 
 
 def enlarge(volume: Float32Array, n: int, shape: tuple[int, int, int]) -> Float32Array:
