@@ -207,6 +207,9 @@ class Method:
         Of an inversion: the data count by their weights, not only where these are zero.
     uncertain : bool
         Of an inversion: it can tell the standard error of its map.
+    loop : str
+        One of its compiled loops, as ``"inversion.medi_kernels:multiply"``: where it is not
+        compiled yet, all of the method's are. "" where there is none to wait for.
     """
 
     name: str
@@ -222,6 +225,7 @@ class Method:
     study: tuple[str, ...] = ()
     weighted: bool = True
     uncertain: bool = False
+    loop: str = ""
 
     @property
     def title(self) -> str:

@@ -32,13 +32,6 @@ __all__ = ["compile_ahead", "is_compiled"]
 _SHAPE = (16, 16, 16)
 _TIMES = [0.004, 0.010, 0.016]
 
-#: A loop of every method that has some of its own.
-_OF_INVERSION = {
-    "fansi": "inversion.fansi_kernels:change_and_size",
-    "huber": "inversion.adaptive_kernels:solve",
-    "medi": "inversion.medi_kernels:multiply",
-}
-
 
 def compile_ahead(settings: Settings) -> None:
     """Compile the loops of a run that are not there, in the order of its steps."""
@@ -74,7 +67,7 @@ def is_compiled(loop: str) -> bool:
 
 def _parts(settings: Settings) -> list[tuple[str, str, Callable[[Settings], object]]]:
     """Return parts of a run that wait for their loops, a loop of each, and what compiles them."""
-    loop = _OF_INVERSION.get(settings.dipole_inversion.method, "")
+    loop = INVERSION[settings.dipole_inversion.method].loop
     return [("unwrapping", "field.romeo:_grow", _unwrapping), ("inversion", loop, _inversion)]
 
 

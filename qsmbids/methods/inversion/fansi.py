@@ -230,6 +230,7 @@ METHOD = Method(
     doi="https://doi.org/10.1002/mrm.27483",
     answer=Answer("7.a", "dipole inversion", "pass", "Optimisation, sparse gradients, FANSI."),
     compute=_compute,
+    loop="inversion.fansi_kernels:change_and_size",
     table="S2.3",
     strength="gradient_l1_penalty",
     study=("gradient_l1_penalty", "gradient_consistency"),

@@ -178,6 +178,7 @@ METHOD = Method(
         "Optimisation with sparse gradients; its penalties follow from the error of the field.",
     ),
     compute=_compute,
+    loop="inversion.adaptive_kernels:solve",
     strength="error_share",
     uncertain=True,
     tune="let --adaptive-from fix what finished runs found, and keep it for the study",

@@ -159,6 +159,7 @@ METHOD = Method(
     doi="https://doi.org/10.1002/mrm.22816",
     answer=Answer("7.a", "dipole inversion", "pass", "Optimisation with an L1 norm, MEDI."),
     compute=_compute,
+    loop="inversion.medi_kernels:multiply",
     table="S2.4",
     strength="data_weight",
     tune="tune it on a typical case (qsmbids-lcurve) and keep it for the study",
