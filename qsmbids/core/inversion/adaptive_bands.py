@@ -10,10 +10,9 @@ their transforms take an eighth of the time.
 """
 
 import numpy as np
-import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask, SpectrumArray
 from qsmbids.core.maths.fft import fast_shape, irfft, rfft
 
 __all__ = ["BandSplit", "LowBands"]
@@ -25,8 +24,6 @@ ENDS = (0.25, 0.125, 0.0625)
 WIDTH, POWER, FLOOR = 3.2, 0.5, 0.1
 #: Consistency of the bands over the share that they are held by, and the least.
 CONSISTENCY, LEAST_CONSISTENCY = 4.0, 1e-4
-
-_Spectrum = npt.NDArray[np.complexfloating]
 
 
 class LowBands:
@@ -56,7 +53,7 @@ class LowBands:
             out[whole] = total[part]
         return out
 
-    def split(self, spectrum: _Spectrum) -> list[Float32Array]:
+    def split(self, spectrum: SpectrumArray) -> list[Float32Array]:
         """Return the bands of a map, by its half spectrum."""
         low = np.zeros((*self.half[:2], self.half[2] // 2 + 1), dtype=spectrum.dtype)
         for whole, part in self._parts:
@@ -64,7 +61,7 @@ class LowBands:
         low *= self._ratio
         return [self._back(low * band) for band in self.bands]
 
-    def join(self, parts: list[Float32Array], spectrum: _Spectrum) -> None:
+    def join(self, parts: list[Float32Array], spectrum: SpectrumArray) -> None:
         """Add the bands of volumes on the half grid to a half spectrum, times mu."""
         total = np.zeros_like(spectrum, shape=self.bands[0].shape)
         for band, volume in zip(self.bands, parts, strict=True):
@@ -89,7 +86,7 @@ class LowBands:
             out.append((np.float32(self.strength) * spared * relative**-POWER).astype(np.float32))
         return out
 
-    def _back(self, spectrum: _Spectrum) -> Float32Array:
+    def _back(self, spectrum: SpectrumArray) -> Float32Array:
         return irfft(spectrum, self.half, self.n_threads, overwrite=True)  # type: ignore[return-value]
 
 
@@ -102,7 +99,7 @@ class BandSplit:
         self._sums = [b * (1 + w / self.bands.mu) for b, w in zip(parts, weights, strict=True)]
         self.held = bands.held()
 
-    def source(self, spectrum: _Spectrum) -> None:
+    def source(self, spectrum: SpectrumArray) -> None:
         """Add what the bands pull x by to the right-hand side."""
         pulls = [
             s * ((self.bands.mu - w) / (self.bands.mu + w))
@@ -110,7 +107,7 @@ class BandSplit:
         ]
         self.bands.join(pulls, spectrum)
 
-    def update(self, spectrum: _Spectrum, relax: np.float32) -> None:
+    def update(self, spectrum: SpectrumArray, relax: np.float32) -> None:
         """Go on with a new map, by its half spectrum."""
         for number, part in enumerate(self.bands.split(spectrum)):
             total, weight = self._sums[number], self.weights[number]
@@ -118,7 +115,7 @@ class BandSplit:
             self._sums[number] = relax * part + (1 - relax) * (total - dual) + dual
 
 
-def _bands(radius: npt.NDArray[np.float64]) -> list[Float32Array]:
+def _bands(radius: Float64Array) -> list[Float32Array]:
     """Return windows by frequency whose squares add up to 1 where the last ends, and fall to 0."""
     octave = np.log2(np.maximum(radius, 1e-9))
     out = []
