@@ -128,11 +128,14 @@ def _plain(text: str) -> str:
 
 def image_type(sidecar: dict[str, Any]) -> list[str]:
     """Return the words for the kind of image, upper case; XA keeps some in a field of its own."""
-    return [
-        str(token).upper()
-        for key in ("ImageTypeText", "ImageType")
-        for token in sidecar.get(key) or ()
-    ]
+    words: list[str] = []
+    for key in ("ImageTypeText", "ImageType"):
+        value = sidecar.get(key)
+        if isinstance(value, str):  # as DICOM has it
+            value = value.split("\\")
+        if isinstance(value, list | tuple):
+            words.extend(str(word).upper() for word in value)
+    return words
 
 
 def recognise(image: ConvertedImage) -> Candidate | str:

@@ -16,7 +16,7 @@ __all__ = ["give_back_memory", "keep_memory"]
 #: Parameters of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 #: What a worker may keep when it has nothing to do [bytes].
-_KEPT = 2**28
+_KEPT = 2**26
 
 
 class _Mallinfo2(ctypes.Structure):
