@@ -7,6 +7,7 @@ from swi import filtered
 from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.io.bids_naming import name_images
 from qsmbids.io.phase_filter import FILTER_KEY, NOTE_KEY, filter_evidence, refusal
+from qsmbids.io.recognition import image_type
 
 TIMES = (0.010, 0.020)
 
@@ -148,3 +149,19 @@ def test_the_refusal_tells_three_ways_out():
     assert "without the filter" in fix
     assert "--accept-filtered-phase" in fix
     assert '"PhaseFilterApplied": false' in fix
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (["Original", "P"], ["ORIGINAL", "P"]),
+        ("ORIGINAL\\PRIMARY\\P", ["ORIGINAL", "PRIMARY", "P"]),  # as DICOM writes several
+        (True, []),
+        (3, []),
+        ({"a": 1}, []),
+        (None, []),
+    ],
+)
+def test_kinds_of_image_in_any_form_of_a_sidecar(kinds, words):
+    assert image_type({"ImageType": kinds}) == words
+    filter_evidence({"ImageType": kinds})
