@@ -25,9 +25,12 @@ WORKER_KILLED = (
 )
 
 
+#: Memory of a step whose volumes are beyond what the C library keeps by itself.
+LARGE_GB = 1.5
+
+
 def _start_worker(cwd: str) -> None:
     """Prepare a worker: no telemetry, no chatter; the parent tells what happens."""
-    keep_memory()
     os.environ["NIPYPE_NO_ET"] = "1"
     os.chdir(cwd)
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils", "nipype"):
@@ -36,6 +39,8 @@ def _start_worker(cwd: str) -> None:
 
 def _run_step(node: Any, updatehash: bool, taskid: int) -> dict[str, Any]:
     """Run a step in a worker."""
+    if node.mem_gb > LARGE_GB:
+        keep_memory()
     try:
         return run_node(node, updatehash, taskid)  # type: ignore[no-any-return]
     finally:
