@@ -25,8 +25,8 @@ WORKER_KILLED = (
 )
 
 
-#: Memory of a step whose volumes are beyond what the C library keeps by itself.
-LARGE_GB = 1.5
+#: Estimate of the memory of a step from which it matters what its worker keeps.
+LARGE_GB = 0.5
 
 
 def _start_worker(cwd: str) -> None:
@@ -39,12 +39,14 @@ def _start_worker(cwd: str) -> None:
 
 def _run_step(node: Any, updatehash: bool, taskid: int) -> dict[str, Any]:
     """Run a step in a worker."""
-    if node.mem_gb > LARGE_GB:
+    large = node.mem_gb > LARGE_GB
+    if large:
         keep_memory()
     try:
         return run_node(node, updatehash, taskid)  # type: ignore[no-any-return]
     finally:
-        give_back_memory()
+        if large:
+            give_back_memory()
 
 
 class SturdyMultiProc(MultiProcPlugin):
