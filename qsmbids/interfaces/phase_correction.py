@@ -146,8 +146,8 @@ class RemovePhaseOffset(Step):
 
         def subtract(number: int, path: str) -> str:
             """Write one echo: all at once would be the memory of ten volumes."""
-            echo, _ = read_echoes([path])
-            corrected = subtract_offset(echo, offset, inside)[0]
+            echo = read_volume(path).array
+            corrected = subtract_offset(echo[None], offset, inside)[0]
             out = self._path(runtime, f"phase_echo-{number}.nii")
             return str(write_volume(out, corrected, affine))
 

@@ -29,6 +29,7 @@ __all__ = [
     "Header",
     "Stored",
     "Volume",
+    "check_matrix",
     "read_echoes",
     "read_header",
     "read_stored",
@@ -167,6 +168,22 @@ def read_stored(path: str | Path) -> Stored:
         return Stored(_voxels(path, file, header), header)
 
 
+def check_matrix(path: str | Path, header: Header, first: str | Path, of_first: Header) -> None:
+    """Refuse an echo with another matrix than the first.
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+    """
+    if header.shape != of_first.shape:
+        raise InputError(
+            f"has the shape {header.shape}, but {Path(first).name} has {of_first.shape}",
+            str(path),
+            "Export all echoes with the same matrix.",
+        )
+
+
 def read_echoes(
     paths: Sequence[str | Path], dtype: npt.DTypeLike = np.float32, *, n_threads: int = 1
 ) -> Echoes:
@@ -195,12 +212,7 @@ def read_echoes(
         raise InputError("there is no echo to read", fix="Check the BIDS filters.")
     headers = [read_header(path) for path in paths]
     for path, header in zip(paths, headers, strict=True):
-        if header.shape != headers[0].shape:
-            raise InputError(
-                f"has the shape {header.shape}, but {Path(paths[0]).name} has {headers[0].shape}",
-                str(path),
-                "Export all echoes with the same matrix.",
-            )
+        check_matrix(path, header, paths[0], headers[0])
     echoes = np.empty((len(headers), *headers[0].shape), dtype=dtype)
 
     def load(index: int) -> None:

@@ -15,9 +15,8 @@ from qsmbids.core.phase.missing_phase import numbers_seen
 from qsmbids.core.phase.phase_checks import PhaseCheck, detect_filtered_phase, tells_filter
 from qsmbids.core.phase.phase_scale import PhaseScale, to_radians
 from qsmbids.core.phase.phase_statistics import VolumeNumbers, volume_numbers
-from qsmbids.errors import InputError
 from qsmbids.io.metadata import Acquisition
-from qsmbids.io.nifti import Stored, read_header, read_stored, read_volume
+from qsmbids.io.nifti import Stored, check_matrix, read_header, read_stored, read_volume
 from qsmbids.io.phase_filter import TOO_EARLY
 from qsmbids.io.runs import Run
 
@@ -41,16 +40,11 @@ def read_raw_phase(run: Run, acquisition: Acquisition, *, n_threads: int = 1) ->
     ValueError
         The numbers are no phase.
     """
-    shape = read_header(run.phase[0]).shape
+    first = read_header(run.phase[0])
 
     def read(path: Path) -> Stored:
         stored = read_stored(path)
-        if stored.header.shape != shape:
-            raise InputError(
-                f"has the shape {stored.header.shape}, but {run.phase[0].name} has {shape}",
-                str(path),
-                "Export all echoes with the same matrix.",
-            )
+        check_matrix(path, stored.header, run.phase[0], first)
         return stored
 
     with ThreadPoolExecutor(max_workers=max(1, n_threads - 1)) as pool:

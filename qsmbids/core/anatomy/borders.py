@@ -18,9 +18,10 @@ from qsmbids.core.anatomy.neighbours import Neighbours
 from qsmbids.core.anatomy.template import CLASSES, EXPECTED, NUCLEI, Template
 from qsmbids.core.maths.arrays import Box, Float32Array, Float64Array, FloatArray, LabelArray, Mask
 from qsmbids.core.maths.distance import limited_distance
+from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.maths.gaussian import gaussian
 
-__all__ = ["BorderChange", "Look", "refine_borders"]
+__all__ = ["BorderChange", "Look", "box_around", "refine_borders"]
 
 
 #: How far [mm] from the border the template is even odds against e, by registration and anatomy.
@@ -119,7 +120,7 @@ def refine_borders(
     """
     voxel = np.asarray(voxel_size, dtype=np.float64)
     index = {r.index: r.name for r in template.table if r.name in NUCLEI}
-    box = _box(np.isin(labels, list(index)), voxel)
+    box = box_around(np.isin(labels, list(index)), voxel, REACH + 2.0)
     if box is None:
         return labels.copy(), BorderChange()
     part = labels[box]
@@ -144,16 +145,17 @@ def refine_borders(
     return _keep(labels, box, near, found, index, thick)
 
 
-def _box(found: Mask, voxel: Float64Array) -> Box | None:
-    """Return the part of a volume that nuclei may lie in."""
+def box_around(found: Mask, voxel: Float64Array, spare_mm: float) -> Box | None:
+    """Return the part of a volume around what was found, None where nothing was."""
     if not found.any():
         return None
-    box = []
-    for axis, width in enumerate(voxel):
-        at = np.flatnonzero(found.any(axis=tuple(a for a in range(3) if a != axis)))
-        spare = int(np.ceil((REACH + 2.0) / width))
-        box.append(slice(max(int(at[0]) - spare, 0), int(at[-1]) + spare + 1))
-    return box[0], box[1], box[2]
+    x, y, z = (
+        slice(max(part.start - wide, 0), part.stop + wide)
+        for part, wide in zip(
+            bounding_box(found), np.ceil(spare_mm / voxel).astype(int).tolist(), strict=True
+        )
+    )
+    return x, y, z
 
 
 def _tissues(
@@ -168,7 +170,7 @@ def _tissues(
     depth = np.full((len(names), *labels.shape), REACH, dtype=np.float32)
     nearest = np.zeros((len(names), *labels.shape), dtype=labels.dtype)
     for number, name in index.items():
-        box = _box(labels == number, voxel)
+        box = box_around(labels == number, voxel, REACH + 2.0)
         if box is None:
             continue
         at = (names.index(name), *box)

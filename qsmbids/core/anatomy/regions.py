@@ -6,13 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.anatomy.borders import BorderChange, Look, refine_borders
+from qsmbids.core.anatomy.borders import BorderChange, Look, box_around, refine_borders
 from qsmbids.core.anatomy.carrying import carry_labels, carry_shares
 from qsmbids.core.anatomy.registration import Registration, refine_registration, register
 from qsmbids.core.anatomy.surface import unshaded
 from qsmbids.core.anatomy.template import NUCLEI, Template
 from qsmbids.core.maths.arrays import Box, Float32Array, FloatArray, LabelArray, Mask
-from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["PlacedRegions", "place_regions"]
 
@@ -87,7 +86,8 @@ def place_regions(
     shape = (chi.shape[0], chi.shape[1], chi.shape[2])
     carried = carry_labels(fit, template, shape)
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
-    box = _around_nuclei(carried, template, voxel)
+    nuclei = np.isin(carried, [r.index for r in template.table if r.name in NUCLEI])
+    box = box_around(nuclei, voxel, FIELD_SEEN)
     labels, moved = carried.copy(), BorderChange()
     if box is not None:
         looks = _looks(values, magnitude, r2star, support, voxel, box)
@@ -99,19 +99,6 @@ def place_regions(
             carried[box], looks, around, support[box], template, voxel
         )
     return PlacedRegions(_without_strays(labels, values, support, template), fit, moved)
-
-
-def _around_nuclei(labels: LabelArray, template: Template, voxel: FloatArray) -> Box | None:
-    """Return the part of a run that nuclei lie in, wide enough to see the receive field."""
-    nuclei = np.isin(labels, [r.index for r in template.table if r.name in NUCLEI])
-    if not nuclei.any():
-        return None
-    spare = np.ceil(FIELD_SEEN / voxel).astype(int)
-    x, y, z = (
-        slice(max(0, part.start - wide), part.stop + int(wide))
-        for part, wide in zip(bounding_box(nuclei), spare.tolist(), strict=True)
-    )
-    return x, y, z
 
 
 def _looks(
