@@ -1,7 +1,8 @@
 """Read NIfTI volumes and their headers; writing is imported from :mod:`qsmbids.io.write`.
 
-A volume is decompressed in one go and cast once. A header is believed only after its size was
-compared with that of the file, so that a corrupt one cannot exhaust the memory.
+A volume is decompressed in one go, or read in slabs where it is not compressed, and cast once to
+where it is wanted. A header is believed only after its size was compared with that of the file, so
+that a corrupt one cannot exhaust the memory.
 """
 
 import contextlib
@@ -44,6 +45,8 @@ MAX_BYTES = 8 * 2**30
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # window bits by which zlib reads and writes the gzip container
+#: What is read at a time of a file that is not compressed; slabs of few planes take longer.
+_SLAB_BYTES = 2**25
 _DEFLATE_MAX_RATIO = 1032  # of the format: a volume larger than this cannot be in the file
 _DAMAGED = "Copy or convert the file again; 'gzip -t FILE' tells whether it is intact."
 #: By how much the square of a rotation's quaternion may be larger than 1, as some tools round it.
@@ -149,9 +152,12 @@ def read_volume(path: str | Path, dtype: npt.DTypeLike = np.float32) -> Volume:
     InputError
         As for :func:`read_header`, or the voxels are truncated or damaged.
     """
-    stored = read_stored(path)
-    header = stored.header
-    return Volume(stored.scaled(stored.array, dtype), header.affine, header.voxel_size)
+    path = Path(path)
+    with _opened(path) as file:
+        header = _parse(path, file)
+        array = np.empty(header.shape, dtype=dtype)
+        _read_into(path, file, header, array)
+    return Volume(array, header.affine, header.voxel_size)
 
 
 def read_stored(path: str | Path) -> Stored:
@@ -210,13 +216,15 @@ def read_echoes(
     """
     if not paths:
         raise InputError("there is no echo to read", fix="Check the BIDS filters.")
-    headers = [read_header(path) for path in paths]
-    for path, header in zip(paths, headers, strict=True):
-        check_matrix(path, header, paths[0], headers[0])
+    files = [Path(path) for path in paths]
+    headers = [read_header(path) for path in files]
+    for path, header in zip(files, headers, strict=True):
+        check_matrix(path, header, files[0], headers[0])
     echoes = np.empty((len(headers), *headers[0].shape), dtype=dtype)
 
     def load(index: int) -> None:
-        echoes[index] = read_volume(paths[index], dtype).array
+        with _opened(files[index]) as file:
+            _read_into(files[index], file, headers[index], echoes[index])
 
     with ThreadPoolExecutor(max_workers=max(1, n_threads)) as pool:
         list(pool.map(load, range(len(headers))))
@@ -365,6 +373,25 @@ def _voxels(path: Path, file: BinaryIO, header: Header) -> npt.NDArray:
     return flat.reshape(header.shape, order="F")
 
 
+def _read_into(path: Path, file: BinaryIO, header: Header, out: npt.NDArray) -> None:
+    """Fill an array in C order; without a second volume in memory if there is no compression."""
+    if _is_gzip(file):
+        _scaled(_voxels(path, file, header), header, out.dtype, out)
+        return
+    x, y, n_planes = header.shape
+    plane = x * y * header.dtype.itemsize
+    step = max(1, _SLAB_BYTES // plane)
+    buffer = memoryview(bytearray(min(step, n_planes) * plane))
+    file.seek(header.offset)
+    for first in range(0, n_planes, step):
+        here = slice(first, min(first + step, n_planes))
+        part = buffer[: (here.stop - first) * plane]
+        if file.readinto(part) < len(part):  # type: ignore[attr-defined]
+            raise InputError("is truncated: its header promises more voxels", str(path), _DAMAGED)
+        slab = np.frombuffer(part, header.dtype).reshape((x, y, -1), order="F")
+        _scaled(slab, header, out.dtype, out[..., here])
+
+
 def _gunzip(path: Path, packed: bytes, size: int) -> bytes:
     """Decompress at most ``size`` bytes and verify the checksum of what ends there."""
     parts: list[bytes] = []
@@ -387,22 +414,31 @@ def _gunzip(path: Path, packed: bytes, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _scaled(stored: npt.NDArray, header: Header, dtype: np.dtype) -> npt.NDArray:
-    """Return slope * stored + intercept in C order; float32 is exact for up to 24 stored bits."""
+def _scaled(
+    stored: npt.NDArray, header: Header, dtype: np.dtype, out: npt.NDArray | None = None
+) -> npt.NDArray:
+    """Return slope * stored + intercept in C order; float32 is exact for up to 24 stored bits.
+
+    With ``out``, of that type, they are written there.
+    """
     values: npt.NDArray
-    if header.slope == 1 and header.inter == 0 and stored.dtype.kind in "iu":
+    plain = header.slope == 1 and header.inter == 0
+    if plain and (stored.dtype.kind in "iu" or dtype.kind == "f"):
         values = stored
     else:
         wide = dtype.itemsize > 4 or stored.dtype.itemsize > 4
-        values = in_c_order(stored, np.float64 if wide else np.float32)
-        if header.slope != 1 or header.inter != 0:
-            values = values * values.dtype.type(header.slope)
-            values += values.dtype.type(header.inter)
+        working = np.dtype(np.float64 if wide else np.float32)
+        values = in_c_order(stored, working, out if dtype == working else None)
+        if not plain:
+            values = np.multiply(
+                values, working.type(header.slope), out=values if values is out else None
+            )
+            values += working.type(header.inter)
         if dtype.kind in "biu":  # masks and labels: outside where it is not a number
             values = np.nan_to_num(values, nan=0.0)
             values = values if dtype.kind == "b" else np.rint(values)
     with np.errstate(invalid="ignore", over="ignore"):  # no type holds what a broken file may say
-        return in_c_order(values, dtype)
+        return in_c_order(values, dtype, out)
 
 
 def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:

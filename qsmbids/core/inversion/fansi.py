@@ -35,10 +35,9 @@ __all__ = ["FansiResult", "FansiState", "fansi", "mean_edge"]
 #: Newton steps for z2. They start from the linear solution (up to whole turns) and converge
 #: quadratically: three reach 1e-5 rad for misfits up to 2.8 rad, 1e-11 up to 2 rad.
 NEWTON_STEPS = 3
-#: Zeros around the mask [voxels], but for linear TV.
-MARGIN = 24
-#: The same for linear TV. What the periodic grid does to the minimum hardly depends on it.
-LINEAR_MARGIN = 16
+#: Zeros around the mask [voxels]. What the periodic grid does to the map hardly depends on it:
+#: from 24 to 12 the error changes by at most 0.1 % of the contrast, from 24 to 40 as much.
+MARGIN = 12
 STARTS = ("least-squares", "zero")
 MINIMISE = {
     "staged": minimise_in_stages,
@@ -155,7 +154,7 @@ def fansi(
         "auto" is staged for linear TV, which gets as far in half the time, and joint otherwise.
     margin : int, "auto" or None
         Zeros around the bounding box of the mask [voxels]; None keeps the given grid. "auto" is
-        24, and 16 for linear TV.
+        12.
     initial : FansiState, optional
         Start where an earlier inversion of the same mask and margin ended, in place of
         ``start``.
@@ -202,7 +201,7 @@ def fansi(
     if maximum_iterations < 1 or linear_start < 0:
         raise ValueError("the maximum of iterations must be > 0, and the linear ones >= 0")
     if margin == "auto":
-        margin = MARGIN if nonlinear or weak_harmonic else LINEAR_MARGIN
+        margin = MARGIN
     if iterations == "auto":
         iterations = "joint" if nonlinear or weak_harmonic else "staged"
     if isinstance(margin, str):

@@ -6,8 +6,12 @@ import numpy.typing as npt
 __all__ = ["in_c_order", "in_fortran_order"]
 
 
-def in_c_order(volume: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:
+def in_c_order(
+    volume: npt.NDArray, dtype: npt.DTypeLike, out: npt.NDArray | None = None
+) -> npt.NDArray:
     """Return a volume in C order and a type; itself where it is so already.
+
+    With ``out``, of that type, its content is there, and ``out`` is returned.
 
     Examples
     --------
@@ -15,6 +19,8 @@ def in_c_order(volume: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:
     >>> in_c_order(stored, np.float32).strides
     (48, 16, 4)
     """
+    if out is not None:
+        return out if volume is out else _filled(volume, out)
     if volume.flags.c_contiguous:
         return volume.astype(dtype, copy=False)
     return _filled(volume, np.empty(volume.shape, dtype=dtype))

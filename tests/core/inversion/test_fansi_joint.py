@@ -115,18 +115,12 @@ def test_ends_no_further_from_the_minimum_than_plain_iterations(field, weights, 
 
 @pytest.mark.slow
 def test_margin(field, weights, minimum):
-    """Sixteen zeros are enough: the minimum hardly moves with more."""
+    """The zeros around the mask are enough: the minimum hardly moves with twice as many."""
     wide = fansi(
         field, MASK, weights, ISO, OBLIQUE, **LINEAR, margin=24, maximum_iterations=250,
         tolerance_percent=1e-4,
     )  # fmt: skip
     assert distance(minimum.chi, wide.chi) < 0.02
-    options = {**LINEAR, "maximum_iterations": 1, "keep_state": True}
-    shapes = [
-        fansi(field, MASK, weights, ISO, OBLIQUE, **{**options, **change}).state.x.shape
-        for change in ({}, {"margin": 16}, {"margin": 24}, {"nonlinear": True})
-    ]
-    assert shapes[0] == shapes[1] != shapes[2] == shapes[3]
 
 
 def test_goes_on_where_it_ended(field, weights):
