@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from qsmbids.core.inversion.dipole import b0_direction_from_affine
 from qsmbids.core.masks.bet import bet
+from qsmbids.core.maths.fft import centroid
 from qsmbids.core.maths.mutual_information import dice, normalised_mutual_information
 from qsmbids.core.maths.resample import resample_image, resample_labels
 from qsmbids.errors import ConfigError, InputError
@@ -173,7 +174,7 @@ def _brain_overlap(
 
 def _motion(transform: np.ndarray, image: Volume, mask: np.ndarray) -> tuple[float, float]:
     """Return how far the centre of the brain moves [mm] and the angle of rotation [degrees]."""
-    centre = image.affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + image.affine[:3, 3]
+    centre = image.affine[:3, :3] @ centroid(mask) + image.affine[:3, 3]
     moved = transform[:3, :3] @ centre + transform[:3, 3]
     cosine = np.clip((np.trace(transform[:3, :3]) - 1.0) / 2.0, -1.0, 1.0)
     return float(np.linalg.norm(moved - centre)), float(np.degrees(np.arccos(cosine)))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from qsmbids.core.anatomy.sampling import trilinear
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+from qsmbids.core.maths.fft import centroid
 from qsmbids.core.maths.gaussian import gaussian
 
 __all__ = ["AffineFit", "Pair", "fit_affine"]
@@ -92,9 +93,9 @@ def fit_affine(
     grid = np.asarray(template_grid, dtype=np.float64)
     if not mask.any():
         raise ValueError("the brain mask is empty")
-    centre_run = run_affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + run_affine[:3, 3]
+    centre_run = run_affine[:3, :3] @ centroid(mask) + run_affine[:3, 3]
     inside = template_brain > 0.5
-    centre = grid[:3, :3] @ np.argwhere(inside).mean(axis=0) + grid[:3, 3]
+    centre = grid[:3, :3] @ centroid(inside) + grid[:3, 3]
 
     def level(spacing: float, weight: float) -> _Level:
         return _make_level(pairs, mask, run_affine, template_brain, grid, spacing, weight, partial)

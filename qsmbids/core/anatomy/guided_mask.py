@@ -102,7 +102,8 @@ def reason_against(extracted: Mask, voxel_size: npt.ArrayLike) -> str | None:
     voxel = np.asarray(voxel_size, dtype=np.float64)
     if not extracted.any():
         return "the brain mask is empty"
-    extent = sorted(np.ptp(np.argwhere(extracted), axis=0) * voxel + voxel)[1]
+    sides = [side.stop - side.start for side in bounding_box(extracted)]
+    extent = sorted(sides * voxel)[1]
     if extent < SMALLEST_EXTENT:
         least = f"{SMALLEST_EXTENT:.0f} mm"
         return f"the brain is {extent:.0f} mm across, less than a human one ({least})"

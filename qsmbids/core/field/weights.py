@@ -3,6 +3,7 @@
 import numpy as np
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
+from qsmbids.core.maths.fft import bounding_box
 
 __all__ = ["sepia_weights"]
 
@@ -86,11 +87,13 @@ def _soften_outliers(
     """Replace outliers of the masked values by the mean of their block, zero outside the mask."""
     if not outlier.any():
         return
-    volume = np.zeros([n + 2 for n in mask.shape])
-    volume[1:-1, 1:-1, 1:-1][mask] = weight
+    inside = mask[bounding_box(mask)]
+    volume = np.zeros([n + 2 for n in inside.shape])
+    volume[1:-1, 1:-1, 1:-1][inside] = weight
     flat = volume.reshape(-1)
     steps = np.array(volume.strides) // volume.itemsize
-    centre = (np.argwhere(mask)[outlier] + 1) @ steps
+    place = np.unravel_index(np.flatnonzero(inside)[outlier], inside.shape)
+    centre = (np.stack(place, axis=-1) + 1) @ steps
     total = np.zeros(centre.size)
     for shift in np.ndindex(3, 3, 3):
         total += flat[centre + (np.array(shift) - 1) @ steps]

@@ -12,7 +12,14 @@ import numpy.typing as npt
 import scipy  # whose fft is imported where it is used: 0.2 s that --help need not wait for
 
 from qsmbids.core.maths import fft_loops
-from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, FloatArray, IndexArray, Mask
+from qsmbids.core.maths.arrays import (
+    EmptyMaskError,
+    Float32Array,
+    Float64Array,
+    FloatArray,
+    IndexArray,
+    Mask,
+)
 from qsmbids.core.maths.fft_lanes import LANES
 from qsmbids.core.maths.parallel import planes
 from qsmbids.units import TWO_PI
@@ -115,6 +122,20 @@ def bounding_box(mask: Mask) -> tuple[slice, slice, slice]:
             raise EmptyMaskError("the mask is empty")
         box.append(slice(int(hits[0]), int(hits[-1]) + 1))
     return box[0], box[1], box[2]
+
+
+def centroid(mask: Mask) -> Float64Array:
+    """Return the mean position [voxels] of a mask, without a list of its voxels.
+
+    Examples
+    --------
+    >>> mask = np.zeros((4, 4, 4), dtype=bool)
+    >>> mask[1:3, 2, 3] = True
+    >>> centroid(mask).tolist()
+    [1.5, 2.0, 3.0]
+    """
+    counts = (np.count_nonzero(mask, axis=axes) for axes in ((1, 2), (0, 2), (0, 1)))
+    return np.array([np.average(np.arange(count.size), weights=count) for count in counts])
 
 
 def crop(
