@@ -81,8 +81,8 @@ class Registration:
             return f"the head would be {self.size:.2f} times as long as the template"
         if self.information < LEAST_INFORMATION:
             return (
-                f"run and template share too little information ({self.information:.3f}, at least "
-                f"{LEAST_INFORMATION:g})"
+                f"run and template share too little information ({self.information:.4f}, at least "
+                f"{LEAST_INFORMATION:.4f})"
             )
         if self.lead < LEAST_LEAD:
             return (

@@ -55,8 +55,9 @@ USUAL_SPREAD = 0.3
 _BRAIN, _BEYOND = (-6.0, -2.5), 4.5
 #: Share of brain-like voxels that is left where tissue ends: gyri do not all reach the surface.
 _LEFT = 0.2
-#: Width [mm] of the fluid between the brain's surface and the bone.
-_FLUID = 2.5
+#: Width [mm] of the fluid between the brain's surface and the bone: the least, within which the
+#: brain's tissue is seen to end, and what is usual where fluid looks like tissue.
+_FLUID, _UNSEEN_FLUID = 2.5, 3.0
 #: Least share of voxels whose look changes across a surface.
 _LEAST_FALL = 0.2
 
@@ -266,28 +267,34 @@ def _best_move(
 def _end_of_brain(layers: Float64Array) -> float:
     """Return where the brain ends [mm]: with its tissue, or farther out if bone is far from it.
 
-    With no fluid to be seen between the two it ends before the bone.
+    Fluid may look like some tissue: that has ended where no more of it is left than there is in
+    the fluid, before the bone.
     """
     brain = layers[:, (_CENTRES > _BRAIN[0]) & (_CENTRES < _BRAIN[1])].mean(axis=1)
     beyond = layers[:, _CENTRES > _BEYOND].mean(axis=1)
-    tissue = _falls_below(np.minimum(layers, brain[:, None]).sum(axis=0), _LEFT)
+    left = np.minimum(layers, brain[:, None]).sum(axis=0)
+    tissue = _falls_below(left, _LEFT)
     bone = _falls_below(-np.minimum(layers, beyond[:, None]).sum(axis=0), 0.5)
     if tissue is None or bone is None:
         return 0.0
     if bone < tissue:
-        # fluid looks like tissue, as it does in late echoes at 7 T
-        return bone - _FLUID
-    return max(tissue, bone - _FLUID)
+        # no fluid is to be seen between the two, as in late echoes at 7 T
+        return bone - _UNSEEN_FLUID
+    in_fluid = _falls_below(left, _LEFT, bone - _FLUID / 4)
+    return max(tissue if in_fluid is None else in_fluid, bone - _FLUID)
 
 
-def _falls_below(curve: Float64Array, share: float) -> float | None:
+def _falls_below(curve: Float64Array, share: float, last: float = np.inf) -> float | None:
     """Return where a curve over the layers first has fallen to a share of its whole fall [mm].
 
-    ``None`` where it does not fall: the run shows no surface.
+    The fall ends at ``last`` [mm]. ``None`` where it does not fall: the run shows no surface.
     """
     inside = curve[(_CENTRES > _BRAIN[0]) & (_CENTRES < _BRAIN[1])].mean()
     start = int(np.argmax(_CENTRES > _BRAIN[1]))
-    low = curve[start:].min()
+    stop = start + np.count_nonzero(_CENTRES[start:] < last)
+    if stop == start:
+        return None
+    low = curve[start:stop].min()
     if inside - low < _LEAST_FALL:
         return None
     level = low + share * (inside - low)

@@ -1,5 +1,6 @@
 """The template found in runs made of it, where the answer is known."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -268,6 +269,13 @@ def test_a_head_without_grey_against_white_is_used(template, truth) -> None:
 )
 def test_every_ground_of_refusal_is_said(found, change, word) -> None:
     assert word in replace(found, **change).reason
+
+
+def test_a_measure_just_below_its_limit_reads_as_such(found) -> None:
+    """A bottle was told "0.009, at least 0.009"."""
+    reason = replace(found, information=0.0086).reason
+    told, least = (float(n) for n in re.findall(r"0\.\d+", reason))
+    assert told < least
 
 
 def test_nothing_to_register_is_an_error(template) -> None:

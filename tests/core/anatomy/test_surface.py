@@ -99,6 +99,20 @@ def test_fluid_that_looks_like_tissue_is_left_before_the_bone(head) -> None:
     assert np.count_nonzero(made & (true > 0.6)) < 0.03 * np.count_nonzero(made)
 
 
+@pytest.mark.parametrize("alike", [0.2, 0.4, 0.9])
+def test_fluid_that_looks_like_some_tissue_stays_outside(head, alike) -> None:
+    """Late echoes at 7 T: a share of the brain is as bright as the 3 mm of fluid around it."""
+    _, _, true = head
+    rng = np.random.default_rng(5)
+    late = np.where(rng.random(SHAPE) < alike, 100.0, 75.0)
+    late[(true >= 0) & (true < 3)] = 100.0
+    late[true >= 3] = 3.0
+    late += 3 * rng.standard_normal(SHAPE)
+    made = guided_mask(true < 3, _far((1.0, -1.0, 1.0)), VOXEL, np.abs(late).astype(np.float32))
+    assert np.count_nonzero(made & (true > 0)) < 0.02 * np.count_nonzero(made)
+    assert dice(made, true < 0) > 0.99
+
+
 def test_a_falling_receive_field_does_not_darken_what_lies_below_the_core() -> None:
     true = _far()
     height = np.arange(SHAPE[2]) * VOXEL[2]
