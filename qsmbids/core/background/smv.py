@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
+from qsmbids.core.maths.distance import limited_distance
 from qsmbids.core.maths.fft import bounding_box, irfft, rfft
 from qsmbids.units import TWO_PI
 
@@ -66,16 +67,19 @@ def remove_plane(field: Float32Array, mask: Mask) -> Float32Array:
     return out
 
 
-def distance_to_border(mask: Mask, unit: Float64Array) -> FloatArray:
+def distance_to_border(mask: Mask, unit: Float64Array, radius: float = np.inf) -> FloatArray:
     """Return the distance of every voxel to the next one outside the mask.
 
-    A sphere fits where it is above ``radius * (1 + TIE)``. The mask must not touch the border of
-    the array.
+    A sphere fits where it is above ``radius * (1 + TIE)``; with a largest radius, distances need
+    be right only up to there. The mask must not touch the border of the array.
     """
     distance = np.zeros(mask.shape, dtype=np.float32)
     # the margin of the mask holds no distances, and one voxel of it is enough
     box = tuple(slice(b.start - 1, b.stop + 1) for b in bounding_box(mask))
-    distance[box] = ndi.distance_transform_edt(mask[box], sampling=unit)
+    if np.isfinite(radius):
+        distance[box] = limited_distance(~mask[box], unit, radius * (1.0 + 100 * TIE))
+    else:
+        distance[box] = ndi.distance_transform_edt(mask[box], sampling=unit)
     return distance
 
 
@@ -110,7 +114,7 @@ def sphere_support(
     unit = sphere_unit(voxel_size)
     if not unit.max() <= radius < np.inf:
         raise ValueError(f"the radius {radius} must be at least the longest side, {unit.max():g}")
-    support = distance_to_border(mask, unit) > radius * (1.0 + TIE)
+    support = distance_to_border(mask, unit, radius) > radius * (1.0 + TIE)
     if not support.any():
         raise EmptyMaskError(f"the mask is too thin for a sphere of radius {radius:g}")
     return support, sphere_transform(mask.shape, radius, unit)

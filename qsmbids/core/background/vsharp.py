@@ -184,7 +184,7 @@ def _spheres(
     if cube:
         distance = ndi.distance_transform_cdt(mask, metric="chessboard")
     else:
-        distance = distance_to_border(mask, unit)
+        distance = distance_to_border(mask, unit, max(radii))
     shells, kernels = [], []
     upper = np.inf
     for radius in radii:

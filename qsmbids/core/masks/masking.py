@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.ndimage
 
 from qsmbids.core.maths.arrays import EmptyMaskError, Float64Array, FloatArray, Mask
+from qsmbids.core.maths.distance import limited_distance
 from qsmbids.core.maths.fft import bounding_box
 
 __all__ = [
@@ -284,20 +285,6 @@ def _outside(mask: Mask) -> Mask:
 
 
 def _near(target: Mask, radius: float, voxel: Float64Array) -> Mask:
-    """Return where the distance to the next voxel of ``target`` is at most ``radius``.
-
-    A squared Euclidean distance transform, axis by axis, that looks no farther than the radius:
-    exact, and cheaper than the full transform for the few voxels that masks are eroded by.
-    """
-    squared = np.where(target, np.float32(0), np.float32(np.inf))
-    for axis in range(3):
-        before = np.moveaxis(squared, axis, 0)
-        squared = squared.copy()
-        after = np.moveaxis(squared, axis, 0)
-        reach = min(int(radius / voxel[axis] * (1 + 1e-6)), len(before) - 1)
-        for k in range(1, reach + 1):
-            step = np.float32((k * voxel[axis]) ** 2)
-            np.minimum(after[k:], before[:-k] + step, out=after[k:])
-            np.minimum(after[:-k], before[k:] + step, out=after[:-k])
+    """Return where the distance to the next voxel of ``target`` is at most ``radius``."""
     # the slack lets a voxel at exactly the radius in, whatever its float rounding
-    return np.asarray(squared <= np.float32(radius**2 * (1 + 1e-5)))
+    return limited_distance(target, voxel, radius * (1 + 1e-4)) <= np.float32(radius * (1 + 5e-6))
