@@ -112,9 +112,10 @@ def _about_regions(found: RegionTurns) -> str:
         return "the unwrapped phase jumps in too many places to mend regions"
     if not found.n_voxels:
         return "no region of the unwrapped phase is a turn off"
+    regions = "1 region" if found.n_regions == 1 else f"{found.n_regions} regions"
     return (
-        f"{found.n_voxels} voxels in {found.n_regions} regions moved by whole turns, as the phase"
-        " then runs straighter across their borders"
+        f"{found.n_voxels} voxels in {regions} moved by whole turns, as the phase then runs"
+        " straighter across their borders"
     )
 
 
