@@ -1,12 +1,14 @@
 """Unwrapping, echo combination and the weights of the data (Table S2.1)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from qsmbids.core.field.echo_combination import field_noise, noise_std, weighted_echo_average
 from qsmbids.core.field.nonlinear_fit import field_from_fit, noise_from_fit, nonlinear_fit
+from qsmbids.core.field.region_turns import RegionTurns, mend_region_turns
 from qsmbids.core.field.relative_residual import relative_residual, residual_weight
 from qsmbids.core.field.romeo import unwrap_echoes
 from qsmbids.core.field.romeo_weights import quality_map
@@ -38,6 +40,9 @@ class _UnwrapPhaseInputs(EchoesInputSpec):
     )
     weights = traits.Str("romeo3", usedefault=True, desc="ROMEO edge weights")
     slice_axis = traits.Int(-1, usedefault=True, desc="across the slices of a 2-D scan, or -1")
+    regions = traits.Enum(
+        "mended", "as-grown", usedefault=True, desc="regions that are whole turns off"
+    )
 
 
 class _UnwrapPhaseOutputs(RecordSpec):
@@ -62,30 +67,56 @@ class UnwrapPhase(Step):
             )
             del measured
             phase, affine = read_echoes(inputs.phase, n_threads=inputs.n_threads)
+            mask = read_volume(inputs.mask, np.uint8).array > 0
+            slice_axis = inputs.slice_axis if inputs.slice_axis >= 0 else None
+            mended: list[RegionTurns] = []
+
+            def mend(template: Float32Array) -> Float32Array:
+                found = mend_region_turns(template, magnitude[0], mask, slice_axis=slice_axis)
+                mended.append(replace(found, phase=template[:0]))
+                return found.phase
+
             unwrapped = unwrap_echoes(
                 phase,
                 magnitude[0],
                 inputs.echo_times,
-                read_volume(inputs.mask, np.uint8).array > 0,
+                mask,
                 weights=inputs.weights,
-                slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
+                slice_axis=slice_axis,
                 n_threads=inputs.n_threads,
                 overwrite=True,
+                mend=mend if inputs.regions == "mended" else None,
             )
         self._write(runtime, affine, phase=unwrapped, quality=quality)
         sliced = inputs.slice_axis >= 0
         how = f"{inputs.weights}{', template echo 1' if len(phase) > 1 else ''}"
         self._results["record"] = record(
             f"unwrapped with ROMEO ({how}{', slice by slice' if sliced else ''})",
+            *(_about_regions(found) for found in mended),
             Unwrapping={
                 "Name": "ROMEO",
                 "Weights": inputs.weights,
+                "Regions": inputs.regions,
+                **({"MovedVoxels": mended[0].n_voxels} if mended else {}),
                 **({"TemplateEcho": 1} if len(phase) > 1 else {}),
                 **({"SliceAxis": inputs.slice_axis} if sliced else {}),
             },
             PhaseQuality={"Name": "ROMEO", "Weights": inputs.weights},
         )
         return runtime
+
+
+def _about_regions(found: RegionTurns) -> str:
+    """Say what was done to regions that were whole turns off."""
+    if found.too_many:
+        return "the unwrapped phase jumps in too many places to mend regions"
+    if not found.n_voxels:
+        return "no region of the unwrapped phase is a turn off"
+    regions = "1 region" if found.n_regions == 1 else f"{found.n_regions} regions"
+    return (
+        f"{found.n_voxels} voxels in {regions} moved by whole turns, as the phase then runs"
+        " straighter across their borders"
+    )
 
 
 class _CombineEchoesInputs(EchoesInputSpec):

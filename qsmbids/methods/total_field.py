@@ -131,6 +131,16 @@ class TotalField:
         when=_AVERAGED,
         sidecar="Unwrapping.Weights",
     )
+    romeo_regions: str = setting(
+        "mended",
+        "regions that growing left whole turns off",
+        doc="Moved where the phase then runs straighter across their borders, or left as grown,"
+        " as in the paper's software.",
+        choices=("mended", "as-grown"),
+        when=_AVERAGED,
+        software="as-grown",
+        sidecar="Unwrapping.Regions",
+    )
     echo_weighting: str = setting(
         "phase_snr",
         "weights of the echoes",
@@ -199,6 +209,15 @@ _MEASURED = (
         "The phase of the single echo was unwrapped by ROMEO [@dymerska2021] (weights"
         " {romeo_weights}) and divided by its echo time to give the total field.",
         {**_UNWRAPPED, "run.several": False},
+    ),
+    Clause(
+        "Regions left whole turns off were moved where the phase then ran straighter across"
+        " their borders (minimum cut [@bioucasdias2007]).",
+        {**_UNWRAPPED, "romeo_regions": "mended"},
+    ),
+    Clause(
+        "Regions left whole turns off were not looked for.",
+        {**_UNWRAPPED, "romeo_regions": "as-grown"},
     ),
     Clause(
         "With one echo the phase at echo time zero cannot be told from the field; its curvature"

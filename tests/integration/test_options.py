@@ -145,7 +145,8 @@ LONGER = (
         "[dipole_inversion]\nholes = 'weight'\n[dipole_inversion.fansi]\nsolver = 'linear'\n",
         "[dipole_inversion.fansi]\nregularisation_weight = 'none'\n",
         "[reference]\nregion = 'csf'\n[relaxometry]\nmethod = 'loglinear'\n",
-        "[total_field]\nromeo_weights = 'romeo6'\necho_weighting = 'phase_var'\n",
+        "[total_field]\nromeo_weights = 'romeo6'\necho_weighting = 'phase_var'\n"
+        "romeo_regions = 'as-grown'\n",
         *(pytest.param(table, marks=pytest.mark.slow) for table in LONGER),
     ],
 )

@@ -10,6 +10,7 @@ References
    spanning tree algorithm (ROMEO). Magn Reson Med 2021;85:2294-2308. doi:10.1002/mrm.28563
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numba
@@ -153,6 +154,7 @@ def unwrap_echoes(
     slice_axis: int | None = None,
     n_threads: int = 1,
     overwrite: bool = False,
+    mend: Callable[[Float32Array], Float32Array] | None = None,
 ) -> Float32Array:
     """Unwrap one echo in space and the others in time from it.
 
@@ -174,6 +176,8 @@ def unwrap_echoes(
         As in :func:`unwrap`.
     overwrite : bool
         Unwrap in place, in an array of float32 that is not read-only.
+    mend : callable, optional
+        What is done to the unwrapped template [rad] before the others follow it.
 
     Returns
     -------
@@ -211,6 +215,8 @@ def unwrap_echoes(
         slice_axis=slice_axis,
         n_threads=n_threads,
     )
+    if mend is not None:
+        first = mend(first)
     usable = mask & np.isfinite(phase[template]) & np.isfinite(magnitude)
     out = phase if overwrite else np.empty_like(phase)
     out[template] = first

@@ -212,7 +212,11 @@ UNWRAP_PHASE = Step(
         **IMAGE,
     },
     {"unwrapped_phase": "phase", "phase_quality": "quality"},
-    lambda run: {**echo_times(run), "weights": run.settings.total_field.romeo_weights},
+    lambda run: {
+        **echo_times(run),
+        "weights": run.settings.total_field.romeo_weights,
+        "regions": run.settings.total_field.romeo_regions,
+    },
 )
 RATE_PHASE = Step(
     "rate_phase",
