@@ -5,8 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from qsmbids.core.maths.arrays import Float32Array
+from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.quality.criteria import Measure
-from qsmbids.core.quality.measures import QualityInputs, judge_values, measure_images
+from qsmbids.core.quality.measures import (
+    QualityInputs,
+    judge_values,
+    measure_images,
+    measure_magnitude,
+)
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     EchoFilesIn,
@@ -26,20 +33,7 @@ __all__ = ["COLUMNS", "MeasureImages", "MeasureQuality"]
 #: Columns of the table of quality measures.
 COLUMNS = ("measure", "value", "unit", "verdict", "meaning", "advice")
 
-#: Volumes that every run has; those with "mask" in their name, and the support, are masks.
-_VOLUMES = (
-    "chi",
-    "support",
-    "total_field",
-    "local_field",
-    "noise",
-    "magnitude",
-    "mask1",
-    "mask2",
-    "mask3",
-    "mask4",
-    "mask4_filled",
-)
+_MASKS = ("support", "mask1", "mask3", "mask4", "mask4_filled")
 
 
 class _MeasureImagesInputs(BaseInterfaceInputSpec):
@@ -50,7 +44,6 @@ class _MeasureImagesInputs(BaseInterfaceInputSpec):
     noise = File(exists=True, mandatory=True, desc="of the total field [Hz]")
     magnitude = File(exists=True, mandatory=True, desc="combined over the echoes")
     mask1 = File(exists=True, mandatory=True)
-    mask2 = File(exists=True, mandatory=True)
     mask3 = File(exists=True, mandatory=True)
     mask4 = File(exists=True, mandatory=True)
     mask4_filled = File(exists=True, mandatory=True)
@@ -78,25 +71,41 @@ class MeasureImages(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        like = read_volume(inputs.chi)
-        volumes = {name: _volume(getattr(inputs, name), name) for name in _VOLUMES}
+        like = read_volume(inputs.support, bool)
+        masks: dict[str, Any] = {
+            name: read_volume(getattr(inputs, name), bool).array for name in _MASKS
+        }
+        box = bounding_box(np.logical_or.reduce(list(masks.values())))
+
+        def inside(path: str) -> Float32Array:
+            return read_volume(path).array[box].copy()
+
+        magnitude = read_volume(inputs.magnitude).array
+        of_magnitude = measure_magnitude(magnitude, masks["mask1"])
+        magnitude = magnitude[box].copy()
         unwrapped, wrapped = (
             files if isinstance(files, list) else []
             for files in (inputs.unwrapped, inputs.wrapped)
         )
         self._results["values"] = measure_images(
             QualityInputs(
-                **volumes,
+                **{name: mask[box].copy() for name, mask in masks.items()},  # type: ignore[arg-type]
+                chi=inside(inputs.chi),
+                total_field=inside(inputs.total_field),
+                local_field=inside(inputs.local_field),
+                noise=inside(inputs.noise),
+                magnitude=magnitude,
                 voxel_size=like.adult_voxel_size,
                 length_scale=like.length_scale,
                 b0_direction=inputs.b0_direction,
                 echo_times=inputs.echo_times,
                 centre_frequency=inputs.centre_frequency_hz,
-                r2star=_volume(inputs.r2star, "r2star"),
-                unwrapped=(read_volume(path).array for path in unwrapped),
+                r2star=inside(inputs.r2star) if isinstance(inputs.r2star, str) else None,
+                unwrapped=(inside(path) for path in unwrapped),
                 wrapped=read_volume(wrapped[-1]).array if wrapped else None,
             )
         )
+        self._results["values"] |= of_magnitude
         self._results["length_scale"] = float(like.length_scale)
         return runtime
 
@@ -147,12 +156,3 @@ def quality_table(measures: list[Measure]) -> str:
         value = f"{m.value:.6g}" if math.isfinite(m.value) else "n/a"
         rows.append("\t".join((m.name, value, m.unit or "n/a", m.verdict, m.meaning, m.advice)))
     return "\n".join(rows) + "\n"
-
-
-def _volume(path: Any, name: str) -> Any:
-    """Return a volume, a mask as bool, None where there is no file."""
-    if not isinstance(path, str):
-        return None
-    if "mask" in name or name == "support":
-        return read_volume(path, np.uint8).array > 0
-    return read_volume(path).array

@@ -18,7 +18,13 @@ from qsmbids.core.quality.values import histogram, phase_coverage
 from qsmbids.core.quality.wraps import echo_differences, wrap_jumps
 from qsmbids.units import GAMMA_BAR_HZ_PER_T, TWO_PI
 
-__all__ = ["QualityInputs", "judge_values", "measure_images", "measure_quality"]
+__all__ = [
+    "QualityInputs",
+    "judge_values",
+    "measure_images",
+    "measure_magnitude",
+    "measure_quality",
+]
 
 
 #: R2* [1/s] per tesla that brain tissue does not reach: iron-rich pallidum has about 20.
@@ -33,7 +39,10 @@ _DARK_MAGNITUDE = 0.2
 
 @dataclass(frozen=True)
 class QualityInputs:
-    """What the measures are taken from; all volumes (X, Y, Z) on the array of the images.
+    """What the measures are taken from; all volumes (X, Y, Z) on one array.
+
+    It may be a box of the images that holds the masks: nothing beyond these is looked at but by
+    :func:`measure_magnitude`.
 
     Attributes
     ----------
@@ -43,7 +52,7 @@ class QualityInputs:
         [Hz]; the noise is that which the magnitude predicts for the total field.
     magnitude : ndarray
         Combined over the echoes.
-    mask1, mask2, mask3, mask4, mask4_filled : ndarray of bool
+    mask1, mask3, mask4, mask4_filled : ndarray of bool
         Of Figure 5.
     voxel_size, b0_direction, echo_times
         [mm], unit vector along the array axes, [s].
@@ -54,7 +63,7 @@ class QualityInputs:
     unwrapped : sequence of ndarray
         Unwrapped phase of the echoes [rad]; empty where the field was fitted.
     wrapped : ndarray, optional
-        Wrapped phase [rad] of the last echo.
+        Wrapped phase [rad] of the last echo, of the whole image in any case.
     length_scale : float
         By which ``voxel_size`` was divided, as if a small head were an adult's.
     records : mapping
@@ -70,7 +79,6 @@ class QualityInputs:
     noise: FloatArray
     magnitude: FloatArray
     mask1: Mask
-    mask2: Mask
     mask3: Mask
     mask4: Mask
     mask4_filled: Mask
@@ -96,11 +104,12 @@ def measure_quality(inputs: QualityInputs) -> list[Measure]:
     ValueError
         Shapes differ, or a mask is empty.
     """
-    return judge_values(measure_images(inputs), inputs.records, inputs.length_scale)
+    values = measure_images(inputs) | measure_magnitude(inputs.magnitude, inputs.mask1)
+    return judge_values(values, inputs.records, inputs.length_scale)
 
 
 def measure_images(inputs: QualityInputs) -> dict[str, float]:
-    """Return what the images of a run tell; see :func:`measure_quality`."""
+    """Return what the masked images of a run tell; see :func:`measure_quality`."""
     shape = inputs.chi.shape
     for name in ("support", "local_field", "mask1", "mask3", "mask4", "mask4_filled"):
         volume = getattr(inputs, name)
@@ -112,7 +121,16 @@ def measure_images(inputs: QualityInputs) -> dict[str, float]:
         **_of_the_map(inputs),
         **_of_the_field(inputs),
         **_of_the_masks(inputs),
-        **_of_the_magnitude(inputs),
+    }
+
+
+def measure_magnitude(magnitude: FloatArray, mask1: Mask) -> dict[str, float]:
+    """Return what the combined magnitude tells, with the background of the whole image."""
+    noise = noise_of_map(magnitude, mask1)
+    signal = float(np.median(magnitude[mask1]))
+    return {
+        "MagnitudeSnr": signal / noise if noise > 0 else np.nan,
+        "Ghosting": ghosting(magnitude, mask1),
     }
 
 
@@ -187,15 +205,6 @@ def _of_the_masks(inputs: QualityInputs) -> dict[str, float]:
         bone = _BONE_R2STAR_PER_TESLA * tesla
         values["RimHighR2Star"] = rim_fraction(inputs.r2star, inputs.mask3, voxel, above=bone)
     return values
-
-
-def _of_the_magnitude(inputs: QualityInputs) -> dict[str, float]:
-    noise = noise_of_map(inputs.magnitude, inputs.mask1)
-    signal = float(np.median(inputs.magnitude[inputs.mask1]))
-    return {
-        "MagnitudeSnr": signal / noise if noise > 0 else np.nan,
-        "Ghosting": ghosting(inputs.magnitude, inputs.mask1),
-    }
 
 
 def _of_the_records(records: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bool | None]]:

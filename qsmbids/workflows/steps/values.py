@@ -282,7 +282,6 @@ MEASURE_IMAGES = Step(
         "noise": "field_noise",
         "magnitude": "combined_magnitude",
         "mask1": "mask1",
-        "mask2": "mask2",
         "mask3": "mask3",
         "mask4": "mask4",
         "mask4_filled": "mask4_filled",
