@@ -2,12 +2,12 @@ r"""How sure the mean of a region is, from the errors of twins (``standard_error
 
 Three things are unknown of the mean of a region, less that of the reference. What noise does, the
 twins show: s, the spread of their means. What the map always lacks there, the bias B, they show in
-part, for a twin is made of the map, which has lost it already: in simulated heads B is 2.2 times
-their mean error, give or take a tenth of it. And what they lack altogether makes errors of voxels
+part, for a twin is made of the map, which has lost it already: in simulated heads B is 2.3 times
+their mean error, give or take a fifth of it. And what they lack altogether makes errors of voxels
 ``FACTOR`` times theirs. A region averages that out, the more the larger it is, but not all of it:
 half is smooth and alike in all of the head, as what a removal of the background takes,
 
-.. math:: s_m^2 = s^2 (1 + 1/N) + (B/10)^2 + (F^2 - 1) \sum_{ij} u_i u_j
+.. math:: s_m^2 = s^2 (1 + 1/N) + (B/5)^2 + (F^2 - 1) \sum_{ij} u_i u_j
           \tfrac12 \left(v_i v_j \rho_{ij} + \overline{v^2} \varrho_{ij}\right),
           \qquad u = 1_{region} / n - 1_{reference} / m,
 
@@ -31,7 +31,7 @@ __all__ = ["ErrorOfMeans", "MeanError"]
 
 
 #: Bias of means over the mean error of twins, and its standard error over itself.
-BIAS_FACTOR, BIAS_UNSURE = 2.2, 0.1
+BIAS_FACTOR, BIAS_UNSURE = 2.3, 0.2
 #: Of what twins lack, the part that is smooth, and the reach of its correlation [mm].
 SMOOTH_SHARE, SMOOTH_MM = 0.5, 12.5
 #: Where a correlation is cut off [standard deviations], and blocks to one at which it is summed.

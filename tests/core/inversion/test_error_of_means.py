@@ -70,12 +70,12 @@ def test_the_interval_lies_about_the_mean_less_its_bias():
     errors = noise(0, n=6, sigma=1e-5)
     errors[:, BALL] -= 0.010  # all twins show less there
     found = ErrorOfMeans(errors, ISO).relative_to(CUBE).of(BALL)
-    assert -0.025 < found.bias < -0.020
+    assert -0.026 < found.bias < -0.020
     low, high = found.interval(0.050)
     assert (low + high) / 2 == pytest.approx(0.050 - found.bias)
     assert high - low == pytest.approx(2 * 1.96 * found.standard_error)
     # an estimate of the bias is not without an error of its own
-    assert found.standard_error > 0.1 * abs(found.bias)
+    assert found.standard_error > 0.15 * abs(found.bias)
 
 
 def test_an_error_that_region_and_reference_share_does_not_count():
