@@ -60,7 +60,7 @@ class StandardError:
     total_ppm : (X, Y, Z) ndarray of float32
         Standard error about the truth [ppm], bias and chance; zero outside the mask.
     chance_ppm : (X, Y, Z) ndarray of float32
-        Standard deviation of repeated measurements [ppm].
+        Standard deviation of repeated measurements [ppm], of which twins show two thirds or more.
     errors : (N, X, Y, Z) ndarray of float32
         Error of each twin [ppm], zero on average over the mask: see ``error_of_means``.
     """
