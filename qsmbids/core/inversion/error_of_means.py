@@ -16,7 +16,6 @@ neighbours, and varrho one of 12.5 mm. The interval lies about the mean less its
 any bootstrap does.
 """
 
-from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -89,7 +88,8 @@ class ErrorOfMeans:
 
         Its own error counts, less what it has in common with that of a region.
         """
-        other = copy(self)
+        other = object.__new__(ErrorOfMeans)
+        vars(other).update(vars(self))  # what does not depend on the reference is shared
         other._set_zero(reference)
         return other
 
