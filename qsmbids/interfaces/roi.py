@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.anatomy.statistics import Eroded, eroded_regions, standard_errors
-from qsmbids.core.inversion.standard_error import HALF_95, error_of_mean
+from qsmbids.core.inversion.error_of_means import ErrorOfMeans, MeanError
 from qsmbids.core.maths.resample import resample_labels
 from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
 from qsmbids.core.reference.roi_statistics import RoiStatistics, roi_statistics
@@ -55,9 +55,17 @@ COLUMNS = {
 }
 #: Columns more where the errors of the map are known.
 INTERVAL_COLUMNS = {
-    "error_low": ("ppm", "Lower end of the interval that holds the true mean in 95 % of cases"),
+    "error_low": (
+        "ppm",
+        "Lower end of the interval that holds the true mean in 95 % of cases: about the mean less"
+        " error_bias",
+    ),
     "error_high": ("ppm", "Its upper end"),
-    "error_bias": ("ppm", "Part of it that a repeated measurement would not show: estimated bias"),
+    "error_bias": (
+        "ppm",
+        "Estimated bias: what the mean of the map is more than the true one, however often it is"
+        " measured",
+    ),
 }
 #: Maps that can be measured, by the ``desc`` of their tables.
 MEASURED = (*REFERENCES, UNREFERENCED)
@@ -257,25 +265,24 @@ class MeasureRois(Step):
         )
         return runtime
 
-    def _errors(self) -> np.ndarray | None:
-        """Return the simulated errors, where there are some."""
+    def _errors(self) -> ErrorOfMeans | None:
+        """Return what the simulated errors tell, where there are some."""
         if not isinstance(self.inputs.errors, list) or not self.inputs.errors:
             return None
-        return np.stack([read_volume(path).array for path in self.inputs.errors])
+        volumes = [read_volume(path) for path in self.inputs.errors]
+        return ErrorOfMeans(np.stack([v.array for v in volumes]), volumes[0].voxel_size)
 
     def _intervals(
-        self, errors: np.ndarray | None, counted: list[_Counted], inside: np.ndarray, name: str
-    ) -> list[list[tuple[float, float]]]:
+        self, errors: ErrorOfMeans | None, counted: list[_Counted], inside: np.ndarray, name: str
+    ) -> list[list[MeanError]]:
         """Return standard error and bias of the mean of every region under a reference."""
         path = getattr(self.inputs, f"reference_{name}", None)
         if errors is None or not isinstance(path, str):  # without reference nothing is known
             return []
         reference = (read_volume(path, np.uint8).array > 0) & inside
+        means = errors.relative_to(reference)
         return [
-            [
-                error_of_mean(errors, (one.inner.labels == label) & inside, reference)
-                for label in one.index
-            ]
+            [means.of((one.inner.labels == label) & inside) for label in one.index]
             for one in counted
         ]
 
@@ -327,13 +334,12 @@ def _of_map(
     ]
 
 
-def _around(values: list[list[str]], intervals: list[tuple[float, float]]) -> list[list[str]]:
-    """Return the interval about the mean of every region, and its bias."""
+def _around(values: list[list[str]], errors: list[MeanError]) -> list[list[str]]:
+    """Return the interval that the mean of every region tells, and its bias."""
     cells = []
-    for (mean, *_), (error, bias) in zip(values, intervals, strict=True):
-        middle = float(mean) if mean != "n/a" else math.nan
-        half = HALF_95 * error
-        cells.append([number_cell(v) for v in (middle - half, middle + half, bias)])
+    for (mean, *_), error in zip(values, errors, strict=True):
+        interval = error.interval(float(mean) if mean != "n/a" else math.nan)
+        cells.append([number_cell(v) for v in (*interval, error.bias)])
     return cells
 
 

@@ -26,12 +26,8 @@ from warped_heads import B0, ECHOES, KINDS, read_truth, warped_head
 
 from qsmbids.core.anatomy.statistics import eroded_regions
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
-from qsmbids.core.inversion.standard_error import (
-    FACTOR,
-    HALF_95,
-    error_of_mean,
-    standard_error,
-)
+from qsmbids.core.inversion.error_of_means import ErrorOfMeans
+from qsmbids.core.inversion.standard_error import FACTOR, HALF_95, standard_error
 
 #: Labels that are no tissue: fluid, veins and lesions, by their names.
 NOT_TISSUE = ("csf", "vein", "haemorrhage", "calcification", "air", "bone", "skull", "scalp",
@@ -90,12 +86,13 @@ def realisation(args, number):
     where = support & head.brain & np.isin(head.labels, list(tissues.values()))
     ratio = np.abs(wrong[where]) / np.maximum(sure.total_ppm[where] / FACTOR, 1e-9)
     regions = {}
+    errors = ErrorOfMeans(sure.errors, head.voxel)
     for tissue, label in tissues.items():
         region = support & (head.labels == label)
         if np.count_nonzero(region) < LEAST_VOXELS:
             continue
         means = [float(w[region].mean(dtype=float)) for w in sure.errors]
-        error, bias = error_of_mean(sure.errors, region)
+        error, bias = errors.of(region)
         regions[tissue] = {
             "off": float(wrong[region].mean(dtype=float)), "error": error, "bias": bias,
             "twins": means,
@@ -112,7 +109,7 @@ def realisation(args, number):
         "seconds": took,
         "regions": regions,
     }
-    n_held = sum(abs(r["off"]) <= HALF_95 * r["error"] for r in regions.values())
+    n_held = sum(_held(r) for r in regions.values())
     print(
         f"{number:3d} {name:12s} voxels {100 * found['held']:5.1f} %, median standard error"
         f" {found['error_ppb']:4.1f} ppb, error rms {found['rms_ppb']:4.1f} ppb, means {n_held} of"
@@ -122,32 +119,40 @@ def realisation(args, number):
     return found
 
 
+def _held(region):
+    return abs(region["off"] - region["bias"]) <= HALF_95 * region["error"]
+
+
 def summary(done):
     """Print coverage and bias of a campaign as tables."""
     print("\n| kind | realisations | voxels held % (least, most) | means held % | of |"
-          " bias of means ppb | chance of twins ppb | twins over inversion |")  # fmt: skip
-    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+          " off, rms ppb | less bias | as stated | chance | twins over inversion |")  # fmt: skip
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for name in (*KINDS, "all"):
         some = [one for one in done if name in (one["kind"], "all")]
         if not some:
             continue
         held = [100 * one["held"] for one in some]
         means = [r for one in some for r in one["regions"].values()]
-        in_interval = [abs(r["off"]) <= HALF_95 * r["error"] for r in means]
+        share = np.mean([_held(r) for r in means])
+        spread = np.sqrt(share * (1 - share) / len(means))
         off = np.sqrt(np.mean([r["off"] ** 2 for r in means]))
+        left = np.sqrt(np.mean([(r["off"] - r["bias"]) ** 2 for r in means]))
+        stated = np.sqrt(np.mean([r["error"] ** 2 for r in means]))
         chance = np.sqrt(np.mean([np.var(r["twins"], ddof=1) for r in means]))
         times = np.sum([one["seconds"] for one in some], axis=0)
         print(
             f"| {name} | {len(some)} | {np.mean(held):.1f} ({min(held):.1f}, {max(held):.1f}) |"
-            f" {100 * np.mean(in_interval):.1f} | {len(means)} | {1e3 * off:.1f} |"
-            f" {1e3 * chance:.1f} | {times[1] / times[0]:.1f} |"
+            f" {100 * share:.1f} ± {100 * spread:.1f} | {len(means)} | {1e3 * off:.1f} |"
+            f" {1e3 * left:.1f} | {1e3 * stated:.1f} | {1e3 * chance:.1f} |"
+            f" {times[1] / times[0]:.1f} |"
         )
     print("\n| region | mean off ppb | SD | bias of twins ppb | held |\n|---|--:|--:|--:|--:|")
     for tissue in dict.fromkeys(t for one in done for t in one["regions"]):
         some = [one["regions"][tissue] for one in done if tissue in one["regions"]]
         off = 1e3 * np.array([r["off"] for r in some])
         bias = 1e3 * np.mean([r["bias"] for r in some])
-        held = sum(abs(r["off"]) <= HALF_95 * r["error"] for r in some)
+        held = sum(_held(r) for r in some)
         print(f"| {tissue} | {off.mean():+.1f} | {off.std(ddof=min(1, len(off) - 1)):.1f} |"
               f" {bias:+.1f} | {held} of {len(some)} |")  # fmt: skip
 

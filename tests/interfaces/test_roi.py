@@ -169,13 +169,16 @@ def test_intervals_are_those_of_the_simulated_errors(measure, labels, errors):
     found = measure(errors=errors, reference_wholebrain=elsewhere)
     first, empty, other = _rows(found.wholebrain[0])
     bias = float(first["error_bias"])
-    assert bias / np.mean(LEVELS) == pytest.approx(2, abs=0.1)  # twins are calmer than heads
-    half = 1.2 * 1.96 * np.hypot(np.std(LEVELS, ddof=1), bias)
-    middle = float(first["mean"])
-    assert float(first["error_low"]) == pytest.approx(middle - half, abs=2e-6)
-    assert float(first["error_high"]) == pytest.approx(middle + half, abs=2e-6)
+    assert bias / np.mean(LEVELS) == pytest.approx(2.3, abs=0.1)  # twins are calmer than heads
+    low, high = (float(first[f"error_{end}"]) for end in ("low", "high"))
+    # a map that shows too much by its bias is of a head that has less
+    assert (low + high) / 2 == pytest.approx(float(first["mean"]) - bias, abs=2e-6)
+    chance = np.std(LEVELS, ddof=1) * np.sqrt(1 + 1 / len(LEVELS))
+    least = 1.96 * np.hypot(chance, 0.2 * bias)
+    assert least < (high - low) / 2 < least + 1.96 * 1.5 * np.sqrt(np.mean(np.square(LEVELS)))
     assert {empty[name] for name in ("error_low", "error_high", "error_bias")} == {"n/a"}
-    assert other["error_low"] == other["error_high"] == other["mean"]
+    assert other["error_bias"] == "0.000000"  # a region in the reference, which has none
+    assert float(other["error_low"]) <= float(other["mean"]) <= float(other["error_high"])
     assert "error_low" not in _rows(found.csf[0])[0]  # where that is, is not known
     assert "95 %" in found.record["metadata"]["error_low"]["Description"]
 
@@ -187,10 +190,11 @@ def test_intervals_under_another_reference_hold_the_error_of_that(measure, label
     )
     first, _, other = _rows(found.csf[0])
     assert first["error_low"] == first["error_high"] == first["mean"]
-    bias = -float(other["error_bias"])
-    assert bias / np.mean(LEVELS) == pytest.approx(2, abs=0.1)
-    half = 1.2 * 1.96 * np.hypot(np.std(LEVELS, ddof=1), bias)
-    assert float(other["error_high"]) - float(other["mean"]) == pytest.approx(half, abs=2e-6)
+    bias = float(other["error_bias"])
+    assert bias / np.mean(LEVELS) == pytest.approx(-2.3, abs=0.1)
+    low, high = (float(other[f"error_{end}"]) for end in ("low", "high"))
+    assert (low + high) / 2 == pytest.approx(float(other["mean"]) - bias, abs=2e-6)
+    assert (high - low) / 2 > 1.96 * np.hypot(np.std(LEVELS, ddof=1), 0.2 * bias)
     assert "error_low" not in _rows(found.wholebrain[0])[0]
 
 

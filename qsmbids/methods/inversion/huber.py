@@ -218,7 +218,8 @@ METHOD = Method(
         Clause(
             "The standard error of the susceptibility was taken from inversions of simulated heads"
             " with the edges of the map, the power that was measured for the tissue, and errors"
-            " as measured; it holds bias and chance.",
+            " as measured; it holds bias and chance. Intervals of the means of regions"
+            " lie about the mean less its estimated bias.",
             {"dipole_inversion.uncertainty": True},
         ),
         Clause("", {"dipole_inversion.uncertainty": False}),

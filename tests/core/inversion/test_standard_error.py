@@ -6,7 +6,8 @@ import pytest
 from qsmbids.core.background.vsharp import vsharp
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.dipole import dipole_field
-from qsmbids.core.inversion.standard_error import error_of_mean, standard_error
+from qsmbids.core.inversion.error_of_means import ErrorOfMeans
+from qsmbids.core.inversion.standard_error import standard_error
 
 SHAPE = (40, 44, 36)
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
@@ -44,12 +45,21 @@ def centred(chi):
 
 
 @pytest.mark.slow
-def test_chance_is_that_of_repeated_measurements(runs, found):
-    maps = np.stack([centred(run.chi)[MASK] for run in runs])
-    repeated = np.sqrt(maps.var(axis=0, ddof=1).mean())
-    assert np.sqrt(np.mean(found.chance_ppm[MASK] ** 2)) == pytest.approx(repeated, rel=0.3)
+def test_the_standard_error_is_the_size_of_the_error(runs, found):
+    errors = [(centred(run.chi) - centred(CHI))[MASK] for run in runs]
+    stated = np.sqrt(np.mean(found.total_ppm[MASK] ** 2))
+    assert stated == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=0.15)
     assert (found.total_ppm[MASK] > 0).all()
     assert not found.total_ppm[~MASK].any()
+
+
+@pytest.mark.slow
+def test_chance_is_that_of_repeated_measurements(runs, found):
+    """A twin is calmer than its head, and ten iterations end before all of the noise is there."""
+    maps = np.stack([centred(run.chi)[MASK] for run in runs])
+    repeated = np.sqrt(maps.var(axis=0, ddof=1).mean())
+    chance = np.sqrt(np.mean(found.chance_ppm[MASK] ** 2))
+    assert 0.6 * repeated < chance < 1.1 * repeated
 
 
 @pytest.mark.slow
@@ -57,12 +67,12 @@ def test_intervals_hold_the_truth(runs, found):
     # waves, which a gradient penalty flattens most, in a small head: heads have 90 % and more
     wrong = np.abs(centred(runs[0].chi) - centred(CHI))[MASK]
     assert 0.82 < np.mean(wrong < 1.96 * found.total_ppm[MASK]) < 0.99
+    means = ErrorOfMeans(found.errors, ISO)
     for label in (1, 2):
         here = MASK & (LABELS == label)
-        error, bias = error_of_mean(found.errors, here)
+        error, bias = means.of(here)
         off = (centred(runs[0].chi) - centred(CHI))[here].mean()
-        assert abs(bias) <= error
-        assert abs(off) < 3 * error
+        assert abs(off - bias) < 3 * error
 
 
 @pytest.mark.slow
@@ -101,8 +111,3 @@ def test_the_seed_decides(runs, found):
 def test_bad_input(runs):
     with pytest.raises(ValueError, match="four"):
         standard_error(runs[0], ISO, n_twins=2)
-
-
-@pytest.mark.slow
-def test_a_region_without_voxels_has_no_interval(found):
-    assert np.isnan(error_of_mean(found.errors, np.zeros(SHAPE, bool))).all()

@@ -67,8 +67,9 @@ def test_intervals_stand_in_the_table_where_they_are_known(section):
     row = row.replace("\n", "\t0.024\t0.036\t-0.001\n")
     lost = LOST.replace("\n", 3 * "\tn/a" + "\n")
     text = _plain(section({"seg-x_desc-wholebrain": head + row + lost}))
-    assert "95 % interval" in text
-    assert "+0.0240 to +0.0360" in text
+    assert "95 % interval Bias" in text
+    assert "+0.0240 to +0.0360 -0.0010" in text
+    assert "in 19 of 20 regions it holds the true mean" in text
     assert "n/a to" not in text
 
 
