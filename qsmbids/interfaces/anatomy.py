@@ -18,6 +18,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
+from qsmbids.io.compiling import loops_of
 from qsmbids.io.nifti import Volume, read_volume
 from qsmbids.io.template import load_template, write_fit
 
@@ -52,7 +53,7 @@ class GuideMask(Step):
         reason = reason_against(extracted, image.voxel_size)
         small = reason is not None
         if reason is None:
-            with numba_threads(inputs.n_threads):
+            with numba_threads(inputs.n_threads), loops_of("guide"):
                 mask, reason, facts = self._guide(runtime, image, extracted)
         before, after = (volume_ml(m, image.voxel_size) for m in (extracted, mask))
         self._write(runtime, image.affine, mask=mask)

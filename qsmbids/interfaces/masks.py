@@ -25,6 +25,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
+from qsmbids.io.compiling import loops_of
 from qsmbids.io.masks import check_brightness, read_mask
 from qsmbids.io.nifti import Volume, read_volume
 
@@ -54,14 +55,15 @@ class ExtractBrain(Step):
         inputs = self.inputs
         image = read_volume(inputs.magnitude)
         try:
-            mask = bet(
-                image.array,
-                image.voxel_size,
-                fractional_intensity=inputs.fractional_intensity,
-                gradient=inputs.threshold_gradient,
-                superior=b0_direction_from_affine(image.affine),
-                n_threads=inputs.n_threads,
-            )
+            with loops_of("brain"):
+                mask = bet(
+                    image.array,
+                    image.voxel_size,
+                    fractional_intensity=inputs.fractional_intensity,
+                    gradient=inputs.threshold_gradient,
+                    superior=b0_direction_from_affine(image.affine),
+                    n_threads=inputs.n_threads,
+                )
         except ValueError as error:
             raise InputError(
                 f"no brain was found ({error})", inputs.magnitude, "Give a mask with --mask."

@@ -16,6 +16,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
+from qsmbids.io.compiling import loops_of
 from qsmbids.io.nifti import Volume, read_volume, write_text, write_volume
 from qsmbids.io.template import load_template, read_fit, template_regions
 
@@ -67,7 +68,7 @@ class PlaceRegions(Step):
             )
             return runtime
         r2star = read_volume(inputs.r2star).array if isinstance(inputs.r2star, str) else None
-        with numba_threads(inputs.n_threads):
+        with numba_threads(inputs.n_threads), loops_of("regions"):
             placed = place_regions(
                 load_template(),
                 chi.affine,

@@ -22,7 +22,7 @@ def discard_damaged(workflow: pe.Workflow, base: Path) -> list[str]:
     """Remove the folders of steps whose results are damaged, so that these are computed again.
 
     Nipype takes a step for done when its result file exists; one that is cut short or whose
-    images were changed since would fail, or be used, at every later call.
+    files were changed since would fail, or be used, at every later call.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def discard_damaged(workflow: pe.Workflow, base: Path) -> list[str]:
 
 
 def _state(result: Path, folder: Path) -> str:
-    """Tell whether a result can be loaded, and its images are there as the step wrote them.
+    """Tell whether a result can be loaded, and its files are there as the step wrote them.
 
     A step that failed leaves a result without outputs.
     """
@@ -62,8 +62,9 @@ def _state(result: Path, folder: Path) -> str:
         if outputs is None:
             return "failed"
         written = result.stat().st_mtime_ns
-        # an image that was written after the result was not written by the step
-        if any(path.stat().st_mtime_ns > written for path in folder.glob("*.nii*")):
+        # what was written after the result was not written by the step; _* is nipype's own
+        files = [path for path in folder.iterdir() if not path.name.startswith(("_", "result_"))]
+        if any(path.stat().st_mtime_ns > written for path in files):
             return "damaged"
     except Exception:  # noqa: BLE001 - whatever gzip, pickle and traits make of a damaged file
         return "damaged"

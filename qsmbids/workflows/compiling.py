@@ -19,11 +19,19 @@ import numba
 import numpy as np
 
 from qsmbids.config import Settings
+from qsmbids.core.anatomy.carrying import brain_distance
+from qsmbids.core.anatomy.guided_mask import guided_mask
+from qsmbids.core.anatomy.regions import place_regions
+from qsmbids.core.anatomy.registration import Registration, register
+from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
 from qsmbids.core.field.echo_combination import weighted_echo_average
 from qsmbids.core.field.relative_residual import relative_residual
 from qsmbids.core.field.romeo import unwrap_echoes
 from qsmbids.core.field.romeo_weights import quality_map
+from qsmbids.core.masks.bet import bet
+from qsmbids.core.maths.parallel import numba_threads
 from qsmbids.io.compiling import ahead_of_step
+from qsmbids.io.template import load_template
 from qsmbids.methods.dipole_inversion import INVERSION
 from qsmbids.methods.inversion.data import InversionData
 
@@ -31,13 +39,15 @@ __all__ = ["compile_ahead", "is_compiled"]
 
 _SHAPE = (16, 16, 16)
 _TIMES = [0.004, 0.010, 0.016]
+#: Voxels of the template that are left out along each axis but for one: 8 mm fit in a second.
+_COARSE = 4
 
 
 def compile_ahead(settings: Settings) -> None:
     """Compile the loops of a run that are not there, in the order of its steps."""
     if numba.config.DISABLE_JIT:
         return
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    with warnings.catch_warnings(), np.errstate(all="ignore"), numba_threads(1):
         warnings.simplefilter("ignore")  # a cube of noise is no head
         for part, loop, call in _parts(settings):
             if loop and not is_compiled(loop):
@@ -67,8 +77,13 @@ def is_compiled(loop: str) -> bool:
 
 def _parts(settings: Settings) -> list[tuple[str, str, Callable[[Settings], object]]]:
     """Return parts of a run that wait for their loops, a loop of each, and what compiles them."""
-    loop = INVERSION[settings.dipole_inversion.method].loop
-    return [("unwrapping", "field.romeo:_grow", _unwrapping), ("inversion", loop, _inversion)]
+    return [
+        ("brain", "masks.bet_mesh:_draw_triangles", _brain),
+        ("guide", "anatomy.deformable:_solve", _guide),
+        ("unwrapping", "field.romeo:_grow", _unwrapping),
+        ("inversion", INVERSION[settings.dipole_inversion.method].loop, _inversion),
+        ("regions", "anatomy.neighbours:_settle", _regions),
+    ]
 
 
 def _noise(*shape: int) -> Any:
@@ -79,6 +94,41 @@ def _inside() -> Any:
     inside = np.zeros(_SHAPE, dtype=bool)
     inside[2:-2, 2:-2, 2:-2] = True
     return inside
+
+
+def _brain(settings: Settings) -> None:
+    head = 100 * _inside().astype(np.float32) + abs(_noise(*_SHAPE))
+    bet(head, (12.0, 12.0, 12.0), superior=np.array([0.0, 0.0, 1.0]))
+
+
+def _guide(settings: Settings) -> None:
+    template, brain, _, r2star, fit = _registered()
+    distance = brain_distance(fit, template, brain.shape)
+    voxel = (float(template.grid[0, 0]),) * 3
+    guided_mask(brain, distance, voxel, magnitude=template.t1, r2star=r2star)
+
+
+def _regions(settings: Settings) -> None:
+    template, brain, chi, r2star, fit = _registered()
+    looks = {"magnitude": template.t1, "r2star": r2star}
+    place_regions(template, template.grid, brain, brain, chi, **looks, start=fit)
+
+
+def _registered() -> tuple[Template, Any, Any, Any, Registration]:
+    """Return a coarse template, a head that is as it says, and how the one lies on the other."""
+    whole = load_template()
+    volumes = ("t1", "grey", "white", "brain", "regions")
+    coarse: dict[str, Any] = {
+        name: np.ascontiguousarray(getattr(whole, name)[::_COARSE, ::_COARSE, ::_COARSE])
+        for name in volumes
+    }
+    wide = np.diag([_COARSE, _COARSE, _COARSE, 1.0])
+    template = whole._replace(**coarse, grid=whole.grid @ wide, fine_grid=whole.fine_grid @ wide)
+    maps = class_maps(template)
+    brain = brain_share(maps) > 0.5
+    chi, r2star = (expected_map(maps, name) for name in ("chi", "r2star"))
+    fit = register(template, template.grid, brain, magnitude=template.t1, r2star=r2star)
+    return template, brain, chi, r2star, fit
 
 
 def _inversion(settings: Settings) -> None:

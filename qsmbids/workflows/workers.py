@@ -28,9 +28,6 @@ _QUIET = {
     "NIPYPE_NO_ET": "1",
 }
 
-#: Of the process that compiles: below the steps, which must not wait for it.
-_NICE = 5
-
 
 def worker_context() -> ForkServerContext:
     """Return the context of the workers, and begin with its imports.
@@ -68,7 +65,6 @@ def compile_beside(settings: Settings) -> None:
 
 def _compile(settings: Settings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who was interrupted ends it
-    os.nice(_NICE)
     from qsmbids.workflows.compiling import compile_ahead
 
     try:

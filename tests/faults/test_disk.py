@@ -127,6 +127,7 @@ def test_a_damaged_cache_is_computed_again(finished_source, truth):
         "remove_background_field": ("result_remove_background_field.pklz", _truncate),
         "reference_chi": ("result_reference_chi.pklz", _foreign),
         "invert_dipole_field": ("chi.nii", _garbage),
+        "measure_quality": ("quality.tsv", _garbage),
     }
     for node, (name, damage) in victims.items():
         damage(job.steps()[node] / name)
