@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import multiprocessing
 import os
 import shutil
@@ -65,6 +66,7 @@ def compile_beside(settings: Settings) -> None:
 
 def _compile(settings: Settings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who was interrupted ends it
+    gc.disable()  # a compiler allocates much, and there are the objects of all imports to look at
     from qsmbids.workflows.compiling import compile_ahead
 
     try:
