@@ -13,6 +13,8 @@ from pathlib import Path
 import nipype.pipeline.engine as pe
 from nipype.pipeline.engine.utils import load_resultfile
 
+from qsmbids.workflows.cost import COST_FILE
+
 __all__ = ["discard_damaged", "hold_runs"]
 
 logger = logging.getLogger("qsmbids")
@@ -62,8 +64,9 @@ def _state(result: Path, folder: Path) -> str:
         if outputs is None:
             return "failed"
         written = result.stat().st_mtime_ns
-        # what was written after the result was not written by the step; _* is nipype's own
-        files = [path for path in folder.iterdir() if not path.name.startswith(("_", "result_"))]
+        # what was written after the result was not written by the step, but by nipype and us
+        theirs = ("_", "result_", COST_FILE)
+        files = [path for path in folder.iterdir() if not path.name.startswith(theirs)]
         if any(path.stat().st_mtime_ns > written for path in files):
             return "damaged"
     except Exception:  # noqa: BLE001 - whatever gzip, pickle and traits make of a damaged file

@@ -14,9 +14,18 @@ from typing import Any
 
 import nipype.pipeline.engine as pe
 
-__all__ = ["Cost", "CostedNode", "cost_since", "give_back_memory", "measured", "read_cost"]
+__all__ = [
+    "COST_FILE",
+    "Cost",
+    "CostedNode",
+    "cost_since",
+    "give_back_memory",
+    "measured",
+    "read_cost",
+]
 
-_FILE = "cost.json"
+#: In the folder of every step, written when it has ended.
+COST_FILE = "cost.json"
 
 
 @dataclass
@@ -78,7 +87,9 @@ class CostedNode(pe.Node):
             if self._executed:
                 # a full disk has stopped the step already, or stops the next one
                 with contextlib.suppress(OSError):
-                    Path(self.output_dir(), _FILE).write_text(json.dumps(asdict(cost)), "utf-8")
+                    Path(self.output_dir(), COST_FILE).write_text(
+                        json.dumps(asdict(cost)), "utf-8"
+                    )
 
     def _run_interface(self, execute: bool = True, updatehash: bool = False) -> Any:
         self._executed = execute
@@ -94,7 +105,7 @@ def give_back_memory() -> None:
 def read_cost(folder: Path) -> Cost | None:
     """Return what the step of a folder has cost, or None where it left nothing."""
     try:
-        return Cost(**json.loads((folder / _FILE).read_text("utf-8")))
+        return Cost(**json.loads((folder / COST_FILE).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
