@@ -267,7 +267,7 @@ def _parse(path: Path, file: BinaryIO) -> Header:
             _DAMAGED,
         )
     if offset + n_bytes > file_size * (_DEFLATE_MAX_RATIO if _is_gzip(file) else 1):
-        raise InputError("is truncated: its header promises more voxels", str(path), _DAMAGED)
+        raise _truncated(path)
     affine, source, doubt = scanner_affine(path, header)
     beside = None
     if source == "qform" and header["sform_code"] > 0:
@@ -293,6 +293,10 @@ def _parse(path: Path, file: BinaryIO) -> Header:
         offset=int(offset),
         n_bytes=n_bytes,
     )
+
+
+def _truncated(path: Path) -> InputError:
+    return InputError("is truncated: its header promises more voxels", str(path), _DAMAGED)
 
 
 def _is_gzip(file: BinaryIO) -> bool:
@@ -367,7 +371,7 @@ def _voxels(path: Path, file: BinaryIO, header: Header) -> npt.NDArray:
     file.seek(0)
     content = _gunzip(path, file.read(), end) if gzipped else file.read(end)
     if len(content) < end:
-        raise InputError("is truncated: its header promises more voxels", str(path), _DAMAGED)
+        raise _truncated(path)
     count = header.n_bytes // header.dtype.itemsize
     flat = np.frombuffer(content, header.dtype, count, header.offset)
     return flat.reshape(header.shape, order="F")
@@ -387,7 +391,7 @@ def _read_into(path: Path, file: BinaryIO, header: Header, out: npt.NDArray) -> 
         here = slice(first, min(first + step, n_planes))
         part = buffer[: (here.stop - first) * plane]
         if file.readinto(part) < len(part):  # type: ignore[attr-defined]
-            raise InputError("is truncated: its header promises more voxels", str(path), _DAMAGED)
+            raise _truncated(path)
         slab = np.frombuffer(part, header.dtype).reshape((x, y, -1), order="F")
         _scaled(slab, header, out.dtype, out[..., here])
 

@@ -39,7 +39,7 @@ __all__ = ["compile_ahead", "is_compiled"]
 
 _SHAPE = (16, 16, 16)
 _TIMES = [0.004, 0.010, 0.016]
-#: Voxels of the template that are left out along each axis but for one: 8 mm fit in a second.
+#: Of so many voxels of the template one is kept along each axis: 8 mm fit in a second.
 _COARSE = 4
 
 
