@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,14 @@ _TIMES = [0.004, 0.010, 0.016]
 _COARSE = 4
 
 
-def compile_ahead(settings: Settings) -> None:
-    """Compile the loops of a run that are not there, in the order of its steps."""
+def compile_ahead(settings: Settings, parts: Sequence[str]) -> None:
+    """Compile the loops that some parts of a run wait for, where they are not there."""
     if numba.config.DISABLE_JIT:
         return
     with warnings.catch_warnings(), np.errstate(all="ignore"), numba_threads(1):
         warnings.simplefilter("ignore")  # a cube of noise is no head
-        for part, loop, call in _parts(settings):
+        for part in parts:
+            loop, call = _parts(settings)[part]
             if loop and not is_compiled(loop):
                 # what is compiled until it fails is kept
                 with ahead_of_step(part) as in_time, contextlib.suppress(Exception):
@@ -75,15 +76,15 @@ def is_compiled(loop: str) -> bool:
     return any(index.stat().st_mtime >= changed for index in kept)
 
 
-def _parts(settings: Settings) -> list[tuple[str, str, Callable[[Settings], object]]]:
-    """Return parts of a run that wait for their loops, a loop of each, and what compiles them."""
-    return [
-        ("brain", "masks.bet_mesh:_draw_triangles", _brain),
-        ("guide", "anatomy.deformable:_solve", _guide),
-        ("unwrapping", "field.romeo:_grow", _unwrapping),
-        ("inversion", INVERSION[settings.dipole_inversion.method].loop, _inversion),
-        ("regions", "anatomy.neighbours:_settle", _regions),
-    ]
+def _parts(settings: Settings) -> dict[str, tuple[str, Callable[[Settings], object]]]:
+    """Return a loop of each part, and what compiles them all."""
+    return {
+        "brain": ("masks.bet_mesh:_draw_triangles", _brain),
+        "guide": ("anatomy.deformable:_solve", _guide),
+        "unwrapping": ("field.romeo:_grow", _unwrapping),
+        "inversion": (INVERSION[settings.dipole_inversion.method].loop, _inversion),
+        "regions": ("anatomy.neighbours:_settle", _regions),
+    }
 
 
 def _noise(*shape: int) -> Any:

@@ -9,25 +9,32 @@ import shutil
 import signal
 import tempfile
 import threading
+from collections.abc import Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import qsmbids
 from qsmbids.config import Settings
-from qsmbids.io.compiling import FOLDER
+from qsmbids.io.compiling import FOLDER, QUEUES
 
 __all__ = ["compile_beside", "worker_context"]
 
 #: Threads that wait for the next loop, or are started for a small matrix, take the time of others.
+#: numba's third level of optimisation takes a sixth longer and makes no loop of the core faster.
 #: Nipype asks the network for its latest version when it is imported, unless told not to.
 _QUIET = {
     "OMP_WAIT_POLICY": "passive",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    "NUMBA_OPT": "2",
     "NO_ET": "1",
     "NIPYPE_NO_ET": "1",
 }
+
+
+#: What is wanted later is compiled while the steps at work leave a processor idle [niceness].
+_PATIENT = 10
 
 
 def worker_context() -> ForkServerContext:
@@ -38,7 +45,7 @@ def worker_context() -> ForkServerContext:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["qsmbids.workflows.base", "qsmbids.workflows.compiling"])
+    context.set_forkserver_preload(["qsmbids.workflows.preloaded"])
     # its imports look into the current folder first, where another qsmbids may lie
     with contextlib.chdir(Path(qsmbids.__file__).parents[1]):
         forkserver.ensure_running()
@@ -58,18 +65,18 @@ def compile_beside(settings: Settings) -> None:
     def start() -> None:
         # without it the steps compile what they need, as they do with one processor
         with contextlib.suppress(Exception):
-            context.Process(target=_compile, args=(settings,), daemon=True).start()
+            for parts in QUEUES:
+                context.Process(target=_compile, args=(settings, parts), daemon=True).start()
 
     # it is forked only after the imports
     threading.Thread(target=start, daemon=True).start()
 
 
-def _compile(settings: Settings) -> None:
+def _compile(settings: Settings, parts: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who was interrupted ends it
     gc.disable()  # a compiler allocates much, and there are the objects of all imports to look at
     from qsmbids.workflows.compiling import compile_ahead
 
-    try:
-        compile_ahead(settings)
-    finally:
-        shutil.rmtree(os.environ[FOLDER], ignore_errors=True)
+    compile_ahead(settings, parts[:1])
+    os.nice(_PATIENT)
+    compile_ahead(settings, parts[1:])

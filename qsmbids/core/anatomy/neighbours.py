@@ -69,7 +69,8 @@ def _settle(
 ) -> None:
     n_classes = own.shape[1]
     for i in range(own.shape[0]):
-        out[i] = own[i]
+        for k in range(n_classes):  # a row at once would compile numba's text of an error, for 2 s
+            out[i, k] = own[i, k]
         for side in range(6):
             j = place[i, side]
             if j >= 0:

@@ -130,7 +130,7 @@ def _chosen(method: str, times: Float64Array) -> str:
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _arlo(magnitude, start, third, rate):  # type: ignore[no-untyped-def]
     """Fill ``rate`` by R2* of voxels from ``start``; ``third`` is a third of the echo spacing."""
-    ss, sd, dd = np.zeros_like(rate), np.zeros_like(rate), np.zeros_like(rate)
+    ss, sd, dd = np.zeros(rate.size), np.zeros(rate.size), np.zeros(rate.size)
     stop = start + rate.size
     for e in range(len(magnitude) - 2):
         before, here = magnitude[e, start:stop], magnitude[e + 1, start:stop]
@@ -199,7 +199,10 @@ def _fit(start, stop, magnitude, times, mask, arlo, lowest, highest, r2star, s0)
     for row in range(start, stop):
         first, last = row * ROW, min(mask.size, (row + 1) * ROW)
         inside, n = mask[first:last], last - first
-        if not inside.any():
+        count = 0
+        for k in range(n):
+            count += inside[k]
+        if count == 0:
             continue
         rate, signal, norm, positive = rates[:n], signals[:n], norms[:n], positives[:n]
         if arlo:
@@ -209,7 +212,8 @@ def _fit(start, stop, magnitude, times, mask, arlo, lowest, highest, r2star, s0)
         for k in range(n):
             finite = abs(rate[k]) < np.inf
             rate[k] = min(max(rate[k] if finite else lowest, lowest), highest)
-        signal[:], norm[:], positive[:] = 0.0, 0.0, 0
+        for k in range(n):
+            signal[k], norm[k], positive[k] = 0.0, 0.0, 0
         for e in range(times.size):
             echo, time = magnitude[e, first:last], times[e]
             for k in range(n):
