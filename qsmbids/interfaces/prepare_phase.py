@@ -38,7 +38,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_echoes, read_volume
+from qsmbids.io.nifti import read_echoes, read_volume, write_volume
 from qsmbids.io.phase_filter import TOO_EARLY, filter_found, refusal
 from qsmbids.io.preflight import check_phase
 
@@ -88,18 +88,22 @@ class PreparePhase(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        magnitude, affine = read_echoes(inputs.magnitude, n_threads=inputs.n_threads)
+        files = list(inputs.magnitude)
+        # all that is looked at: the first two, and the last
+        magnitude, affine = read_echoes(files[:2] + files[2:][-1:], n_threads=inputs.n_threads)
         signal = signal_mask(magnitude[0])
         read = self._from_complex if inputs.real else self._from_phase
         phase, missing, scaled = read(signal)
-        self._results["magnitude"] = list(inputs.magnitude)
+        self._results["magnitude"] = files
         if missing.any():
             magnitude[:, missing] = 0.0
-            self._write(runtime, affine, magnitude=magnitude)
+            self._results["magnitude"] = self._blanked(runtime, missing)
+        del signal, missing
         self._refuse_copies(phase)
         slices = self._remove_slice_offsets(phase, magnitude)
         alternation = self._remove_alternation(phase, magnitude)
         filtered = self._look_for_filter(phase, magnitude)
+        del magnitude
         choice = phase_sign(inputs.sign, inputs.manufacturer)
         if choice.sign < 0:
             np.negative(phase, out=phase)
@@ -126,6 +130,16 @@ class PreparePhase(Step):
             PhaseSign={"Setting": inputs.sign, "Sign": choice.sign, "Reason": choice.reason},
         )
         return runtime
+
+    def _blanked(self, runtime: Any, missing: Mask) -> list[str]:
+        """Write the magnitude of every echo with 0 where there is no phase."""
+        written = []
+        for number, path in enumerate(self.inputs.magnitude, 1):
+            volume = read_volume(path)
+            volume.array[missing] = 0.0
+            out = self._path(runtime, f"magnitude_echo-{number}.nii")
+            written.append(str(write_volume(out, volume.array, volume.affine)))
+        return written
 
     def _from_phase(self, signal: Mask) -> tuple[Float32Array, Mask, dict]:
         """Read the phase by one rule for all echoes; return with it where there is none."""
@@ -254,7 +268,7 @@ class PreparePhase(Step):
                     " slices = '2d'.",
                 )
             return record(Slices=setting)
-        offsets = find_slice_offsets(phase, magnitude, inputs.echo_times)
+        offsets = find_slice_offsets(phase[:2], magnitude[:2], inputs.echo_times)
         if offsets is not None:
             phase[:] = remove_slice_offsets(phase, offsets)
             self._results["slice_axis"] = offsets.axis

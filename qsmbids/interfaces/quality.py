@@ -13,6 +13,7 @@ from qsmbids.core.quality.measures import (
     judge_values,
     measure_images,
     measure_magnitude,
+    measure_phase,
 )
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -72,6 +73,13 @@ class MeasureImages(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         like = read_volume(inputs.support, bool)
+        voxel_size, scale = like.adult_voxel_size, like.length_scale
+        del like
+        unwrapped, wrapped = (
+            files if isinstance(files, list) else []
+            for files in (inputs.unwrapped, inputs.wrapped)
+        )
+        whole = measure_phase(read_volume(wrapped[-1]).array) if wrapped else {}
         masks: dict[str, Any] = {
             name: read_volume(getattr(inputs, name), bool).array for name in _MASKS
         }
@@ -81,32 +89,27 @@ class MeasureImages(Step):
             return read_volume(path).array[box].copy()
 
         magnitude = read_volume(inputs.magnitude).array
-        of_magnitude = measure_magnitude(magnitude, masks["mask1"])
+        whole |= measure_magnitude(magnitude, masks["mask1"])
         magnitude = magnitude[box].copy()
-        unwrapped, wrapped = (
-            files if isinstance(files, list) else []
-            for files in (inputs.unwrapped, inputs.wrapped)
-        )
-        self._results["values"] = measure_images(
+        masks = {name: mask[box].copy() for name, mask in masks.items()}
+        self._results["values"] = whole | measure_images(
             QualityInputs(
-                **{name: mask[box].copy() for name, mask in masks.items()},  # type: ignore[arg-type]
+                **masks,
                 chi=inside(inputs.chi),
                 total_field=inside(inputs.total_field),
                 local_field=inside(inputs.local_field),
                 noise=inside(inputs.noise),
                 magnitude=magnitude,
-                voxel_size=like.adult_voxel_size,
-                length_scale=like.length_scale,
+                voxel_size=voxel_size,
+                length_scale=scale,
                 b0_direction=inputs.b0_direction,
                 echo_times=inputs.echo_times,
                 centre_frequency=inputs.centre_frequency_hz,
                 r2star=inside(inputs.r2star) if isinstance(inputs.r2star, str) else None,
                 unwrapped=(inside(path) for path in unwrapped),
-                wrapped=read_volume(wrapped[-1]).array if wrapped else None,
             )
         )
-        self._results["values"] |= of_magnitude
-        self._results["length_scale"] = float(like.length_scale)
+        self._results["length_scale"] = float(scale)
         return runtime
 
 

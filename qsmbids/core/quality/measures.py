@@ -23,6 +23,7 @@ __all__ = [
     "judge_values",
     "measure_images",
     "measure_magnitude",
+    "measure_phase",
     "measure_quality",
 ]
 
@@ -42,7 +43,7 @@ class QualityInputs:
     """What the measures are taken from; all volumes (X, Y, Z) on one array.
 
     It may be a box of the images that holds the masks: nothing beyond these is looked at but by
-    :func:`measure_magnitude`.
+    :func:`measure_magnitude` and :func:`measure_phase`.
 
     Attributes
     ----------
@@ -63,7 +64,7 @@ class QualityInputs:
     unwrapped : sequence of ndarray
         Unwrapped phase of the echoes [rad]; empty where the field was fitted.
     wrapped : ndarray, optional
-        Wrapped phase [rad] of the last echo, of the whole image in any case.
+        Wrapped phase [rad] of the last echo.
     length_scale : float
         By which ``voxel_size`` was divided, as if a small head were an adult's.
     records : mapping
@@ -105,6 +106,8 @@ def measure_quality(inputs: QualityInputs) -> list[Measure]:
         Shapes differ, or a mask is empty.
     """
     values = measure_images(inputs) | measure_magnitude(inputs.magnitude, inputs.mask1)
+    if inputs.wrapped is not None:
+        values |= measure_phase(inputs.wrapped)
     return judge_values(values, inputs.records, inputs.length_scale)
 
 
@@ -132,6 +135,11 @@ def measure_magnitude(magnitude: FloatArray, mask1: Mask) -> dict[str, float]:
         "MagnitudeSnr": signal / noise if noise > 0 else np.nan,
         "Ghosting": ghosting(magnitude, mask1),
     }
+
+
+def measure_phase(wrapped: FloatArray) -> dict[str, float]:
+    """Return what the wrapped phase [rad] of an echo tells, of the whole image."""
+    return {"PhaseCoverage": phase_coverage(wrapped)}
 
 
 def judge_values(
@@ -184,7 +192,6 @@ def _of_the_field(inputs: QualityInputs) -> dict[str, float]:
         * harmonic_part(inputs.local_field, inputs.mask4, inputs.voxel_size),
         "WrapJumpsPhase": wrap_jumps(echoes, inner, TWO_PI),
         "WrapJumpsField": wrap_jumps([inputs.total_field], inner, 1.0 / spacing),
-        "PhaseCoverage": phase_coverage(inputs.wrapped) if inputs.wrapped is not None else np.nan,
     }
 
 
