@@ -38,7 +38,7 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_echoes, read_volume, write_volume
+from qsmbids.io.nifti import read_echoes, read_header, read_volume, write_volume
 from qsmbids.io.phase_filter import TOO_EARLY, filter_found, refusal
 from qsmbids.io.preflight import check_phase
 
@@ -88,26 +88,20 @@ class PreparePhase(Step):
 
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
-        files = list(inputs.magnitude)
-        # all that is looked at: the first two, and the last
-        magnitude, affine = read_echoes(files[:2] + files[2:][-1:], n_threads=inputs.n_threads)
-        signal = signal_mask(magnitude[0])
+        self._results["magnitude"] = list(inputs.magnitude)
         read = self._from_complex if inputs.real else self._from_phase
-        phase, missing, scaled = read(signal)
-        self._results["magnitude"] = files
+        phase, missing, scaled = read(signal_mask(self._magnitude(0)))
         if missing.any():
-            magnitude[:, missing] = 0.0
             self._results["magnitude"] = self._blanked(runtime, missing)
-        del signal, missing
+        del missing
         self._refuse_copies(phase)
-        slices = self._remove_slice_offsets(phase, magnitude)
-        alternation = self._remove_alternation(phase, magnitude)
-        filtered = self._look_for_filter(phase, magnitude)
-        del magnitude
+        slices = self._remove_slice_offsets(phase)
+        alternation = self._remove_alternation(phase)
+        filtered = self._look_for_filter(phase)
         choice = phase_sign(inputs.sign, inputs.manufacturer)
         if choice.sign < 0:
             np.negative(phase, out=phase)
-        self._write(runtime, affine, phase=phase)
+        self._write(runtime, read_header(inputs.magnitude[0]).affine, phase=phase)
         self._results["record"] = record(
             *scaled["decisions"],
             *filtered["decisions"],
@@ -130,6 +124,10 @@ class PreparePhase(Step):
             PhaseSign={"Setting": inputs.sign, "Sign": choice.sign, "Reason": choice.reason},
         )
         return runtime
+
+    def _magnitude(self, echo: int) -> Float32Array:
+        """Read one echo as it is by now: few are looked at, and there is the phase of all."""
+        return read_volume(self._results["magnitude"][echo]).array
 
     def _blanked(self, runtime: Any, missing: Mask) -> list[str]:
         """Write the magnitude of every echo with 0 where there is no phase."""
@@ -209,15 +207,16 @@ class PreparePhase(Step):
                 "Export or convert the echoes again, each under a name of its own.",
             )
 
-    def _look_for_filter(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
+    def _look_for_filter(self, phase: np.ndarray) -> dict[str, Any]:
         """Refuse phase that the scanner filtered, by its header or its numbers."""
         inputs = self.inputs
         files = inputs.phase or inputs.real
         check = TOO_EARLY
         if tells_filter(inputs.last_echo_time, inputs.b0_tesla):
             size = read_volume(files[-1]).adult_voxel_size
-            head = signal_mask(magnitude[-1])  # without what has lost its signal by then
-            check = detect_filtered_phase(phase[-1], magnitude[-1], head, size)
+            magnitude = self._magnitude(-1)
+            head = signal_mask(magnitude)  # without what has lost its signal by then
+            check = detect_filtered_phase(phase[-1], magnitude, head, size)
         evidence = inputs.filter_evidence
         because = filter_found(evidence, inputs.filter_certain, check)
         if because and inputs.refuse_filtered and not inputs.accept_filtered:
@@ -242,15 +241,16 @@ class PreparePhase(Step):
             },
         )
 
-    def _remove_slice_offsets(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
+    def _remove_slice_offsets(self, phase: np.ndarray) -> dict[str, Any]:
         """Undo a constant phase of every slice where two echoes show it; in place."""
         inputs = self.inputs
-        head = signal_mask(magnitude[0])
+        magnitude = self._magnitude(0)
+        head = signal_mask(magnitude)
         axis = int(inputs.slice_axis)
         self._results["slice_axis"] = axis
         setting = {"Setting": inputs.slices, "Axis": axis if axis >= 0 else None}
         if len(phase) < 2 and axis >= 0:
-            steps = align_slices(phase[0], magnitude[0], axis)
+            steps = align_slices(phase[0], magnitude, axis)
             phase[:] = remove_slice_offsets(phase, steps)
             return record(
                 f"slices along axis {axis} of a 2-D scan: the mean step of the phase between them"
@@ -259,7 +259,7 @@ class PreparePhase(Step):
                 Slices={**setting, "LargestChangeRad": round(steps.change, 3)},
             )
         if len(phase) < 2:
-            check = detect_slice_jumps(phase[0], head, magnitude=magnitude[0])
+            check = detect_slice_jumps(phase[0], head, magnitude=magnitude)
             if check.suspicious and check.value > _HOPELESS_JUMP:
                 raise InputError(
                     f"{check.text}; with a single echo that cannot be told from the field",
@@ -268,13 +268,13 @@ class PreparePhase(Step):
                     " slices = '2d'.",
                 )
             return record(Slices=setting)
-        offsets = find_slice_offsets(phase[:2], magnitude[:2], inputs.echo_times)
+        offsets = find_slice_offsets(phase, magnitude, inputs.echo_times)
         if offsets is not None:
             phase[:] = remove_slice_offsets(phase, offsets)
             self._results["slice_axis"] = offsets.axis
         between = phase[1] - phase[0]
         limit = _HOPELESS_CHANGE if axis < 0 else _HOPELESS_CHANGE_2D
-        change, axis = slice_roughness(between, magnitude[1])
+        change, axis = slice_roughness(between, self._magnitude(1))
         if change > limit and detect_slice_jumps(between, head).value > _HOPELESS_JUMP:
             raise InputError(
                 f"the phase jumps from slice to slice along axis {axis}, in every echo by another"
@@ -292,15 +292,16 @@ class PreparePhase(Step):
             SliceOffsets={"Axis": offsets.axis, "LargestChangeRad": round(offsets.change, 3)},
         )
 
-    def _remove_alternation(self, phase: np.ndarray, magnitude: np.ndarray) -> dict[str, Any]:
+    def _remove_alternation(self, phase: np.ndarray) -> dict[str, Any]:
         """Undo the sign of every second slice where the data show it; in place."""
         if self.inputs.slice_alternation == "off":
             return {"Axes": [], "text": "slice alternation: not looked for"}
         axes: list[int] = []
+        magnitude = self._magnitude(0)
         while True:  # more than one axis alternates in a checkerboard
             alternation = detect_slice_alternation(
                 phase[0],
-                magnitude[0],
+                magnitude,
                 second_phase=phase[1] if len(phase) > 1 else None,
                 echo_times=self.inputs.echo_times[:2] if len(phase) > 1 else None,
             )

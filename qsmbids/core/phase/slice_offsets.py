@@ -69,8 +69,8 @@ def find_slice_offsets(
     ----------
     phase : (E, X, Y, Z) ndarray
         Wrapped phase [rad] of at least two echoes.
-    magnitude : (E, X, Y, Z) ndarray
-        Magnitude.
+    magnitude : (X, Y, Z) ndarray
+        Magnitude of the first echo.
     echo_times : (E,) array_like
         [s], increasing; the first two are used.
 
@@ -85,18 +85,18 @@ def find_slice_offsets(
         Fewer than two echoes, or shapes and echo times that do not fit.
     """
     times = np.asarray(echo_times, dtype=float)
-    if phase.ndim != 4 or magnitude.shape != phase.shape or times.size < 2 or len(phase) < 2:
+    if phase.ndim != 4 or magnitude.shape != phase.shape[1:] or times.size < 2 or len(phase) < 2:
         raise ValueError(f"two echoes are needed, not phase {phase.shape}, times {times}")
     ratio = float(times[0] / (times[1] - times[0]))
     offsets = None
     for axis in range(3):
-        steps, filled = _steps(phase[0], magnitude[0], axis, phase[1], ratio)
+        steps, filled = _steps(phase[0], magnitude, axis, phase[1], ratio)
         change = _largest_change(steps, filled)
         if change > _LEAST_CHANGE and (offsets is None or change > offsets.change):
             offsets = SliceOffsets(axis, np.zeros(0), change)
     if offsets is None:
         return None
-    steps = _most_frequent_steps(phase, magnitude[0], offsets.axis, ratio)
+    steps = _most_frequent_steps(phase, magnitude, offsets.axis, ratio)
     return offsets._replace(offsets=np.concatenate([[0.0], np.cumsum(steps)]))
 
 
