@@ -99,7 +99,7 @@ def _inside() -> Any:
 
 def _brain(settings: Settings) -> None:
     head = 100 * _inside().astype(np.float32) + abs(_noise(*_SHAPE))
-    bet(head, (12.0, 12.0, 12.0), superior=np.array([0.0, 0.0, 1.0]))
+    bet(head, (12.0, 12.0, 12.0), superior=np.array([0.0, 0.0, 1.0]), iterations=1)
 
 
 def _guide(settings: Settings) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-from qsmbids.core.masks.bet_evolution import Levels, evolve, sample
+from qsmbids.core.masks.bet_evolution import N_ITER, Levels, evolve, sample
 from qsmbids.core.masks.bet_mesh import fill_mesh, icosphere, mean_edge, self_intersection
 from qsmbids.core.maths.arrays import Box, Float32Array, Float64Array, Mask
 
@@ -37,6 +37,7 @@ def bet(
     gradient: float = 0.0,
     superior: npt.ArrayLike | None = None,
     bias_correct: bool = True,
+    iterations: int = N_ITER,
     n_threads: int = 1,
 ) -> Mask:
     """Extract the brain from a magnitude image.
@@ -56,6 +57,8 @@ def bet(
         Direction to the top of the head along the array axes. Without it no neck is left out.
     bias_correct : bool
         Divide out the smooth receive field before.
+    iterations : int
+        Of the surface; with less than the default it has not reached the border of the brain.
     n_threads : int
         Kept so that all stages are called alike; the surface moves on one thread.
 
@@ -107,7 +110,7 @@ def bet(
     if bias_correct:
         head = _divide_receive_field(head, voxel)
     mask = np.zeros(volume.shape, dtype=bool)
-    mask[box] = _extract(head, voxel, float(fractional_intensity) ** 0.275, slope)
+    mask[box] = _extract(head, voxel, float(fractional_intensity) ** 0.275, slope, iterations)
     return mask
 
 
@@ -225,7 +228,11 @@ def _divide_by_blocks(
 
 
 def _extract(
-    volume: Float32Array, voxel: Float64Array, threshold: float, slope: Float64Array
+    volume: Float32Array,
+    voxel: Float64Array,
+    threshold: float,
+    slope: Float64Array,
+    iterations: int,
 ) -> npt.NDArray:
     """Evolve the surface, smoother at each pass until it does not fold, and fill it."""
     levels = _levels(volume, voxel)
@@ -235,7 +242,8 @@ def _extract(
     moved = start
     for trial in range(11):
         stiffness = 1.0 if trial == 0 else 10.0 ** (trial + 1)
-        moved = evolve(volume, voxel, sphere, start, levels, threshold, slope, stiffness)
+        how = threshold, slope, stiffness, iterations
+        moved = evolve(volume, voxel, sphere, start, levels, *how)
         edge = mean_edge(moved, sphere.neighbours)
         if self_intersection(sphere, moved, edge, edge_before) <= FOLDED:
             break

@@ -17,7 +17,7 @@ import numpy as np
 from qsmbids.core.masks.bet_mesh import Mesh, mean_edge
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, IndexArray, Vector
 
-__all__ = ["Levels", "evolve", "sample"]
+__all__ = ["N_ITER", "Levels", "evolve", "sample"]
 
 
 N_ITER = 1000
@@ -59,6 +59,7 @@ def evolve(
     threshold: float,
     slope: Float64Array,
     stiffness: float,
+    iterations: int = N_ITER,
 ) -> Float64Array:
     """Move the vertices outwards until they meet the dark ring around the brain.
 
@@ -78,11 +79,13 @@ def evolve(
         Change of ``threshold`` per radius from the centre, along each axis.
     stiffness : float
         1 at the first pass, more to keep a surface from folding inwards.
+    iterations : int
+        Of the surface.
 
     Returns
     -------
     (V, 3) ndarray of float64
-        Vertices [mm] after 1000 iterations.
+        Vertices [mm] after the last iteration.
     """
     # also with larger voxels every millimetre counts: bet2 interpolates
     step = min(1.0, float(voxel.min()))
@@ -92,7 +95,7 @@ def evolve(
     offset = threshold - float(gradient @ levels.centre)
     return _iterate(
         *(volume, voxel, start, mesh.faces, mesh.neighbours, mesh.around, depths, n_bright),
-        *(levels.t2, levels.t, levels.tm, offset, gradient, float(stiffness)),
+        *(levels.t2, levels.t, levels.tm, offset, gradient, float(stiffness), int(iterations)),
     )
 
 
@@ -112,6 +115,7 @@ def _iterate(
     offset: float,
     gradient: Float64Array,
     stiffness: float,
+    iterations: int,
 ) -> Float64Array:
     """Run all iterations; ``offset + gradient . x`` is the threshold at x."""
     old, new = start.copy(), start.copy()
@@ -121,12 +125,12 @@ def _iterate(
     sharpness = 6 / (1 / R_MIN - 1 / R_MAX)
     beyond = (BEYOND / voxel[0], BEYOND / voxel[1], BEYOND / voxel[2])
     edge = 0.0
-    for iteration in range(N_ITER):
+    for iteration in range(iterations):
         if iteration % 100 == 0:
             edge = mean_edge(old, neighbours)
         boost = stiffness
-        if stiffness > 1 and iteration > 0.75 * N_ITER:
-            boost = 4 * (1 - iteration / N_ITER) * (stiffness - 1) + 1
+        if stiffness > 1 and iteration > 0.75 * iterations:
+            boost = 4 * (1 - iteration / iterations) * (stiffness - 1) + 1
         _face_normals(old, faces, normals)
         for v in range(old.shape[0]):
             _normal_and_pull(old, v, neighbours, around, normals, n, d)
