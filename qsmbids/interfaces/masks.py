@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.inversion.dipole import b0_direction_from_affine
 from qsmbids.core.masks.bet import bet
 from qsmbids.core.masks.mask_values import count_parts
 from qsmbids.core.masks.masking import (
@@ -15,6 +14,7 @@ from qsmbids.core.masks.masking import (
     largest_component,
     reliable_phase_mask,
 )
+from qsmbids.core.maths.b0_direction import b0_direction_from_affine
 from qsmbids.core.quality.masks import volume_ml
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
