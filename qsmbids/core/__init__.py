@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from qsmbids.core.field.romeo_weights import quality_map as quality_map
     from qsmbids.core.field.weights import sepia_weights as sepia_weights
     from qsmbids.core.inversion.adaptive_weight import adaptive_weight as adaptive_weight
+    from qsmbids.core.inversion.b0_direction import (
+        b0_direction_from_affine as b0_direction_from_affine,
+    )
     from qsmbids.core.inversion.dipole import dipole_field as dipole_field
     from qsmbids.core.inversion.fansi import fansi as fansi
     from qsmbids.core.inversion.l2 import closed_form_l2 as closed_form_l2
@@ -45,9 +48,6 @@ if TYPE_CHECKING:
     from qsmbids.core.masks.masking import erode as erode
     from qsmbids.core.masks.masking import mask_with_holes as mask_with_holes
     from qsmbids.core.masks.masking import reliable_phase_mask as reliable_phase_mask
-    from qsmbids.core.maths.b0_direction import (
-        b0_direction_from_affine as b0_direction_from_affine,
-    )
     from qsmbids.core.phantom.head import make_phantom as make_phantom
     from qsmbids.core.phantom.head import multi_echo_signal as multi_echo_signal
     from qsmbids.core.phantom.head import simulate_field as simulate_field
@@ -88,7 +88,7 @@ _HOMES = {
     "ismv": "background.ismv",
     "BackgroundResult": "background.result",
     "EmptyMaskError": "background.result",
-    "b0_direction_from_affine": "maths.b0_direction",
+    "b0_direction_from_affine": "inversion.b0_direction",
     "dipole_field": "inversion.dipole",
     "fansi": "inversion.fansi",
     "adaptive_weight": "inversion.adaptive_weight",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine
 from qsmbids.core.masks.bet import bet
 from qsmbids.core.masks.mask_values import count_parts
 from qsmbids.core.masks.masking import (
@@ -14,7 +15,6 @@ from qsmbids.core.masks.masking import (
     largest_component,
     reliable_phase_mask,
 )
-from qsmbids.core.maths.b0_direction import b0_direction_from_affine
 from qsmbids.core.quality.masks import volume_ml
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (

@@ -12,8 +12,8 @@ from qsmbids.core.background.oblique import (
     straight_grid,
     to_straight,
 )
+from qsmbids.core.inversion.b0_direction import tilt_degrees
 from qsmbids.core.masks.masking import mask_with_holes
-from qsmbids.core.maths.b0_direction import tilt_degrees
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     File,

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
+from qsmbids.core.inversion.b0_direction import tilt_degrees
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.b0_direction import tilt_degrees
 from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.fft import pad_to
 

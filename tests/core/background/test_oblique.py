@@ -11,8 +11,8 @@ from qsmbids.core.background.oblique import (
     straight_grid,
     to_straight,
 )
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine
 from qsmbids.core.inversion.dipole import dipole_field
-from qsmbids.core.maths.b0_direction import b0_direction_from_affine
 
 SHAPE = (52, 60, 44)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine, tilt_degrees
 from qsmbids.core.inversion.dipole import dipole_field, dipole_kernel
-from qsmbids.core.maths.b0_direction import b0_direction_from_affine, tilt_degrees
 
 
 def sphere(shape, radius, voxel=(1, 1, 1)):
