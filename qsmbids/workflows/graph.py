@@ -12,7 +12,7 @@ from typing import Any, Self
 from qsmbids.config import Settings
 from qsmbids.workflows.plan import RunPlan
 
-__all__ = ["Outline", "RunContext", "Source", "Step", "step_memory_gb"]
+__all__ = ["Outline", "RunContext", "Source", "Step", "step_memory_gb", "unadorned"]
 
 #: A worker with its libraries and compiled loops [GB].
 _BASE_GB = 0.35
