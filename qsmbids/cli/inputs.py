@@ -35,7 +35,8 @@ def collect_all(
     """
     words = {word for label in with_result for word in label.split("_")}
     wanted = [f"sub-{label}" for label in args.participant_label or ()]
-    known = words.union(*(_labels(root, wanted or None) for root in roots))
+    labels = [_labels(root, wanted or None) for root in roots]
+    known = words.union(*labels)
     sessions = [f"ses-{label}" for label in args.session_label or ()]
     overridden = [
         key
@@ -47,8 +48,7 @@ def collect_all(
     ]
     runs: list[Run] = []
     problems: list[Problem] = []
-    for number, root in enumerate(roots):
-        here = _labels(root, wanted or None)
+    for number, (root, here) in enumerate(zip(roots, labels, strict=True)):
         # what is nowhere is asked of the first dataset, which then says so
         people = [w for w in wanted if w in here or (w not in known and not number)]
         visits = [s for s in sessions if s in here or (s not in known and not number)]

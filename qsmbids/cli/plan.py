@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import logging
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from qsmbids.core.masks.mask_values import count_parts
 from qsmbids.core.phase.phase_checks import PhaseCheck
 from qsmbids.core.phase.phase_sign import phase_sign
 from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError
-from qsmbids.execution import Execution, available_cpus, available_memory_gb, parse_memory_gb
+from qsmbids.execution import available_cpus, available_memory_gb, parse_memory_gb
 from qsmbids.io.echo_order import in_order_of_echo_times
 from qsmbids.io.layout import list_participants
 from qsmbids.io.masks import check_brightness, find_mask, read_mask
@@ -32,8 +31,8 @@ from qsmbids.io.runs import Run
 from qsmbids.io.slices import is_echo_planar, slice_axis
 from qsmbids.io.start_image import OPTIONS, StartImage, find_start
 from qsmbids.io.validate import ValidationResult
+from qsmbids.workflows.pipeline import outline_of, use_fsl
 from qsmbids.workflows.plan import RunPlan
-from qsmbids.workflows.run import init_run_wf, use_fsl
 from qsmbids.workflows.steps import STEP_TITLES, run_memory_gb
 
 __all__ = ["make_plans", "parted", "print_dry_run"]
@@ -297,21 +296,17 @@ def print_dry_run(
     plans: Sequence[RunPlan],
     others: Sequence[dict[str, Any]],
     settings: Settings,
-    bids_dir: Path,
-    out_dir: Path,
 ) -> None:
     """Print what was found in every run and what would be done."""
-    # for the graph that would be run; nothing of it is
-    nowhere = Execution(Path(tempfile.gettempdir()), 1, 1, 1.0)
     for plan in plans:
-        graph = init_run_wf(plan, settings, nowhere, bids_dir, out_dir)
-        print("\n".join(_describe(plan, settings, graph.list_node_names())) + "\n")
+        steps = outline_of(plan, settings).names
+        print("\n".join(_describe(plan, settings, steps)) + "\n")
     for result in others:
         what = "left out" if result["status"] == "left out" else "cannot be processed"
         print(f"{result['run']}\n  {what}: {result['message']}\n")
 
 
-def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list[str]:
+def _describe(plan: RunPlan, settings: Settings, steps: Collection[str]) -> list[str]:
     acq, run = plan.acquisition, plan.run
     rows = {
         "echoes": f"{len(acq.echo_times)}: "
@@ -332,7 +327,7 @@ def _describe(plan: RunPlan, settings: Settings, nodes: Collection[str]) -> list
         **({} if plan.start is None else {f"given {plan.start.kind}": _start_rule(plan.start)}),
         **({"segmentations": _segmentation_rule(plan)} if plan.segmentations else {}),
         **({"lesions": plan.lesions.image.name} if plan.lesions else {}),
-        "steps": " > ".join(title for step, title in STEP_TITLES.items() if step in nodes),
+        "steps": " > ".join(title for step, title in STEP_TITLES.items() if step in steps),
     }
     lines = [run.label, *(f"  {name:<17} {text}" for name, text in rows.items())]
     lines += [f"  note              {text}" for text in acq.decisions]

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -296,7 +297,11 @@ def _preview_dicom(source: Source, accept_filtered: bool) -> None:
 
 def has_raw(root: Path) -> bool:
     """Tell whether a dataset holds a participant."""
-    return any(path.is_dir() for path in root.glob("sub-*"))
+    try:
+        with os.scandir(root) as entries:  # which ends with the first one
+            return any(entry.name.startswith("sub-") and entry.is_dir() for entry in entries)
+    except OSError:
+        return False
 
 
 def _only_path(source: Source) -> Path:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from qsmbids.core.field.romeo_weights import quality_map as quality_map
     from qsmbids.core.field.weights import sepia_weights as sepia_weights
     from qsmbids.core.inversion.adaptive_weight import adaptive_weight as adaptive_weight
-    from qsmbids.core.inversion.dipole import b0_direction_from_affine as b0_direction_from_affine
+    from qsmbids.core.inversion.b0_direction import (
+        b0_direction_from_affine as b0_direction_from_affine,
+    )
     from qsmbids.core.inversion.dipole import dipole_field as dipole_field
     from qsmbids.core.inversion.fansi import fansi as fansi
     from qsmbids.core.inversion.l2 import closed_form_l2 as closed_form_l2
@@ -86,7 +88,7 @@ _HOMES = {
     "ismv": "background.ismv",
     "BackgroundResult": "background.result",
     "EmptyMaskError": "background.result",
-    "b0_direction_from_affine": "inversion.dipole",
+    "b0_direction_from_affine": "inversion.b0_direction",
     "dipole_field": "inversion.dipole",
     "fansi": "inversion.fansi",
     "adaptive_weight": "inversion.adaptive_weight",

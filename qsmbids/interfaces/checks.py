@@ -8,7 +8,7 @@ from nipype.interfaces.base import InputMultiObject, isdefined
 from qsmbids.core.anatomy.template import IRON_RICH
 from qsmbids.core.field.residues import count_residues
 from qsmbids.core.maths.arrays import LabelArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.phase.echo_time_check import check_echo_time_consistency
 from qsmbids.core.phase.phase_checks import (
     PhaseCheck,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine
 from qsmbids.core.masks.bet import bet
 from qsmbids.core.masks.mask_values import count_parts
 from qsmbids.core.masks.masking import (

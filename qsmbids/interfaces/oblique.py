@@ -12,7 +12,7 @@ from qsmbids.core.background.oblique import (
     straight_grid,
     to_straight,
 )
-from qsmbids.core.inversion.dipole import tilt_degrees
+from qsmbids.core.inversion.b0_direction import tilt_degrees
 from qsmbids.core.masks.masking import mask_with_holes
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -23,17 +23,12 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.io.nifti import Volume, read_volume
+from qsmbids.methods.background_field import OVERSAMPLING
 
-__all__ = ["STRAIGHT_VOXELS", "RestoreSlab", "StraightenSlab"]
+__all__ = ["RestoreSlab", "StraightenSlab"]
 
-#: Voxels of the straight array along each edge of one of the original, and the order of the
-#: splines: of a head of 1 mm, turned by 30 degrees and back, the nuclei keep 97.7 % of their
-#: contrast with these, as those of the straight head do (98.3 %); 96.0 % with as many voxels as
-#: before, and 95.5 % with those and cubic splines.
-OVERSAMPLING = 1.25
+#: Order of the splines, see :data:`OVERSAMPLING`.
 SPLINE = 5
-#: How many times as many voxels the steps in between work on.
-STRAIGHT_VOXELS = OVERSAMPLING**3
 
 
 def _grid(image: Volume, mask3: np.ndarray, b0_direction: list[float]) -> Grid:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.maths.arrays import Float32Array
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.quality.criteria import Measure
 from qsmbids.core.quality.measures import (
     QualityInputs,

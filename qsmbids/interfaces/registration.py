@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine
 from qsmbids.core.masks.bet import bet
-from qsmbids.core.maths.fft import centroid
+from qsmbids.core.maths.boxes import centroid
 from qsmbids.core.maths.mutual_information import dice, normalised_mutual_information
 from qsmbids.core.maths.resample import resample_image, resample_labels
 from qsmbids.errors import ConfigError, InputError

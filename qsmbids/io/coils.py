@@ -108,7 +108,7 @@ def find_coils(
         Labels without ``sub-`` and ``ses-``; default all.
     """
     root = Path(os.path.abspath(bids_dir))
-    labels = [p for p in list_participants(root) if participants is None or p in participants]
+    labels = list_participants(root, participants)
     wanted = [label for label in labels if _has_coils(root / f"sub-{label}")]
     if not wanted:
         return [], []

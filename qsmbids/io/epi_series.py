@@ -101,9 +101,7 @@ def find_series(
     root = Path(os.path.abspath(bids_dir))
     series: list[EpiSeries] = []
     problems: list[Problem] = []
-    for label in list_participants(root):
-        if participants is not None and label not in participants:
-            continue
+    for label in list_participants(root, participants):
         person = root / f"sub-{label}"
         for folder in (person / "func", *sorted(person.glob("ses-*/func"))):
             visit = folder.parent.name.removeprefix("ses-")

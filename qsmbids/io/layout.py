@@ -54,9 +54,9 @@ _EXTENSIONS = (".nii", ".nii.gz", ".json")
 _MOUNT_HINT = "In a container, check that the dataset is bind-mounted (docker -v, apptainer -B)."
 
 
-def list_participants(bids_dir: str | Path) -> list[str]:
-    """Return the sorted participant labels of a dataset, without ``sub-``."""
-    return _folders(Path(bids_dir), "sub-")
+def list_participants(bids_dir: str | Path, among: Collection[str] | None = None) -> list[str]:
+    """Return the sorted participant labels of a dataset, without ``sub-``, or some of them."""
+    return _folders(Path(bids_dir), "sub-", among)
 
 
 def list_sessions(bids_dir: str | Path, participant: str) -> list[str]:
@@ -172,14 +172,18 @@ def _problem(where: str, images: Sequence[BidsFile], reason: Exception) -> Probl
     return Problem(where, str(reason), isinstance(reason, NotFetchedError))
 
 
-def _folders(parent: Path, prefix: str) -> list[str]:
-    """Return the labels of the subfolders ``prefix<label>``."""
+def _folders(parent: Path, prefix: str, among: Collection[str] | None = None) -> list[str]:
+    """Return the labels of the subfolders ``prefix<label>``; there may be thousands."""
+    is_named = re.compile(prefix + "[a-zA-Z0-9+]+").fullmatch
+    wanted = None if among is None else {prefix + label for label in among}
     try:
         with os.scandir(parent) as entries:
             return sorted(
                 entry.name.removeprefix(prefix)
                 for entry in entries
-                if re.fullmatch(prefix + "[a-zA-Z0-9+]+", entry.name) and entry.is_dir()
+                if (wanted is None or entry.name in wanted)
+                and is_named(entry.name)
+                and entry.is_dir()
             )
     except FileNotFoundError as error:
         raise InputError("does not exist", str(parent), _MOUNT_HINT) from error
@@ -190,6 +194,9 @@ def _folders(parent: Path, prefix: str) -> list[str]:
 
 
 def _known_participants(root: Path, participants: Iterable[str] | None) -> set[str]:
+    wanted = {str(label).removeprefix("sub-") for label in participants or ()}
+    if wanted and len(list_participants(root, wanted)) == len(wanted):
+        return wanted
     labels = list_participants(root)
     odd = odd_names(root, "sub")
     if not labels:
@@ -201,7 +208,6 @@ def _known_participants(root: Path, participants: Iterable[str] | None) -> set[s
         raise InputError("holds no sub-<label> folder", str(root), fix)
     if participants is None:
         return set(labels)
-    wanted = {str(label).removeprefix("sub-") for label in participants}
     if unknown := sorted(wanted - set(labels)):
         named = [name for name in odd if name.removeprefix("sub-") in unknown]
         raise InputError(
@@ -291,9 +297,9 @@ def _names(folder: str | Path, extension: str = "") -> list[str]:
     try:
         return [
             os.path.join(folder, name)
-            for name in sorted(os.listdir(folder))
+            for name in sorted(n for n in os.listdir(folder) if n.endswith(extension))
             # a Mac leaves ._ files of its own beside those on a foreign disk
-            if name.endswith(extension) and not name.startswith(".")
+            if not name.startswith(".")
         ]
     except (FileNotFoundError, NotADirectoryError):
         return []

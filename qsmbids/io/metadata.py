@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.inversion.dipole import b0_direction_from_affine, tilt_degrees
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
 from qsmbids.io.centre_frequency import Notes, read_centre_frequency
 from qsmbids.io.nifti import Header, read_header

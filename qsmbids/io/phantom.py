@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine
 from qsmbids.core.phantom.head import (
     make_phantom,
     multi_echo_signal,

@@ -71,7 +71,7 @@ def find_stacks(
         Labels without ``sub-`` and ``ses-``; default all.
     """
     root = Path(os.path.abspath(bids_dir))
-    labels = [p for p in list_participants(root) if participants is None or p in participants]
+    labels = list_participants(root, participants)
     wanted = [label for label in labels if _has_stack(root / f"sub-{label}")]
     if not wanted:
         return []

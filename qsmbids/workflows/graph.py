@@ -1,16 +1,18 @@
-"""A graph that knows quantities: steps say what they need and provide, and are connected by it."""
+"""Steps that say which quantities they need and provide, and which of them have what by now.
 
+Nothing here, nor in the declarations of the steps, imports Nipype or an interface: a dry run lists
+the steps of a run in a fraction of the time that those imports take.
+"""
+
+import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import nipype.pipeline.engine as pe
+from typing import Any, Self
 
 from qsmbids.config import Settings
-from qsmbids.workflows.cost import CostedNode
 from qsmbids.workflows.plan import RunPlan
 
-__all__ = ["RunContext", "RunGraph", "Source", "Step", "step_memory_gb"]
+__all__ = ["Outline", "RunContext", "Source", "Step", "step_memory_gb", "unadorned"]
 
 #: A worker with its libraries and compiled loops [GB].
 _BASE_GB = 0.35
@@ -63,8 +65,9 @@ class Step:
         Of the node, and in ``Steps`` of the sidecars.
     title : str
         For people.
-    interface : callable
-        Class of the interface, or what makes one.
+    interface : str
+        Module and name of the class of the interface, or of what makes one:
+        "qsmbids.interfaces.checks:CheckSign".
     volumes : (int, int)
         Memory: volumes per echo and volumes in all, of 4 bytes a voxel; measured maxima, rounded
         up.
@@ -89,7 +92,7 @@ class Step:
 
     name: str
     title: str
-    interface: Callable[..., Any]
+    interface: str
     volumes: tuple[int, int]
     needs: Mapping[str, str] = field(default_factory=dict)
     provides: Mapping[str, str] = field(default_factory=dict)
@@ -99,6 +102,11 @@ class Step:
     made_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wide: bool = False
 
+    def resolved(self) -> Callable[..., Any]:
+        """Return the class of the interface, or what makes one; imports it."""
+        make: Callable[..., Any] = pkgutil.resolve_name(self.interface)
+        return make
+
 
 def step_memory_gb(step: Step, n_voxels: int, n_echoes: int) -> float:
     """Return an upper estimate of the memory [GB] of one step."""
@@ -107,12 +115,11 @@ def step_memory_gb(step: Step, n_voxels: int, n_echoes: int) -> float:
 
 
 @dataclass
-class RunGraph:
-    """The graph of a run while it is built.
+class Outline:
+    """The steps of a run by name, connected by their quantities, while they are put together.
 
     Attributes
     ----------
-    workflow : Workflow
     context : RunContext
     sources : dict
         Quantity to the step that has it by now.
@@ -120,16 +127,28 @@ class RunGraph:
         How many times as many voxels as the images the steps work on.
     """
 
-    workflow: pe.Workflow
     context: RunContext
     sources: dict[str, Source] = field(default_factory=dict)
     finer: float = 1.0
+    _here: set[str] = field(default_factory=set)
     _steps: dict[str, Step] = field(default_factory=dict)
     _needed: dict[str, dict[str, Source]] = field(default_factory=dict)
     _checks: dict[Source, list[str]] = field(default_factory=dict)
 
     def __contains__(self, quantity: str) -> bool:
-        return quantity in self.sources
+        return self._find(quantity) is not None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the steps, in the order in which they were added."""
+        return list(self._steps)
+
+    def source(self, quantity: str) -> Source:
+        """Return the step and the output that have a quantity; KeyError if none has."""
+        source = self._find(quantity)
+        if source is None:
+            raise KeyError(quantity)
+        return source
 
     def add(
         self,
@@ -139,7 +158,7 @@ class RunGraph:
         provides: Mapping[str, str] | None = None,
         without: Iterable[str] = (),
         **inputs: Any,
-    ) -> pe.Node:
+    ) -> None:
         """Add a step, connect what it needs, and note what it provides.
 
         Parameters
@@ -150,82 +169,46 @@ class RunGraph:
         without : iterable of str
             Inputs that may be missing and are not wanted.
         **inputs
-            Of the interface, beside those of the declaration.
+            Of the interface, beside those of the declaration; an outline has no use for them.
         """
-        records = [name for name in step.records if self.workflow.get_node(name) is not None]
-        given = {**step.inputs(self.context), **inputs}
-        arguments = (len(records),) if step.records else ()
-        interface = step.interface(*arguments, **given)
-        threaded = "n_threads" in interface.inputs.copyable_trait_names()
-        if threaded:
-            interface.inputs.n_threads = self.context.n_threads
-        acquisition = self.context.plan.acquisition
-        node = CostedNode(
-            interface,
-            name=step.name,
-            n_procs=self.context.n_threads if threaded else 1,
-            mem_gb=step_memory_gb(
-                step, round(self.finer * acquisition.n_voxels), len(acquisition.echo_times)
-            ),
-        )
-        node.wide = step.wide
-        self._steps[step.name] = step
-        self._needed[step.name] = {f"record of {name}": (name, "record") for name in records}
-        self.workflow.add_nodes([node])
+        needed: dict[str, Source] = {}
         for name, quantity in {**step.needs, **(needs or {})}.items():
             wanted = quantity.removesuffix("?")
-            if name in without or (quantity.endswith("?") and wanted not in self.sources):
+            if name in without or (quantity.endswith("?") and wanted not in self):
                 continue
-            self._connect(self.sources[wanted], node, name)
-        for number, name in enumerate(records, 1):
-            self.workflow.connect(self.workflow.get_node(name), "record", node, f"record{number}")
+            needed[name] = self.source(wanted)
+        records = [name for name in step.records if name in self._steps]
+        needed |= {f"record{n}": (name, "record") for n, name in enumerate(records, 1)}
+        self._steps[step.name] = step
+        self._needed[step.name] = needed
+        self._here.add(step.name)
         for quantity in step.checks:
-            self._checks.setdefault(self._key(self.sources[quantity]), []).append(step.name)
+            self._checks.setdefault(unadorned(self.source(quantity)), []).append(step.name)
         made = step.provides if provides is None else provides
-        every = {f"{step.name}.{name}": name for name in node.outputs.copyable_trait_names()}
-        self.sources |= {
-            quantity: (step.name, name) for quantity, name in {**every, **made}.items()
-        }
-        return node
+        self.sources |= {quantity: (step.name, name) for quantity, name in made.items()}
 
     def alias(self, quantity: str, of: str) -> None:
         """Let a quantity be another one that there is."""
-        self.sources[quantity] = self.sources[of]
+        self.sources[quantity] = self.source(of)
 
-    def branch(self, b0_direction: list[float], finer: float) -> "RunGraph":
+    def branch(self, b0_direction: list[float], finer: float) -> Self:
         """Return a view on which other steps have the quantities, on another array."""
         return replace(
             self,
             context=replace(self.context, b0_direction=b0_direction),
             sources=dict(self.sources),
             finer=finer,
+            _here=set(self._here),
         )
 
-    def behind(self, quantity: str) -> list[str]:
-        """Return the steps whose records belong to a quantity, in the order of the pipeline."""
-        seen: set[Source] = set()
-        ahead = [self._key(self.sources[quantity])]
-        while ahead:
-            source = ahead.pop()
-            if source in seen:
-                continue
-            seen.add(source)
-            ahead += [(name, "record") for name in self._checks.get(source, ())]
-            step, output = source
-            inputs = self._steps[step].made_of.get(output)
-            ahead += [s for name, s in self._needed[step].items() if not inputs or name in inputs]
-        names = {name for name, _ in seen}
-        return [name for name in self._needed if name in names and self._records(name)]
+    def _find(self, quantity: str) -> Source | None:
+        step, _, output = quantity.partition(".")
+        if output and step in self._here:
+            return step, output
+        return self.sources.get(quantity)
 
-    def _records(self, name: str) -> bool:
-        return "record" in self.workflow.get_node(name).outputs.copyable_trait_names()
 
-    def _connect(self, source: Source, node: pe.Node, name: str) -> None:
-        step, output = source
-        self._needed[node.name][name] = self._key(source)
-        self.workflow.connect([(self.workflow.get_node(step), node, [(output, name)])])
-
-    @staticmethod
-    def _key(source: Source) -> Source:
-        step, output = source
-        return step, output[0] if isinstance(output, tuple) else output
+def unadorned(source: Source) -> Source:
+    """Return a source without the function that comes with its output."""
+    step, output = source
+    return step, output[0] if isinstance(output, tuple) else output

@@ -16,7 +16,7 @@ from qsmbids.io.runs import Run
 from qsmbids.io.segmentation_labels import TEMPLATE
 from qsmbids.io.sourcedata import CONVERTED
 from qsmbids.workflows.cost import CostedNode
-from qsmbids.workflows.graph import RunGraph
+from qsmbids.workflows.nodes import RunGraph
 from qsmbids.workflows.output_table import OUTPUTS, Output
 from qsmbids.workflows.plan import RunPlan
 
@@ -139,7 +139,7 @@ def _add_save(
         mem_gb=0.3 + 3e-8 * plan.acquisition.n_voxels,
         overwrite=None if out_file.exists() else True,  # deleted since: write it again
     )
-    step, field = graph.sources[output.quantity]
+    step, field = graph.source(output.quantity)
     source = graph.workflow.get_node(step)
     taken = field if item is None else (field, _item, item)
     graph.workflow.connect([(source, save, [(taken, "in_file")])])

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from qsmbids.core.inversion.dipole import b0_direction_from_affine
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine
 from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.io.phantom import ENCODINGS, write_phantom_dataset
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nipype.pipeline.engine as pe
 import pytest
+from nipype.interfaces.base import BaseInterface
 
 from qsmbids.config import load_settings
 from qsmbids.execution import Execution
@@ -15,12 +16,22 @@ from qsmbids.io.segmentation_labels import Region
 from qsmbids.io.segmentations import Segmentation
 from qsmbids.io.start_image import StartImage
 from qsmbids.workflows.base import init_qsmbids_wf
-from qsmbids.workflows.graph import step_memory_gb
+from qsmbids.workflows.graph import Outline, RunContext, Step, step_memory_gb
+from qsmbids.workflows.nodes import RunGraph
 from qsmbids.workflows.output_table import OUTPUTS
 from qsmbids.workflows.outputs import written
+from qsmbids.workflows.pipeline import outline_of
 from qsmbids.workflows.plan import RunPlan
 from qsmbids.workflows.run import init_run_wf
-from qsmbids.workflows.steps import STEP_TITLES, STEPS, run_memory_gb
+from qsmbids.workflows.steps import (
+    INTERFACES,
+    STEP_TITLES,
+    STEPS,
+    chi,
+    field,
+    run_memory_gb,
+    values,
+)
 
 
 @pytest.fixture
@@ -51,6 +62,8 @@ def build(small_dataset, tmp_path, monkeypatch):
         settings = load_settings(overrides=overrides)
         workflow = init_run_wf(plan, settings, execution, small_dataset, tmp_path / "out")
         call.plan, call.execution, call.settings = plan, execution, settings
+        # whatever a test asks for: what a dry run lists is what is run
+        assert sorted(outline_of(plan, settings).names) == sorted(_steps(workflow))
         return workflow
 
     return call
@@ -375,14 +388,49 @@ def test_a_sidecar_has_the_steps_behind_its_map_and_the_checks_of_what_they_used
 
 
 def test_a_quantity_that_nothing_provides_is_an_error(build):
-    from qsmbids.workflows.graph import RunContext, RunGraph
-    from qsmbids.workflows.steps import field
-
     build()
     context = RunContext(build.plan, build.settings, [0.0, 0.0, 1.0], 1)
-    graph = RunGraph(pe.Workflow("w"), context)
-    with pytest.raises(KeyError, match="unwrapped_phase"):
-        graph.add(field.COMBINE_ECHOES)
+    for graph in (Outline(context), RunGraph(context, workflow=pe.Workflow("w"))):
+        with pytest.raises(KeyError, match="unwrapped_phase"):
+            graph.add(field.COMBINE_ECHOES)
+
+
+def test_an_outline_has_the_outputs_of_its_own_steps_and_of_no_others(build):
+    build()
+    outline = Outline(RunContext(build.plan, build.settings, [0.0, 0.0, 1.0], 1))
+    assert "prepare_magnitude.magnitude" not in outline
+    outline.add(field.PREPARE_MAGNITUDE)
+    assert outline.source("prepare_magnitude.broken") == ("prepare_magnitude", "broken")
+    other = outline.branch([1.0, 0.0, 0.0], 2.0)
+    other.add(field.FIT_R2STAR)
+    assert "fit_r2star.s0" in other
+    # it lies on another array
+    assert "fit_r2star.s0" not in outline
+    assert other.names == outline.names == ["prepare_magnitude", "fit_r2star"]
+
+
+def _declared():
+    everything = [thing for part in (field, chi, values) for thing in vars(part).values()]
+    return [thing for thing in everything if isinstance(thing, Step)]
+
+
+def test_every_interface_that_a_step_names_is_one_of_the_layer_below():
+    steps = _declared()
+    assert {step.name for step in steps} == set(STEP_TITLES)
+    for step in steps:
+        made = step.resolved()
+        assert issubclass(made, BaseInterface)
+        module = step.interface.partition(":")[0]
+        assert module.startswith("qsmbids.interfaces.") or step is field.BET
+        assert module == made.__module__ or step is field.BET
+        assert (module in INTERFACES) == (step is not field.BET)
+        # what it names are inputs and outputs of the interface
+        arguments = (len(step.records),) if step.records else ()
+        interface = made(*arguments)
+        assert set(step.needs) <= set(interface.inputs.copyable_trait_names())
+        outputs = interface.output_spec().copyable_trait_names()
+        assert set(step.provides.values()) <= set(outputs)
+        assert set(step.made_of) <= set(outputs)
 
 
 def test_every_source_of_an_output_is_an_output():

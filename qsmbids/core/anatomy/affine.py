@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from qsmbids.core.anatomy.sampling import trilinear
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
-from qsmbids.core.maths.fft import centroid
+from qsmbids.core.maths.boxes import centroid
 from qsmbids.core.maths.gaussian import gaussian
 
 __all__ = ["AffineFit", "Pair", "fit_affine"]

@@ -17,8 +17,8 @@ from scipy.sparse.csgraph import connected_components
 from qsmbids.core.anatomy.neighbours import Neighbours
 from qsmbids.core.anatomy.template import CLASSES, EXPECTED, NUCLEI, Template
 from qsmbids.core.maths.arrays import Box, Float32Array, Float64Array, FloatArray, LabelArray, Mask
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.distance import limited_distance
-from qsmbids.core.maths.fft import bounding_box
 from qsmbids.core.maths.gaussian import gaussian
 
 __all__ = ["BorderChange", "Look", "box_around", "refine_borders"]

@@ -14,7 +14,7 @@ from scipy.ndimage import binary_fill_holes
 from qsmbids.core.anatomy.surface import BAND, Looks, seen_surface, unshaded
 from qsmbids.core.masks.masking import largest_component
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, LabelArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.gaussian import gaussian
 
 __all__ = ["guided_mask", "reason_against", "tissue_odds"]

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from qsmbids.core.inversion.dipole import tilt_degrees
+from qsmbids.core.inversion.b0_direction import tilt_degrees
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box, pad_to
+from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.fft import pad_to
 
 __all__ = [
     "Grid",

@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from qsmbids.core.background.smv import remove_plane
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, FloatArray, Mask
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.cg import Solution
-from qsmbids.core.maths.fft import bounding_box, crop, uncrop
+from qsmbids.core.maths.fft import crop, uncrop
 
 __all__ = ["BackgroundResult", "CroppedField", "EmptyMaskError"]
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.distance import limited_distance
-from qsmbids.core.maths.fft import bounding_box, irfft, rfft
+from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.units import TWO_PI
 
 __all__ = [

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.parallel import planes
 from qsmbids.units import TWO_PI
 

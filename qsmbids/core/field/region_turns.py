@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.units import TWO_PI
 
 __all__ = ["RegionTurns", "mend_region_turns"]

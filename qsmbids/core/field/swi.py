@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.smoothing import smooth_complex
 
 __all__ = [

@@ -39,7 +39,8 @@ from qsmbids.core.inversion.fansi_problem import FansiProblem
 from qsmbids.core.inversion.fansi_start import least_squares_map
 from qsmbids.core.inversion.inversion_input import check_inversion
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box, fast_shape, pad_to, uncrop
+from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.fft import fast_shape, pad_to, uncrop
 from qsmbids.units import radians_per_ppm
 
 __all__ = ["AdaptiveGrid", "AdaptiveResult", "adaptive_inversion"]

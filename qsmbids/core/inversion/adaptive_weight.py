@@ -23,7 +23,8 @@ from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi import FansiResult, fansi, mean_edge
 from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
+from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.fft import crop, irfft, rfft
 from qsmbids.core.maths.gradient import difference
 from qsmbids.units import TWO_PI, radians_per_ppm
 

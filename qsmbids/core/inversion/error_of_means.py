@@ -24,7 +24,7 @@ import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.standard_error import FACTOR, HALF_95
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["ErrorOfMeans", "MeanError"]
 

@@ -25,7 +25,8 @@ from qsmbids.core.inversion.fansi_stages import minimise_in_stages
 from qsmbids.core.inversion.fansi_start import least_squares_start
 from qsmbids.core.inversion.inversion_input import check_inversion
 from qsmbids.core.maths.arrays import Box, Float32Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box, fast_shape, pad_to, uncrop
+from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.fft import fast_shape, pad_to, uncrop
 from qsmbids.core.maths.gradient import difference
 from qsmbids.units import TWO_PI, radians_per_ppm
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from qsmbids.core.maths.arrays import FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["check_finite", "check_inversion"]
 

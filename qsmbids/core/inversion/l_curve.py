@@ -19,7 +19,8 @@ from qsmbids.core.inversion.adaptive_weight import CONSISTENCY_LIMIT
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi import FansiResult, fansi
 from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
+from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.fft import crop, irfft, rfft
 from qsmbids.core.maths.gradient import difference
 
 __all__ = [

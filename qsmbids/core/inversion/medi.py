@@ -24,7 +24,8 @@ from qsmbids.core.inversion.medi_edges import edge_mask
 from qsmbids.core.inversion.medi_smv import smv_kernel
 from qsmbids.core.inversion.medi_solver import Problem, gauss_newton
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box, crop, fast_shape, irfft, pad_to, rfft, uncrop
+from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.fft import crop, fast_shape, irfft, pad_to, rfft, uncrop
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["MediResult", "medi"]

@@ -7,7 +7,8 @@ import numpy as np
 
 from qsmbids.core.inversion.inversion_input import check_inversion
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft, uncrop
+from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.fft import crop, irfft, rfft, uncrop
 
 __all__ = ["QuickInversion", "invert_spectrum", "symmetric_mean"]
 

@@ -19,8 +19,9 @@ from qsmbids.core.inversion.fansi_kernels import (
 )
 from qsmbids.core.inversion.inversion_input import check_inversion
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.cg import conjugate_gradients
-from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft, uncrop
+from qsmbids.core.maths.fft import crop, irfft, rfft, uncrop
 from qsmbids.core.maths.gradient import difference, gradient, laplacian_symbols
 from qsmbids.core.maths.parallel import planes
 

@@ -20,7 +20,8 @@ from qsmbids.core.inversion.fansi import NEWTON_STEPS, FansiResult, mean_edge
 from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR
 from qsmbids.core.inversion.inversion_input import check_inversion
 from qsmbids.core.maths.arrays import FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft, uncrop
+from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.fft import crop, irfft, rfft, uncrop
 from qsmbids.core.maths.gradient import difference, difference_adjoint, gradient, gradient_adjoint
 from qsmbids.units import TWO_PI, radians_per_ppm
 

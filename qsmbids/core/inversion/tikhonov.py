@@ -8,8 +8,9 @@ import numpy.typing as npt
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.inversion_input import check_inversion
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.cg import conjugate_gradients
-from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft, uncrop
+from qsmbids.core.maths.fft import crop, irfft, rfft, uncrop
 
 __all__ = ["TikhonovResult", "iterative_tikhonov"]
 

@@ -15,7 +15,7 @@ import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["TissueField", "TwoPass", "merge_two_pass", "set_aside"]
 

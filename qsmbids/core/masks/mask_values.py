@@ -7,7 +7,7 @@ brain itself with everything else set to zero.
 from typing import NamedTuple
 
 import numpy as np
-import scipy.ndimage
+import scipy  # whose ndimage is imported where it is used: 0.2 s that a dry run does without
 
 from qsmbids.core.maths.arrays import FloatArray, Mask
 

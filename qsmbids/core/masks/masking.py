@@ -9,8 +9,8 @@ import numpy.typing as npt
 import scipy.ndimage
 
 from qsmbids.core.maths.arrays import EmptyMaskError, Float64Array, FloatArray, Mask
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.distance import limited_distance
-from qsmbids.core.maths.fft import bounding_box
 
 __all__ = [
     "background_mask",

@@ -13,18 +13,15 @@ import scipy  # whose fft is imported where it is used: 0.2 s that --help need n
 
 from qsmbids.core.maths import fft_loops
 from qsmbids.core.maths.arrays import (
-    EmptyMaskError,
     Float32Array,
-    Float64Array,
     FloatArray,
     IndexArray,
-    Mask,
 )
 from qsmbids.core.maths.fft_lanes import LANES
 from qsmbids.core.maths.parallel import planes
 from qsmbids.units import TWO_PI
 
-__all__ = ["bounding_box", "crop", "fast_shape", "irfft", "pad_to", "rfft", "uncrop"]
+__all__ = ["crop", "fast_shape", "irfft", "pad_to", "rfft", "uncrop"]
 
 
 #: How to transform lines of some length: the radices, and cosines and sines of its frequencies.
@@ -104,38 +101,6 @@ def fast_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return the next sizes that transform fast."""
     x, y, z = (scipy.fft.next_fast_len(int(n), real=True) for n in shape)
     return x, y, z
-
-
-def bounding_box(mask: Mask) -> tuple[slice, slice, slice]:
-    """Return the smallest box that holds a mask.
-
-    Raises
-    ------
-    EmptyMaskError
-        The mask is empty.
-    """
-    box = []
-    for axis in range(3):
-        other = tuple(a for a in range(3) if a != axis)
-        hits = np.flatnonzero(mask.any(axis=other))
-        if hits.size == 0:
-            raise EmptyMaskError("the mask is empty")
-        box.append(slice(int(hits[0]), int(hits[-1]) + 1))
-    return box[0], box[1], box[2]
-
-
-def centroid(mask: Mask) -> Float64Array:
-    """Return the mean position [voxels] of a mask, without a list of its voxels.
-
-    Examples
-    --------
-    >>> mask = np.zeros((4, 4, 4), dtype=bool)
-    >>> mask[1:3, 2, 3] = True
-    >>> centroid(mask).tolist()
-    [1.5, 2.0, 3.0]
-    """
-    counts = (np.count_nonzero(mask, axis=axes) for axes in ((1, 2), (0, 2), (0, 1)))
-    return np.array([np.average(np.arange(count.size), weights=count) for count in counts])
 
 
 def crop(

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.phase.phase_checks import (
     PhaseCheck,
     block_sums,

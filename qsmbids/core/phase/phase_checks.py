@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = [
     "PhaseCheck",

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from qsmbids.core.masks.masking import erode
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["harmonic_part", "rim_difference", "shadowing"]
 

@@ -6,7 +6,7 @@ from scipy.ndimage import label
 
 from qsmbids.core.masks.masking import erode
 from qsmbids.core.maths.arrays import FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["channel_fraction", "removed_fraction", "rim_fraction", "volume_ml"]
 

@@ -5,7 +5,8 @@ import numpy.typing as npt
 
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box, crop, irfft, rfft
+from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.fft import crop, irfft, rfft
 
 __all__ = ["streaking"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.ndimage as ndi
 
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["xsim", "xsim_map"]
 

@@ -8,7 +8,7 @@ import scipy.ndimage as ndi
 
 from qsmbids.core.masks.masking import erode
 from qsmbids.core.maths.arrays import FloatArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["CsfRegion", "find_csf"]
 

@@ -7,7 +7,7 @@ import scipy.ndimage
 
 from qsmbids.core.masks.masking import erode
 from qsmbids.core.maths.arrays import FloatArray, LabelArray, Mask
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["SignCheck", "check_sign"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qsmbids.config import Settings
-from qsmbids.core.inversion.dipole import b0_direction_from_affine, tilt_degrees
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
 from qsmbids.io.metadata import Acquisition
 from qsmbids.io.nifti import Header

@@ -3,7 +3,7 @@
 from qsmbids.workflows.graph import step_memory_gb
 from qsmbids.workflows.steps import chi, field, values
 
-__all__ = ["STEPS", "STEP_TITLES", "run_memory_gb"]
+__all__ = ["INTERFACES", "STEPS", "STEP_TITLES", "run_memory_gb"]
 
 #: In the order of the pipeline; where several can take one place, they share its name.
 STEPS = (
@@ -26,6 +26,7 @@ STEPS = (
     chi.MASK2,
     chi.MASK3,
     chi.ALIGN_SLICES,
+    chi.FLATTEN_OFFSET,
     chi.FIND_FLUID,
     chi.GIVEN_LOCAL_FIELD,
     chi.STRAIGHTEN_SLAB,
@@ -58,6 +59,11 @@ STEPS = (
 
 #: Node name to what a person reads.
 STEP_TITLES = {step.name: step.title for step in STEPS}
+
+#: Modules of the package that have the interfaces of the steps.
+INTERFACES = tuple(
+    sorted({s.interface.partition(":")[0] for s in STEPS if s.interface.startswith("qsmbids.")})
+)
 
 
 def run_memory_gb(n_voxels: int, n_echoes: int) -> float:

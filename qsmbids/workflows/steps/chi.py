@@ -2,14 +2,6 @@
 
 from typing import Any
 
-from qsmbids.interfaces.background import RemoveBackgroundField
-from qsmbids.interfaces.inversion import InvertDipoleField, MergeTwoPass, SetAsideStrongSources
-from qsmbids.interfaces.masks import FillBackgroundMask, FindReliablePhase
-from qsmbids.interfaces.oblique import RestoreSlab, StraightenSlab
-from qsmbids.interfaces.reference import FindCsf
-from qsmbids.interfaces.single_echo import FlattenOffset
-from qsmbids.interfaces.slices import AlignSlices
-from qsmbids.interfaces.start_image import TakeLocalField
 from qsmbids.workflows.graph import Step
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
@@ -22,7 +14,7 @@ def _chosen(section: Any) -> dict[str, Any]:
 MASK2 = Step(
     "mask2",
     "Mask 2, reliable phase",
-    FindReliablePhase,
+    "qsmbids.interfaces.masks:FindReliablePhase",
     (0, 5),
     {
         "quality": "phase_quality",
@@ -41,7 +33,7 @@ MASK2 = Step(
 MASK3 = Step(
     "mask3",
     "Mask 3, holes filled",
-    FillBackgroundMask,
+    "qsmbids.interfaces.masks:FillBackgroundMask",
     (0, 6),
     {"mask1": "mask1", "mask2": "mask2"},
     {"mask3": "mask"},
@@ -50,7 +42,7 @@ MASK3 = Step(
 ALIGN_SLICES = Step(
     "align_slices",
     "constants of the slices",
-    AlignSlices,
+    "qsmbids.interfaces.slices:AlignSlices",
     (0, 16),
     {"field": "field", "mask3": "mask3"},
     {"field": "field"},
@@ -63,7 +55,7 @@ ALIGN_SLICES = Step(
 FLATTEN_OFFSET = Step(
     "flatten_offset",
     "offset of the single echo",
-    FlattenOffset,
+    "qsmbids.interfaces.single_echo:FlattenOffset",
     (0, 12),
     {"field": "field", "mask3": "mask3"},
     {"field": "field"},
@@ -72,7 +64,7 @@ FLATTEN_OFFSET = Step(
 FIND_FLUID = Step(
     "find_fluid",
     "fluid for MEDI+0",
-    FindCsf,
+    "qsmbids.interfaces.reference:FindCsf",
     (0, 10),
     {"r2star": "r2star", "magnitude": "combined_magnitude", "mask": "mask3"},
     {"fluid": "region"},
@@ -81,7 +73,7 @@ FIND_FLUID = Step(
 GIVEN_LOCAL_FIELD = Step(
     "given_local_field",
     "given local field",
-    TakeLocalField,
+    "qsmbids.interfaces.start_image:TakeLocalField",
     (0, 8),
     {"like": "combined_magnitude", "mask2": "mask2"},
     {"local_field": "local_field", "mask4": "mask4", "mask4_filled": "mask4_filled"},
@@ -89,7 +81,7 @@ GIVEN_LOCAL_FIELD = Step(
 STRAIGHTEN_SLAB = Step(
     "straighten_slab",
     "rotation onto B0",
-    StraightenSlab,
+    "qsmbids.interfaces.oblique:StraightenSlab",
     (0, 16),
     {
         "field": "field",
@@ -111,7 +103,7 @@ STRAIGHTEN_SLAB = Step(
 REMOVE_BACKGROUND_FIELD = Step(
     "remove_background_field",
     "background field",
-    RemoveBackgroundField,
+    "qsmbids.interfaces.background:RemoveBackgroundField",
     (0, 16),
     {"field": "field", "weights": "weights", "mask2": "mask2", "mask3": "mask3"},
     {
@@ -134,7 +126,7 @@ REMOVE_BACKGROUND_FIELD = Step(
 INVERT_DIPOLE_FIELD = Step(
     "invert_dipole_field",
     "dipole inversion",
-    InvertDipoleField,
+    "qsmbids.interfaces.inversion:InvertDipoleField",
     (0, 28),
     {
         "local_field": "local_field",
@@ -158,7 +150,7 @@ INVERT_DIPOLE_FIELD = Step(
 SET_ASIDE_STRONG_SOURCES = Step(
     "set_aside_strong_sources",
     "strong sources set aside",
-    SetAsideStrongSources,
+    "qsmbids.interfaces.inversion:SetAsideStrongSources",
     (0, 24),
     {"local_field": "local_field", "chi": "chi", "support": "support", "mask_holes": "mask4"},
     {"tissue_field": "local_field", "tissue_mask": "reliable"},
@@ -167,7 +159,7 @@ SET_ASIDE_STRONG_SOURCES = Step(
 INVERT_TISSUE_FIELD = Step(
     "invert_tissue_field",
     "dipole inversion of the tissue",
-    InvertDipoleField,
+    "qsmbids.interfaces.inversion:InvertDipoleField",
     INVERT_DIPOLE_FIELD.volumes,
     {
         **INVERT_DIPOLE_FIELD.needs,
@@ -181,7 +173,7 @@ INVERT_TISSUE_FIELD = Step(
 MERGE_TWO_PASS = Step(
     "merge_two_pass",
     "merge of two passes",
-    MergeTwoPass,
+    "qsmbids.interfaces.inversion:MergeTwoPass",
     (0, 8),
     {
         "chi_filled": "chi",
@@ -196,7 +188,7 @@ _FIELDS = ("local_field", "mask4_filled", "field", "mask2", "mask3")
 RESTORE_SLAB = Step(
     "restore_slab",
     "rotation back",
-    RestoreSlab,
+    "qsmbids.interfaces.oblique:RestoreSlab",
     (0, 16),
     {
         "local_field": "straight_local_field",

@@ -2,25 +2,10 @@
 
 from typing import Any
 
-from qsmbids.interfaces.anatomy import GuideMask
-from qsmbids.interfaces.checks import CheckPhase
-from qsmbids.interfaces.field import CombineEchoes, FitField, UnwrapPhase, WeightData
-from qsmbids.interfaces.masks import ConformMask, ExtractBrain
-from qsmbids.interfaces.phase_correction import CorrectReadout, RemovePhaseOffset
-from qsmbids.interfaces.prepare_magnitude import PrepareMagnitude
-from qsmbids.interfaces.prepare_phase import PreparePhase
-from qsmbids.interfaces.relaxometry import FitR2Star, MapR2Star
-from qsmbids.interfaces.start_image import RatePhase, TakeField, TakePhase
 from qsmbids.io.phase_filter import filter_evidence, phase_choice
 from qsmbids.io.start_image import StartImage
 from qsmbids.workflows.graph import RunContext, Step
 from qsmbids.workflows.steps.inputs import IMAGE, echo_times
-
-
-def _fsl_bet(**inputs: Any) -> Any:
-    from nipype.interfaces import fsl
-
-    return fsl.BET(**inputs)
 
 
 def _files(run: RunContext, *parts: str) -> dict[str, Any]:
@@ -65,7 +50,7 @@ def _phase(run: RunContext) -> dict[str, Any]:
 PREPARE_MAGNITUDE = Step(
     "prepare_magnitude",
     "magnitude of the echoes",
-    PrepareMagnitude,
+    "qsmbids.interfaces.prepare_magnitude:PrepareMagnitude",
     (3, 4),
     provides={
         "head_magnitude": "magnitude",
@@ -77,7 +62,7 @@ PREPARE_MAGNITUDE = Step(
 PREPARE_PHASE = Step(
     "prepare_phase",
     "phase to radians",
-    PreparePhase,
+    "qsmbids.interfaces.prepare_phase:PreparePhase",
     (3, 4),
     {"magnitude": "head_magnitude", "broken": "broken"},
     provides={
@@ -92,7 +77,7 @@ PREPARE_PHASE = Step(
 BET = Step(
     "bet",
     "brain extraction (FSL)",
-    _fsl_bet,
+    "nipype.interfaces.fsl:BET",
     (0, 8),
     {"in_file": "brain_image"},
     {"drawn_mask": "mask_file"},
@@ -106,7 +91,7 @@ BET = Step(
 MASK1 = Step(
     "mask1",
     "Mask 1, brain",
-    ExtractBrain,
+    "qsmbids.interfaces.masks:ExtractBrain",
     (0, 8),
     {"magnitude": "brain_image"},
     {"mask1": "mask"},
@@ -119,7 +104,7 @@ MASK1 = Step(
 FSL_MASK1 = Step(
     "mask1",
     MASK1.title,
-    ConformMask,
+    "qsmbids.interfaces.masks:ConformMask",
     MASK1.volumes,
     {"mask": "drawn_mask", "like": "combined_magnitude"},
     MASK1.provides,
@@ -128,7 +113,7 @@ FSL_MASK1 = Step(
 GUIDE_MASK1 = Step(
     "guide_mask1",
     "Mask 1 by the template",
-    GuideMask,
+    "qsmbids.interfaces.anatomy:GuideMask",
     (0, 30),
     {"magnitude": "brain_image", "r2star": "decay?", "mask": "mask1"},
     {**MASK1.provides, "template_fit": "fit"},
@@ -137,7 +122,7 @@ GUIDE_MASK1 = Step(
 GIVEN_MASK1 = Step(
     "mask1",
     MASK1.title,
-    ConformMask,
+    "qsmbids.interfaces.masks:ConformMask",
     MASK1.volumes,
     {"like": "combined_magnitude"},
     MASK1.provides,
@@ -150,7 +135,7 @@ GIVEN_MASK1 = Step(
 FIT_R2STAR = Step(
     "fit_r2star",
     "R2* of every voxel",
-    FitR2Star,
+    "qsmbids.interfaces.relaxometry:FitR2Star",
     (1, 6),
     {"magnitude": "head_magnitude"},
     {"decay": "r2star", "decay_s0": "s0", "decay_method": "used"},
@@ -159,7 +144,7 @@ FIT_R2STAR = Step(
 MAP_R2STAR = Step(
     "map_r2star",
     "R2* map",
-    MapR2Star,
+    "qsmbids.interfaces.relaxometry:MapR2Star",
     (0, 6),
     {"r2star": "decay", "s0": "decay_s0", "used": "decay_method", "mask": "mask1"},
     {"r2star": "r2star"},
@@ -168,7 +153,7 @@ MAP_R2STAR = Step(
 CHECK_PHASE = Step(
     "check_phase",
     "phase checks",
-    CheckPhase,
+    "qsmbids.interfaces.checks:CheckPhase",
     (2, 6),
     {"phase": "prepared_phase", **IMAGE},
     inputs=echo_times,
@@ -177,7 +162,7 @@ CHECK_PHASE = Step(
 CORRECT_READOUT = Step(
     "correct_readout",
     "readout direction",
-    CorrectReadout,
+    "qsmbids.interfaces.phase_correction:CorrectReadout",
     (3, 10),
     {"phase": "phase", **IMAGE},
     {"phase": "phase"},
@@ -190,7 +175,7 @@ CORRECT_READOUT = Step(
 REMOVE_PHASE_OFFSET = Step(
     "remove_phase_offset",
     "phase offset (MCPC-3D-S)",
-    RemovePhaseOffset,
+    "qsmbids.interfaces.phase_correction:RemovePhaseOffset",
     (3, 10),
     {"phase": "phase", **IMAGE},
     {"phase_of_field": "phase", "phase_offset": "offset"},
@@ -203,7 +188,7 @@ REMOVE_PHASE_OFFSET = Step(
 UNWRAP_PHASE = Step(
     "unwrap_phase",
     "unwrapping (ROMEO)",
-    UnwrapPhase,
+    "qsmbids.interfaces.field:UnwrapPhase",
     (3, 14),
     {
         "phase": "phase_of_field",
@@ -221,7 +206,7 @@ UNWRAP_PHASE = Step(
 RATE_PHASE = Step(
     "rate_phase",
     "phase quality",
-    RatePhase,
+    "qsmbids.interfaces.start_image:RatePhase",
     (2, 10),
     {"phase": "prepared_phase", **IMAGE},
     {"phase_quality": "quality", "field_noise": "noise"},
@@ -235,7 +220,7 @@ _ON_THE_GRID = {"like": "combined_magnitude", "mask": "mask1"}
 GIVEN_PHASE = Step(
     "given_phase",
     "given unwrapped phase",
-    TakePhase,
+    "qsmbids.interfaces.start_image:TakePhase",
     (2, 4),
     _ON_THE_GRID,
     {"unwrapped_phase": "phase"},
@@ -243,7 +228,7 @@ GIVEN_PHASE = Step(
 GIVEN_FIELD = Step(
     "given_field",
     "given total field",
-    TakeField,
+    "qsmbids.interfaces.start_image:TakeField",
     (0, 6),
     _ON_THE_GRID,
     {"field": "field"},
@@ -251,7 +236,7 @@ GIVEN_FIELD = Step(
 COMBINE_ECHOES = Step(
     "combine_echoes",
     "echo combination",
-    CombineEchoes,
+    "qsmbids.interfaces.field:CombineEchoes",
     (2, 14),
     {"phase": "unwrapped_phase", **IMAGE},
     {"field": "field", "field_noise": "noise"},
@@ -260,7 +245,7 @@ COMBINE_ECHOES = Step(
 FIT_FIELD = Step(
     "combine_echoes",
     COMBINE_ECHOES.title,
-    FitField,
+    "qsmbids.interfaces.field:FitField",
     COMBINE_ECHOES.volumes,
     {"phase": "phase", **IMAGE},
     {"field": "field", "field_noise": "noise", "phase_quality": "quality"},
@@ -270,7 +255,7 @@ FIT_FIELD = Step(
 WEIGHT_DATA = Step(
     "weight_data",
     "data weights",
-    WeightData,
+    "qsmbids.interfaces.field:WeightData",
     (2, 8),
     {
         "phase": "phase",

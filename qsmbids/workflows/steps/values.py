@@ -2,24 +2,14 @@
 
 from typing import Any
 
-from qsmbids.core.anatomy.template import NUCLEI
-from qsmbids.interfaces.checks import CheckSign
-from qsmbids.interfaces.lesions import MeasureLesions
-from qsmbids.interfaces.quality import MeasureImages, MeasureQuality
-from qsmbids.interfaces.reference import DescribeReferences, FindCsf, ReferenceChi, TakeRegion
-from qsmbids.interfaces.regions import PlaceRegions
-from qsmbids.interfaces.registration import RegisterT1w
-from qsmbids.interfaces.roi import BringSegmentation, MeasureRois
-from qsmbids.interfaces.swi import WeightByChi, WeightByPhase
 from qsmbids.io.segmentation_labels import TEMPLATE
-from qsmbids.io.template import template_regions
 from qsmbids.workflows.graph import RunContext, Step
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
 CHECK_SIGN = Step(
     "check_sign",
     "sign check",
-    CheckSign,
+    "qsmbids.interfaces.checks:CheckSign",
     (0, 8),
     {"chi": "chi", "mask": "support", "r2star": "r2star", "labels": "template_labels?"},
     checks=("chi",),
@@ -27,7 +17,7 @@ CHECK_SIGN = Step(
 FIND_CSF = Step(
     "find_csf",
     "CSF region",
-    FindCsf,
+    "qsmbids.interfaces.reference:FindCsf",
     (0, 10),
     {
         "chi": "chi",
@@ -41,7 +31,7 @@ FIND_CSF = Step(
 PLACE_REGIONS = Step(
     "place_regions",
     "regions of the template",
-    PlaceRegions,
+    "qsmbids.interfaces.regions:PlaceRegions",
     (0, 40),
     {
         "magnitude": "brain_image",
@@ -62,7 +52,7 @@ PLACE_REGIONS = Step(
 GIVEN_REGION = Step(
     "given_region",
     "given reference region",
-    TakeRegion,
+    "qsmbids.interfaces.reference:TakeRegion",
     (0, 4),
     {"mask": "support"},
     {"region": "region"},
@@ -72,7 +62,7 @@ _TO_REFERENCE = {"chi": "chi", "mask": "support"}
 REFERENCE_CHI = Step(
     "reference_chi",
     "reference",
-    ReferenceChi,
+    "qsmbids.interfaces.reference:ReferenceChi",
     (0, 6),
     {**_TO_REFERENCE, "region": "mask4"},
     {"chi_wholebrain": "chi"},
@@ -81,7 +71,7 @@ REFERENCE_CHI = Step(
 REFERENCE_CHI_CSF = Step(
     "reference_chi_csf",
     "reference (CSF)",
-    ReferenceChi,
+    "qsmbids.interfaces.reference:ReferenceChi",
     (0, 6),
     {**_TO_REFERENCE, "region": "csf"},
     {"chi_csf": "chi"},
@@ -90,7 +80,7 @@ REFERENCE_CHI_CSF = Step(
 REFERENCE_CHI_WHITE_MATTER = Step(
     "reference_chi_white_matter",
     "reference (white matter)",
-    ReferenceChi,
+    "qsmbids.interfaces.reference:ReferenceChi",
     (0, 6),
     {**_TO_REFERENCE, "region": "white_matter"},
     {"chi_whitematter": "chi"},
@@ -99,7 +89,7 @@ REFERENCE_CHI_WHITE_MATTER = Step(
 REFERENCE_CHI_CAPSULE = Step(
     "reference_chi_capsule",
     "reference (internal capsule)",
-    ReferenceChi,
+    "qsmbids.interfaces.reference:ReferenceChi",
     (0, 6),
     {**_TO_REFERENCE, "region": "internal_capsule"},
     {"chi_internalcapsule": "chi"},
@@ -108,7 +98,7 @@ REFERENCE_CHI_CAPSULE = Step(
 REFERENCE_CHI_REGION = Step(
     "reference_chi_region",
     "reference (given region)",
-    ReferenceChi,
+    "qsmbids.interfaces.reference:ReferenceChi",
     (0, 6),
     {**_TO_REFERENCE, "region": "region"},
     {"chi_region": "chi"},
@@ -117,7 +107,7 @@ REFERENCE_CHI_REGION = Step(
 DESCRIBE_REFERENCES = Step(
     "describe_references",
     "reference regions",
-    DescribeReferences,
+    "qsmbids.interfaces.reference:DescribeReferences",
     (0, 6),
     {
         "chi": "chi",
@@ -146,7 +136,7 @@ def _weighted(run: RunContext) -> dict[str, Any]:
 WEIGHT_BY_PHASE = Step(
     "weight_by_phase",
     "susceptibility-weighted image",
-    WeightByPhase,
+    "qsmbids.interfaces.swi:WeightByPhase",
     (0, 14),
     {"magnitude": "combined_magnitude", "mask": "mask1", "field": "field"},
     {"swi": "image", "swi_mip": "projection"},
@@ -159,7 +149,7 @@ WEIGHT_BY_PHASE = Step(
 WEIGHT_BY_CHI = Step(
     "weight_by_chi",
     "susceptibility map-weighted image",
-    WeightByChi,
+    "qsmbids.interfaces.swi:WeightByChi",
     (0, 14),
     {"magnitude": "combined_magnitude", "mask": "support", "chi": "chi_wholebrain"},
     {"smwi": "image", "smwi_mip": "projection"},
@@ -173,7 +163,7 @@ WEIGHT_BY_CHI = Step(
 REGISTER_T1W = Step(
     "register_t1w",
     "registration of the T1w image",
-    RegisterT1w,
+    "qsmbids.interfaces.registration:RegisterT1w",
     (0, 50),
     {"magnitude": "combined_magnitude", "mask": "mask1"},
     {"t1w_transform": "transform"},
@@ -188,7 +178,7 @@ def _regions(run: RunContext) -> list[list[tuple[Any, ...]]]:
 BRING_SEGMENTATION = Step(
     "bring_segmentation",
     "segmentation",
-    BringSegmentation,
+    "qsmbids.interfaces.roi:BringSegmentation",
     (0, 30),
     {"like": "combined_magnitude", "transform": "t1w_transform?"},
     {"segmentation": "labels", "segmentation_table": "tables"},
@@ -209,6 +199,10 @@ def _measured(run: RunContext) -> dict[str, Any]:
             "regions": _regions(run),
             "only_named": [s.only_named for s in given],
         }
+    # the template comes with its registration, whose loops an outline of the steps has no use for
+    from qsmbids.core.anatomy.template import NUCLEI
+    from qsmbids.io.template import template_regions
+
     regions = template_regions()
     return {
         "names": [TEMPLATE],
@@ -222,7 +216,7 @@ def _measured(run: RunContext) -> dict[str, Any]:
 MEASURE_ROIS = Step(
     "measure_rois",
     "regions of interest",
-    MeasureRois,
+    "qsmbids.interfaces.roi:MeasureRois",
     (0, 16),
     {
         "labels": "segmentation",
@@ -255,7 +249,7 @@ def _lesions(run: RunContext) -> dict[str, Any]:
 BRING_LESIONS = Step(
     "bring_lesions",
     "given lesions",
-    BringSegmentation,
+    "qsmbids.interfaces.roi:BringSegmentation",
     (0, 30),
     BRING_SEGMENTATION.needs,
     {"given_lesions": "labels"},
@@ -264,7 +258,7 @@ BRING_LESIONS = Step(
 MEASURE_LESIONS = Step(
     "measure_lesions",
     "lesions",
-    MeasureLesions,
+    "qsmbids.interfaces.lesions:MeasureLesions",
     (0, 16),
     {"labels": "given_lesions", "mask": "mask4_filled", "support": "support"},
     inputs=lambda run: {"regions": _lesions(run).get("regions", [[]])[0]},
@@ -272,7 +266,7 @@ MEASURE_LESIONS = Step(
 MEASURE_IMAGES = Step(
     "measure_images",
     "measures of the maps",
-    MeasureImages,
+    "qsmbids.interfaces.quality:MeasureImages",
     (1, 20),
     {
         "chi": "chi",
@@ -299,7 +293,7 @@ MEASURE_IMAGES = Step(
 MEASURE_QUALITY = Step(
     "measure_quality",
     "quality measures",
-    MeasureQuality,
+    "qsmbids.interfaces.quality:MeasureQuality",
     (0, 0),
     {"values": "image_measures", "length_scale": "length_scale"},
     {"quality_table": "table"},

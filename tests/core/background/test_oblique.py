@@ -11,7 +11,8 @@ from qsmbids.core.background.oblique import (
     straight_grid,
     to_straight,
 )
-from qsmbids.core.inversion.dipole import b0_direction_from_affine, dipole_field
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine
+from qsmbids.core.inversion.dipole import dipole_field
 
 SHAPE = (52, 60, 44)
 

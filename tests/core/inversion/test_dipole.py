@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
-from qsmbids.core.inversion.dipole import (
-    b0_direction_from_affine,
-    dipole_field,
-    dipole_kernel,
-    tilt_degrees,
-)
+from qsmbids.core.inversion.b0_direction import b0_direction_from_affine, tilt_degrees
+from qsmbids.core.inversion.dipole import dipole_field, dipole_kernel
 
 
 def sphere(shape, radius, voxel=(1, 1, 1)):

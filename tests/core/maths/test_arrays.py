@@ -8,7 +8,7 @@ import pytest
 
 import qsmbids
 from qsmbids.core.maths import arrays
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 
 PACKAGE = Path(qsmbids.__file__).parent
 HOME = Path(arrays.__file__)

@@ -12,7 +12,7 @@ from qsmbids.core.field.relaxometry import r2star_map
 from qsmbids.core.inversion.fansi import fansi
 from qsmbids.core.inversion.tkd import tkd
 from qsmbids.core.masks.masking import background_mask, erode
-from qsmbids.core.maths.fft import bounding_box
+from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, phase_offset, simulate_field
 from qsmbids.core.quality.criteria import CRITERIA
 from qsmbids.core.quality.measures import QualityInputs, measure_images, measure_quality
