@@ -30,7 +30,7 @@ class Huber:
         choices=("adaptive", "fixed"),
     )
     edges: str = setting(
-        "map",
+        "map-and-images",
         "edges at which the gradient is penalised less",
         doc="Those of the map itself, or also those of the combined magnitude and of R2*, as far"
         " as the map has gradients there.",
@@ -136,7 +136,7 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
     edges = f"expected gradients of the map: {seen}, the rest even" if seen else ""
     turned = f"data of {result.n_turned} voxels moved by whole turns" if result.n_turned else ""
     end = f"adaptive Huber: {result.n_iterations} iterations"
-    facts = {
+    facts: dict[str, Any] = {
         "Iterations": result.n_iterations,
         "LastUpdatePercent": float(result.update_percent),
         "TurnedVoxels": result.n_turned,
@@ -148,7 +148,8 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
         "HarmonicFieldPercent": float(result.harmonic_percent),
     }
     if shares:
-        facts["EdgeShares"] = {"even": 1 - sum(shares.values()), **shares}
+        names = {"magnitude": "Magnitude", "R2*": "R2star"}
+        facts["EdgeShares"] = {names[name]: share for name, share in shares.items()}
     if measured:
         facts |= {
             "FieldErrorPercent": float(error.error_percent),

@@ -304,8 +304,8 @@ def test_penalty_of_the_gradient_is_less_at_edges():
     seen = image_edges([even], problem.mask, problem.steps)
     both, shares = local_gradient(even, problem, seen)
     assert shares == pytest.approx((1.0,))
-    ratio = (both / factor)[15][problem.mask[15] & problem.mask[16]]
-    assert ratio.max() < 0.5 * (both / factor)[4][problem.mask[4]].min()
+    ratio = [(both / factor)[n][seen.inner[n]] for n in (15, 4)]
+    assert ratio[0].max() < 0.5 * ratio[1].min()
     assert both[problem.mask].mean() == pytest.approx(1, rel=1e-3)
     still = image_edges([np.full_like(even, 7.0)], problem.mask, problem.steps)
     assert local_gradient(even, problem, still)[1] == (0.0,)
@@ -325,16 +325,16 @@ def test_error_is_told_apart_by_place():
 
 
 def test_edges_of_images_help_where_they_are_those_of_the_map_and_else_do_nothing():
-    truth = nuclei()
+    truth = nuclei() + texture(1)
     rng = np.random.default_rng(3)
     field = hz(truth) + np.where(MASK, 0.3 * rng.standard_normal(SHAPE), 0)
-    image = (1 - 2 * truth + 0.01 * rng.standard_normal(SHAPE)).astype(np.float32)
+    image = (1 - 2 * truth + 0.005 * rng.standard_normal(SHAPE)).astype(np.float32)
     elsewhere = image[::-1, ::-1, ::-1]
     alone, own, wrong = (invert(field, images=v) for v in ([], [image], [elsewhere]))
     assert alone.edge_shares == ()
     assert own.edge_shares[0] > 0.5 > 0.2 > wrong.edge_shares[0]
     errors = [deviation(found.chi, truth) for found in (alone, own, wrong)]
-    assert errors[1] < 0.9 * errors[0]
+    assert errors[1] < 0.95 * errors[0]
     assert errors[2] == pytest.approx(errors[0], rel=0.01)
 
 
