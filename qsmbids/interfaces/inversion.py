@@ -25,6 +25,7 @@ class _InvertDipoleFieldInputs(BaseInterfaceInputSpec):
     local_field = File(exists=True, mandatory=True, desc="[Hz]")
     weights = File(exists=True, mandatory=True, desc="data weights")
     magnitude = File(exists=True, mandatory=True, desc="combined, for edges")
+    r2star = File(exists=True, desc="[1/s], for edges, for a method that asks for it")
     mask = File(exists=True, mandatory=True, desc="Mask 4 without holes")
     mask_holes = File(exists=True, mandatory=True, desc="Mask 4")
     fluid = File(exists=True, desc="cerebrospinal fluid, for a method that asks for it")
@@ -114,11 +115,13 @@ class InvertDipoleField(Step):
         fluid = None
         if isinstance(inputs.fluid, str):
             fluid = (read_volume(inputs.fluid, np.uint8).array > 0) & support
+        r2star = read_volume(inputs.r2star).array if isinstance(inputs.r2star, str) else None
         data = InversionData(
             field=field.array,
             support=support,
             weights=weights,
             magnitude=read_volume(inputs.magnitude).array,
+            r2star=r2star,
             voxel_size=field.adult_voxel_size,
             b0_direction=inputs.b0_direction,
             centre_frequency=inputs.centre_frequency,

@@ -44,6 +44,7 @@ class _StraightenSlabInputs(BaseInterfaceInputSpec):
     magnitude = File(exists=True, mandatory=True, desc="combined")
     mask2 = File(exists=True, mandatory=True)
     mask3 = File(exists=True, mandatory=True)
+    r2star = File(exists=True, desc="for edges of the inversion")
     region = File(exists=True, desc="fluid, for MEDI+0")
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
@@ -53,6 +54,7 @@ class _StraightenSlabOutputs(RecordSpec):
     field = File(exists=True)
     weights = File(exists=True)
     magnitude = File(exists=True)
+    r2star = File(exists=True)
     region = File(exists=True)
     mask2 = File(exists=True)
     mask3 = File(exists=True)
@@ -73,11 +75,14 @@ class StraightenSlab(Step):
         index = np.eye(4)
         index[:3, :3], index[:3, 3] = grid.matrix, grid.offset
         threads = inputs.n_threads
+        linear = {"weights": inputs.weights, "magnitude": inputs.magnitude}
+        if isinstance(inputs.r2star, str):
+            linear["r2star"] = inputs.r2star
         volumes = {
             "field": to_straight(field.array, grid, mask3, order=SPLINE, n_threads=threads),
             **{
                 name: to_straight(read_volume(path).array, grid, mask3, order=1, n_threads=threads)
-                for name, path in (("weights", inputs.weights), ("magnitude", inputs.magnitude))
+                for name, path in linear.items()
             },
             "mask2": mask_to_straight(mask2, grid, n_threads=threads),
             "mask3": mask_to_straight(mask3, grid, n_threads=threads),

@@ -169,9 +169,11 @@ def _add_susceptibility(graph: Outline) -> None:
         return
     straight = graph.branch(_nearest_axis(graph.context.b0_direction), STRAIGHT_VOXELS)
     turned = {"fluid": "region"} if "fluid" in graph else {}
+    decay = _edges_of_decay(graph)
     straight.add(
         chi.STRAIGHTEN_SLAB,
-        provides={**chi.STRAIGHTEN_SLAB.provides, **turned},
+        needs=decay,
+        provides={**chi.STRAIGHTEN_SLAB.provides, **turned, **decay},
         b0_direction=graph.context.b0_direction,
     )
     straight.add(chi.REMOVE_BACKGROUND_FIELD)
@@ -198,18 +200,25 @@ def _add_fluid(graph: Outline, mask: str) -> None:
 
 def _add_inversion(graph: Outline) -> None:
     """Add the inversion, or two of them and their merge."""
-    holes = graph.context.settings.dipole_inversion.holes
+    holes, decay = graph.context.settings.dipole_inversion.holes, _edges_of_decay(graph)
     if holes != "two-pass":
-        graph.add(chi.INVERT_DIPOLE_FIELD, holes=holes)
+        graph.add(chi.INVERT_DIPOLE_FIELD, needs=decay, holes=holes)
         if graph.context.settings.dipole_inversion.uncertainty:
             graph.alias("chi_error", f"{chi.INVERT_DIPOLE_FIELD.name}.standard_error")
             graph.alias("chi_errors", f"{chi.INVERT_DIPOLE_FIELD.name}.errors")
         return
-    graph.add(chi.INVERT_DIPOLE_FIELD, holes="fill")
+    graph.add(chi.INVERT_DIPOLE_FIELD, needs=decay, holes="fill")
     graph.alias("chi_filled", "chi")
     graph.add(chi.SET_ASIDE_STRONG_SOURCES)
-    graph.add(chi.INVERT_TISSUE_FIELD, holes="weight")
+    graph.add(chi.INVERT_TISSUE_FIELD, needs=decay, holes="weight")
     graph.add(chi.MERGE_TWO_PASS)
+
+
+def _edges_of_decay(graph: Outline) -> dict[str, str]:
+    """Return R2* as an input of an inversion that takes edges from images, where there is one."""
+    chosen = graph.context.settings.dipole_inversion.chosen
+    wanted = getattr(chosen, "edges", "map") == "map-and-images" and "r2star" in graph
+    return {"r2star": "r2star"} if wanted else {}
 
 
 def _add_references(graph: Outline) -> None:

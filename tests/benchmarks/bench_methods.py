@@ -35,6 +35,7 @@ from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.adaptive_weight import adaptive_weight
 from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.inversion.fansi import fansi
+from qsmbids.core.inversion.image_edges import even_out
 from qsmbids.core.inversion.l2 import closed_form_l2
 from qsmbids.core.inversion.medi import medi
 from qsmbids.core.inversion.rts import rts
@@ -66,6 +67,7 @@ class Scan:
     brain: np.ndarray
     regions: dict  # name of each nucleus to its voxels
     background: np.ndarray | None = None
+    r2star: np.ndarray | None = None
 
 
 # --- methods: (scan, threads) -> local field, mask; (scan, local, mask, threads) -> chi, support
@@ -127,6 +129,13 @@ def _medi(**options):
     return invert
 
 
+def _with_images(scan, local, mask, n):
+    images = [even_out(scan.magnitude, mask, scan.voxel)]
+    if scan.r2star is not None:
+        images.append(scan.r2star)
+    return _fansi(adaptive_inversion, images=images)(scan, local, mask, n)
+
+
 def _quick(function):
     def invert(scan, local, mask, n):
         weights = np.where(mask, scan.weights, np.float32(0))
@@ -144,6 +153,7 @@ INVERSIONS = {
     "fansi-joint": _fansi(),
     "fansi-adaptive": _fansi(adaptive=True, iterations="staged"),
     "huber": _fansi(adaptive_inversion),
+    "huber-images": _with_images,
     "nonlinear-tv": _fansi(weak_harmonic=False, iterations="staged"),
     "linear-tv": _fansi(weak_harmonic=False, nonlinear=False, iterations="staged"),
     "tgv": _fansi(tgv),
@@ -192,6 +202,9 @@ def read_head(bids_dir, out_dir, participant):
         mask=erode(volume(out, "*_desc-mask3_mask.nii.gz") > 0, 1),
         weights=volume(out, "*_desc-weights_T2starw.nii.gz"),
         magnitude=volume(out, "*_desc-rss_T2starw.nii.gz"),
+        r2star=volume(out, "*_R2starmap.nii.gz")
+        if list(out.rglob("*_R2starmap.nii.gz"))
+        else None,
         voxel=tuple(
             float(v) for v in image(out, "*_desc-total_fieldmap.nii.gz").header.get_zooms()
         ),

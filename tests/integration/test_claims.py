@@ -471,6 +471,14 @@ def test_a_map_says_how_sure_it_is(finished):
     assert f"in the median voxel {1e3 * median:.2g} ppb" in found.page
 
 
+def test_edges_of_images_are_told_with_their_shares(finished):
+    found = finished("adaptive")
+    shares = found.record["DipoleInversion"]["EdgeShares"]
+    assert set(shares) == {"Magnitude", "R2star"}
+    assert 0 < sum(shares.values()) <= 1
+    assert "of R2* where it was mapped" in found.text
+
+
 def test_the_settings_of_the_page_are_those_of_its_methods(finished):
     names = [row[-1] for row in finished("tkd").published.settings.rows]
     assert "[dipole_inversion.tkd] threshold" in names

@@ -199,6 +199,24 @@ def test_two_passes_are_two_inversions_and_a_merge(build):
     assert {"save_merge", "save_chi_filled", "save_chi_tissue"} <= set(names)
 
 
+def test_only_an_inversion_that_takes_edges_of_images_waits_for_r2star(build):
+    def sources(*args, node="invert_dipole_field", **inversion):
+        chosen = {"dipole_inversion": {"method": "huber", **inversion.pop("chosen", {})}}
+        workflow = build(*args, overrides={**chosen, **inversion.pop("others", {})}, **inversion)
+        step = workflow.get_node(node)
+        return {e[0].name for e in workflow._graph.in_edges(step)}
+
+    assert "map_r2star" in sources()
+    assert "map_r2star" not in sources(1)
+    assert "map_r2star" not in sources(chosen={"huber": {"edges": "map"}})
+    assert "map_r2star" not in sources(chosen={"method": "fansi"})
+    assert "map_r2star" in sources(node="invert_tissue_field", chosen={"holes": "two-pass"})
+    rotated = {"others": {"background_field": {"oblique": "rotate"}}, "tilt": 20}
+    assert "map_r2star" in sources(node="straighten_slab", **rotated)
+    assert "map_r2star" not in sources(**rotated)
+    assert "straighten_slab" in sources(**rotated)
+
+
 _HERE = Path(__file__)
 _TOTAL = StartImage("total", (_HERE,), 1.0, "Hz")
 

@@ -10,7 +10,7 @@ in many neighbours by strong sources, so outliers are told anew with each better
 the error has the spectrum of the tissue, for that has far values that are not wrong.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,6 +37,7 @@ from qsmbids.core.inversion.cone_spectrum import ErrorModel, local_error, measur
 from qsmbids.core.inversion.dipole import dipole_kernel
 from qsmbids.core.inversion.fansi_problem import FansiProblem
 from qsmbids.core.inversion.fansi_start import least_squares_map
+from qsmbids.core.inversion.image_edges import ImageEdges, image_edges
 from qsmbids.core.inversion.inversion_input import check_inversion
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
@@ -115,6 +116,8 @@ class AdaptiveResult:
         Weights of its low bands, on half of the grid, where these were held.
     grid : AdaptiveGrid
         Where that grid lies.
+    edge_shares : tuple of float
+        Part of the expected gradient that each image has, 0 for one that tells nothing.
     """
 
     chi: Float32Array
@@ -131,6 +134,7 @@ class AdaptiveResult:
     local_gradient: Float32Array
     low_weights: list[Float32Array] | None
     grid: AdaptiveGrid
+    edge_shares: tuple[float, ...] = ()
 
 
 def adaptive_inversion(
@@ -143,6 +147,7 @@ def adaptive_inversion(
     centre_frequency: float,
     echo_time: float,
     error: ErrorModel | None = None,
+    images: Sequence[FloatArray] = (),
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> AdaptiveResult:
@@ -166,6 +171,9 @@ def adaptive_inversion(
         Reference echo time [s], at which the phase may be off by whole turns.
     error : ErrorModel, optional
         Of a study, for the same penalties in all of its runs; by default it is measured.
+    images : sequence of (X, Y, Z) ndarray
+        Images of the same head, any unit, whose edges may be those of the susceptibility: see
+        :mod:`qsmbids.core.inversion.image_edges`. Without any, edges are those of the map alone.
     n_threads : int
         Threads of the transforms and loops; the result does not depend on them.
     progress : callable, optional
@@ -183,10 +191,13 @@ def adaptive_inversion(
 
     Notes
     -----
-    30 to 75 iterations of six transforms; about 18 volumes of the cropped grid.
+    30 to 75 iterations of six transforms; about 18 volumes of the cropped grid, and one for each
+    image.
     """
     mask = np.asarray(mask, dtype=bool)
     check_inversion(local_field, mask, weights)
+    if any(image.shape != mask.shape for image in images):
+        raise ValueError("the images must have the shape of the mask")
     if not all(np.isfinite(v) and v > 0 for v in (centre_frequency, echo_time)):
         raise ValueError("the frequency and the echo time must be > 0")
     grid = AdaptiveGrid.around(mask)
@@ -227,7 +238,8 @@ def adaptive_inversion(
 
     second = Minimiser(data(calm.fit), penalties, calm.x, calm.n_iterations, calm)
     del calm
-    square, edges, low = _in_rounds(second, data, penalties.low, progress)
+    seen = image_edges([grid.cut(v) for v in images], problem.mask, problem.steps)
+    square, gradients, low, shares = _in_rounds(second, data, penalties.low, seen, progress)
     n_turned = int(np.count_nonzero(second.problem.field != measured))
     harmonic = second.harmonic
     chi, harmonic_field = (
@@ -236,7 +248,7 @@ def adaptive_inversion(
     return AdaptiveResult(
         chi, harmonic_field, _percent(harmonic, problem), error, penalties, second.n_iterations,
         second.update_percent, n_turned, second.problem.less(harmonic), second.x, square,
-        edges, low, grid,
+        gradients, low, grid, shares,
     )  # fmt: skip
 
 
@@ -244,8 +256,9 @@ def _in_rounds(
     solver: Minimiser,
     data: Callable[[Float32Array], AdaptiveProblem],
     strength: float,
+    edges: ImageEdges,
     progress: Callable[[int, float], None] | None,
-) -> tuple[Float32Array, Float32Array, list[Float32Array] | None]:
+) -> tuple[Float32Array, Float32Array, list[Float32Array] | None, tuple[float, ...]]:
     """Iterate with penalties by place and data as each better map has them; return the former."""
     low = None
     grid, n_threads = solver.problem.grid, solver.problem.n_threads
@@ -254,13 +267,13 @@ def _in_rounds(
         if number:
             solver.replace_data(data(solver.fit))
         square = local_square(solver.x, solver.problem.mask)
-        gradient = local_gradient(solver.x, solver.problem)
+        gradient, shares = local_gradient(solver.x, solver.problem, edges)
         solver.reweigh(square, gradient)
         if bands is not None:
             low = bands.weights(solver.x, solver.problem.mask, square)
             solver.hold_bands(low)
         solver.run(ROUND_ITERATIONS, TOLERANCE, progress)
-    return square, gradient, low
+    return square, gradient, low, shares
 
 
 def _percent(part: Float32Array, problem: AdaptiveProblem) -> float:

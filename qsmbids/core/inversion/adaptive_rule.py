@@ -17,8 +17,9 @@ Where nothing but noise disturbs the field, b is 0 and total variation is left. 
 not those that the square term is there for: it falls with the third power of the local size of x.
 
 Gradients differ from place to place, and lambda with them: it is multiplied by the local mean of
-their square over the whole one to the power of -1/4, so that edges of the map are held less. The
-error differs, too, and the data count the less for it (:func:`with_local_error`).
+their square over the whole one to the power of -1/4, so that edges of the map are held less, and
+so are edges that images of the run expect (:mod:`qsmbids.core.inversion.image_edges`). The error
+differs, too, and the data count the less for it (:func:`with_local_error`).
 
 A harmonic field is held the less, the more of the error a map without it leaves: its penalty is in
 proportion to (1 / rho - 1 / rho_0)^2, where rho is the error that only it takes over what is
@@ -33,6 +34,7 @@ import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, Penalties
 from qsmbids.core.inversion.cone_spectrum import ErrorModel
+from qsmbids.core.inversion.image_edges import ImageEdges
 from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.gradient import difference
 
@@ -121,12 +123,26 @@ def local_square(x: Float32Array, mask: Mask) -> Float32Array:
     ).astype(np.float32)
 
 
-def local_gradient(x: Float32Array, problem: AdaptiveProblem) -> Float32Array:
-    """Return what lambda is multiplied by: less at edges of the map, 1 on average in the mask.
+def local_gradient(
+    x: Float32Array, problem: AdaptiveProblem, edges: ImageEdges
+) -> tuple[Float32Array, tuple[float, ...]]:
+    """Return what lambda is multiplied by, and the share that each image has in it.
 
-    A gradient penalty in proportion to the variance over the mean gradient holds for each place,
-    with the gradients around it; the root of that ratio is taken, for the map errs, too.
+    It is less at edges of the map and of the images, and 1 on average in the mask. A gradient
+    penalty in proportion to the variance over the mean gradient holds for each place, with the
+    gradients around it; of those of the map the root of it is taken, for the map errs, too.
     """
+    own = _own_gradient(x, problem)
+    if not edges.lengths:
+        return own, ()
+    factor, shares = edges.penalty(x, problem.steps)
+    factor *= own
+    factor /= factor[problem.mask].mean(dtype=np.float64)
+    return np.where(problem.mask, factor, 1).astype(np.float32), shares
+
+
+def _own_gradient(x: Float32Array, problem: AdaptiveProblem) -> Float32Array:
+    """Return the factor of the edges of the map itself."""
     inside, square = problem.mask, np.zeros_like(x)
     for axis in range(3):
         both = inside & np.roll(inside, -1, axis)

@@ -32,6 +32,8 @@ class InversionData:
         [Hz].
     echo_times : sequence of float
         [s].
+    r2star : (X, Y, Z) ndarray, optional
+        [1/s], for edges, for a method that asks for it, where the run has it.
     fluid : (X, Y, Z) ndarray of bool, optional
         Cerebrospinal fluid of the ventricles, for a method that asks for it.
     uncertainty : bool
@@ -47,6 +49,7 @@ class InversionData:
     b0_direction: Sequence[float]
     centre_frequency: float
     echo_times: Sequence[float]
+    r2star: npt.NDArray[np.float32] | None = None
     fluid: npt.NDArray[np.bool_] | None = None
     uncertainty: bool = False
     n_threads: int = 1

@@ -11,6 +11,7 @@ from qsmbids.methods.inversion.data import InversionData, Susceptibility
 if TYPE_CHECKING:
     from qsmbids.core.inversion.cone_spectrum import ErrorModel
     from qsmbids.core.inversion.standard_error import StandardError
+    from qsmbids.core.maths.arrays import FloatArray
 
 __all__ = ["METHOD", "Huber"]
 
@@ -27,6 +28,13 @@ class Huber:
         doc="adaptive measures the error of the field of each run; fixed takes it as below, from"
         " --adaptive-from, so that all runs of a study have the same penalties.",
         choices=("adaptive", "fixed"),
+    )
+    edges: str = setting(
+        "map-and-images",
+        "edges at which the gradient is penalised less",
+        doc="Those of the map itself, or also those of the combined magnitude and of R2*, as far"
+        " as the map has gradients there.",
+        choices=("map", "map-and-images"),
     )
     error_share: float = setting(
         0.0,
@@ -80,14 +88,26 @@ def _given(settings: Huber) -> "ErrorModel | None":
     )
 
 
+def _images(data: InversionData) -> "dict[str, FloatArray]":
+    """Return the images whose edges count, by name."""
+    from qsmbids.core.inversion.image_edges import even_out
+
+    images = {"magnitude": even_out(data.magnitude, data.support, data.voxel_size)}
+    if data.r2star is not None:
+        images["R2*"] = data.r2star
+    return images
+
+
 def _compute(data: InversionData, settings: Huber) -> Susceptibility:
     from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 
+    images = _images(data) if settings.edges == "map-and-images" else {}
     result = adaptive_inversion(
         *data.volumes,
         centre_frequency=data.centre_frequency,
         echo_time=data.echo_times[-1],
         error=_given(settings),
+        images=list(images.values()),
         n_threads=data.n_threads,
     )
     error, penalties = result.error, result.penalties
@@ -111,9 +131,12 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
         f"a harmonic field, as background removal leaves, takes {result.harmonic_percent:.0f} % of"
         f" the field (in the cone {error.harmonic_ratio:.3g} times the error that is left)"
     )
+    shares = dict(zip(images, result.edge_shares, strict=True))
+    seen = " and ".join(f"{100 * share:.0f} % of {name}" for name, share in shares.items())
+    edges = f"expected gradients of the map: {seen}, the rest even" if seen else ""
     turned = f"data of {result.n_turned} voxels moved by whole turns" if result.n_turned else ""
     end = f"adaptive Huber: {result.n_iterations} iterations"
-    facts = {
+    facts: dict[str, Any] = {
         "Iterations": result.n_iterations,
         "LastUpdatePercent": float(result.update_percent),
         "TurnedVoxels": result.n_turned,
@@ -124,6 +147,9 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
         "HarmonicPenalty": float(penalties.harmonic),
         "HarmonicFieldPercent": float(result.harmonic_percent),
     }
+    if shares:
+        names = {"magnitude": "Magnitude", "R2*": "R2star"}
+        facts["EdgeShares"] = {names[name]: share for name, share in shares.items()}
     if measured:
         facts |= {
             "FieldErrorPercent": float(error.error_percent),
@@ -134,7 +160,7 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
     return Susceptibility(
         result.chi,
         data.support,
-        decisions=(found if measured else "", rule, rest, turned, end, said),
+        decisions=(found if measured else "", rule, edges, rest, turned, end, said),
         parameters={
             "ErrorShare": float(error.share),
             "WhiteNoisePpm": float(error.white_ppm),
@@ -199,6 +225,12 @@ METHOD = Method(
             " sources and edges. A weak harmonic field was fitted along [@milovic2019], the more"
             " freely, the more error it explained."
         ),
+        Clause(
+            "Edges were those of the map and, as far as the map had gradients at them, of the"
+            " combined magnitude [@liu2011medi] and of R2* where it was mapped.",
+            {"edges": "map-and-images"},
+        ),
+        Clause("Edges were those of the map alone.", {"edges": "map"}),
         Clause(
             "That error was measured in each run, in the cone of k-space where no susceptibility"
             " acts.",

@@ -17,6 +17,7 @@ from qsmbids.core.inversion.adaptive_solver import (
 )
 from qsmbids.core.inversion.cone_spectrum import ErrorModel, local_error, measure_error
 from qsmbids.core.inversion.dipole import dipole_field, dipole_kernel
+from qsmbids.core.inversion.image_edges import image_edges
 
 SHAPE = (52, 56, 48)
 F0, TE = 127.7e6, 0.025
@@ -295,10 +296,20 @@ def test_penalty_of_the_gradient_is_less_at_edges():
     problem = small_problem()
     even = np.zeros(problem.grid, np.float32)
     even[16:] = 0.1
-    factor = local_gradient(even, problem)
+    none = image_edges([], problem.mask, problem.steps)
+    factor, _ = local_gradient(even, problem, none)
     assert factor[15][problem.mask[15]].max() < 0.5 * factor[4][problem.mask[4]].min()
     assert factor[problem.mask].mean() == pytest.approx(1, rel=1e-3)
-    assert (local_gradient(np.zeros_like(even), problem) == 1).all()
+    assert (local_gradient(np.zeros_like(even), problem, none)[0] == 1).all()
+    seen = image_edges([even], problem.mask, problem.steps)
+    both, shares = local_gradient(even, problem, seen)
+    assert shares == pytest.approx((1.0,))
+    ratio = [(both / factor)[n][seen.inner[n]] for n in (15, 4)]
+    assert ratio[0].max() < 0.5 * ratio[1].min()
+    assert both[problem.mask].mean() == pytest.approx(1, rel=1e-3)
+    still = image_edges([np.full_like(even, 7.0)], problem.mask, problem.steps)
+    assert local_gradient(even, problem, still)[1] == (0.0,)
+    np.testing.assert_allclose(local_gradient(even, problem, still)[0], factor, rtol=1e-5)
 
 
 def test_error_is_told_apart_by_place():
@@ -311,3 +322,29 @@ def test_error_is_told_apart_by_place():
     low, high = (relative[p][problem.mask[p]].mean() for p in (slice(0, 6), slice(26, 32)))
     assert high / low == pytest.approx(4, rel=0.35)
     assert (local_error(problem, fit, model()) == 1).all()
+
+
+def test_edges_of_images_help_where_they_are_those_of_the_map_and_else_do_nothing():
+    truth = nuclei() + texture(1)
+    rng = np.random.default_rng(3)
+    field = hz(truth) + np.where(MASK, 0.3 * rng.standard_normal(SHAPE), 0)
+    image = (1 - 2 * truth + 0.005 * rng.standard_normal(SHAPE)).astype(np.float32)
+    elsewhere = image[::-1, ::-1, ::-1]
+    alone, own, wrong = (invert(field, images=v) for v in ([], [image], [elsewhere]))
+    assert alone.edge_shares == ()
+    assert own.edge_shares[0] > 0.5 > 0.2 > wrong.edge_shares[0]
+    errors = [deviation(found.chi, truth) for found in (alone, own, wrong)]
+    assert errors[1] < 0.95 * errors[0]
+    assert errors[2] == pytest.approx(errors[0], rel=0.01)
+
+
+def test_unit_and_sign_of_an_image_have_no_bearing():
+    truth = nuclei() + texture(1)
+    field = hz(truth) + np.where(MASK, np.random.default_rng(4).normal(0, 0.1, SHAPE), 0)
+    maps = [invert(field, images=[image]).chi for image in (truth, 5 - 700 * truth)]
+    np.testing.assert_allclose(*maps, atol=1e-5)
+
+
+def test_images_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="shape"):
+        invert(hz(nuclei()), images=[np.zeros((3, 3, 3), np.float32)])

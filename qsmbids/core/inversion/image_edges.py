@@ -1,0 +1,213 @@
+r"""Where the images of a run expect edges of the susceptibility (item 7.b).
+
+Borders of tissues show in the magnitude and in R2*, which have noise of their own. Which of these
+borders are of susceptibility no rule says beforehand, so the map itself is asked: the lengths of
+its gradients are fitted by those of the images, as they are and a little smoothed,
+
+.. math:: |\nabla x| \approx q = c_0 + \sum_i c_i \, e_i, \qquad c \ge 0,
+          \qquad e_i^2 = \max(|\nabla I_i|^2 - n_i^2, 0)
+
+with the mean square n^2 that noise has there. Lengths scatter as much as they are long, so the
+squares of the fit count by 1 / q^2. The gradient penalty is multiplied by 1 / (q + 0.1), for q of
+mean 1: the most probable map has a penalty in inverse proportion to the mean gradient of each
+place. An image that is nothing but noise, has other borders, or lies elsewhere gets a c of almost
+0, and the penalty stays as it was. The magnitude is divided by its smooth part first: what coils
+do to it is no border.
+
+References
+----------
+Liu T, Liu J, de Rochefort L, et al. Morphology enabled dipole inversion (MEDI) from a single-angle
+acquisition. Magn Reson Med 2011;66:777. doi:10.1002/mrm.22816 (edges of the magnitude).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import scipy.ndimage as ndi
+
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
+from qsmbids.core.maths.gradient import difference
+
+__all__ = ["ImageEdges", "even_out", "gradient_length", "image_edges"]
+
+
+#: Standard deviation of the window of the smooth part of a magnitude [mm].
+SMOOTH_MM = 12.0
+#: Values of an image beyond this part of the voxels are cut off at it [%].
+FARTHEST = 99.5
+#: Standard deviation of the window of the images that are a little smoothed [voxels].
+SMOOTH = 0.6
+#: Least part of q, as of the gradients of the map (``adaptive_rule``), and steps of its fit.
+FLOOR, FIT_STEPS = 0.1, 4
+_NORMAL_MAD = 0.6744897501960817
+
+
+@dataclass(frozen=True)
+class ImageEdges:
+    """Lengths of the gradients of images.
+
+    Attributes
+    ----------
+    lengths : tuple of pairs of ndarray of float32
+        Of each image and of the smoothed one, of mean 1 where they count, and 1 elsewhere; 0 where
+        there is nothing but noise.
+    mask : ndarray of bool
+        Where the map is wanted.
+    inner : ndarray of bool
+        Where they count: voxels whose next ones along the axes are in the mask, too.
+    """
+
+    lengths: tuple[tuple[Float32Array, Float32Array], ...]
+    mask: Mask
+    inner: Mask
+
+    def expected(
+        self, x: Float32Array, steps: Float32Array
+    ) -> tuple[Float32Array, tuple[float, ...]]:
+        """Return q, of mean 1 where it is known, and the share of it that each image has.
+
+        Parameters
+        ----------
+        x : ndarray of float32
+            Map [ppm].
+        steps : (3,) ndarray of float32
+            Factors of the three differences.
+        """
+        inner = self.inner
+        volumes = [volume for pair in self.lengths for volume in pair]
+        length = gradient_length(x, steps)[inner]
+        if not length.any():
+            return np.ones_like(x), (0.0,) * len(self.lengths)
+        length /= length.mean(dtype=np.float64)
+        columns = [np.ones_like(length), *(volume[inner] for volume in volumes)]
+        constant, *parts = _fitted(columns, length)
+        q = np.full_like(x, constant)
+        for part, volume in zip(parts, volumes, strict=True):
+            q += np.float32(part) * volume
+        total = constant + sum(parts)
+        q /= np.float32(total)
+        shares = np.reshape(parts, (-1, 2)).sum(axis=1) / total
+        return np.where(inner, q, 1).astype(np.float32), tuple(float(s) for s in shares)
+
+    def penalty(
+        self, x: Float32Array, steps: Float32Array
+    ) -> tuple[Float32Array, tuple[float, ...]]:
+        """Return what lambda is multiplied by, 1 on average in the mask, and the shares."""
+        q, shares = self.expected(x, steps)
+        factor = 1 / (q + np.float32(FLOOR))
+        factor /= factor[self.mask].mean(dtype=np.float64)
+        return np.where(self.mask, factor, 1).astype(np.float32), shares
+
+
+def image_edges(images: Sequence[FloatArray], mask: Mask, steps: Float32Array) -> ImageEdges:
+    """Return the edges of images; values that are not finite count as the median of the others."""
+    inner = mask.copy()
+    for axis in range(3):
+        inner &= np.roll(mask, -1, axis)
+    lengths = []
+    for image in images:
+        finite = mask & np.isfinite(image)
+        if not finite.any() or not inner.any():
+            lengths.append((np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)))
+            continue
+        low, middle, high = np.percentile(image[finite], [100 - FARTHEST, 50, FARTHEST])
+        filled = np.where(finite, np.clip(image, low, high), middle).astype(np.float32)
+        smooth = ndi.gaussian_filter(filled * mask, SMOOTH, truncate=3.0)
+        smooth /= np.maximum(
+            ndi.gaussian_filter(mask.astype(np.float32), SMOOTH, truncate=3.0), 1e-2
+        )
+        noise = _noise(filled, mask) * float(np.sqrt(2 * (steps.astype(float) ** 2).sum()))
+        lengths.append(
+            (
+                _above(gradient_length(filled, steps), noise, inner),
+                _above(gradient_length(smooth, steps), noise * _noise_left(), inner),
+            )
+        )
+    return ImageEdges(tuple(lengths), mask, inner)
+
+
+def _above(length: Float32Array, noise: float, inner: Mask) -> Float32Array:
+    """Return what lengths have above noise, of mean 1 where they count."""
+    out = np.sqrt(np.maximum(length**2 - np.float32(noise**2), 0))
+    mean = float(out[inner].mean(dtype=np.float64))
+    return np.where(inner, out / np.float32(mean), 1).astype(np.float32) if mean > 0 else 0 * out
+
+
+def _noise(image: Float32Array, mask: Mask) -> float:
+    """Return the standard deviation of the noise of an image, from its second differences."""
+    found = []
+    for axis in range(3):
+        inside = mask & np.roll(mask, 1, axis) & np.roll(mask, -1, axis)
+        bend = np.roll(image, 1, axis) + np.roll(image, -1, axis) - 2 * image
+        found.append(np.abs(bend[inside]))
+    bends = np.concatenate(found)
+    return float(np.median(bends)) / _NORMAL_MAD / float(np.sqrt(6)) if bends.size else 0.0
+
+
+@cache
+def _noise_left() -> float:
+    """Return by what the smoothing of images multiplies differences of noise."""
+    delta = np.zeros(33)
+    delta[16] = 1
+    window = ndi.gaussian_filter1d(delta, SMOOTH, truncate=3.0)
+    same, next_one = (float(np.vdot(window, np.roll(window, n))) for n in (0, 1))
+    return float(np.sqrt((same - next_one) * same**2))
+
+
+def gradient_length(x: Float32Array, steps: Float32Array) -> Float32Array:
+    """Return the length of the gradient: differences of the penalty, to the next voxels."""
+    square = np.zeros_like(x)
+    for axis in range(3):
+        square += (steps[axis] * difference(x, axis)) ** 2
+    return np.sqrt(square)
+
+
+def even_out(magnitude: FloatArray, mask: Mask, voxel_size: npt.ArrayLike) -> Float32Array:
+    """Return a magnitude over its smooth part; 1 outside the mask and where that is not > 0."""
+    width = SMOOTH_MM / np.asarray(voxel_size, dtype=np.float64)
+    known = mask & np.isfinite(magnitude)
+    near = ndi.gaussian_filter(known.astype(np.float32), width, truncate=3.0)
+    values = np.where(known, magnitude, 0).astype(np.float32)
+    smooth = ndi.gaussian_filter(values, width, truncate=3.0) / np.maximum(near, 1e-3)
+    usable = known & (smooth > 0)
+    return np.where(usable, values / np.where(usable, smooth, 1), 1).astype(np.float32)
+
+
+def _fitted(columns: list[Float32Array], wanted: Float32Array) -> Float64Array:
+    """Return the c of the columns that fit best where the scatter is in proportion to the fit."""
+    weight = np.ones_like(wanted)
+    for _ in range(FIT_STEPS):
+        held = [weight * column for column in columns]
+        gram = np.array([[(h * c).sum(dtype=np.float64) for c in columns] for h in held])
+        right = np.array([(h * wanted).sum(dtype=np.float64) for h in held])
+        found = _non_negative(gram, right)
+        fit = np.full_like(wanted, FLOOR)
+        for c, column in zip(found, columns, strict=True):
+            fit += np.float32(c) * column
+        weight = np.reciprocal(fit * fit)
+    return found
+
+
+def _non_negative(gram: Float64Array, right: Float64Array) -> Float64Array:
+    """Return the least squares solution of normal equations among vectors without a negative.
+
+    There are few unknowns, so every set of those that are not 0 is tried.
+    """
+    best, least = np.zeros_like(right), 0.0
+    for chosen in product((True, False), repeat=right.size):
+        used = np.flatnonzero(chosen)
+        if used.size == 0:
+            continue
+        part = gram[np.ix_(used, used)]
+        found = np.linalg.lstsq(part, right[used], rcond=1e-10)[0]
+        if (found < 0).any():
+            continue
+        cost = float(found @ part @ found / 2 - found @ right[used])
+        if cost < least:
+            best, least = np.zeros_like(right), cost
+            best[used] = found
+    return best
