@@ -93,7 +93,7 @@ def _segmentations(record: RunRecord) -> list[Markup]:
 
 #: What an interval means.
 _INTERVAL = (
-    " The 95 % interval does: on simulated heads it held the true mean of 86 to 97 % of the"
+    " The 95 % interval does: on simulated heads it held the true mean of 71 to 97 % of the"
     " regions. It lies about the mean less the bias, which is what the map loses (or adds) there"
     " however often the head is scanned; so the mean that the map shows can lie outside of it."
 )
