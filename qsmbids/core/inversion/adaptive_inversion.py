@@ -191,7 +191,7 @@ def adaptive_inversion(
 
     Notes
     -----
-    30 to 75 iterations of six transforms; about 18 volumes of the cropped grid, and one for each
+    30 to 75 iterations of six transforms; about 18 volumes of the cropped grid, and two for each
     image.
     """
     mask = np.asarray(mask, dtype=bool)
