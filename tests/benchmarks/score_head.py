@@ -83,6 +83,11 @@ def main(argv=None):
     print(f"susceptibility, NRMSE             {nrmse:.1f} %")
     print(f"susceptibility, correlation       {np.corrcoef(a, b)[0, 1]:.3f}")
     print(f"coverage                          {100 * np.mean(mask4[inner]):.1f} %")
+    depth = ndi.distance_transform_edt(mask4)
+    off = chi - true["chi"]
+    off = 1e3 * np.abs(off - off[inner].mean())
+    rim, core = (off[both & shell].mean() for shell in (depth <= 3, depth > 6))
+    print(f"|error|, 3 outer voxels / core    {rim:.1f} / {core:.1f} ppb")
     nuclei, lesions = ([n for n in names if n in labels] for names in (NUCLEI, LESIONS))
     rows = []
     for name in (*nuclei, *lesions):
