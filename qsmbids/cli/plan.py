@@ -23,7 +23,8 @@ from qsmbids.io.layout import list_participants
 from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
 from qsmbids.io.near_misses import LABEL_RULE, odd_folders
-from qsmbids.io.nifti import read_header, read_volume
+from qsmbids.io.nifti import read_volume
+from qsmbids.io.nifti_header import read_header
 from qsmbids.io.phase_filter import TOO_EARLY, filter_evidence, filter_found, refusal
 from qsmbids.io.preflight import check_head_size, check_run
 from qsmbids.io.raw_phase import measure_filter_of, read_raw_phase
