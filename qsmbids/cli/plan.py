@@ -16,8 +16,8 @@ from qsmbids.config import Settings
 from qsmbids.core.phase.phase_checks import PhaseCheck
 from qsmbids.errors import ConfigError, InputError, NotFetchedError, QSMError
 from qsmbids.execution import available_cpus, available_memory_gb, parse_memory_gb
+from qsmbids.io.dataset_index import list_participants
 from qsmbids.io.echo_order import in_order_of_echo_times
-from qsmbids.io.layout import list_participants
 from qsmbids.io.masks import check_brightness, find_mask, read_mask
 from qsmbids.io.metadata import Acquisition, read_acquisition
 from qsmbids.io.near_misses import LABEL_RULE, odd_folders
