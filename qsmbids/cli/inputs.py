@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from qsmbids.errors import ConfigError
-from qsmbids.io.layout import collect_runs, list_participants, list_sessions
+from qsmbids.io.dataset_index import list_participants, list_sessions
+from qsmbids.io.layout import collect_runs
 from qsmbids.io.runs import Problem, Run
 
 __all__ = ["collect_all", "read_filters"]

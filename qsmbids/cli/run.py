@@ -164,7 +164,8 @@ def _dry_run(
     """Print what would be done; nothing is written. The code is that which the call would have."""
     # nothing is left to close: a last look for garbage among all imports takes a tenth of a second
     atexit.register(gc.freeze)
-    from qsmbids.cli.plan import make_plans, parted, print_dry_run
+    from qsmbids.cli.dry_run import print_dry_run
+    from qsmbids.cli.plan import make_plans, parted
 
     logger.info("looking for runs in %s", sources.bids_dir)
     unconverted = sources.preview()

@@ -9,7 +9,7 @@ from typing import Any
 from qsmbids.cli.inputs import read_filters
 from qsmbids.errors import ConfigError, InputError
 from qsmbids.io.lesions import LESIONS, find_lesions
-from qsmbids.io.nifti import read_header
+from qsmbids.io.nifti_header import read_header
 from qsmbids.io.runs import Run
 from qsmbids.io.segmentations import Segmentation, find_segmentations
 from qsmbids.io.t1w import find_t1w

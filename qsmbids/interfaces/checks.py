@@ -82,10 +82,11 @@ class CheckPhase(Step):
         box = bounding_box(mask)
         steps = [t.step or 1 for t in thinned(mask[box].shape, _FEW_VOXELS)]
         few = tuple(slice(b.start, b.stop, n) for b, n in zip(box, steps, strict=True))
-        phase, magnitude = (
-            np.stack([read_volume(path).array[few] for path in paths])
-            for paths in (inputs.phase, inputs.magnitude)
-        )
+        shape = (len(inputs.echo_times), *mask[few].shape)
+        phase, magnitude = (np.empty(shape, dtype=np.float32) for _ in range(2))
+        for paths, echoes in ((inputs.phase, phase), (inputs.magnitude, magnitude)):
+            for number, path in enumerate(paths):
+                echoes[number] = read_volume(path).array[few]
         return check_echo_time_consistency(
             phase,
             magnitude,

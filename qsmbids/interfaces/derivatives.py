@@ -15,7 +15,8 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import Volume, read_header, read_volume, write_json, write_text, write_volume
+from qsmbids.io.nifti import Volume, read_volume, write_json, write_text, write_volume
+from qsmbids.io.nifti_header import read_header
 
 
 class _SaveDerivativeInputs(RecordsInputSpec):

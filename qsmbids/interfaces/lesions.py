@@ -12,7 +12,8 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.interfaces.roi import MEASURED, MeasuredMapsSpec, describe_column, number_cell
+from qsmbids.interfaces.roi import MEASURED, MeasuredMapsSpec
+from qsmbids.interfaces.roi_table import describe_column, number_cell
 from qsmbids.io.nifti import read_volume, write_text, write_volume
 
 __all__ = ["COLUMNS", "MeasureLesions"]

@@ -38,7 +38,8 @@ from qsmbids.interfaces.base import (
     record,
     traits,
 )
-from qsmbids.io.nifti import read_echoes, read_header, read_volume, write_volume
+from qsmbids.io.nifti import read_echoes, read_volume, write_volume
+from qsmbids.io.nifti_header import read_header
 from qsmbids.io.phase_filter import TOO_EARLY, filter_found, refusal
 from qsmbids.io.preflight import check_phase
 

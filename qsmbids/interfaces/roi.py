@@ -1,13 +1,11 @@
 """Segmentations on the grid of a run, and the susceptibility of their regions (section 8)."""
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qsmbids.core.anatomy.statistics import Eroded, eroded_regions, standard_errors
+from qsmbids.core.anatomy.statistics import eroded_regions
 from qsmbids.core.inversion.error_of_means import ErrorOfMeans, MeanError
 from qsmbids.core.maths.resample import resample_labels
 from qsmbids.core.reference.kinds import REFERENCES, UNREFERENCED
@@ -22,51 +20,24 @@ from qsmbids.interfaces.base import (
     traits,
 )
 from qsmbids.interfaces.registration import to_voxel
+from qsmbids.interfaces.roi_table import (
+    CHI_STATISTICS,
+    COLUMNS,
+    INTERVAL_COLUMNS,
+    R2STAR_STATISTICS,
+    Counted,
+    describe_column,
+    interval_cells,
+    map_cells,
+    mean_errors,
+    region_table,
+)
 from qsmbids.io.masks import conform
 from qsmbids.io.nifti import Volume, read_volume, write_text, write_volume
 from qsmbids.io.segmentation_labels import Region, with_unnamed
 from qsmbids.io.segmentations import label_values
 from qsmbids.io.transforms import IDENTITY, read_t1w_transform
 
-#: Columns of a table of regions: unit and meaning.
-COLUMNS = {
-    "index": ("", "Label of the region in the segmentation"),
-    "name": ("", "Name of the region"),
-    "hemisphere": ("", "L, R, or n/a for both sides or where the name does not tell"),
-    "n_voxels": ("", "Voxels of the region in the segmentation on the grid of the run"),
-    "volume_mm3": ("mm^3", "Volume of the region"),
-    "n_mask4": ("", "Voxels of the region inside Mask 4 without holes"),
-    "fraction_excluded": ("", "Part of the region outside Mask 4 without holes, 0 to 1"),
-    "n_eroded": ("", "Voxels left where one is taken off all around the region (S1.6)"),
-    "eroded": ("", "Whether the values are those of the eroded region: yes or no"),
-    "mean": ("ppm", "Mean susceptibility"),
-    "std": ("ppm", "Standard deviation over the voxels (of the population)"),
-    "median": ("ppm", "Median"),
-    "iqr": ("ppm", "Interquartile range, 75th less 25th percentile"),
-    "mad": ("ppm", "Median absolute deviation from the median, not scaled"),
-    "p05": ("ppm", "5th percentile"),
-    "p95": ("ppm", "95th percentile"),
-    "standard_error": ("ppm", "Standard error of the mean, whose voxels are not independent"),
-    "r2star_mean": ("1/s", "Mean R2* over the same voxels"),
-    "r2star_std": ("1/s", "Standard deviation of R2*"),
-    "r2star_median": ("1/s", "Median of R2*"),
-    "r2star_iqr": ("1/s", "Interquartile range of R2*"),
-    "r2star_standard_error": ("1/s", "Standard error of the mean of R2*"),
-}
-#: Columns more where the errors of the map are known.
-INTERVAL_COLUMNS = {
-    "error_low": (
-        "ppm",
-        "Lower end of the interval that holds the true mean in 95 % of cases: about the mean less"
-        " error_bias",
-    ),
-    "error_high": ("ppm", "Its upper end"),
-    "error_bias": (
-        "ppm",
-        "Estimated bias: what the mean of the map is more than the true one, however often it is"
-        " measured",
-    ),
-}
 #: Maps that can be measured, by the ``desc`` of their tables.
 MEASURED = (*REFERENCES, UNREFERENCED)
 #: A region of which more is lost is no longer that region.
@@ -204,19 +175,6 @@ class _MeasureRoisOutputs(RecordSpec):
     unreferenced = traits.List(File(exists=True))
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """The regions of one segmentation, and the voxels of them that are measured."""
-
-    regions: list[Region]
-    labels: np.ndarray
-    inner: Eroded
-
-    @property
-    def index(self) -> list[int]:
-        return [region.label for region in self.regions]
-
-
 class MeasureRois(Step):
     """Measure chi and R2* over every region under every reference (8.b, 8.d, 8.f, S1.6)."""
 
@@ -245,15 +203,18 @@ class MeasureRois(Step):
             chi = read_volume(path).array
             if not wholes:  # the same under every reference, which adds a constant
                 wholes = [roi_statistics(chi, one.labels, inside, one.index) for one in counted]
-                spread = [_spread(chi, one, inside) for one in counted]
+                spread = [mean_errors(chi, one, inside) for one in counted]
             intervals = self._intervals(errors, counted, inside, name)
             tables = []
             for number, one in enumerate(counted):
                 table = self._path(runtime, f"{name}-{number + 1}.tsv")
-                values = [_of_map(chi, one, inside, ALL, spread[number]), r2star[number]]
+                values = [
+                    map_cells(chi, one, inside, CHI_STATISTICS, spread[number]),
+                    r2star[number],
+                ]
                 if intervals:
-                    values.append(_around(values[0], intervals[number]))
-                text = _table(one, wholes[number], voxel_mm3, values)
+                    values.append(interval_cells(values[0], intervals[number]))
+                text = region_table(one, wholes[number], voxel_mm3, values)
                 tables.append(str(write_text(table, text)))
             self._results[name] = tables
         for title, one, whole in zip(inputs.names, counted, wholes, strict=False):
@@ -273,7 +234,7 @@ class MeasureRois(Step):
         return ErrorOfMeans(np.stack([v.array for v in volumes]), volumes[0].voxel_size)
 
     def _intervals(
-        self, errors: ErrorOfMeans | None, counted: list[_Counted], inside: np.ndarray, name: str
+        self, errors: ErrorOfMeans | None, counted: list[Counted], inside: np.ndarray, name: str
     ) -> list[list[MeanError]]:
         """Return standard error and bias of the mean of every region under a reference."""
         path = getattr(self.inputs, f"reference_{name}", None)
@@ -286,7 +247,7 @@ class MeasureRois(Step):
             for one in counted
         ]
 
-    def _counted(self) -> list[_Counted]:
+    def _counted(self) -> list[Counted]:
         inputs = self.inputs
         thick = inputs.thick if isinstance(inputs.thick, list) else []
         counted = []
@@ -297,86 +258,19 @@ class MeasureRois(Step):
                 regions = with_unnamed(regions, np.unique(labels).tolist())
             wanted = thick[number] if number < len(thick) else []
             inner = eroded_regions(labels, [r.label for r in regions], wanted)
-            counted.append(_Counted(regions, labels, inner))
+            counted.append(Counted(regions, labels, inner))
         return counted
 
-    def _of_r2star(self, counted: list[_Counted], inside: np.ndarray) -> list[list[list[str]]]:
+    def _of_r2star(self, counted: list[Counted], inside: np.ndarray) -> list[list[list[str]]]:
         """Return the columns of R2* of every segmentation."""
         if not isinstance(self.inputs.r2star, str):
-            return [[["n/a"] * (len(SOME) + 1)] * len(one.regions) for one in counted]
+            return [[["n/a"] * (len(R2STAR_STATISTICS) + 1)] * len(one.regions) for one in counted]
         r2star = read_volume(self.inputs.r2star).array
         known = inside & np.isfinite(r2star) & (r2star > 0)
-        return [_of_map(r2star, one, known, SOME, _spread(r2star, one, known)) for one in counted]
-
-
-#: Statistics of susceptibility and of R2*, in the order of the columns.
-ALL = ("mean", "std", "median", "iqr", "mad", "p05", "p95")
-SOME = ALL[:4]
-
-
-def _spread(values: np.ndarray, one: _Counted, inside: np.ndarray) -> list[float]:
-    """Return the standard error of the mean of every region."""
-    return standard_errors(values, one.inner.labels, inside, one.index)
-
-
-def _of_map(
-    values: np.ndarray,
-    one: _Counted,
-    inside: np.ndarray,
-    columns: tuple[str, ...],
-    errors: list[float],
-) -> list[list[str]]:
-    """Return statistics of a map in every region, and the standard error of its mean."""
-    found = roi_statistics(values, one.inner.labels, inside, one.index)
-    return [
-        [*(number_cell(float(getattr(found, c)[n])) for c in columns), number_cell(errors[n])]
-        for n in range(len(one.regions))
-    ]
-
-
-def _around(values: list[list[str]], errors: list[MeanError]) -> list[list[str]]:
-    """Return the interval that the mean of every region tells, and its bias."""
-    cells = []
-    for (mean, *_), error in zip(values, errors, strict=True):
-        interval = error.interval(float(mean) if mean != "n/a" else math.nan)
-        cells.append([number_cell(v) for v in (*interval, error.bias)])
-    return cells
-
-
-def _table(
-    one: _Counted, whole: RoiStatistics, voxel_mm3: float, values: list[list[list[str]]]
-) -> str:
-    """Return the rows as tab-separated text; what is not known is n/a."""
-    columns = list(COLUMNS)
-    if len(values) > len((ALL, SOME)):
-        columns += INTERVAL_COLUMNS
-    rows = ["\t".join(columns)]
-    for n, region in enumerate(one.regions):
-        n_voxels, label = int(whole.n_voxels[n]), region.label
-        cells = [
-            str(label),
-            region.name,
-            region.hemisphere,
-            str(n_voxels),
-            f"{n_voxels * voxel_mm3:.2f}",
-            str(int(whole.n_mask4[n])),
-            number_cell(float(whole.fraction_excluded[n])),
-            str(one.inner.n_inner[label]),
-            "yes" if label in one.inner.eroded else "no",
-            *(cell for part in values for cell in part[n]),
+        return [
+            map_cells(r2star, one, known, R2STAR_STATISTICS, mean_errors(r2star, one, known))
+            for one in counted
         ]
-        rows.append("\t".join(cells))
-    return "\n".join(rows) + "\n"
-
-
-def number_cell(value: float) -> str:
-    """Return a number as tables have it."""
-    return f"{value:.6f}" if math.isfinite(value) else "n/a"
-
-
-def describe_column(units: str, description: str) -> dict[str, str]:
-    """Return what a sidecar says of a column."""
-    return {"Description": description, **({"Units": units} if units else {})}
 
 
 def _summary(title: str, regions: list[Region], statistics: RoiStatistics) -> str:

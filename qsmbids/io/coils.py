@@ -24,8 +24,9 @@ from nibabel.filebasedimages import ImageFileError
 
 from qsmbids.core.phase.phase_scale import PhaseScale, to_radians
 from qsmbids.errors import InputError
+from qsmbids.io.dataset_index import index_files, list_participants
 from qsmbids.io.fetched import raise_if_not_fetched
-from qsmbids.io.layout import index_files, is_coil, list_participants
+from qsmbids.io.layout import is_coil
 from qsmbids.io.phase_numbers import phase_scale_of
 from qsmbids.io.raw_dataset import add_run
 from qsmbids.io.runs import (

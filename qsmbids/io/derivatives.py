@@ -46,7 +46,7 @@ def derivative_path(
     out_dir : path
         Root of the output dataset.
     run_entities : mapping
-        Entities of the run, as in :class:`qsmbids.io.layout.Run`.
+        Entities of the run, as in :class:`qsmbids.io.runs.Run`.
     datatype : str
         "anat", "fmap" or "figures".
     suffix, extension : str

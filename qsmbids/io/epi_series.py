@@ -20,8 +20,8 @@ from nibabel.filebasedimages import ImageFileError
 from qsmbids.core.phase.phase_scale import to_radians
 from qsmbids.core.phase.series import average_series
 from qsmbids.errors import InputError
+from qsmbids.io.dataset_index import list_participants
 from qsmbids.io.fetched import raise_if_not_fetched
-from qsmbids.io.layout import list_participants
 from qsmbids.io.phase_numbers import phase_scale_of
 from qsmbids.io.raw_dataset import add_run
 from qsmbids.io.runs import BidsFile, NoRunError, Problem, Sidecars

@@ -25,7 +25,7 @@ from qsmbids.io.example_data import (
     wanted_members,
 )
 from qsmbids.io.example_runs import RunOutcome, absent_runs, place_run
-from qsmbids.io.nifti import read_header
+from qsmbids.io.nifti_header import read_header
 from qsmbids.io.write import write_json
 
 __all__ = ["lay_out_results"]

@@ -17,7 +17,8 @@ from qsmbids.io.grids import (
     reoriented,
 )
 from qsmbids.io.matching import best_matches, fits
-from qsmbids.io.nifti import Header, Volume, read_volume
+from qsmbids.io.nifti import Volume, read_volume
+from qsmbids.io.nifti_header import Header
 from qsmbids.io.runs import Run
 
 __all__ = ["check_brightness", "conform", "find_mask", "read_mask"]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from qsmbids.core.inversion.b0_direction import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
 from qsmbids.io.centre_frequency import Notes, read_centre_frequency
-from qsmbids.io.nifti import Header, read_header
+from qsmbids.io.nifti_header import Header, read_header
 from qsmbids.io.orientation import angle_degrees
 from qsmbids.io.runs import Run
 from qsmbids.io.stated import as_number

@@ -16,7 +16,7 @@ from qsmbids.core.phase.magnitude import Negatives, negatives
 from qsmbids.errors import InputError, MetadataError
 from qsmbids.io.grids import ROUNDING_MM, corner_distance, is_same_place
 from qsmbids.io.metadata import Acquisition
-from qsmbids.io.nifti import Header, read_header
+from qsmbids.io.nifti_header import Header, read_header
 from qsmbids.io.runs import Run
 
 __all__ = ["check_head_size", "check_magnitude", "check_phase", "check_run"]

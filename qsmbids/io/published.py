@@ -9,7 +9,8 @@ import numpy.typing as npt
 from qsmbids.core.maths.resample import resample_image
 from qsmbids.errors import InputError
 from qsmbids.io.example_data import ExampleRun, published_maps
-from qsmbids.io.nifti import Header, read_header, read_volume
+from qsmbids.io.nifti import read_volume
+from qsmbids.io.nifti_header import Header, read_header
 from qsmbids.io.segmentations import same_grid
 
 __all__ = ["find_published", "read_on_grid"]

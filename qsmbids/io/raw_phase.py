@@ -16,7 +16,8 @@ from qsmbids.core.phase.phase_checks import PhaseCheck, detect_filtered_phase, t
 from qsmbids.core.phase.phase_scale import PhaseScale, to_radians
 from qsmbids.core.phase.phase_statistics import VolumeNumbers, volume_numbers
 from qsmbids.io.metadata import Acquisition
-from qsmbids.io.nifti import Stored, check_matrix, read_header, read_stored, read_volume
+from qsmbids.io.nifti import Stored, read_stored, read_volume
+from qsmbids.io.nifti_header import check_matrix, read_header
 from qsmbids.io.phase_filter import TOO_EARLY
 from qsmbids.io.runs import Run
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from qsmbids.errors import InputError
 from qsmbids.io.grids import difference
 from qsmbids.io.matching import entities_of, fits, n_shared
-from qsmbids.io.nifti import Header, read_header
+from qsmbids.io.nifti_header import Header, read_header
 from qsmbids.io.runs import Run
 from qsmbids.io.segmentation_labels import Region, freesurfer_regions, read_regions
 

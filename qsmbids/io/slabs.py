@@ -119,6 +119,8 @@ def _key(path: Path, sidecar: dict[str, Any]) -> Any:
     if len(image.shape) != 3:
         return path
     directions = np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0)
+    if not 0 < directions.min() <= directions.max() < np.inf:  # refused when its header is read
+        return path
     axes = np.round(np.asarray(image.affine)[:3, :3] / directions, 2) + 0.0
     ending = _ENDING.search(path.name.split(".")[0])
     return (

@@ -17,8 +17,8 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
 from qsmbids.errors import InputError, MetadataError, NotFetchedError
+from qsmbids.io.dataset_index import index_files, list_participants
 from qsmbids.io.fetched import raise_if_not_fetched
-from qsmbids.io.layout import index_files, list_participants
 from qsmbids.io.raw_dataset import add_run
 from qsmbids.io.runs import RUN_ENTITIES, BidsFile, NoRunError, Sidecars, run_label
 from qsmbids.io.stated import as_number, contradiction

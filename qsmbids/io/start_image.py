@@ -14,7 +14,8 @@ from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.masks import conform
 from qsmbids.io.matching import best_matches
 from qsmbids.io.metadata import Acquisition
-from qsmbids.io.nifti import Volume, read_header, read_volume
+from qsmbids.io.nifti import Volume, read_volume
+from qsmbids.io.nifti_header import read_header
 from qsmbids.io.runs import Run
 from qsmbids.units import GAMMA_BAR_HZ_PER_T, TWO_PI
 

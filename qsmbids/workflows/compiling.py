@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,12 @@ def _regions(settings: Settings) -> None:
     place_regions(template, template.grid, brain, brain, chi, **looks, start=fit)
 
 
+@cache
 def _registered() -> tuple[Template, Any, Any, Any, Registration]:
-    """Return a coarse template, a head that is as it says, and how the one lies on the other."""
+    """Return a coarse template, a head that is as it says, and how the one lies on the other.
+
+    One process compiles the guide and the regions, and both need them.
+    """
     whole = load_template()
     volumes = ("t1", "grey", "white", "brain", "regions")
     coarse: dict[str, Any] = {

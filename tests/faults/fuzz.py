@@ -160,7 +160,8 @@ class Fuzzer:
     def read(self, kind, content, packed):
         """Read spoilt bytes as an image, a mask and labels."""
         from qsmbids.errors import QSMError
-        from qsmbids.io.nifti import read_header, read_volume
+        from qsmbids.io.nifti import read_volume
+        from qsmbids.io.nifti_header import read_header
 
         path = self.folder / ("x.nii.gz" if packed else "x.nii")
         path.write_bytes(content)

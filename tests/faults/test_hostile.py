@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from qsmbids.errors import InputError
-from qsmbids.io.nifti import read_header, read_volume
+from qsmbids.io.nifti import read_volume
+from qsmbids.io.nifti_header import read_header
 
 HERE = Path(__file__).parent
 ANAT = "sub-demo/anat/sub-demo_echo-{}_part-{}_MEGRE{}"

@@ -6,6 +6,7 @@ from swi import filtered
 
 from qsmbids.core.phantom.head import make_phantom, multi_echo_signal, simulate_field
 from qsmbids.errors import InputError
+from qsmbids.interfaces import checks
 from qsmbids.interfaces.field import WeightData
 from qsmbids.interfaces.phase_correction import CorrectReadout
 from qsmbids.interfaces.prepare_phase import PreparePhase
@@ -237,3 +238,26 @@ def test_words_and_numbers_of_unfiltered_phase(prepare, head, evidence, certain,
     else:
         record = prepare(phase, magnitude, **inputs).record
         assert record["metadata"]["PhaseFilter"]["Filtered"] is filtered
+
+
+def test_echo_times_are_checked_by_the_voxels_of_a_few_places(
+    prepare, head, tmp_path, monkeypatch
+):
+    phase, magnitude, strong = head
+    monkeypatch.setattr(checks, "_FEW_VOXELS", strong.sum() // 8)  # every other voxel
+    out = prepare(phase, magnitude)
+    brain = write_volume(tmp_path / "brain.nii", strong.astype(np.uint8), np.eye(4))
+
+    def check(times):
+        step = checks.CheckPhase(
+            phase=out.phase, magnitude=out.magnitude, mask=str(brain), echo_times=times
+        )
+        record = step.run(cwd=tmp_path).outputs.record
+        return record["metadata"]["PhaseChecks"]["EchoTimes"]
+
+    right, wrong = check(TIMES), check([*TIMES[:3], 0.025])
+    assert right["Value"] < 0.05  # noise
+    assert not right["Suspicious"]
+    # the last spacing is 6 ms and not the 9 ms that are stated, in parts of their mean of 7 ms
+    assert wrong["Value"] == pytest.approx(3 / 7, abs=0.05)
+    assert wrong["Suspicious"]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from qsmbids.errors import InputError
-from qsmbids.interfaces.roi import COLUMNS, BringSegmentation, MeasureRois
+from qsmbids.interfaces.roi import BringSegmentation, MeasureRois
+from qsmbids.interfaces.roi_table import COLUMNS
 from qsmbids.io.nifti import read_volume
 from qsmbids.io.transforms import write_affine
 from qsmbids.io.write import write_volume

@@ -11,7 +11,8 @@ import pytest
 
 from qsmbids.core.phase.phase_scale import detect_phase_scale, phase_statistics, to_radians
 from qsmbids.errors import InputError
-from qsmbids.io.dicom import convert_dicom, scan_dicom
+from qsmbids.io.dicom import convert_dicom
+from qsmbids.io.dicom_series import scan_dicom
 from qsmbids.io.multiframe import VolumeFile
 from qsmbids.io.raw_dataset import place
 

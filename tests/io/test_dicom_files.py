@@ -8,7 +8,8 @@ import pytest
 from pydicom.uid import generate_uid
 
 from qsmbids.errors import InputError
-from qsmbids.io.dicom import convert_dicom, scan_dicom
+from qsmbids.io.dicom import convert_dicom
+from qsmbids.io.dicom_series import scan_dicom
 
 
 def spoil(path, what):
@@ -171,7 +172,7 @@ def test_a_series_that_nobody_can_read_leaves_the_others(
 def test_an_unforeseen_failure_leaves_the_others(
     dicom, pair, tmp_path, signal, monkeypatch, convert_folder
 ):
-    from qsmbids.io import dicom as module
+    from qsmbids.io import dicom_series as module
 
     original = module.missing_slices
 

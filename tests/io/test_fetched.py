@@ -8,7 +8,7 @@ import pytest
 from qsmbids.errors import NotFetchedError
 from qsmbids.io.fetched import raise_if_not_fetched
 from qsmbids.io.layout import collect_runs
-from qsmbids.io.nifti import read_header
+from qsmbids.io.nifti_header import read_header
 
 KEY = "MD5E-s32133--0123456789abcdef0123456789abcdef.nii.gz"
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 32133\n"

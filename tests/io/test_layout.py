@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qsmbids.errors import ConfigError, InputError
-from qsmbids.io import layout as layout_module
-from qsmbids.io.layout import collect_runs, list_participants, list_sessions
+from qsmbids.io import dataset_index
+from qsmbids.io.dataset_index import list_participants, list_sessions
+from qsmbids.io.layout import collect_runs
 
 
 def _labels(root, **kwargs):
@@ -284,7 +285,7 @@ def test_only_the_requested_participants_are_indexed(make_run, monkeypatch):
         root = make_run(f"sub-{number}", echoes=1)
     (root / "derivatives" / "x" / "sub-1" / "anat").mkdir(parents=True)
     (root / "derivatives" / "x" / "sub-1" / "anat" / "sub-1_echo-1_MEGRE.nii.gz").touch()
-    found = layout_module.index_files(root, {"1"}, None)
+    found = dataset_index.index_files(root, {"1"}, None)
     assert {f.entities.get("subject") for f in found} == {"1"}
     assert len(found) == 4
 
@@ -296,7 +297,7 @@ def test_database_is_made_once_and_belongs_to_its_dataset(make_run, tmp_path, mo
     assert _labels(root, participants=["01"], database_dir=database) == ["sub-01"]
     assert [p.name for p in database.iterdir()] == ["layout_index.sqlite"]
     assert [p.name for p in tmp_path.iterdir() if p.name.endswith(".tmp")] == []
-    monkeypatch.setattr(layout_module, "_save", None)  # it must not be made again
+    monkeypatch.setattr(dataset_index, "_save", None)  # it must not be made again
     assert _labels(root, participants=["02"], database_dir=database) == ["sub-02"]
     other = make_run(root=tmp_path / "other")
     with pytest.raises(InputError, match="is the index of"):

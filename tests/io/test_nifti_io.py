@@ -11,15 +11,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qsmbids.errors import InputError, OutputError
-from qsmbids.io import nifti
-from qsmbids.io.nifti import (
-    read_echoes,
-    read_header,
-    read_volume,
-    write_json,
-    write_text,
-    write_volume,
-)
+from qsmbids.io import nifti_header
+from qsmbids.io.nifti import read_echoes, read_volume, write_json, write_text, write_volume
+from qsmbids.io.nifti_header import read_header
 
 AFFINE = np.array([[-0.7, 0, 0.1, 5], [0, 0.7, 0.2, -3], [0.05, -0.1, 2.0, 9], [0, 0, 0, 1.0]])
 
@@ -312,7 +306,7 @@ def test_only_volumes_are_written(tmp_path):
 
 def test_the_size_limit_is_checked_first(tmp_path, monkeypatch):
     path = _save(tmp_path / "a.nii", np.ones((3, 4, 5), np.int16))
-    monkeypatch.setattr(nifti, "MAX_BYTES", 100)
+    monkeypatch.setattr(nifti_header, "MAX_BYTES", 100)
     with pytest.raises(InputError, match="corrupt header"):
         read_header(path)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from qsmbids.errors import InputError
-from qsmbids.io.nifti import read_header
+from qsmbids.io.nifti_header import read_header
 from qsmbids.io.published import find_published, read_on_grid
 
 SHAPE = (10, 12, 14)

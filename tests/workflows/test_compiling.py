@@ -1,11 +1,14 @@
 """Loops are compiled ahead of the steps, not beside them, and only where there are none."""
 
+import copy
 import importlib
 import os
 import sys
 import threading
+from dataclasses import asdict
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from qsmbids.config import load_settings
@@ -97,3 +100,23 @@ def test_the_coarse_template_lies_on_itself(folder):
     """Else nothing after the fit is called, and its loops stay to be compiled."""
     *_, fit = compiling._registered()
     assert fit.usable
+
+
+def test_the_coarse_template_is_registered_once_and_stays_as_it_is(folder, monkeypatch):
+    called = []
+    register = compiling.register
+    monkeypatch.setattr(
+        compiling, "register", lambda *args, **looks: called.append(1) or register(*args, **looks)
+    )
+    compiling._registered.cache_clear()
+    settings = load_settings("consensus-fansi", None, {})
+    before = copy.deepcopy(compiling._registered())
+    compiling._guide(settings)
+    compiling._regions(settings)
+    assert len(called) == 1
+    np.testing.assert_equal(_numbers(compiling._registered()), _numbers(before))
+
+
+def _numbers(registered):
+    template, *volumes, fit = registered
+    return [template._asdict(), *volumes, asdict(fit)]

@@ -20,6 +20,7 @@ from qsmbids.core.maths.arrays import Box, Float32Array, Float64Array, FloatArra
 from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.distance import limited_distance
 from qsmbids.core.maths.gaussian import gaussian
+from qsmbids.core.maths.robust import MAD_TO_STD
 
 __all__ = ["BorderChange", "Look", "box_around", "refine_borders"]
 
@@ -250,7 +251,7 @@ def _measure(
         seen = values[(weight[:, kinds] > 0).any(axis=1)]
         if len(seen) >= _FEWEST:
             centre[kinds] = np.median(seen, axis=0)
-            spread[kinds] = 1.4826 * np.median(np.abs(seen - centre[kinds[0]]), axis=0)
+            spread[kinds] = MAD_TO_STD * np.median(np.abs(seen - centre[kinds[0]]), axis=0)
         else:
             centre[kinds] = np.inf  # what is not there looks like nothing
     usual = np.nanmedian(spread, axis=0) if np.isfinite(spread).any() else floors

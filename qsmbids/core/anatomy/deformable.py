@@ -16,6 +16,7 @@ from qsmbids.core.anatomy.sampling import compose, enlarge, in_planes, pull
 from qsmbids.core.anatomy.template import CLASSES, NUCLEI
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.gaussian import gaussian
+from qsmbids.core.maths.robust import robust_std
 
 __all__ = ["STAGES", "Channel", "Deformation", "Stage", "deform"]
 
@@ -176,7 +177,7 @@ def _fit_picture(
         counted = counted * ~_beside_tissue(image, outside, values, spacing)
     brain = near & (outside < 0.5)
     rest = (image - np.tensordot(values.astype(np.float32), moved, axes=1))[brain]
-    sigma = 1.4826 * float(np.median(np.abs(rest))) if rest.size else 1.0
+    sigma = robust_std(rest) if rest.size else 1.0
     sigma = max(sigma, 1e-6)
     return _Picture(
         np.ascontiguousarray(image, dtype=np.float32),
@@ -268,7 +269,7 @@ def _polynomial_field(ratio: Float32Array, weight: Float32Array) -> Float32Array
         ridge = 1e-4 * float(trust.sum()) * np.eye(len(powers))
         coefficients = np.linalg.solve(scaled @ design.T + ridge, scaled @ target)
         rest = target - coefficients @ design
-        spread = max(1.4826 * float(np.median(np.abs(rest))), 0.02)
+        spread = max(robust_std(rest), 0.02)
         trust = weight[chosen] / (1 + (rest / (2 * spread)) ** 2) ** 2
     low, high = np.percentile(coefficients @ design, (0.5, 99.5))
     cube = np.zeros((4, 4, 4))

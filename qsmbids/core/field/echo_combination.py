@@ -18,6 +18,7 @@ import numpy.typing as npt
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.parallel import planes
+from qsmbids.core.maths.robust import NORMAL_MAD
 from qsmbids.units import TWO_PI
 
 __all__ = [
@@ -41,8 +42,6 @@ WEIGHTINGS = {
 }
 #: T2* [s] that ``simulated_mag`` puts in the place of the measured decay.
 _SIMULATED_T2STAR = 20e-3
-#: Median of the absolute value of a standard normal variable.
-_NORMAL_MAD = 0.6744897501960817
 
 
 def weighted_echo_average(
@@ -209,7 +208,7 @@ def noise_std(magnitude: FloatArray, mask: Mask) -> float:
     if not inside.any():
         raise ValueError("the mask is too thin to estimate the noise in it")
     # white noise of SD 1 has SD sqrt(1 + 9 + 9 + 1) after one third difference
-    scale = 20.0**1.5 * gain * _NORMAL_MAD
+    scale = 20.0**1.5 * gain * NORMAL_MAD
     return float(np.median(np.abs(residual[inside]))) / scale
 
 

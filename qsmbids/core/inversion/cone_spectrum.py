@@ -27,6 +27,7 @@ import scipy.ndimage as ndi
 from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, mean_gradient
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
+from qsmbids.core.maths.robust import NORMAL_MAD
 
 __all__ = ["ErrorModel", "local_error", "measure_error", "shell_powers"]
 
@@ -54,7 +55,6 @@ OUTLIER = 8.0
 #: Standard deviation of the window [voxels] in which the error is told apart by place, and the
 #: range of its relative variance.
 LOCAL_WIDTH, LOCAL_RANGE = 5.0, (0.05, 20.0)
-_NORMAL_MAD = 0.6744897501960817
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def _filled(problem: AdaptiveProblem, x: Float32Array) -> npt.NDArray[np.complex
     fit = irfft(spectrum.copy(), problem.grid, problem.n_threads, overwrite=True)
     misfit = problem.field - fit
     used = problem.weights > 0
-    limit = OUTLIER / _NORMAL_MAD * float(np.median(np.abs(misfit[used])))
+    limit = OUTLIER / NORMAL_MAD * float(np.median(np.abs(misfit[used])))
     misfit = np.clip(misfit, -limit, limit) * np.sqrt(problem.weights)
     return spectrum + rfft(misfit, problem.n_threads)
 

@@ -33,6 +33,7 @@ from scipy.ndimage import maximum_filter
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.parallel import Run, planes
+from qsmbids.core.maths.robust import robust_std
 from qsmbids.core.maths.smoothing import (
     block_sums,
     block_widths,
@@ -143,8 +144,7 @@ def _misfit(signal: npt.NDArray[np.complex64], unit: npt.NDArray[np.complex64]) 
 def _outliers(misfit: Float32Array) -> Mask:
     """Return where phase factors are far from the signal."""
     inside = misfit[misfit != 0]
-    # 1.4826: standard deviation of a normal distribution in median absolute deviations
-    spread = 1.4826 * float(np.median(inside)) if inside.size else 0.0
+    spread = robust_std(inside) if inside.size else 0.0
     far: Mask = misfit > max(_OUTLIER, _OUTLIER_DEVIATIONS * spread)
     return far
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.robust import robust_std
 
 __all__ = [
     "PhaseCheck",
@@ -104,7 +105,7 @@ def detect_filtered_phase(
     if sums.size < 10:
         return unknown("too little phase to tell whether it was filtered")
     units = sums / np.abs(sums)
-    spread = 1.4826 * float(np.median(np.abs(np.angle(units * np.conj(units.sum())))))
+    spread = robust_std(np.angle(units * np.conj(units.sum())))
     finding = f"over {block_mm:g} mm it varies by {spread:.2f} rad through the brain"
     if spread < limit:
         return PhaseCheck(spread, True, f"the phase looks high-pass filtered: {finding}")

@@ -8,6 +8,7 @@ import scipy.ndimage
 from qsmbids.core.masks.masking import erode
 from qsmbids.core.maths.arrays import FloatArray, LabelArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.robust import robust_std
 
 __all__ = ["SignCheck", "check_sign"]
 
@@ -97,7 +98,7 @@ def check_sign(
         return _unknown("no vein or nucleus stands out in R2*")
 
     centre = float(np.median(chi[inner]))
-    spread = 1.4826 * float(np.median(np.abs(chi[inner] - centre)))
+    spread = robust_std(chi[inner] - centre)
     mean = float((chi[high].astype(np.float64) - centre).mean()) if high.any() else float("nan")
     voting = labels > 0
     relative = chi[voting].astype(np.float64) - centre

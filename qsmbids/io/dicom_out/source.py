@@ -18,9 +18,9 @@ from scipy.optimize import nnls
 
 from qsmbids.errors import InputError
 from qsmbids.io.archive import is_archive, unpack
-from qsmbids.io.dicom import scan_dicom
 from qsmbids.io.dicom_out.geometry import Affine, in_order_of
 from qsmbids.io.dicom_out.planes import Plane, Stack, pixels_of, stacks_of
+from qsmbids.io.dicom_series import scan_dicom
 from qsmbids.io.grids import difference, is_same_place
 from qsmbids.io.gzipped import is_gzipped_dicom, unpack_gzipped
 from qsmbids.io.nifti import Volume

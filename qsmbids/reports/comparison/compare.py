@@ -19,7 +19,8 @@ from qsmbids.core.quality.agreement import Agreement, agreement
 from qsmbids.core.quality.xsim import xsim
 from qsmbids.errors import QSMError
 from qsmbids.io.example_data import PIPELINES, ExampleRun
-from qsmbids.io.nifti import Header, read_header, read_volume
+from qsmbids.io.nifti import read_volume
+from qsmbids.io.nifti_header import Header, read_header
 from qsmbids.io.published import read_on_grid
 from qsmbids.reports.comparison.limits import LIMITS, NUCLEUS_PPM, outside
 from qsmbids.reports.comparison.nuclei import Nucleus, measure_nuclei

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from qsmbids.core.maths.robust import robust_std
 from qsmbids.core.reference.kinds import REFERENCES
 from qsmbids.reports.group.runs import GroupRun
 from qsmbids.reports.group.values import OWN_REGIONS
@@ -135,7 +136,7 @@ def _kind(place: int) -> str:
 
 def _row(rows: pd.DataFrame, chi: bool, unit: str) -> Markup:
     values, median = rows["value"].to_numpy(), float(rows["median"].iat[0])
-    spread = 1.4826 * float(np.median(np.abs(values - median)))
+    spread = robust_std(values - median)
 
     def shown(value: float, signed: bool = True) -> str:
         if not chi:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from qsmbids.core.maths.robust import robust_std
 from qsmbids.reports.group.runs import GroupRun
 
 __all__ = [
@@ -135,7 +136,7 @@ def robust_z(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     if len(values) < _FEWEST:
         return np.full(len(values), np.nan)
     away = values - np.median(values)
-    spread = 1.4826 * float(np.median(np.abs(away)))
+    spread = robust_std(away)
     # numbers are read with six decimals: what is below is rounding, not spread
     smallest = 1e-9 * max(1.0, float(np.max(np.abs(values))))
     if spread <= smallest:

@@ -8,7 +8,7 @@ from qsmbids.config import Settings
 from qsmbids.core.inversion.b0_direction import b0_direction_from_affine, tilt_degrees
 from qsmbids.errors import MetadataError
 from qsmbids.io.metadata import Acquisition
-from qsmbids.io.nifti import Header
+from qsmbids.io.nifti_header import Header
 from qsmbids.reports.paper.acquisition_check import check_acquisition
 from qsmbids.reports.paper.findings import Finding, Table
 from qsmbids.reports.paper.interpretation import Caveat, interpretation

@@ -9,7 +9,7 @@ from qsmbids.config import Settings
 from qsmbids.errors import ConfigError, QSMError
 from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.metadata import Acquisition
-from qsmbids.io.nifti import read_header
+from qsmbids.io.nifti_header import read_header
 from qsmbids.io.write import write_text
 from qsmbids.reports.paper.acquisition_record import acquisition_path, load_acquisition
 from qsmbids.reports.paper.inclusion import inclusion_text

@@ -7,7 +7,8 @@ import pytest
 
 from qsmbids.config import Settings
 from qsmbids.errors import MetadataError
-from qsmbids.io.nifti import read_header, write_volume
+from qsmbids.io.nifti import write_volume
+from qsmbids.io.nifti_header import read_header
 from qsmbids.reports.paper.citations import write_citations
 from qsmbids.reports.paper.publication import acquisition_from_record, prepare_publication
 
