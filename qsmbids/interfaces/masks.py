@@ -15,6 +15,7 @@ from qsmbids.core.masks.masking import (
     largest_component,
     reliable_phase_mask,
 )
+from qsmbids.core.masks.unsure_rim import MOST_SHARE, STEEP, find_unsure_rim
 from qsmbids.core.quality.masks import volume_ml
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
@@ -273,5 +274,63 @@ class FillBackgroundMask(Step):
             f" inside were filled, {cut} at the rim were cut",
             FilledVoxels=filled,
             ClosingMm=inputs.closing_mm,
+        )
+        return runtime
+
+
+class _FindUnsureRimInputs(BaseInterfaceInputSpec):
+    field = File(exists=True, mandatory=True, desc="total field [Hz], unwrapped")
+    mask1 = File(exists=True, mandatory=True)
+    mask2 = File(exists=True, mandatory=True)
+    turn_hz = traits.Float(mandatory=True, desc="of the phase that was unwrapped in space")
+    slice_axis = traits.Int(-1, usedefault=True, desc="across the slices of a 2-D scan, or -1")
+
+
+class _FindUnsureRimOutputs(RecordSpec):
+    unsure = File(exists=True, desc="0 or 1; to be left out of background removal")
+
+
+class FindUnsureRim(Step):
+    """Rim where the phase is too steep to be unwrapped: ``core.masks.unsure_rim``."""
+
+    input_spec = _FindUnsureRimInputs
+    output_spec = _FindUnsureRimOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        total = read_volume(inputs.field)
+        brain = read_volume(inputs.mask1, np.uint8).array > 0
+        unsure = find_unsure_rim(
+            total.array,
+            brain,
+            read_volume(inputs.mask2, np.uint8).array > 0,
+            inputs.turn_hz,
+            slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
+        )
+        n_voxels = int(np.count_nonzero(unsure))
+        share = n_voxels / max(1, int(np.count_nonzero(brain)))
+        too_many = share > MOST_SHARE
+        if too_many:
+            unsure = np.zeros_like(unsure)
+        self._write(runtime, total.affine, unsure=unsure)
+        steep = f"{n_voxels} voxels ({100 * share:.2f} % of Mask 1) at its rim"
+        self._results["record"] = record(
+            f"the phase of {steep} is too steep to be unwrapped surely: left out of background"
+            " removal"
+            if n_voxels and not too_many
+            else "",
+            warnings=[
+                f"the phase of {steep} is too steep to be unwrapped surely; they are too many to"
+                " be left out: look at the total field"
+                if too_many
+                else "",
+            ],
+            UnsureRim={
+                "Setting": "removed",
+                "SteepTurns": STEEP,
+                "TurnHz": inputs.turn_hz,
+                "Voxels": n_voxels,
+                "Removed": not too_many,
+            },
         )
         return runtime

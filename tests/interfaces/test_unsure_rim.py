@@ -1,0 +1,73 @@
+"""What is said of phase too steep to be unwrapped, and that background removal leaves it out."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from qsmbids.interfaces.background import RemoveBackgroundField
+from qsmbids.interfaces.masks import FindUnsureRim
+from qsmbids.methods.background_field import BACKGROUND
+
+SHAPE = (24, 26, 22)
+TURN = 200.0
+
+
+@pytest.fixture
+def head(tmp_path, monkeypatch):
+    """Return a call that writes a ball with a field, and the files of its volumes."""
+    monkeypatch.chdir(tmp_path)
+    r = np.indices(SHAPE) - np.reshape([n // 2 for n in SHAPE], (3, 1, 1, 1))
+    ball = (r**2).sum(axis=0) <= 81
+
+    def write(**volumes):
+        for name, volume in volumes.items():
+            kind = np.uint8 if volume.dtype == bool else np.float32
+            nib.save(nib.Nifti1Image(volume.astype(kind), np.diag([9.0, 9, 9, 1])), f"{name}.nii")
+        return {name: str(tmp_path / f"{name}.nii") for name in volumes}
+
+    return ball, write
+
+
+def _found(head, field):
+    ball, write = head
+    files = write(field=field, mask1=ball, mask2=ball)
+    out = FindUnsureRim(**files, turn_hz=TURN).run().outputs
+    return np.asarray(nib.load(out.unsure).dataobj) > 0, out.record
+
+
+def test_a_cap_that_is_a_turn_off_is_told_and_left_out(head):
+    ball, write = head
+    cap = ball & (np.indices(SHAPE)[0] >= 19)
+    field = 3.0 * np.indices(SHAPE)[1] + TURN * cap
+    unsure, record = _found(head, field)
+    assert unsure[cap].all()
+    about = record["metadata"]["UnsureRim"]
+    assert about["Voxels"] == np.count_nonzero(unsure)
+    assert about["Setting"] == "removed"
+    assert about["Removed"]
+    assert f"{about['Voxels']} voxels" in record["decisions"][0]
+
+    files = write(field=field, weights=np.ones(SHAPE), mask2=ball, mask3=ball, unsure=unsure)
+    removal = {"method": "vsharp", "settings": vars(BACKGROUND["vsharp"].settings())}
+    removal |= {"b0_direction": [0.0, 0.0, 1.0]}
+    out = RemoveBackgroundField(**files, **removal).run().outputs
+    mask4, local = (np.asarray(nib.load(f).dataobj) for f in (out.mask4_filled, out.local_field))
+    assert mask4.any()
+    assert not mask4[unsure].any()
+    # a linear field is all background, and the turn has not been spread
+    assert np.abs(local).max() < 1
+
+
+def test_nothing_is_said_of_a_smooth_field(head):
+    unsure, record = _found(head, 3.0 * np.indices(SHAPE)[1])
+    assert not unsure.any()
+    assert not any(record["decisions"])
+    assert record["metadata"]["UnsureRim"]["Voxels"] == 0
+
+
+def test_too_many_voxels_are_left_in_with_a_warning(head):
+    half = np.indices(SHAPE)[0] >= 13
+    unsure, record = _found(head, TURN * half)
+    assert not unsure.any()
+    assert not record["metadata"]["UnsureRim"]["Removed"]
+    assert "too many" in record["warnings"][0]
