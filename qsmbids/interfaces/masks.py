@@ -11,6 +11,7 @@ from qsmbids.core.masks.bet import bet
 from qsmbids.core.masks.mask_values import count_parts
 from qsmbids.core.masks.masking import (
     background_mask,
+    erode_rim,
     inverse_noise_mask,
     largest_component,
     reliable_phase_mask,
@@ -280,8 +281,9 @@ class FillBackgroundMask(Step):
 
 class _FindUnsureRimInputs(BaseInterfaceInputSpec):
     field = File(exists=True, mandatory=True, desc="total field [Hz], unwrapped")
-    mask1 = File(exists=True, mandatory=True)
     mask2 = File(exists=True, mandatory=True)
+    mask3 = File(exists=True, mandatory=True)
+    erode_before = traits.Int(1, usedefault=True, desc="[voxels], as before background removal")
     turn_hz = traits.Float(mandatory=True, desc="of the phase that was unwrapped in space")
     slice_axis = traits.Int(-1, usedefault=True, desc="across the slices of a 2-D scan, or -1")
 
@@ -299,21 +301,21 @@ class FindUnsureRim(Step):
     def _run_interface(self, runtime: Any) -> Any:
         inputs = self.inputs
         total = read_volume(inputs.field)
-        brain = read_volume(inputs.mask1, np.uint8).array > 0
+        mask = erode_rim(read_volume(inputs.mask3, np.uint8).array > 0, inputs.erode_before)
         unsure = find_unsure_rim(
             total.array,
-            brain,
+            mask,
             read_volume(inputs.mask2, np.uint8).array > 0,
             inputs.turn_hz,
             slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
         )
         n_voxels = int(np.count_nonzero(unsure))
-        share = n_voxels / max(1, int(np.count_nonzero(brain)))
+        share = n_voxels / max(1, int(np.count_nonzero(mask)))
         too_many = share > MOST_SHARE
         if too_many:
             unsure = np.zeros_like(unsure)
         self._write(runtime, total.affine, unsure=unsure)
-        steep = f"{n_voxels} voxels ({100 * share:.2f} % of Mask 1) at its rim"
+        steep = f"{n_voxels} voxels ({100 * share:.2f} % of Mask 3) at its rim"
         self._results["record"] = record(
             f"the phase of {steep} is too steep to be unwrapped surely: left out of background"
             " removal"

@@ -47,8 +47,8 @@ class _BackgroundField(WithMethods):
         "removed",
         "rim whose phase is too steep to be unwrapped",
         doc="Steps of more than 0.4 turns between neighbours, beside air: what they join to the"
-        " border of Mask 1 or cut off is left out of background removal, which would spread"
-        " whole turns, or kept, as in the paper.",
+        " border of the eroded Mask 3 or cut off is left out of background removal, which would"
+        " spread whole turns, or kept, as in the paper.",
         choices=("removed", "kept"),
         software="kept",
         sidecar="UnsureRim.Setting",
@@ -83,8 +83,8 @@ else:
 SENTENCES = (
     Clause("Mask 3 was eroded by {erode_before}."),
     Clause(
-        "Voxels that phase too steep to be unwrapped surely joined to the border of Mask 1, or cut"
-        " off from the rest, were taken out of it.",
+        "Voxels that phase too steep to be unwrapped surely joined to its border, or cut off from"
+        " the rest, were taken out of it.",
         {"unsure_rim": "removed", "step.find_unsure_rim": True},
     ),
     Clause(

@@ -200,11 +200,12 @@ def read_head(bids_dir, out_dir, participant):
     total, local = (volume(truth, names[f"{n}field"]) for n in ("total", "local"))
     times = tuple(about["EchoTime"])
     field = volume(out, "*_desc-total_fieldmap.nii.gz")
-    masks = [volume(out, f"*_desc-mask{n}_mask.nii.gz") > 0 for n in (1, 2, 3)]
-    unsure = find_unsure_rim(field, *masks[:2], 1 / min(times))
+    mask = erode(volume(out, "*_desc-mask3_mask.nii.gz") > 0, 1)
+    reliable = volume(out, "*_desc-mask2_mask.nii.gz") > 0
+    unsure = find_unsure_rim(field, mask, reliable, 1 / min(times))
     return Scan(
         field=field,
-        mask=erode(masks[2], 1) & ~unsure,
+        mask=mask & ~unsure,
         weights=volume(out, "*_desc-weights_T2starw.nii.gz"),
         magnitude=volume(out, "*_desc-rss_T2starw.nii.gz"),
         r2star=volume(out, "*_R2starmap.nii.gz")

@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from qsmbids.core.masks.masking import erode_rim
 from qsmbids.interfaces.background import RemoveBackgroundField
 from qsmbids.interfaces.masks import FindUnsureRim
 from qsmbids.methods.background_field import BACKGROUND
@@ -28,16 +29,17 @@ def head(tmp_path, monkeypatch):
     return ball, write
 
 
-def _found(head, field):
+def _found(head, field, erode=1):
     ball, write = head
-    files = write(field=field, mask1=ball, mask2=ball)
-    out = FindUnsureRim(**files, turn_hz=TURN).run().outputs
+    files = write(field=field, mask2=ball, mask3=ball)
+    out = FindUnsureRim(**files, turn_hz=TURN, erode_before=erode).run().outputs
     return np.asarray(nib.load(out.unsure).dataobj) > 0, out.record
 
 
 def test_a_cap_that_is_a_turn_off_is_told_and_left_out(head):
     ball, write = head
-    cap = ball & (np.indices(SHAPE)[0] >= 19)
+    eroded = erode_rim(ball, 1)
+    cap = eroded & (np.indices(SHAPE)[0] >= 19)
     field = 3.0 * np.indices(SHAPE)[1] + TURN * cap
     unsure, record = _found(head, field)
     assert unsure[cap].all()
@@ -56,6 +58,13 @@ def test_a_cap_that_is_a_turn_off_is_told_and_left_out(head):
     assert not mask4[unsure].any()
     # a linear field is all background, and the turn has not been spread
     assert np.abs(local).max() < 1
+
+
+def test_a_step_that_erosion_takes_anyway_is_not_counted(head):
+    ball, _ = head
+    field = TURN * (ball & ~erode_rim(ball, 1) & (np.indices(SHAPE)[0] >= 20))
+    assert not _found(head, field)[0].any()
+    assert _found(head, field, erode=0)[0].any()
 
 
 def test_nothing_is_said_of_a_smooth_field(head):

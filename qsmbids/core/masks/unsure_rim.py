@@ -1,4 +1,4 @@
-"""Voxels at the rim of the brain whose phase cannot be unwrapped surely."""
+"""Voxels at the rim of a mask whose phase cannot be unwrapped surely."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +13,20 @@ __all__ = ["MOST_SHARE", "STEEP", "find_unsure_rim"]
 #: Step between neighbours [turns] from which nothing tells a turn more or less: at half a turn
 #: both are as likely, and the field of the voxels themselves and noise take a part of it.
 STEEP = 0.4
-#: Largest share of the brain that may be taken out: where more of it is steep, the phase has
+#: Largest share of the mask that may be taken out: where more of it is steep, the phase has
 #: other faults than air beside it.
 MOST_SHARE = 0.1
 
 
 def find_unsure_rim(
     field: FloatArray,
-    brain: Mask,
+    mask: Mask,
     reliable: Mask,
     turn: float,
     *,
     slice_axis: int | None = None,
 ) -> Mask:
-    """Find voxels that steep phase joins to the border of the brain, or cuts off from the rest.
+    """Find voxels that steep phase joins to the border of a mask, or cuts off from the rest.
 
     Beside air the phase changes by half a turn and more from voxel to voxel, and unwrapping, which
     asks for less, may be whole turns off there. Background removal would spread the error, so that
@@ -37,9 +37,12 @@ def find_unsure_rim(
     ----------
     field : (X, Y, Z) ndarray
         Total field [Hz], unwrapped.
-    brain, reliable : (X, Y, Z) ndarray of bool
-        Masks 1 and 2. Unreliable voxels are asked like others, but not returned: they are holes
-        that Mask 3 has filled, or not in it.
+    mask : (X, Y, Z) ndarray of bool
+        What background removal would get, Mask 3 eroded: a step to a voxel outside of it does no
+        harm.
+    reliable : (X, Y, Z) ndarray of bool
+        Mask 2. Unreliable voxels are asked like others, but not returned: they are holes that
+        Mask 3 has filled.
     turn : float
         By how much the field is off [Hz] where the phase that was unwrapped in space is one turn
         off: 1 / TE of the template echo.
@@ -49,23 +52,23 @@ def find_unsure_rim(
     Returns
     -------
     (X, Y, Z) ndarray of bool
-        Inside both masks; the whole of it may be more than :data:`MOST_SHARE` of the brain.
+        Inside both masks; it may be more than :data:`MOST_SHARE` of the first.
 
     Examples
     --------
-    >>> brain = np.zeros((12, 12, 12), dtype=bool)
-    >>> brain[1:11, 1:11, 1:11] = True
-    >>> field = np.zeros(brain.shape, dtype=np.float32)
+    >>> mask = np.zeros((12, 12, 12), dtype=bool)
+    >>> mask[1:11, 1:11, 1:11] = True
+    >>> field = np.zeros(mask.shape, dtype=np.float32)
     >>> field[1, 5, 5] = field[5, 5, 5] = 120.0
-    >>> found = find_unsure_rim(field, brain, brain, 200.0)
+    >>> found = find_unsure_rim(field, mask, mask, 200.0)
     >>> bool(found[1, 5, 5]), bool(found[5, 5, 5]), int(found.sum())
     (True, False, 6)
     """
-    found = np.zeros_like(brain)
-    if not brain.any():
+    found = np.zeros_like(mask)
+    if not mask.any():
         return found
-    box = bounding_box(brain)
-    inside = np.pad(brain[box], 1)
+    box = bounding_box(mask)
+    inside = np.pad(mask[box], 1)
     axes = [axis for axis in range(3) if axis != slice_axis]
     steep = _steep(np.pad(field[box], 1), inside, STEEP * turn, axes)
     if not steep.any():

@@ -54,9 +54,12 @@ FIND_UNSURE_RIM = Step(
     "rim of unsure phase",
     "qsmbids.interfaces.masks:FindUnsureRim",
     (0, 6),
-    {"field": "field", "mask1": "mask1", "mask2": "mask2", "slice_axis": "slice_axis"},
+    {"field": "field", "mask2": "mask2", "mask3": "mask3", "slice_axis": "slice_axis"},
     {"unsure": "unsure"},
-    lambda run: {"turn_hz": _turn_hz(run)},
+    lambda run: {
+        "turn_hz": _turn_hz(run),
+        "erode_before": run.settings.background_field.erode_before,
+    },
 )
 ALIGN_SLICES = Step(
     "align_slices",
