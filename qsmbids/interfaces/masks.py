@@ -33,6 +33,8 @@ from qsmbids.io.nifti import Volume, read_volume
 
 #: A rat's brain has 2 to 3 ml; what BET leaves of a head it does not know is a random piece.
 _SMALLEST_BRAIN_ML = 4.0
+#: Share of Mask 3 with unsure phase from which the user should know.
+_MUCH_UNSURE = 0.05
 
 
 class _MaskOutputs(RecordSpec):
@@ -315,17 +317,13 @@ class FindUnsureRim(Step):
         if too_many:
             unsure = np.zeros_like(unsure)
         self._write(runtime, total.affine, unsure=unsure)
-        steep = f"{n_voxels} voxels ({100 * share:.2f} % of Mask 3) at its rim"
+        steep = f"{n_voxels} voxels at the rim ({100 * share:.2f} % of Mask 3)"
+        steep = f"the phase of {steep} is too steep to be unwrapped surely"
+        done = "too many to be left out" if too_many else "left out of background removal"
         self._results["record"] = record(
-            f"the phase of {steep} is too steep to be unwrapped surely: left out of background"
-            " removal"
-            if n_voxels and not too_many
-            else "",
+            f"{steep}: {done}" if n_voxels else "",
             warnings=[
-                f"the phase of {steep} is too steep to be unwrapped surely; they are too many to"
-                " be left out: look at the total field"
-                if too_many
-                else "",
+                f"{steep}, {done}: look at the total field" if share > _MUCH_UNSURE else "",
             ],
             UnsureRim={
                 "Setting": "removed",

@@ -39,7 +39,7 @@ def _found(head, field, erode=1):
 def test_a_cap_that_is_a_turn_off_is_told_and_left_out(head):
     ball, write = head
     eroded = erode_rim(ball, 1)
-    cap = eroded & (np.indices(SHAPE)[0] >= 19)
+    cap = eroded & (np.indices(SHAPE)[0] >= 19) & (np.indices(SHAPE)[1] >= 13)
     field = 3.0 * np.indices(SHAPE)[1] + TURN * cap
     unsure, record = _found(head, field)
     assert unsure[cap].all()
@@ -48,6 +48,7 @@ def test_a_cap_that_is_a_turn_off_is_told_and_left_out(head):
     assert about["Setting"] == "removed"
     assert about["Removed"]
     assert f"{about['Voxels']} voxels" in record["decisions"][0]
+    assert not any(record["warnings"])
 
     files = write(field=field, weights=np.ones(SHAPE), mask2=ball, mask3=ball, unsure=unsure)
     removal = {"method": "vsharp", "settings": vars(BACKGROUND["vsharp"].settings())}
@@ -74,9 +75,10 @@ def test_nothing_is_said_of_a_smooth_field(head):
     assert record["metadata"]["UnsureRim"]["Voxels"] == 0
 
 
-def test_too_many_voxels_are_left_in_with_a_warning(head):
-    half = np.indices(SHAPE)[0] >= 13
-    unsure, record = _found(head, TURN * half)
-    assert not unsure.any()
-    assert not record["metadata"]["UnsureRim"]["Removed"]
-    assert "too many" in record["warnings"][0]
+@pytest.mark.parametrize(("first", "removed"), [(18, True), (13, False)])
+def test_much_of_a_mask_is_left_out_with_a_warning_and_too_much_is_not(head, first, removed):
+    unsure, record = _found(head, TURN * (np.indices(SHAPE)[0] >= first))
+    assert unsure.any() == removed
+    assert record["metadata"]["UnsureRim"]["Removed"] == removed
+    assert ("too many" in record["warnings"][0]) != removed
+    assert "look at the total field" in record["warnings"][0]

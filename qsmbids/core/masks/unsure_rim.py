@@ -14,8 +14,8 @@ __all__ = ["MOST_SHARE", "STEEP", "find_unsure_rim"]
 #: both are as likely, and the field of the voxels themselves and noise take a part of it.
 STEEP = 0.4
 #: Largest share of the mask that may be taken out: where more of it is steep, the phase has
-#: other faults than air beside it.
-MOST_SHARE = 0.1
+#: other faults than air beside it. One echo of 25 ms at 7 T has 0.08.
+MOST_SHARE = 0.2
 
 
 def find_unsure_rim(
