@@ -5,7 +5,12 @@ from typing import Any
 import numpy as np
 
 from qsmbids.core.background.pdf import pdf
-from qsmbids.core.masks.masking import erode, erode_rim, mask_with_holes
+from qsmbids.core.masks.masking import (
+    erode,
+    erode_rim,
+    largest_piece_of_each_part,
+    mask_with_holes,
+)
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Mask
 from qsmbids.core.maths.polynomial import remove_polynomial
 from qsmbids.errors import InputError
@@ -29,6 +34,7 @@ class _RemoveBackgroundFieldInputs(BaseInterfaceInputSpec):
     weights = File(exists=True, mandatory=True, desc="data weights")
     mask3 = File(exists=True, mandatory=True)
     mask2 = File(exists=True, mandatory=True, desc="for the holes of Mask 4")
+    unsure = File(exists=True, desc="voxels of unsure phase, taken out of the eroded Mask 3")
     method = traits.Enum(*BACKGROUND, mandatory=True)
     settings = traits.Dict(mandatory=True, desc="of the method")
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
@@ -104,10 +110,13 @@ class RemoveBackgroundField(Step):
     ) -> tuple[BackgroundRemoval, Float32Array, Mask]:
         """Return what the method made of the field, and its field and Mask 4 after the rest."""
         inputs = self.inputs
+        known = erode_rim(mask3, inputs.erode_before)
+        if isinstance(inputs.unsure, str):
+            known = _without(known, read_volume(inputs.unsure, np.uint8).array > 0)
         try:
             data = BackgroundData(
                 field=total.array,
-                mask=erode_rim(mask3, inputs.erode_before),
+                mask=known,
                 weights=read_volume(inputs.weights).array,
                 voxel_size=total.adult_voxel_size,
                 true_voxel_size=total.voxel_size,
@@ -143,3 +152,9 @@ class RemoveBackgroundField(Step):
                 "Look at the total field and at the settings of background removal.",
             ) from error
         return removal, local, mask4
+
+
+def _without(mask: Mask, taken: Mask) -> Mask:
+    """Return a mask less some voxels and less what hung together with the rest by them alone."""
+    left = mask & ~taken
+    return largest_piece_of_each_part(left, mask) if (mask & taken).any() and left.any() else left

@@ -11,10 +11,12 @@ from qsmbids.core.masks.bet import bet
 from qsmbids.core.masks.mask_values import count_parts
 from qsmbids.core.masks.masking import (
     background_mask,
+    erode_rim,
     inverse_noise_mask,
     largest_component,
     reliable_phase_mask,
 )
+from qsmbids.core.masks.unsure_rim import MOST_SHARE, STEEP, find_unsure_rim
 from qsmbids.core.quality.masks import volume_ml
 from qsmbids.errors import InputError
 from qsmbids.interfaces.base import (
@@ -31,6 +33,8 @@ from qsmbids.io.nifti import Volume, read_volume
 
 #: A rat's brain has 2 to 3 ml; what BET leaves of a head it does not know is a random piece.
 _SMALLEST_BRAIN_ML = 4.0
+#: Share of Mask 3 with unsure phase from which the user should know.
+_MUCH_UNSURE = 0.05
 
 
 class _MaskOutputs(RecordSpec):
@@ -273,5 +277,60 @@ class FillBackgroundMask(Step):
             f" inside were filled, {cut} at the rim were cut",
             FilledVoxels=filled,
             ClosingMm=inputs.closing_mm,
+        )
+        return runtime
+
+
+class _FindUnsureRimInputs(BaseInterfaceInputSpec):
+    field = File(exists=True, mandatory=True, desc="total field [Hz], unwrapped")
+    mask2 = File(exists=True, mandatory=True)
+    mask3 = File(exists=True, mandatory=True)
+    erode_before = traits.Int(1, usedefault=True, desc="[voxels], as before background removal")
+    turn_hz = traits.Float(mandatory=True, desc="of the phase that was unwrapped in space")
+    slice_axis = traits.Int(-1, usedefault=True, desc="across the slices of a 2-D scan, or -1")
+
+
+class _FindUnsureRimOutputs(RecordSpec):
+    unsure = File(exists=True, desc="0 or 1; to be left out of background removal")
+
+
+class FindUnsureRim(Step):
+    """Rim where the phase is too steep to be unwrapped: ``core.masks.unsure_rim``."""
+
+    input_spec = _FindUnsureRimInputs
+    output_spec = _FindUnsureRimOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        total = read_volume(inputs.field)
+        mask = erode_rim(read_volume(inputs.mask3, np.uint8).array > 0, inputs.erode_before)
+        unsure = find_unsure_rim(
+            total.array,
+            mask,
+            read_volume(inputs.mask2, np.uint8).array > 0,
+            inputs.turn_hz,
+            slice_axis=inputs.slice_axis if inputs.slice_axis >= 0 else None,
+        )
+        n_voxels = int(np.count_nonzero(unsure))
+        share = n_voxels / max(1, int(np.count_nonzero(mask)))
+        too_many = share > MOST_SHARE
+        if too_many:
+            unsure = np.zeros_like(unsure)
+        self._write(runtime, total.affine, unsure=unsure)
+        steep = f"{n_voxels} voxels at the rim ({100 * share:.2f} % of Mask 3)"
+        steep = f"the phase of {steep} is too steep to be unwrapped surely"
+        done = "too many to be left out" if too_many else "left out of background removal"
+        self._results["record"] = record(
+            f"{steep}: {done}" if n_voxels else "",
+            warnings=[
+                f"{steep}, {done}: look at the total field" if share > _MUCH_UNSURE else "",
+            ],
+            UnsureRim={
+                "Setting": "removed",
+                "SteepTurns": STEEP,
+                "TurnHz": inputs.turn_hz,
+                "Voxels": n_voxels,
+                "Removed": not too_many,
+            },
         )
         return runtime

@@ -46,6 +46,7 @@ class _StraightenSlabInputs(BaseInterfaceInputSpec):
     mask3 = File(exists=True, mandatory=True)
     r2star = File(exists=True, desc="for edges of the inversion")
     region = File(exists=True, desc="fluid, for MEDI+0")
+    unsure = File(exists=True, desc="voxels that background removal leaves out")
     b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
@@ -56,6 +57,7 @@ class _StraightenSlabOutputs(RecordSpec):
     magnitude = File(exists=True)
     r2star = File(exists=True)
     region = File(exists=True)
+    unsure = File(exists=True)
     mask2 = File(exists=True)
     mask3 = File(exists=True)
 
@@ -75,11 +77,15 @@ class StraightenSlab(Step):
         index = np.eye(4)
         index[:3, :3], index[:3, 3] = grid.matrix, grid.offset
         threads = inputs.n_threads
+        sure = mask3
+        if isinstance(inputs.unsure, str):
+            unsure = read_volume(inputs.unsure, np.uint8).array > 0
+            sure = mask3 & ~unsure
         linear = {"weights": inputs.weights, "magnitude": inputs.magnitude}
         if isinstance(inputs.r2star, str):
             linear["r2star"] = inputs.r2star
         volumes = {
-            "field": to_straight(field.array, grid, mask3, order=SPLINE, n_threads=threads),
+            "field": to_straight(field.array, grid, sure, order=SPLINE, n_threads=threads),
             **{
                 name: to_straight(read_volume(path).array, grid, mask3, order=1, n_threads=threads)
                 for name, path in linear.items()
@@ -90,6 +96,9 @@ class StraightenSlab(Step):
         if isinstance(inputs.region, str):
             region = read_volume(inputs.region, np.uint8).array > 0
             volumes["region"] = mask_to_straight(region, grid, n_threads=threads)
+        if isinstance(inputs.unsure, str):  # there is no field there
+            left = mask_to_straight(sure, grid, n_threads=threads)
+            volumes["unsure"] = mask_to_straight(mask3, grid, n_threads=threads) & ~left
         self._write(runtime, field.affine @ index, **volumes)
         tilt = tilt_degrees(inputs.b0_direction)
         self._results["record"] = record(

@@ -43,6 +43,18 @@ class _BackgroundField(WithMethods):
     erode_before: int = setting(
         1, "erosion of Mask 3 before", "voxels", "By layers.", minimum=0, maximum=20, paper=1
     )
+    unsure_rim: str = setting(
+        "removed",
+        "rim whose phase is too steep to be unwrapped",
+        doc="Steps of more than 0.4 turns between neighbours, beside air: what they join to the"
+        " border of the eroded Mask 3 or cut off is left out of background removal, which would"
+        " spread whole turns, or kept, as in the paper.",
+        choices=("removed", "kept"),
+        software="kept",
+        sidecar="UnsureRim.Setting",
+        otherwise=("kept", "remove_background_field", "!find_unsure_rim"),
+        unless="given_field",
+    )
     erode_after: int = setting(
         0, "erosion of Mask 4 after", "voxels", "By layers.", minimum=0, maximum=20, paper=0
     )
@@ -70,6 +82,15 @@ else:
 
 SENTENCES = (
     Clause("Mask 3 was eroded by {erode_before}."),
+    Clause(
+        "Voxels that phase too steep to be unwrapped surely joined to its border, or cut off from"
+        " the rest, were taken out of it.",
+        {"unsure_rim": "removed", "step.find_unsure_rim": True},
+    ),
+    Clause(
+        "Phase too steep to be unwrapped surely was not looked for.",
+        {"unsure_rim": "kept", "step.given_field": False},
+    ),
     *BACKGROUND.sentences("background_field"),
     Clause(
         "What was left of the background was projected onto dipole fields (PDF) [@liu2011pdf] in"

@@ -66,6 +66,7 @@ def add_steps(graph: Outline) -> None:
     graph.add(chi.MASK2)
     if context.plan.gives("local") is None:
         graph.add(chi.MASK3)
+        _add_unsure_rim(graph)
         _add_offsets(graph)
     _add_susceptibility(graph)
     _add_template(graph)
@@ -122,6 +123,14 @@ def _add_total_field(graph: Outline) -> None:
         graph.add(field.COMBINE_ECHOES)
 
 
+def _add_unsure_rim(graph: Outline) -> None:
+    """Add the search for phase too steep to be unwrapped; a given field is used as it is."""
+    context = graph.context
+    wanted = context.settings.background_field.unsure_rim == "removed"
+    if wanted and context.plan.gives("total") is None:
+        graph.add(chi.FIND_UNSURE_RIM)
+
+
 def _add_offsets(graph: Outline) -> None:
     """Add what takes off of the field what no echo tells from it."""
     plan, total = graph.context.plan, graph.context.settings.total_field
@@ -169,6 +178,8 @@ def _add_susceptibility(graph: Outline) -> None:
         return
     straight = graph.branch(_nearest_axis(graph.context.b0_direction), STRAIGHT_VOXELS)
     turned = {"fluid": "region"} if "fluid" in graph else {}
+    if "unsure" in graph:
+        turned["unsure"] = "unsure"
     decay = _edges_of_decay(graph)
     straight.add(
         chi.STRAIGHTEN_SLAB,

@@ -43,6 +43,7 @@ from qsmbids.core.inversion.tgv import tgv
 from qsmbids.core.inversion.tikhonov import iterative_tikhonov
 from qsmbids.core.inversion.tkd import tkd
 from qsmbids.core.masks.masking import erode
+from qsmbids.core.masks.unsure_rim import find_unsure_rim
 from qsmbids.core.phantom.head import BY_NAME, make_phantom
 from qsmbids.core.quality.xsim import xsim
 from qsmbids.units import larmor_frequency
@@ -197,9 +198,14 @@ def read_head(bids_dir, out_dir, participant):
         }
     dseg = volume(truth, names["dseg"])
     total, local = (volume(truth, names[f"{n}field"]) for n in ("total", "local"))
+    times = tuple(about["EchoTime"])
+    field = volume(out, "*_desc-total_fieldmap.nii.gz")
+    mask = erode(volume(out, "*_desc-mask3_mask.nii.gz") > 0, 1)
+    reliable = volume(out, "*_desc-mask2_mask.nii.gz") > 0
+    unsure = find_unsure_rim(field, mask, reliable, 1 / min(times))
     return Scan(
-        field=volume(out, "*_desc-total_fieldmap.nii.gz"),
-        mask=erode(volume(out, "*_desc-mask3_mask.nii.gz") > 0, 1),
+        field=field,
+        mask=mask & ~unsure,
         weights=volume(out, "*_desc-weights_T2starw.nii.gz"),
         magnitude=volume(out, "*_desc-rss_T2starw.nii.gz"),
         r2star=volume(out, "*_R2starmap.nii.gz")
@@ -210,7 +216,7 @@ def read_head(bids_dir, out_dir, participant):
         ),
         b0=tuple(about["B0Direction"]),
         frequency=1e6 * about["ImagingFrequency"],
-        times=tuple(about["EchoTime"]),
+        times=times,
         chi=volume(truth, names["chi"]),
         brain=volume(truth, names["mask"]) > 0,
         regions={name: dseg == int(index) for index, name, *_ in table if name in NUCLEI},

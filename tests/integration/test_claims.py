@@ -274,6 +274,7 @@ SENTENCES = {
         "none", "relative-residual"),
     "its holes were filled": lambda n, r: "mask3" in n,
     "Mask 3 was eroded by": lambda n, r: "remove_background_field" in n,
+    "phase too steep to be unwrapped surely joined": lambda n, r: "find_unsure_rim" in n,
     "Background fields were removed": lambda n, r: "remove_background_field" in n,
     "Mask 4 was (not|then) eroded": lambda n, r: "remove_background_field" in n,
     "No polynomial was fitted": lambda n, r: "remove_background_field" in n,

@@ -146,7 +146,7 @@ LONGER = (
         "[dipole_inversion.fansi]\nregularisation_weight = 'none'\n",
         "[reference]\nregion = 'csf'\n[relaxometry]\nmethod = 'loglinear'\n",
         "[total_field]\nromeo_weights = 'romeo6'\necho_weighting = 'phase_var'\n"
-        "romeo_regions = 'as-grown'\n",
+        "romeo_regions = 'as-grown'\n[background_field]\nunsure_rim = 'kept'\n",
         *(pytest.param(table, marks=pytest.mark.slow) for table in LONGER),
     ],
 )

@@ -232,19 +232,20 @@ _TOTAL = StartImage("total", (_HERE,), 1.0, "Hz")
         (
             _TOTAL,
             {"given_field", "rate_phase"},
-            {"remove_phase_offset", "unwrap_phase", "combine_echoes"},
+            {"remove_phase_offset", "unwrap_phase", "combine_echoes", "find_unsure_rim"},
         ),
         (
             StartImage("local", (_HERE,), 1.0, "Hz", total=_TOTAL),
             {"given_local_field", "given_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
-            | {"remove_background_field", "measure_images", "measure_quality"},
+            | {"find_unsure_rim", "remove_background_field", "measure_images", "measure_quality"},
         ),
         (
             StartImage("local", (_HERE,), 1.0, "Hz"),
             {"given_local_field", "rate_phase"},
             {"remove_phase_offset", "unwrap_phase", "combine_echoes", "mask3"}
-            | {"remove_background_field", "correct_readout", "measure_images", "measure_quality"},
+            | {"find_unsure_rim", "remove_background_field", "correct_readout"}
+            | {"measure_images", "measure_quality"},
         ),
     ],
     ids=["unwrapped", "total", "local with total", "local"],
@@ -487,3 +488,31 @@ def test_what_one_echo_or_a_2d_scan_leaves_in_the_field_is_taken_off(build):
     for workflow, expected in ((slices, True), (build(3, slice_axis=2), False), (build(1), False)):
         removal = workflow.get_node("remove_background_field").inputs
         assert (removal.residual_removal, removal.slices_of_one_echo) == ("auto", expected)
+
+
+def test_the_turn_by_which_phase_is_steep_is_that_of_the_phase_unwrapped_in_space(build):
+    def turn(n_echoes, **kwargs):
+        workflow = build(n_echoes, **kwargs)
+        node = workflow.get_node("find_unsure_rim")
+        return node.inputs.turn_hz, build.plan.acquisition.echo_times
+
+    turn_hz, times = turn(5)
+    assert turn_hz == pytest.approx(1 / times[0])
+    turn_hz, times = turn(1)
+    assert turn_hz == pytest.approx(1 / times[0])
+    fit = {"total_field": {"echo_phase_combination": "nonlinear-fit"}}
+    turn_hz, times = turn(5, overrides=fit)
+    assert turn_hz == pytest.approx(1 / (times[1] - times[0]))
+
+
+@pytest.mark.parametrize("oblique", ["tilt-kernel", "rotate"])
+def test_steep_phase_is_looked_for_unless_told_otherwise(build, oblique):
+    slab = {"oblique": oblique}
+    workflow = build(overrides={"background_field": slab}, tilt=20)
+    removal = workflow.get_node("remove_background_field")
+    sources = {e[0].name for e in workflow._graph.in_edges(removal)}
+    expected = "straighten_slab" if oblique == "rotate" else "find_unsure_rim"
+    assert expected in sources
+    assert "find_unsure_rim" in _steps(workflow)
+    kept = build(overrides={"background_field": {**slab, "unsure_rim": "kept"}}, tilt=20)
+    assert "find_unsure_rim" not in _steps(kept)

@@ -19,6 +19,7 @@ __all__ = [
     "fill_holes",
     "inverse_noise_mask",
     "largest_component",
+    "largest_piece_of_each_part",
     "mask_with_holes",
     "reliable_phase_mask",
 ]
@@ -108,7 +109,7 @@ def background_mask(
     if not both.any():
         raise EmptyMaskError("Mask 1 and Mask 2 have no voxel in common")
     filled = fill_holes(both, voxel_size=voxel_size, closing_mm=closing_mm)
-    return _largest_piece_of_each_part(filled & mask1, mask1)
+    return largest_piece_of_each_part(filled & mask1, mask1)
 
 
 def mask_with_holes(mask4: Mask, mask2: Mask) -> Mask:
@@ -135,8 +136,18 @@ def largest_component(mask: Mask) -> Mask:
     return piece
 
 
-def _largest_piece_of_each_part(pieces: Mask, parts: Mask) -> Mask:
-    """Return, of the pieces that lie in each part of a mask, the largest one."""
+def largest_piece_of_each_part(pieces: Mask, parts: Mask) -> Mask:
+    """Return, of the pieces that lie in each part of a mask, the largest one.
+
+    Parameters
+    ----------
+    pieces, parts : (X, Y, Z) ndarray of bool
+        Voxels are joined by faces; no piece reaches over two parts.
+
+    Returns
+    -------
+    (X, Y, Z) ndarray of bool
+    """
     box = bounding_box(parts)
     part, n_parts = scipy.ndimage.label(parts[box])
     if n_parts == 1:

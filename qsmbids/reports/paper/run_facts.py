@@ -37,6 +37,7 @@ STEPS = (
     "weight_data",
     "mask2",
     "mask3",
+    "find_unsure_rim",
     "align_slices",
     "flatten_offset",
     "given_local_field",
@@ -154,6 +155,7 @@ def _planned_steps(settings: Settings, n_echoes: int, tilt_degrees: float) -> se
     rotated = settings.background_field.oblique == "rotate" and tilt_degrees > _TILT
     referenced = settings.reference.region != "none"
     left_out = {
+        "find_unsure_rim": settings.background_field.unsure_rim == "kept",
         "align_slices": True,
         "flatten_offset": n_echoes > 1 or total.single_echo_offset == "none",
         "correct_readout": n_echoes < 3 or total.bipolar_correction == "off",

@@ -25,6 +25,7 @@ STEPS = (
     field.WEIGHT_DATA,
     chi.MASK2,
     chi.MASK3,
+    chi.FIND_UNSURE_RIM,
     chi.ALIGN_SLICES,
     chi.FLATTEN_OFFSET,
     chi.FIND_FLUID,

@@ -1,14 +1,24 @@
 """From the total field to the susceptibility, with Masks 2 to 4: Figure 5, lower half."""
 
+from itertools import pairwise
 from typing import Any
 
-from qsmbids.workflows.graph import Step
+from qsmbids.workflows.graph import RunContext, Step
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
 
 def _chosen(section: Any) -> dict[str, Any]:
     """Return the method of a section and its settings."""
     return {"method": section.method, "settings": dict(vars(section.chosen))}
+
+
+def _turn_hz(run: RunContext) -> float:
+    """Return a turn [Hz] of the phase that is unwrapped in space: template echo, or the fit's."""
+    times = sorted(run.echo_times)
+    fit = run.settings.total_field.echo_phase_combination == "nonlinear-fit"
+    if fit and len(times) > 2 and run.plan.start is None:
+        return 1 / min(later - earlier for earlier, later in pairwise(times))
+    return 1 / times[0]
 
 
 MASK2 = Step(
@@ -38,6 +48,18 @@ MASK3 = Step(
     {"mask1": "mask1", "mask2": "mask2"},
     {"mask3": "mask"},
     lambda run: {"closing_mm": run.settings.masks.closing_mm},
+)
+FIND_UNSURE_RIM = Step(
+    "find_unsure_rim",
+    "rim of unsure phase",
+    "qsmbids.interfaces.masks:FindUnsureRim",
+    (0, 6),
+    {"field": "field", "mask2": "mask2", "mask3": "mask3", "slice_axis": "slice_axis"},
+    {"unsure": "unsure"},
+    lambda run: {
+        "turn_hz": _turn_hz(run),
+        "erode_before": run.settings.background_field.erode_before,
+    },
 )
 ALIGN_SLICES = Step(
     "align_slices",
@@ -90,6 +112,7 @@ STRAIGHTEN_SLAB = Step(
         "mask2": "mask2",
         "mask3": "mask3",
         "region": "fluid?",
+        "unsure": "unsure?",
     },
     {
         "field": "field",
@@ -105,7 +128,13 @@ REMOVE_BACKGROUND_FIELD = Step(
     "background field",
     "qsmbids.interfaces.background:RemoveBackgroundField",
     (0, 16),
-    {"field": "field", "weights": "weights", "mask2": "mask2", "mask3": "mask3"},
+    {
+        "field": "field",
+        "weights": "weights",
+        "mask2": "mask2",
+        "mask3": "mask3",
+        "unsure": "unsure?",
+    },
     {
         "local_field": "local_field",
         "background_field": "background_field",
