@@ -34,7 +34,7 @@ _QUIET = {
 
 
 #: What is wanted later is compiled while the steps at work leave a processor idle [niceness].
-_PATIENT = 10
+_PATIENT = 19
 
 
 def worker_context() -> ForkServerContext:
