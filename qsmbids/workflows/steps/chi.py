@@ -175,7 +175,7 @@ INVERT_DIPOLE_FIELD = Step(
     "invert_dipole_field",
     "dipole inversion",
     "qsmbids.interfaces.inversion:InvertDipoleField",
-    (0, 28),
+    (0, 31),
     {
         "local_field": "local_field",
         "weights": "weights",
