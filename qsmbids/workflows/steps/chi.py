@@ -104,7 +104,7 @@ REMOVE_BACKGROUND_FIELD = Step(
     "remove_background_field",
     "background field",
     "qsmbids.interfaces.background:RemoveBackgroundField",
-    (0, 16),
+    (0, 20),
     {"field": "field", "weights": "weights", "mask2": "mask2", "mask3": "mask3"},
     {
         "local_field": "local_field",
