@@ -6,6 +6,7 @@ import numpy as np
 
 from qsmbids.core.inversion.two_pass import STRONG_PPM, merge_two_pass, set_aside
 from qsmbids.core.masks.wrong_turns import find_wrong_turns
+from qsmbids.core.maths.arrays import Mask
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
     File,
@@ -17,6 +18,7 @@ from qsmbids.interfaces.base import (
 )
 from qsmbids.io.compiling import loops_of
 from qsmbids.io.nifti import Volume, read_volume
+from qsmbids.methods.background_field import BACKGROUND
 from qsmbids.methods.dipole_inversion import INVERSION
 from qsmbids.methods.inversion.data import InversionData
 
@@ -41,6 +43,10 @@ class _InvertDipoleFieldInputs(BaseInterfaceInputSpec):
     centre_frequency = traits.Float(mandatory=True, desc="[Hz]")
     echo_times = traits.List(traits.Float, mandatory=True, desc="[s]")
     regularisation_from = traits.Str("", usedefault=True, desc="of its strength, for the record")
+    removal = traits.Dict(
+        usedefault=True,
+        desc="method and settings of the background removal, where what it took may be put back",
+    )
     uncertainty = traits.Bool(False, usedefault=True, desc="whether its error is wanted")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
@@ -127,10 +133,21 @@ class InvertDipoleField(Step):
             centre_frequency=inputs.centre_frequency,
             echo_times=inputs.echo_times,
             fluid=fluid,
+            removal=self._removal(support, field),
             uncertainty=inputs.uncertainty,
             n_threads=inputs.n_threads,
         )
         return data, int(np.count_nonzero(off))
+
+    def _removal(self, support: Mask, field: Volume) -> Any:
+        """Return the background removal as a linear map, where there is one."""
+        if not self.inputs.removal:
+            return None
+        method = BACKGROUND[self.inputs.removal["method"]]
+        if method.again is None:
+            return None
+        settings = method.settings(**self.inputs.removal["settings"])
+        return method.again(settings, support, field.adult_voxel_size, self.inputs.n_threads)
 
 
 class _SetAsideInputs(BaseInterfaceInputSpec):

@@ -203,6 +203,10 @@ class Method:
     study : tuple of str
         Settings that ``regularisation = "adaptive"`` finds for a run, the strength first, and
         that ``"fixed"`` takes as they are.
+    again : callable, optional
+        Of a background removal: takes its settings, Mask 4, the voxel size [mm] and the threads,
+        and returns the removal as a linear map of a field in the whole volume, for what it took
+        to be put back by the inversion; None where it did that itself or is not such a map.
     weighted : bool
         Of an inversion: the data count by their weights, not only where these are zero.
     uncertain : bool
@@ -223,6 +227,7 @@ class Method:
     strength: str = ""
     tune: str = ""
     study: tuple[str, ...] = ()
+    again: Callable[..., Callable[[Any], Any] | None] | None = None
     weighted: bool = True
     uncertain: bool = False
     loop: str = ""

@@ -148,6 +148,7 @@ def _inversion(settings: Settings) -> None:
         b0_direction=[0.0, 0.0, 1.0],
         centre_frequency=123e6,
         echo_times=_TIMES,
+        removal=lambda field: 0 * field,
         uncertainty=section.uncertainty,
     )
     few = {n: 2 for n in ("maximum_iterations", "maximum_steps") if hasattr(section.chosen, n)}

@@ -217,6 +217,25 @@ def test_only_an_inversion_that_takes_edges_of_images_waits_for_r2star(build):
     assert "straighten_slab" in sources(**rotated)
 
 
+@pytest.mark.parametrize(
+    ("others", "plan", "known"),
+    [
+        ({}, {}, True),
+        ({"dipole_inversion": {"holes": "two-pass"}}, {}, False),
+        ({"background_field": {"residual_removal": "on"}}, {}, False),
+        ({"background_field": {"erode_after": 1}}, {}, False),
+        ({"background_field": {"remove_residual_b1_field": True}}, {}, False),
+        ({}, {"start": StartImage("local", (Path(__file__),), 1.0, "Hz")}, False),
+    ],
+)
+def test_an_inversion_knows_the_removal_that_left_its_field(build, others, plan, known):
+    removal = build(overrides=others, **plan).get_node("invert_dipole_field").inputs.removal
+    assert bool(removal) is known
+    if known:
+        assert removal["method"] == "vsharp"
+        assert removal["settings"]["maximum_radius"] == 12
+
+
 _HERE = Path(__file__)
 _TOTAL = StartImage("total", (_HERE,), 1.0, "Hz")
 

@@ -27,7 +27,7 @@ from qsmbids.core.maths.smoothing import (
     interpolate_blocks,
 )
 
-__all__ = ["finer_part", "lost_field"]
+__all__ = ["finer_part", "lost_field", "lost_of_map"]
 
 #: Standard deviation [mm] of the window of a local mean.
 WINDOW_MM = 8.0
@@ -107,6 +107,41 @@ def lost_field(
     finer = finer_part(chi, coarse, size * widths, n_threads) * _depth(coarse, size * widths)
     field = dipole_field(finer, size * widths, b0_direction, n_threads=n_threads)
     field = interpolate_blocks(field, widths, mask.shape)
+    return np.where(mask, field - remove(field), np.float32(0))
+
+
+def lost_of_map(
+    chi: FloatArray,
+    mask: Mask,
+    voxel_size: npt.ArrayLike,
+    b0_direction: npt.ArrayLike,
+    remove: Callable[[Float32Array], Float32Array],
+    n_threads: int = 1,
+) -> Float32Array:
+    """Return what a removal takes of the field [ppm] of the fine part of a map [ppm].
+
+    Parameters
+    ----------
+    chi : (X, Y, Z) ndarray
+        A good map [ppm]: one of what the removal left, of which the rim need not be doubted.
+    mask : (X, Y, Z) ndarray of bool
+        Where it counts; not empty.
+    voxel_size : (3,) array_like
+        [mm], along the array axes.
+    b0_direction : (3,) array_like
+        Unit vector along the array axes.
+    remove : callable
+        The removal, linear: from a field in the whole volume to what is left of it.
+    n_threads : int
+        Threads of the transforms.
+
+    Returns
+    -------
+    (X, Y, Z) ndarray of float32
+        [ppm], zero outside the mask.
+    """
+    finer = finer_part(chi, mask, voxel_size, n_threads)
+    field = dipole_field(finer, voxel_size, b0_direction, n_threads=n_threads)
     return np.where(mask, field - remove(field), np.float32(0))
 
 

@@ -84,6 +84,21 @@ def distance_to_border(mask: Mask, unit: Float64Array, radius: float = np.inf) -
     return distance
 
 
+def widened(mask: Mask, radius: float, unit: Float64Array) -> Mask:
+    """Return a mask with all voxels that spheres around its own reach, cut at the array.
+
+    Spheres of this radius around the voxels of the mask then fit into it.
+
+    Examples
+    --------
+    >>> mask = np.zeros((5, 5, 5), dtype=bool)
+    >>> mask[2, 2, 2] = True
+    >>> int(widened(mask, 1.0, np.ones(3)).sum())
+    7
+    """
+    return ndi.distance_transform_edt(~mask, sampling=unit) <= radius * (1.0 + TIE)  # type: ignore[no-any-return]
+
+
 def sphere_support(
     mask: Mask, voxel_size: npt.ArrayLike, radius: float
 ) -> tuple[Mask, Float32Array]:

@@ -8,6 +8,10 @@ are met as in FANSI: by a start of least squares without outliers
 (:mod:`qsmbids.core.inversion.fansi_start`). A weakly penalised map explains a field that is wrong
 in many neighbours by strong sources, so outliers are told anew with each better map; but not where
 the error has the spectrum of the tissue, for that has far values that are not wrong.
+
+What a background removal has taken of the field of the map is put back once, after the last
+round, and a few more follow: before, the penalties would be too weak for an error that a map made
+smaller.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +20,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from qsmbids.core.background.lost_field import lost_of_map
 from qsmbids.core.inversion.adaptive_bands import LowBands
+from qsmbids.core.inversion.adaptive_data import (
+    AdaptiveGrid,
+    least_squares,
+    problem_of,
+    without_outliers,
+)
 from qsmbids.core.inversion.adaptive_rule import (
     FIRST,
     NEGLIGIBLE,
@@ -30,57 +41,23 @@ from qsmbids.core.inversion.adaptive_solver import (
     AdaptiveProblem,
     Minimiser,
     Penalties,
-    gradient_steps,
     mean_gradient,
 )
 from qsmbids.core.inversion.cone_spectrum import ErrorModel, local_error, measure_error
-from qsmbids.core.inversion.dipole import dipole_kernel
-from qsmbids.core.inversion.fansi_problem import FansiProblem
-from qsmbids.core.inversion.fansi_start import least_squares_map
 from qsmbids.core.inversion.image_edges import ImageEdges, image_edges
 from qsmbids.core.inversion.inversion_input import check_inversion
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
-from qsmbids.core.maths.boxes import bounding_box
-from qsmbids.core.maths.fft import fast_shape, pad_to, uncrop
 from qsmbids.units import radians_per_ppm
 
-__all__ = ["AdaptiveGrid", "AdaptiveResult", "adaptive_inversion"]
+__all__ = ["AdaptiveResult", "adaptive_inversion"]
 
 
-#: Zeros around the mask [voxels].
-MARGIN = 16
 #: Iterations of the first map, and most of each round of the last one.
 FIRST_ITERATIONS, ROUND_ITERATIONS, ROUNDS = 14, 15, 3
+#: Rounds after what a background removal took was put back.
+ROUNDS_AFTER = 2
 #: A round ends before when x changes by less than this [%].
 TOLERANCE = 0.5
-#: Misfits beyond this many robust standard deviations have little say.
-OUTLIER = 8.0
-_NORMAL_MAD = 0.6744897501960817
-
-
-@dataclass(frozen=True)
-class AdaptiveGrid:
-    """Where a problem on the padded grid lies in the volume it was cut from."""
-
-    shape: tuple[int, int, int]
-    box: tuple[slice, slice, slice]
-    offset: tuple[int, int, int]
-
-    @classmethod
-    def around(cls, mask: Mask) -> "AdaptiveGrid":
-        """Return the bounding box of a mask with zeros around it."""
-        shape = (mask.shape[0], mask.shape[1], mask.shape[2])
-        return cls(shape, bounding_box(mask), (MARGIN, MARGIN, MARGIN))
-
-    def cut(self, volume: npt.NDArray) -> npt.NDArray:
-        """Return the part of a volume, with the zeros."""
-        inner = volume[self.box]
-        grid = fast_shape(tuple(n + 2 * MARGIN for n in inner.shape))
-        return pad_to(inner, grid, self.offset)
-
-    def back(self, volume: Float32Array) -> Float32Array:
-        """Put a part back into zeros of the full shape."""
-        return uncrop(volume, self.shape, self.box, self.offset)
 
 
 @dataclass(frozen=True)
@@ -118,6 +95,10 @@ class AdaptiveResult:
         Where that grid lies.
     edge_shares : tuple of float
         Part of the expected gradient that each image has, 0 for one that tells nothing.
+    put_back_percent : float
+        Norm of what was put back of what the background removal took [% of that of the field].
+    n_iterations_before : int
+        Those before that; all where nothing was put back.
     """
 
     chi: Float32Array
@@ -135,6 +116,8 @@ class AdaptiveResult:
     low_weights: list[Float32Array] | None
     grid: AdaptiveGrid
     edge_shares: tuple[float, ...] = ()
+    put_back_percent: float = 0.0
+    n_iterations_before: int = 0
 
 
 def adaptive_inversion(
@@ -148,6 +131,7 @@ def adaptive_inversion(
     echo_time: float,
     error: ErrorModel | None = None,
     images: Sequence[FloatArray] = (),
+    removal: Callable[[Float32Array], Float32Array] | None = None,
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> AdaptiveResult:
@@ -174,6 +158,10 @@ def adaptive_inversion(
     images : sequence of (X, Y, Z) ndarray
         Images of the same head, any unit, whose edges may be those of the susceptibility: see
         :mod:`qsmbids.core.inversion.image_edges`. Without any, edges are those of the map alone.
+    removal : callable, optional
+        The background removal that left the field, linear: from a field in the whole volume, in
+        any unit, to what it leaves of that. What it took of the field of the map is put back:
+        :func:`qsmbids.core.background.lost_field.lost_of_map`. Without it nothing is.
     n_threads : int
         Threads of the transforms and loops; the result does not depend on them.
     progress : callable, optional
@@ -191,7 +179,7 @@ def adaptive_inversion(
 
     Notes
     -----
-    30 to 75 iterations of six transforms; about 18 volumes of the cropped grid, and two for each
+    30 to 105 iterations of six transforms; about 18 volumes of the cropped grid, and two for each
     image.
     """
     mask = np.asarray(mask, dtype=bool)
@@ -202,18 +190,18 @@ def adaptive_inversion(
         raise ValueError("the frequency and the echo time must be > 0")
     grid = AdaptiveGrid.around(mask)
     ppm_per_turn = 1e6 / (centre_frequency * echo_time)
-    problem = _problem(
+    problem = problem_of(
         grid, local_field / (1e-6 * centre_frequency), mask, weights, voxel_size,
         b0_direction, n_threads,
     )  # fmt: skip
     measured = problem.field
     radians = radians_per_ppm(centre_frequency, echo_time)
-    problem, x = _least_squares(problem, radians)
+    problem, x = least_squares(problem, radians)
 
     first = Minimiser(problem, FIRST, x)
     first.run(FIRST_ITERATIONS, progress=progress)
     at_turns = problem
-    problem = _without_outliers(at_turns, first.fit, ppm_per_turn)
+    problem = without_outliers(at_turns, first.fit, ppm_per_turn)
     given = error
     harmonic = first.harmonic
     if error is None:
@@ -233,13 +221,27 @@ def adaptive_inversion(
         """Return the data as a better map has them."""
         anew = problem
         if error.share <= NEGLIGIBLE:
-            anew = _without_outliers(at_turns, fit, ppm_per_turn)
+            anew = without_outliers(at_turns, fit, ppm_per_turn)
         return with_local_error(anew, variance)
 
     second = Minimiser(data(calm.fit), penalties, calm.x, calm.n_iterations, calm)
     del calm
     seen = image_edges([grid.cut(v) for v in images], problem.mask, problem.steps)
     square, gradients, low, shares = _in_rounds(second, data, penalties.low, seen, progress)
+    n_before, put_back = second.n_iterations, 0.0
+    if removal is not None:
+        chi = np.where(mask, grid.back(second.x), 0).astype(np.float32)
+        lost = lost_of_map(chi, mask, voxel_size, b0_direction, removal, n_threads)
+        lost = grid.cut(lost)
+        put_back = _percent(lost, problem)
+        if put_back > 0:
+            parts = (replace(problem, field=measured), problem, at_turns)
+            with_lost, problem, at_turns = (p.less(-lost) for p in parts)
+            measured = with_lost.field
+            second.replace_data(data(second.fit + lost))
+            square, gradients, low, shares = _in_rounds(
+                second, data, penalties.low, seen, progress, ROUNDS_AFTER
+            )
     n_turned = int(np.count_nonzero(second.problem.field != measured))
     harmonic = second.harmonic
     chi, harmonic_field = (
@@ -248,7 +250,7 @@ def adaptive_inversion(
     return AdaptiveResult(
         chi, harmonic_field, _percent(harmonic, problem), error, penalties, second.n_iterations,
         second.update_percent, n_turned, second.problem.less(harmonic), second.x, square,
-        gradients, low, grid, shares,
+        gradients, low, grid, shares, put_back, n_before,
     )  # fmt: skip
 
 
@@ -258,12 +260,13 @@ def _in_rounds(
     strength: float,
     edges: ImageEdges,
     progress: Callable[[int, float], None] | None,
+    rounds: int = ROUNDS,
 ) -> tuple[Float32Array, Float32Array, list[Float32Array] | None, tuple[float, ...]]:
     """Iterate with penalties by place and data as each better map has them; return the former."""
     low = None
     grid, n_threads = solver.problem.grid, solver.problem.n_threads
     bands = LowBands(grid, strength, n_threads) if strength > 0 else None
-    for number in range(ROUNDS):
+    for number in range(rounds):
         if number:
             solver.replace_data(data(solver.fit))
         square = local_square(solver.x, solver.problem.mask)
@@ -281,74 +284,3 @@ def _percent(part: Float32Array, problem: AdaptiveProblem) -> float:
     used = problem.weights > 0
     norms = [float(np.linalg.norm(v[used].astype(np.float64))) for v in (part, problem.field)]
     return 100 * norms[0] / norms[1] if norms[1] > 0 else 0.0
-
-
-def _problem(
-    grid: AdaptiveGrid,
-    field_ppm: FloatArray,
-    mask: Mask,
-    weights: FloatArray,
-    voxel_size: npt.ArrayLike,
-    b0_direction: npt.ArrayLike,
-    n_threads: int,
-) -> AdaptiveProblem:
-    """Return the problem on the padded grid."""
-    inside = grid.cut(mask)
-    squared = grid.cut(np.where(mask, weights, 0).astype(np.float32)) ** 2
-    squared /= squared[inside].mean(dtype=np.float64)
-    field = grid.cut(np.where(mask & (weights > 0), field_ppm, 0).astype(np.float32))
-    return AdaptiveProblem(
-        field=field,
-        weights=squared.astype(np.float32),
-        mask=inside,
-        kernel=dipole_kernel(inside.shape, voxel_size, b0_direction),
-        steps=gradient_steps(voxel_size),
-        n_threads=n_threads,
-    )
-
-
-def _least_squares(
-    problem: AdaptiveProblem, radians: float
-) -> tuple[AdaptiveProblem, Float32Array]:
-    """Return FANSI's start [ppm], and the problem with data at the turns that it predicts."""
-    weights = np.sqrt(problem.weights)
-    start = FansiProblem(
-        y=(np.float32(radians) * problem.field).astype(np.float32),
-        weights=weights,
-        mask=problem.mask,
-        kernel=problem.kernel,
-        weight_scale=1.0 / float(weights.max()),
-        threshold=0.0,
-        edge_sign=0.0,
-        gradient_consistency=1.0,
-        fidelity_consistency=1.0,
-        harmonic_constraint=1.0,
-        harmonic_consistency=1.0,
-        weak_harmonic=False,
-        n_newton=0,
-        linear_start=-1,
-    )
-    x, _, y = least_squares_map(start, problem.n_threads)
-    turned = y != start.y
-    field = np.where(turned, y / np.float32(radians), problem.field).astype(np.float32)
-    return replace(problem, field=field), x / np.float32(radians)
-
-
-def _without_outliers(
-    problem: AdaptiveProblem, fit: Float32Array, ppm_per_turn: float
-) -> AdaptiveProblem:
-    """Return the problem with data at the turns nearest to a fit, and little weight far from it.
-
-    The weights are those of Geman and McClure's estimator, as in FANSI's start.
-    """
-    used = problem.weights > 0
-    turns = np.where(used, np.rint((fit - problem.field) / np.float32(ppm_per_turn)), 0)
-    field = problem.field + np.float32(ppm_per_turn) * turns.astype(np.float32)
-    misfit = fit - field
-    spread = float(np.median(np.abs(misfit[used]))) / _NORMAL_MAD
-    if not spread > 0:
-        return replace(problem, field=field)
-    share = 1 + (misfit / np.float32(OUTLIER * spread)) ** 2
-    weights = problem.weights / share**2
-    weights *= problem.weights.sum(dtype=np.float64) / weights.sum(dtype=np.float64)
-    return replace(problem, field=field, weights=weights.astype(np.float32))

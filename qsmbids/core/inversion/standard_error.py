@@ -6,7 +6,8 @@ field goes through a background removal, which takes part of any local field nea
 error drawn from the error model (white by the data weights, structured with the spectrum of the
 tissue and its local size), and is inverted with the penalties of the run; the result is compared
 with the twin. The error is measured after the removal, so it does not go through it again. V-SHARP
-stands in for whatever removal the run had. A twin without error comes first: what the map loses is
+stands in for whatever removal the run had; where a run put back what that took, its twins do, each
+by the map of its own field. A twin without error comes first: what the map loses is
 slow to settle, most of all where a harmonic field is fitted along, and what an error does is not.
 The mean over the twins is bias, the spread about it chance, and
 
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
+from qsmbids.core.background.lost_field import finer_part
 from qsmbids.core.background.vsharp import vsharp
 from qsmbids.core.inversion.adaptive_inversion import AdaptiveResult
 from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, Minimiser
@@ -110,7 +112,11 @@ def standard_error(
     twin, signal = _twin(result, voxel_size)
     removed = _removed(problem, problem.dipole(twin), voxel_size if background_removed else None)
     clean = _solver(result, removed, result.x)
-    clean.run(TIMES_THOSE * result.n_iterations)
+    clean.run(TIMES_THOSE * result.n_iterations_before)
+    if background_removed and result.put_back_percent > 0:
+        removed = removed.less(-_lost(removed, clean.x, voxel_size))
+        clean.replace_data(removed)
+        clean.run(TIMES_THOSE * (result.n_iterations - result.n_iterations_before))
     total, mean = np.zeros_like(twin), np.zeros_like(twin)
     errors = np.empty((n_twins, *result.chi.shape), dtype=np.float32)
     for number in range(n_twins):
@@ -157,6 +163,15 @@ def _removed(
         removed = vsharp(field, around, voxel_size, n_threads=problem.n_threads)
         field, weights = removed.local_field, np.where(removed.mask, weights, np.float32(0))
     return replace(problem, field=field, weights=weights)
+
+
+def _lost(problem: AdaptiveProblem, x: Float32Array, voxel_size: npt.ArrayLike) -> Float32Array:
+    """Return what V-SHARP takes of the field of the fine part of a map: ``lost_of_map``."""
+    mask, n_threads = problem.mask, problem.n_threads
+    field = problem.dipole(finer_part(x, mask, voxel_size, n_threads))
+    around = ndi.binary_dilation(mask)
+    left = vsharp(field, around, voxel_size, rim_outlier=np.inf, n_threads=n_threads)
+    return field - left.local_field
 
 
 def _smooth_root(result: AdaptiveResult, square: Float32Array) -> Float32Array:

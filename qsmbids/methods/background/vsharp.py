@@ -1,5 +1,6 @@
 """V-SHARP (6.a, Table S2.2)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,9 @@ from qsmbids.methods.declaration import Answer, Clause, Method, setting
 
 if TYPE_CHECKING:
     from qsmbids.core.background.result import BackgroundResult
-    from qsmbids.core.maths.arrays import Float32Array
+    from qsmbids.core.maths.arrays import Float32Array, Mask
+
+    Remove = Callable[[Float32Array], Float32Array]
 
 __all__ = ["METHOD", "Vsharp"]
 
@@ -79,27 +82,32 @@ class Vsharp:
 
 
 def _removed(
-    field: "Float32Array", data: BackgroundData, settings: Vsharp, **options: float
+    field: "Float32Array",
+    mask: "Mask",
+    voxel_size: tuple[float, float, float],
+    settings: Vsharp,
+    n_threads: int,
+    **options: float,
 ) -> "BackgroundResult":
-    """Return what V-SHARP leaves of a field [Hz] in the mask of a run."""
+    """Return what V-SHARP leaves of a field in a mask."""
     from qsmbids.core.background.vsharp import vsharp
 
     return vsharp(
         field,
-        data.mask,
-        data.voxel_size,
+        mask,
+        voxel_size,
         maximum_radius=settings.maximum_radius,
         minimum_radius=settings.minimum_radius,
         variant=settings.variant,
         truncation=settings.truncation,
         refinements=settings.refinements,
         rim_outlier=options.get("rim_outlier", settings.rim_outlier),
-        n_threads=data.n_threads,
+        n_threads=n_threads,
     )
 
 
 def _restored(
-    result: "BackgroundResult", data: BackgroundData, settings: Vsharp
+    result: "BackgroundResult", data: BackgroundData, remove: "Remove"
 ) -> "BackgroundResult":
     """Return the fields with what V-SHARP has taken of the local one put back."""
     from qsmbids.core.background.lost_field import lost_field
@@ -110,7 +118,7 @@ def _restored(
         data.weights,
         data.voxel_size,
         data.b0_direction,
-        lambda field: _removed(field, data, settings, rim_outlier=float("inf")).local_field,
+        remove,
         n_threads=data.n_threads,
     )
     return replace(
@@ -123,9 +131,10 @@ def _restored(
 def _compute(data: BackgroundData, settings: Vsharp) -> BackgroundRemoval:
     from qsmbids.core.background.vsharp import vsharp_radii
 
-    result = _removed(data.field, data, settings)
+    run = data.mask, data.voxel_size, settings, data.n_threads
+    result = _removed(data.field, *run)
     if settings.put_back and settings.variant == "deconvolution":
-        result = _restored(result, data, settings)
+        result = _restored(result, data, _linear(*run))
     radii, _ = vsharp_radii(data.voxel_size, settings.maximum_radius, settings.minimum_radius)
     unit = data.radius_unit
     if unit == "mm":
@@ -139,6 +148,33 @@ def _compute(data: BackgroundData, settings: Vsharp) -> BackgroundRemoval:
     )
 
 
+def _linear(
+    mask: "Mask", voxel_size: tuple[float, float, float], settings: Vsharp, n_threads: int
+) -> "Remove":
+    """Return V-SHARP as a linear map of a field, without outliers at the rim."""
+
+    def remove(field: "Float32Array") -> "Float32Array":
+        infinite = float("inf")
+        return _removed(
+            field, mask, voxel_size, settings, n_threads, rim_outlier=infinite
+        ).local_field
+
+    return remove
+
+
+def _again(
+    settings: Vsharp, mask: "Mask", voxel_size: tuple[float, float, float], n_threads: int
+) -> "Remove | None":
+    """Return V-SHARP as a linear map in the mask of which it left this one (Mask 4)."""
+    from qsmbids.core.background.smv import widened
+    from qsmbids.core.background.vsharp import vsharp_radii
+
+    if settings.put_back or settings.variant != "deconvolution":
+        return None
+    radii, unit = vsharp_radii(voxel_size, settings.maximum_radius, settings.minimum_radius)
+    return _linear(widened(mask, radii[-1], unit), voxel_size, settings, n_threads)
+
+
 METHOD = Method(
     name="vsharp",
     titles=("V-SHARP",),
@@ -146,6 +182,7 @@ METHOD = Method(
     doi="https://doi.org/10.1016/j.neuroimage.2010.11.088",
     answer=Answer("6.a", "background field removal", "pass", "V-SHARP."),
     compute=_compute,
+    again=_again,
     table="S2.2",
     sentences=(
         Clause(

@@ -1,6 +1,6 @@
 """What a dipole inversion gets, and what it returns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,9 @@ class InversionData:
         [1/s], for edges, for a method that asks for it, where the run has it.
     fluid : (X, Y, Z) ndarray of bool, optional
         Cerebrospinal fluid of the ventricles, for a method that asks for it.
+    removal : callable, optional
+        The background removal that left the field, as a linear map of a field in the whole
+        volume, where what it took of the local field can be put back, for a method that does.
     uncertainty : bool
         Whether the standard error is wanted.
     n_threads : int
@@ -51,6 +54,7 @@ class InversionData:
     echo_times: Sequence[float]
     r2star: npt.NDArray[np.float32] | None = None
     fluid: npt.NDArray[np.bool_] | None = None
+    removal: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None = None
     uncertainty: bool = False
     n_threads: int = 1
 

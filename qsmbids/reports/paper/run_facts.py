@@ -118,6 +118,7 @@ def run_facts(
         "run.penalty_known": None not in (penalty, consistency),
         "run.field_error": rounded(error),
         "run.field_error_known": error is not None,
+        "run.put_back_by_inversion": _put_back_by_inversion(settings, record),
         "run.turned": rounded(looked_up(found, "DipoleInversion.TurnedVoxels")),
         "run.echoes": n_echoes,
         "run.several": n_echoes > 1,
@@ -137,6 +138,16 @@ def _second_pass(settings: Settings, record: Mapping[str, Any] | None) -> bool |
     if background.residual_removal == "auto" and background.method == next(iter(BACKGROUND)):
         return None
     return background.residual_removal == "on"
+
+
+def _put_back_by_inversion(settings: Settings, record: Mapping[str, Any] | None) -> bool:
+    """Return whether the inversion puts back what background removal took."""
+    if record is not None:
+        return bool(looked_up(record, "DipoleInversion.PutBackPercent"))
+    background = settings.background_field
+    again = BACKGROUND[background.method].again is not None
+    before = getattr(background.chosen, "put_back", True)
+    return again and not before and settings.dipole_inversion.holes != "two-pass"
 
 
 def _without_phase(record: Mapping[str, Any]) -> int:

@@ -12,6 +12,25 @@ def _chosen(section: Any) -> dict[str, Any]:
     return {"method": section.method, "settings": dict(vars(section.chosen))}
 
 
+def _put_back(run: RunContext) -> dict[str, Any]:
+    """Return the background removal whose loss an inversion can put back, if it left the field."""
+    background = run.settings.background_field
+    left = (
+        run.plan.gives("local") is None
+        and run.settings.dipole_inversion.holes != "two-pass"
+        and not background.erode_after
+        and not background.remove_residual_b1_field
+        and background.residual_removal != "on"
+        and not _slices_of_one_echo(run)
+    )
+    return _chosen(background) if left else {}
+
+
+def _slices_of_one_echo(run: RunContext) -> bool:
+    """Tell whether the constants of slices are of a model."""
+    return run.plan.slice_axis is not None and len(run.echo_times) == 1
+
+
 def _turn_hz(run: RunContext) -> float:
     """Return a turn [Hz] of the phase that is unwrapped in space: template echo, or the fit's."""
     times = sorted(run.echo_times)
@@ -145,7 +164,7 @@ REMOVE_BACKGROUND_FIELD = Step(
         **b0(run),
         **_chosen(run.settings.background_field),
         "residual_removal": run.settings.background_field.residual_removal,
-        "slices_of_one_echo": run.plan.slice_axis is not None and len(run.echo_times) == 1,
+        "slices_of_one_echo": _slices_of_one_echo(run),
         "remove_residual_b1_field": run.settings.background_field.remove_residual_b1_field,
         "erode_before": run.settings.background_field.erode_before,
         "erode_after": run.settings.background_field.erode_after,
@@ -172,6 +191,7 @@ INVERT_DIPOLE_FIELD = Step(
         **_chosen(run.settings.dipole_inversion),
         "centre_frequency": run.centre_frequency,
         "regularisation_from": run.settings.dipole_inversion.regularisation_from,
+        "removal": _put_back(run),
         "uncertainty": run.settings.dipole_inversion.uncertainty,
     },
     wide=True,
