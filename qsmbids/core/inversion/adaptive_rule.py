@@ -8,8 +8,9 @@ part is enough beside the gradients. So
 .. math:: t = 0.23 \, b', \qquad \lambda = \tau_w \sigma_w^2 / q_w + \tau_s \sigma_s^2 / q,
           \qquad g = \kappa \, b' \, q
 
-with b' = b - 0.001 where that is positive, the white part w of the error and the rest s, and the
-gradients q_w of a map in which the noise has been smoothed already.
+with b' = b - 0.001 from b = 0.02 on, nothing of it up to 0.01 and a part between the two (an error
+that small is better held by the gradients alone), the white part w of the error and the rest s,
+and the gradients q_w of a map in which the noise has been smoothed already.
 
 The factors are the same for every field: all three follow from what :mod:`cone_spectrum` measures.
 Low frequencies are held by their local energy, too, with 0.25 b' (:mod:`adaptive_bands`).
@@ -18,13 +19,14 @@ not those that the square term is there for: it falls with the third power of th
 
 Gradients differ from place to place, and lambda with them: it is multiplied by the local mean of
 their square over the whole one to the power of -1/4, so that edges of the map are held less, and
-so are edges that images of the run expect (:mod:`qsmbids.core.inversion.image_edges`). The error
-differs, too, and the data count the less for it (:func:`with_local_error`).
+divided by the gradient that images of the run expect there over the mean one
+(:mod:`qsmbids.core.inversion.image_edges`). The error differs, too, and the data count the less
+for it (:func:`with_local_error`).
 
 A harmonic field is held the less, the more of the error a map without it leaves: its penalty is in
 proportion to (1 / rho - 1 / rho_0)^2, where rho is the error that only it takes over what is
 left. Of an error with the spectrum of the tissue that is a third to once what is left, of the rest
-of a background removal three to ten times that. From rho_0 on it is free.
+of a background removal three to ten times that. From rho_0 on it is free, and where b' is nothing.
 """
 
 from dataclasses import replace
@@ -52,6 +54,9 @@ __all__ = [
 SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.23, 0.65, 0.65, 46.0
 #: Of the low bands.
 SHRINK_LOW = 0.25
+#: Shares of the error that scale with the signal up to which no square term is needed, and from
+#: which on the whole of it is.
+BEGINS, WHOLE = 0.01, 0.02
 #: Factor of the harmonic penalty, and the ratio from which on there is none.
 HARMONIC, FREE_FROM = 0.27, 2.1
 #: Smallest ratio that counts.
@@ -82,7 +87,8 @@ def penalties_for(error: ErrorModel) -> Penalties:
     """Return the penalties that suit an error model."""
     gradient = max(error.gradient_ppm, LEAST_GRADIENT)
     calm = max(error.calm_gradient_ppm, LEAST_GRADIENT)
-    share = max(error.share - NEGLIGIBLE, 0.0)
+    counts = float(np.clip((error.share - BEGINS) / (WHOLE - BEGINS), 0.0, 1.0))
+    share = counts * (error.share - NEGLIGIBLE)
     huber = KAPPA * share * gradient
     white, all_error = error.white_variance, error.sigma_ppm**2
     return Penalties(
@@ -92,7 +98,8 @@ def penalties_for(error: ErrorModel) -> Penalties:
         ),
         huber=huber if huber > LEAST_HUBER else 0.0,
         threshold=THRESHOLD * calm,
-        harmonic=HARMONIC
+        harmonic=counts
+        * HARMONIC
         * max(1 / max(error.harmonic_ratio, LEAST_RATIO) - 1 / FREE_FROM, 0.0) ** 2,
         low=SHRINK_LOW * share,
     )
@@ -128,17 +135,16 @@ def local_gradient(
 ) -> tuple[Float32Array, tuple[float, ...]]:
     """Return what lambda is multiplied by, and the share that each image has in it.
 
-    It is less at edges of the map and of the images, and 1 on average in the mask. A gradient
-    penalty in proportion to the variance over the mean gradient holds for each place, with the
-    gradients around it; of those of the map the root of it is taken, for the map errs, too.
+    It is less at edges of the map and of the images, and without these 1 on average in the mask. A
+    gradient penalty in proportion to the variance over the mean gradient holds for each place,
+    with the gradients around it; of those of the map the root of it is taken, for the map errs,
+    too.
     """
     own = _own_gradient(x, problem)
     if not edges.lengths:
         return own, ()
     factor, shares = edges.penalty(x, problem.steps)
-    factor *= own
-    factor /= factor[problem.mask].mean(dtype=np.float64)
-    return np.where(problem.mask, factor, 1).astype(np.float32), shares
+    return np.where(problem.mask, factor * own, 1).astype(np.float32), shares
 
 
 def _own_gradient(x: Float32Array, problem: AdaptiveProblem) -> Float32Array:

@@ -8,11 +8,11 @@ its gradients are fitted by those of the images, as they are and a little smooth
           \qquad e_i^2 = \max(|\nabla I_i|^2 - n_i^2, 0)
 
 with the mean square n^2 that noise has there. Lengths scatter as much as they are long, so the
-squares of the fit count by 1 / q^2. The gradient penalty is multiplied by 1 / (q + 0.1), for q of
-mean 1: the most probable map has a penalty in inverse proportion to the mean gradient of each
-place. An image that is nothing but noise, has other borders, or lies elsewhere gets a c of almost
-0, and the penalty stays as it was. The magnitude is divided by its smooth part first: what coils
-do to it is no border.
+squares of the fit count by 1 / q^2. The gradient penalty is multiplied by 1.1 / (q + 0.1), for q
+of mean 1: the most probable map has a penalty in inverse proportion to the mean gradient of each
+place, which is more on average. An image that is nothing but noise, has other borders, or lies
+elsewhere gets a c of almost 0, and the penalty stays as it was. The magnitude is divided by its
+smooth part first: what coils do to it is no border.
 
 References
 ----------
@@ -96,10 +96,13 @@ class ImageEdges:
     def penalty(
         self, x: Float32Array, steps: Float32Array
     ) -> tuple[Float32Array, tuple[float, ...]]:
-        """Return what lambda is multiplied by, 1 on average in the mask, and the shares."""
+        """Return what lambda is multiplied by, 1 where q is, and the shares.
+
+        Lambda is in proportion to 1 / q at each place. On average that is the more above 1 the
+        more the images tell: what has few edges of its own is smoothed the more surely.
+        """
         q, shares = self.expected(x, steps)
-        factor = 1 / (q + np.float32(FLOOR))
-        factor /= factor[self.mask].mean(dtype=np.float64)
+        factor = np.float32(1 + FLOOR) / (q + np.float32(FLOOR))
         return np.where(self.mask, factor, 1).astype(np.float32), shares
 
 

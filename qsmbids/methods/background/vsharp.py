@@ -66,7 +66,8 @@ class Vsharp:
         True,
         "local field that was removed, put back",
         doc="What V-SHARP takes of the field of the head's own fine structure, estimated from a"
-        " quick map of what it left. Without it nuclei are too weak by up to 10 ppb.",
+        " quick map of what it left. Without it nuclei are weaker by 1 to 8 ppb. Not with the"
+        " adaptive Huber inversion, which has set itself for the error of a field without it.",
         when=_DECONVOLUTION,
     )
 

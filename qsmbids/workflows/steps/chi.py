@@ -146,7 +146,7 @@ REMOVE_BACKGROUND_FIELD = Step(
     "remove_background_field",
     "background field",
     "qsmbids.interfaces.background:RemoveBackgroundField",
-    (0, 16),
+    (0, 20),
     {
         "field": "field",
         "weights": "weights",

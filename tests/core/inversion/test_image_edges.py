@@ -64,7 +64,8 @@ def test_an_image_of_the_map_itself_has_all_of_the_gradients():
     factor, _ = same.penalty(x, STEPS)
     edge = length > 0
     assert factor[edge].max() < 0.1 * factor[same.inner & ~edge].min()
-    assert factor[MASK].mean() == pytest.approx(1, rel=1e-4)
+    np.testing.assert_allclose((factor * (q + 0.1))[MASK], 1.1, rtol=1e-5)  # 1 where q is
+    assert factor[MASK].mean() > 1
     assert (factor[~MASK] == 1).all()
 
 
