@@ -12,9 +12,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("killed")]
 STEPS = (
     "prepare_magnitude", "prepare_phase", "fit_r2star", "mask1", "guide_mask1", "map_r2star",
     "check_phase", "correct_readout", "remove_phase_offset", "unwrap_phase", "combine_echoes",
-    "weight_data", "mask2", "mask3", "remove_background_field", "invert_dipole_field",
-    "check_sign", "reference_chi", "find_csf", "reference_chi_csf", "describe_references",
-    "measure_images", "measure_quality",
+    "weight_data", "mask2", "mask3", "find_unsure_rim", "remove_background_field",
+    "invert_dipole_field", "check_sign", "reference_chi", "find_csf", "reference_chi_csf",
+    "describe_references", "measure_images", "measure_quality",
 )  # fmt: skip
 SAVES = ("save_chi", "save_magnitude", "save_mask4", "save_local_field")
 

@@ -26,7 +26,8 @@ for it (:func:`with_local_error`).
 A harmonic field is held the less, the more of the error a map without it leaves: its penalty is in
 proportion to (1 / rho - 1 / rho_0)^2, where rho is the error that only it takes over what is
 left. Of an error with the spectrum of the tissue that is a third to once what is left, of the rest
-of a background removal three to ten times that. From rho_0 on it is free, and where b' is nothing.
+of a background removal three to ten times that. From rho_0 on it is free: 2.1, or 0.6 where b' is
+nothing, for what is smooth of so small an error is not of the tissue.
 """
 
 from dataclasses import replace
@@ -57,8 +58,9 @@ SHRINK_LOW = 0.25
 #: Shares of the error that scale with the signal up to which no square term is needed, and from
 #: which on the whole of it is.
 BEGINS, WHOLE = 0.01, 0.02
-#: Factor of the harmonic penalty, and the ratio from which on there is none.
-HARMONIC, FREE_FROM = 0.27, 2.1
+#: Factor of the harmonic penalty, and the ratio from which on there is none, for a whole square
+#: term and for none.
+HARMONIC, FREE_FROM, FREE_SMALL = 0.27, 2.1, 0.6
 #: Smallest ratio that counts.
 LEAST_RATIO = 0.02
 #: Of the share of the error that scales with the signal, what the steps before the inversion leave
@@ -88,7 +90,8 @@ def penalties_for(error: ErrorModel) -> Penalties:
     gradient = max(error.gradient_ppm, LEAST_GRADIENT)
     calm = max(error.calm_gradient_ppm, LEAST_GRADIENT)
     counts = float(np.clip((error.share - BEGINS) / (WHOLE - BEGINS), 0.0, 1.0))
-    share = counts * (error.share - NEGLIGIBLE)
+    share = counts * max(error.share - NEGLIGIBLE, 0.0)
+    free_from = FREE_SMALL + counts * (FREE_FROM - FREE_SMALL)
     huber = KAPPA * share * gradient
     white, all_error = error.white_variance, error.sigma_ppm**2
     return Penalties(
@@ -98,9 +101,8 @@ def penalties_for(error: ErrorModel) -> Penalties:
         ),
         huber=huber if huber > LEAST_HUBER else 0.0,
         threshold=THRESHOLD * calm,
-        harmonic=counts
-        * HARMONIC
-        * max(1 / max(error.harmonic_ratio, LEAST_RATIO) - 1 / FREE_FROM, 0.0) ** 2,
+        harmonic=HARMONIC
+        * max(1 / max(error.harmonic_ratio, LEAST_RATIO) - 1 / free_from, 0.0) ** 2,
         low=SHRINK_LOW * share,
     )
 
