@@ -159,6 +159,7 @@ class _MeasureRoisInputs(MeasuredMapsSpec):
     )
     r2star = File(exists=True, desc="[1/s]")
     errors = traits.List(File(exists=True), desc="simulated ones of chi [ppm]")
+    put_back = traits.Bool(False, usedefault=True, desc="by the inversion, which errors depend on")
     reference_wholebrain = File(exists=True, desc="voxels of that reference, for errors")
     reference_csf = File(exists=True, desc="likewise")
     reference_whitematter = File(exists=True, desc="likewise")
@@ -231,7 +232,8 @@ class MeasureRois(Step):
         if not isinstance(self.inputs.errors, list) or not self.inputs.errors:
             return None
         volumes = [read_volume(path) for path in self.inputs.errors]
-        return ErrorOfMeans(np.stack([v.array for v in volumes]), volumes[0].voxel_size)
+        errors = np.stack([v.array for v in volumes])
+        return ErrorOfMeans(errors, volumes[0].voxel_size, put_back=self.inputs.put_back)
 
     def _intervals(
         self, errors: ErrorOfMeans | None, counted: list[Counted], inside: np.ndarray, name: str

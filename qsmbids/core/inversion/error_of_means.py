@@ -3,7 +3,8 @@ r"""How sure the mean of a region is, from the errors of twins (``standard_error
 Three things are unknown of the mean of a region, less that of the reference. What noise does, the
 twins show: s, the spread of their means. What the map always lacks there, the bias B, they show in
 part, for a twin is made of the map, which has lost it already: in simulated heads B is 2.3 times
-their mean error, give or take a fifth of it. And what they lack altogether makes errors of voxels
+their mean error, give or take a fifth of it. Where the map got back what background removal had
+taken of it, twins hardly tell what else is wrong, and half of their mean error counts. And what they lack altogether makes errors of voxels
 ``FACTOR`` times theirs. A region averages that out, the more the larger it is, but not all of it:
 half is smooth and alike in all of the head, as what a removal of the background takes,
 
@@ -29,8 +30,9 @@ from qsmbids.core.maths.boxes import bounding_box
 __all__ = ["ErrorOfMeans", "MeanError"]
 
 
-#: Bias of means over the mean error of twins, and its standard error over itself.
-BIAS_FACTOR, BIAS_UNSURE = 2.3, 0.2
+#: Bias of means over the mean error of twins, for maps that got back what background removal took
+#: and for others, and its standard error over itself.
+BIAS_PUT_BACK, BIAS_FACTOR, BIAS_UNSURE = 0.5, 2.3, 0.2
 #: Of what twins lack, the part that is smooth, and the reach of its correlation [mm].
 SMOOTH_SHARE, SMOOTH_MM = 0.5, 12.5
 #: Where a correlation is cut off [standard deviations], and blocks to one at which it is summed.
@@ -70,9 +72,14 @@ class ErrorOfMeans:
         Of :func:`~qsmbids.core.inversion.standard_error.standard_error`.
     voxel_size : (3,) array_like
         [mm].
+    put_back : bool
+        Whether the inversion put back what background removal had taken of the map.
     """
 
-    def __init__(self, errors: Float32Array, voxel_size: npt.ArrayLike) -> None:
+    def __init__(
+        self, errors: Float32Array, voxel_size: npt.ArrayLike, *, put_back: bool = False
+    ) -> None:
+        self._bias_factor = BIAS_PUT_BACK if put_back else BIAS_FACTOR
         known: Mask = np.any(errors, axis=0)
         self._errors = errors
         self._size = np.sqrt(np.mean(errors**2, axis=0, dtype=np.float32))
@@ -111,7 +118,7 @@ class ErrorOfMeans:
             return MeanError(float("nan"), float("nan"))
         box = bounding_box(region)
         means = _means(self._errors, region, box) - self._zero_means
-        bias = BIAS_FACTOR * float(means.mean())
+        bias = self._bias_factor * float(means.mean())
         chance = float(means.var(ddof=1)) * (1 + 1 / len(means))
         lacking = (1 - SMOOTH_SHARE) * self._near(region, box, n)
         lacking += SMOOTH_SHARE * self._smooth(region, n)

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+from qsmbids.methods.background_field import BACKGROUND
 from qsmbids.workflows.graph import RunContext, Step
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
@@ -24,6 +25,15 @@ def _put_back(run: RunContext) -> dict[str, Any]:
         and not _slices_of_one_echo(run)
     )
     return _chosen(background) if left else {}
+
+
+def put_back_by_inversion(run: RunContext) -> bool:
+    """Tell whether there is a removal whose loss an inversion can put back."""
+    removal = _put_back(run)
+    if not removal or BACKGROUND[removal["method"]].again is None:
+        return False
+    settings = removal["settings"]
+    return not settings["put_back"] and settings["variant"] == "deconvolution"
 
 
 def _slices_of_one_echo(run: RunContext) -> bool:

@@ -51,6 +51,13 @@ def test_the_error_of_a_mean_follows_from_the_covariance(region, reach):
     assert abs(bias) < found
 
 
+def test_of_a_map_that_got_back_its_loss_twins_tell_less():
+    errors = noise(0) + 0.01 * BALL.astype(np.float32)
+    bias = [ErrorOfMeans(errors, ISO, put_back=put_back).of(BALL).bias for put_back in (0, 1)]
+    twins = 0.01 * (1 - BALL.mean())
+    np.testing.assert_allclose(bias, [2.3 * twins, 0.5 * twins], rtol=0.05)
+
+
 def test_errors_that_reach_farther_average_out_less():
     near, far = (ErrorOfMeans(noise(reach), ISO).of(BALL).standard_error for reach in (0, 1.6))
     assert far > 1.1 * near
