@@ -4,9 +4,10 @@ Three things are unknown of the mean of a region, less that of the reference. Wh
 twins show: s, the spread of their means. What the map always lacks there, the bias B, they show in
 part, for a twin is made of the map, which has lost it already: in simulated heads B is 2.3 times
 their mean error, give or take a fifth of it. Where the map got back what background removal had
-taken of it, twins hardly tell what else is wrong, and half of their mean error counts. And what they lack altogether makes errors of voxels
-``FACTOR`` times theirs. A region averages that out, the more the larger it is, but not all of it:
-half is smooth and alike in all of the head, as what a removal of the background takes,
+taken of it, twins hardly tell what else is wrong, and half of their mean error counts. And what
+they lack altogether makes errors of voxels ``FACTOR`` times theirs. A region averages that out,
+the more the larger it is, but not all of it: half is smooth and alike in all of the head, as what
+a removal of the background takes,
 
 .. math:: s_m^2 = s^2 (1 + 1/N) + (B/5)^2 + (F^2 - 1) \sum_{ij} u_i u_j
           \tfrac12 \left(v_i v_j \rho_{ij} + \overline{v^2} \varrho_{ij}\right),
