@@ -20,6 +20,7 @@ from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.inversion.rts import rts
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
+from qsmbids.core.maths.robust import NORMAL_MAD
 from qsmbids.core.maths.smoothing import (
     block_sums,
     block_widths,
@@ -39,7 +40,6 @@ DEPTH_MM = 10.0
 COARSE_MM = 2.0
 #: How often the local mean is found anew without what is far from it.
 ROUNDS = 3
-_NORMAL_MAD = 0.6744897501960817
 
 
 def lost_field(
@@ -182,7 +182,7 @@ def finer_part(
         pair = convolve_blocks(pair, sigma / widths, n_threads)
         mean = pair[..., 0] / np.maximum(pair[..., 1], np.float32(1e-6))
         finer = np.where(inside, values - interpolate_blocks(mean, widths, values.shape), 0)
-        spread = float(np.median(np.abs(finer[inside]))) / _NORMAL_MAD
+        spread = float(np.median(np.abs(finer[inside]))) / NORMAL_MAD
         if not spread > 0:
             break
         weight = (1 + (finer / np.float32(OUTLIER * spread)) ** 2) ** -2.0 * inside

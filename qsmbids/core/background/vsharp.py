@@ -21,6 +21,7 @@ from qsmbids.core.background.smv import (
 from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.cg import Operator
 from qsmbids.core.maths.fft import irfft, rfft
+from qsmbids.core.maths.robust import robust_std
 
 __all__ = ["vsharp", "vsharp_radii"]
 
@@ -223,7 +224,7 @@ def _refine(
     rim_outlier: float,
 ) -> Float32Array:
     """Solve ``A l = filtered`` for the local field by a few preconditioned Richardson steps."""
-    spread = 1.4826 * float(np.median(np.abs(filtered[spheres.support])))
+    spread = robust_std(filtered[spheres.support])
     outlier = spheres.rim & (np.abs(filtered) > rim_outlier * spread)
     local = deconvolve(np.where(outlier, np.float32(0.0), filtered))
     for _ in range(n_steps):

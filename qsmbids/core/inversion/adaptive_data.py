@@ -12,6 +12,7 @@ from qsmbids.core.inversion.fansi_start import least_squares_map
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.fft import fast_shape, pad_to, uncrop
+from qsmbids.core.maths.robust import NORMAL_MAD
 
 __all__ = ["AdaptiveGrid", "least_squares", "problem_of", "without_outliers"]
 
@@ -19,7 +20,6 @@ __all__ = ["AdaptiveGrid", "least_squares", "problem_of", "without_outliers"]
 MARGIN = 16
 #: Misfits beyond this many robust standard deviations have little say.
 OUTLIER = 8.0
-_NORMAL_MAD = 0.6744897501960817
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def without_outliers(
     turns = np.where(used, np.rint((fit - problem.field) / np.float32(ppm_per_turn)), 0)
     field = problem.field + np.float32(ppm_per_turn) * turns.astype(np.float32)
     misfit = fit - field
-    spread = float(np.median(np.abs(misfit[used]))) / _NORMAL_MAD
+    spread = float(np.median(np.abs(misfit[used]))) / NORMAL_MAD
     if not spread > 0:
         return replace(problem, field=field)
     share = 1 + (misfit / np.float32(OUTLIER * spread)) ** 2

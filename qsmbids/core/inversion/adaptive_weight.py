@@ -26,6 +26,7 @@ from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.fft import crop, irfft, rfft
 from qsmbids.core.maths.gradient import difference
+from qsmbids.core.maths.robust import NORMAL_MAD
 from qsmbids.units import TWO_PI, radians_per_ppm
 
 __all__ = ["AdaptiveWeight", "adaptive_weight", "cone_noise"]
@@ -52,7 +53,6 @@ BAND = (0.1, 0.5)
 OUTLIER = 8.0
 #: Zeros around the mask; the misfit is not periodic.
 MARGIN = 8
-_NORMAL_MAD = 0.6744897501960817
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def cone_noise(
 
     weight = crop(np.where(mask, weights, 0.0).astype(np.float32), box, pad)
     weight /= weight.max()
-    limit = OUTLIER / _NORMAL_MAD * float(np.median(np.abs(misfit[weight > 0])))
+    limit = OUTLIER / NORMAL_MAD * float(np.median(np.abs(misfit[weight > 0])))
     np.clip(misfit, -limit, limit, out=misfit)
     power = np.abs(rfft(weight * misfit, n_threads)) ** 2 / np.count_nonzero(inside)
 

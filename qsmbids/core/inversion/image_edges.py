@@ -31,6 +31,7 @@ import scipy.ndimage as ndi
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.gradient import difference
+from qsmbids.core.maths.robust import NORMAL_MAD
 
 __all__ = ["ImageEdges", "even_out", "gradient_length", "image_edges"]
 
@@ -43,7 +44,6 @@ FARTHEST = 99.5
 SMOOTH = 0.6
 #: Least part of q, as of the gradients of the map (``adaptive_rule``), and steps of its fit.
 FLOOR, FIT_STEPS = 0.1, 4
-_NORMAL_MAD = 0.6744897501960817
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _noise(image: Float32Array, mask: Mask) -> float:
         bend = np.roll(image, 1, axis) + np.roll(image, -1, axis) - 2 * image
         found.append(np.abs(bend[inside]))
     bends = np.concatenate(found)
-    return float(np.median(bends)) / _NORMAL_MAD / float(np.sqrt(6)) if bends.size else 0.0
+    return float(np.median(bends)) / NORMAL_MAD / float(np.sqrt(6)) if bends.size else 0.0
 
 
 @cache
