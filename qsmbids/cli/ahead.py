@@ -1,7 +1,11 @@
 """Draw what the pages will show while the workers are busy with the longest step."""
 
+import contextlib
 import logging
+import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +24,14 @@ logger = logging.getLogger("qsmbids")
 _MOST_RUNS = 4
 #: The step that keeps the workers busy: no image that is written before it ends needs it.
 _LONGEST = "invert_dipole_field"
+#: The steps at work come first: they leave a processor idle again before the run ends [niceness].
+_PATIENT = 10
+#: A drawing that a busy machine has not let end so long [s] after the last step is made anew.
+_LONGEST_WAIT = 5.0
+
+
+class _TooLateError(Exception):
+    """Nobody waits for what is drawn."""
 
 
 class DrawnAhead:
@@ -42,6 +54,7 @@ class DrawnAhead:
         self._waiting = {name: _early(workflow.get_node(name)) for name in names}
         self._threads: list[threading.Thread] = []
         self._drawn: dict[str, Drawn] = {}
+        self._over = False
 
     def __call__(self, node: Any, status: str) -> None:
         """Take the status of a node: start, end or exception."""
@@ -59,24 +72,38 @@ class DrawnAhead:
             self._threads.append(thread)
 
     def _draw(self, label: str) -> None:
+        with contextlib.suppress(OSError):  # not every system has threads of their own niceness
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PATIENT)
         from qsmbids.cli.reports import work_images
         from qsmbids.reports.run.page import draw_ahead
         from qsmbids.workflows.cost import give_back_memory
 
         try:
             drawn = draw_ahead(
-                self._out_dir, label, work_images(self._work_dir, label), give_back_memory
+                self._out_dir,
+                label,
+                work_images(self._work_dir, label),
+                between=lambda: self._between(give_back_memory),
             )
+        except _TooLateError:
+            pass
         except Exception:
             logger.debug("drawn ahead", exc_info=True)
         else:
             self._drawn[label] = drawn
 
+    def _between(self, give_back_memory: Callable[[], None]) -> None:
+        if self._over:
+            raise _TooLateError
+        give_back_memory()
+
     def finish(self) -> "dict[str, Drawn]":
         """Return what was drawn, by the label of the run."""
+        end = time.monotonic() + _LONGEST_WAIT
         for thread in self._threads:
-            thread.join()
-        return self._drawn
+            thread.join(max(0.0, end - time.monotonic()))
+        self._over = True
+        return dict(self._drawn)
 
 
 def _early(run: "pe.Workflow") -> set[str]:

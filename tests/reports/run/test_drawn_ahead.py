@@ -1,6 +1,8 @@
 """What is drawn before the end of a run changes nothing in its page but when it is there."""
 
 import os
+import sys
+import threading
 import time
 
 import networkx as nx
@@ -109,3 +111,44 @@ def test_it_begins_once_the_early_images_are_written(ahead):
 
 def test_it_is_too_late_after_the_longest_step(ahead):
     assert ahead("save_field", "invert_dipole_field", "save_mask") == []
+
+
+def test_drawings_that_a_busy_machine_holds_up_are_not_waited_for(tmp_path, monkeypatch):
+    going_on, stopped = threading.Event(), threading.Event()
+
+    def slow(out_dir, label, images, between):
+        going_on.wait(10)
+        try:
+            between()
+        except Exception:
+            stopped.set()
+            raise
+        return "drawn"
+
+    monkeypatch.setattr(page, "draw_ahead", slow)
+    monkeypatch.setattr("qsmbids.cli.ahead._LONGEST_WAIT", 0.05)
+    run = _Run([("field", "save_field"), ("field", "invert_dipole_field")])
+    told = DrawnAhead(run, {"run_wf": "sub-01"}, tmp_path, tmp_path)
+    told(run.nodes["save_field"], "end")
+    assert told.finish() == {}
+    going_on.set()
+    assert stopped.wait(10)
+
+
+def test_only_who_draws_is_patient(tmp_path, monkeypatch):
+    seen = []
+
+    def nice(*_, between):
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        between()
+        return "drawn"
+
+    monkeypatch.setattr(page, "draw_ahead", nice)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    run = _Run([("field", "save_field"), ("field", "invert_dipole_field")])
+    told = DrawnAhead(run, {"run_wf": "sub-01"}, tmp_path, tmp_path)
+    told(run.nodes["save_field"], "end")
+    assert told.finish() == {"sub-01": "drawn"}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+    if sys.platform == "linux":
+        assert seen == [max(own, 10)]
