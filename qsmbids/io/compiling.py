@@ -3,8 +3,10 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 __all__ = ["FOLDER", "QUEUES", "ahead_of_step", "loops_of"]
 
@@ -15,16 +17,31 @@ FOLDER = "QSMBIDS_COMPILING"
 #: wait follow each other at once, and all else waits for them.
 QUEUES = (("brain", "unwrapping", "inversion"), ("guide", "regions"))
 
+#: Who compiles ahead takes what is idle of a processor; where others leave nothing idle, a step
+#: compiles its loops itself after so long [s]: twice what those of the inversion take.
+LONGEST_WAIT = 15.0
+
 
 @contextlib.contextmanager
 def loops_of(part: str) -> Iterator[None]:
-    """Run what needs some loops, after who compiles them ahead is done with them."""
+    """Run what needs some loops, after who compiles them ahead is done with them, or is slow."""
+    end = time.monotonic() + LONGEST_WAIT
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             if folder := os.environ.get(FOLDER):
                 file = stack.enter_context((Path(folder) / part).open("a"))
-                fcntl.flock(file, fcntl.LOCK_SH)
+                while not _shared(file) and time.monotonic() < end:
+                    time.sleep(0.02)
         yield
+
+
+def _shared(file: IO[str]) -> bool:
+    """Take a lock that others may have, too; tell whether nobody had it alone."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ _QUIET = {
 }
 
 
-#: What is wanted later is compiled while the steps at work leave a processor idle [niceness].
+#: Of what is compiled while the steps at work leave a processor idle [niceness].
 _PATIENT = 19
 
 
@@ -72,11 +72,23 @@ def compile_beside(settings: Settings) -> None:
     threading.Thread(target=start, daemon=True).start()
 
 
+def _wait_for_idle() -> None:
+    """Use what the steps leave of a processor, and give it back the moment that one wants it.
+
+    A step begins some thousand short loops on two threads, and at the end of each it waits for the
+    slower one: a process that is merely nice keeps a processor for some milliseconds every time.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):  # only Linux has it
+        os.nice(_PATIENT)
+
+
 def _compile(settings: Settings, parts: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who was interrupted ends it
     gc.disable()  # a compiler allocates much, and there are the objects of all imports to look at
     from qsmbids.workflows.compiling import compile_ahead
 
     compile_ahead(settings, parts[:1])
-    os.nice(_PATIENT)
+    _wait_for_idle()
     compile_ahead(settings, parts[1:])

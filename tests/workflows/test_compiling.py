@@ -43,6 +43,21 @@ def test_a_step_waits_for_who_is_ahead(folder):
     assert told == ["compiled", "step"]
 
 
+def test_a_step_does_not_wait_for_ever_for_who_gets_no_processor(folder, monkeypatch):
+    monkeypatch.setattr("qsmbids.io.compiling.LONGEST_WAIT", 0.1)
+    told = []
+
+    def step():
+        with loops_of("inversion"):
+            told.append("compiled by the step")
+
+    with ahead_of_step("inversion"):
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join(10)
+        assert told == ["compiled by the step"]
+
+
 def test_who_is_late_leaves_the_loops_to_the_step(folder):
     with loops_of("inversion"), loops_of("inversion"):  # of two runs at a time
         with ahead_of_step("inversion") as in_time:

@@ -43,3 +43,12 @@ def test_the_current_folder_is_not_looked_into(tmp_path):
     )
     assert done.stdout.split() == [str(own), "1"]
     assert "another qsmbids" not in done.stderr
+
+
+def test_compiling_ahead_takes_what_is_idle():
+    code = (
+        "import os\nfrom qsmbids.workflows.workers import _wait_for_idle\n_wait_for_idle()\n"
+        "print(os.sched_getscheduler(0) == os.SCHED_IDLE or os.nice(0) >= 19)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
