@@ -14,6 +14,7 @@ from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array
 from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.distance import limited_distance
 from qsmbids.core.maths.fft import irfft, rfft
+from qsmbids.core.maths.parallel import planes
 from qsmbids.units import TWO_PI
 
 __all__ = [
@@ -157,6 +158,7 @@ def multiply_even(
     spectrum: npt.NDArray[np.complexfloating],
     kernel: Float32Array,
     out: npt.NDArray[np.complexfloating] | None = None,
+    n_threads: int = 1,
 ) -> npt.NDArray[np.complexfloating]:
     """Multiply a half spectrum by a kernel that is even and known at frequencies >= 0."""
     if out is None:
@@ -166,9 +168,14 @@ def multiply_even(
         positive = (slice(0, n // 2 + 1), slice(0, n // 2 + 1))
         negative = (slice(n // 2 + 1, n), slice((n - 1) // 2, 0, -1))
         halves.append((positive, negative))
-    for x, kx in halves[0]:
-        for y, ky in halves[1]:
-            np.multiply(spectrum[x, y], kernel[kx, ky], out=out[x, y])
+
+    def multiply(first: int, last: int) -> None:
+        for x, kx in halves[0][first:last]:
+            for y, ky in halves[1]:
+                np.multiply(spectrum[x, y], kernel[kx, ky], out=out[x, y])
+
+    with planes(2, min(n_threads, 2)) as run:
+        run(multiply)
     return out
 
 
@@ -186,5 +193,5 @@ class EvenFilter:
     def __call__(self, volume: Float32Array) -> Float32Array:
         """Return the filtered volume; two transforms."""
         spectrum = rfft(volume, self.n_threads)
-        multiply_even(spectrum, self.kernel, out=spectrum)
+        multiply_even(spectrum, self.kernel, spectrum, self.n_threads)
         return irfft(spectrum, self.shape, self.n_threads, overwrite=True)

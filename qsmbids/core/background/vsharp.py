@@ -171,11 +171,13 @@ class _Spheres:
 
     def apply(self, field: Float32Array) -> Float32Array:
         spectrum = rfft(field, self.n_threads)
-        out = np.zeros_like(field)
+        product = np.empty_like(spectrum)
+        values, out = field.reshape(-1), np.zeros(field.size, dtype=np.float32)
         for shell, kernel in zip(self.shells, self.kernels, strict=True):
-            mean = irfft(multiply_even(spectrum, kernel), _shape(field), self.n_threads, True)
-            out.flat[shell] = field.flat[shell] - mean.flat[shell]
-        return out
+            multiply_even(spectrum, kernel, product, self.n_threads)
+            mean = irfft(product, _shape(field), self.n_threads, overwrite=True)
+            out[shell] = values[shell] - mean.reshape(-1)[shell]
+        return out.reshape(field.shape)
 
 
 def _spheres(
@@ -209,7 +211,9 @@ def _deconvolution(spheres: _Spheres, truncation: float) -> Operator:
     inverse = np.where(kept, 1.0 / np.where(kept, response, 1.0), 0.0).astype(np.float32)
 
     def apply(volume: Float32Array) -> Float32Array:
-        spectrum = multiply_even(rfft(volume, spheres.n_threads), inverse)
+        spectrum = multiply_even(
+            rfft(volume, spheres.n_threads), inverse, n_threads=spheres.n_threads
+        )
         out = irfft(spectrum, _shape(volume), spheres.n_threads, overwrite=True)
         return np.where(spheres.support, out, np.float32(0.0))
 
