@@ -16,6 +16,8 @@ from qsmbids.core.anatomy.sampling import trilinear
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.boxes import centroid
 from qsmbids.core.maths.gaussian import gaussian
+from qsmbids.core.maths.mutual_information import information_of_shares
+from qsmbids.core.maths.parallel import planes
 
 __all__ = ["AffineFit", "Pair", "fit_affine"]
 
@@ -27,6 +29,10 @@ STEPS = np.array([8.0] * 3 + [0.12] * 3 + [0.06] * 3 + [0.03] * 3)
 #: Spread of heads: what is further off must be worth it.
 SPREAD = np.array([np.inf] * 3 + [0.35] * 3 + [0.10] * 3 + [0.05] * 3)
 PRIOR = 0.002
+#: The points are counted in so many parts, by any number of threads: the sums are the same.
+_PARTS = 4
+#: Points for which a second thread is not worth its start.
+_FEW = 8_000
 
 
 class Pair(NamedTuple):
@@ -256,7 +262,6 @@ def _cost(p: Float64Array, level: _Level, centre: Float64Array, centre_run: Floa
     return -information / len(level.run) - level.overlap_weight * overlap + PRIOR * prior
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _compare(
     run: Float32Array,
     mask: Float32Array,
@@ -269,48 +274,52 @@ def _compare(
 
     And the sums over them of the template's brain, inside the mask and in all.
     """
-    joint = np.zeros((BINS, BINS))
-    nx, ny, nz = run.shape
-    inside = np.int64(0)  # no literal, for which _normalised would be compiled anew
-    both = total = 0.0
-    for n in range(points.shape[0]):
-        p, q, r = points[n, 0], points[n, 1], points[n, 2]
-        x = matrix[0, 0] * p + matrix[0, 1] * q + matrix[0, 2] * r + matrix[0, 3]
-        y = matrix[1, 0] * p + matrix[1, 1] * q + matrix[1, 2] * r + matrix[1, 3]
-        z = matrix[2, 0] * p + matrix[2, 1] * q + matrix[2, 2] * r + matrix[2, 3]
-        if not (-0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5):
-            continue
-        if brain[n] > 0:
-            total += brain[n]
-            both += brain[n] * trilinear(mask, x, y, z)
-        value = trilinear(run, x, y, z)
-        if np.isnan(value):
-            continue
-        low = min(int(value), BINS - 2)
-        part = value - low
-        joint[binned[n], low] += 1 - part
-        joint[binned[n], low + 1] += part
-        inside += 1
+    joint = np.zeros((_PARTS, BINS, BINS))
+    sums = np.zeros((_PARTS, 3))
+    n_threads = numba.get_num_threads() if len(points) > _FEW else 1
+    with planes(_PARTS, n_threads) as over_parts:
+        over_parts(_count, run, mask, points, binned, brain, matrix, joint, sums)
+    inside, both, total = sums.sum(axis=0)
     if inside < 100:
         return 1.0, 0.0, both, total
-    return _normalised(joint, inside), inside / points.shape[0], both, total
+    shares = joint.sum(axis=0) / inside
+    return information_of_shares(shares), inside / len(points), both, total
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _normalised(joint: Float64Array, count: int) -> float:
-    """Return the normalised mutual information of a joint histogram."""
-    rows, columns = np.zeros(BINS), np.zeros(BINS)
-    together, apart = 0.0, 0.0
-    for a in range(BINS):
-        for b in range(BINS):
-            share = joint[a, b] / count
-            rows[a] += share
-            columns[b] += share
-            if share > 0:
-                together -= share * np.log(share)
-    for a in range(BINS):
-        if rows[a] > 0:
-            apart -= rows[a] * np.log(rows[a])
-        if columns[a] > 0:
-            apart -= columns[a] * np.log(columns[a])
-    return apart / together if together > 0 else 1.0
+def _count(
+    start: int,
+    stop: int,
+    run: Float32Array,
+    mask: Float32Array,
+    points: Float32Array,
+    binned: npt.NDArray[np.int16],
+    brain: Float32Array,
+    matrix: Float64Array,
+    joint: Float64Array,
+    sums: Float64Array,
+) -> None:
+    """Fill the joint histogram of parts of the points; and count them, and the brain in them."""
+    nx, ny, nz = run.shape
+    n_points, n_parts = points.shape[0], joint.shape[0]
+    for part in range(start, stop):
+        inside = both = total = 0.0
+        for n in range(part * n_points // n_parts, (part + 1) * n_points // n_parts):
+            p, q, r = points[n, 0], points[n, 1], points[n, 2]
+            x = matrix[0, 0] * p + matrix[0, 1] * q + matrix[0, 2] * r + matrix[0, 3]
+            y = matrix[1, 0] * p + matrix[1, 1] * q + matrix[1, 2] * r + matrix[1, 3]
+            z = matrix[2, 0] * p + matrix[2, 1] * q + matrix[2, 2] * r + matrix[2, 3]
+            if not (-0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5 and -0.5 <= z <= nz - 0.5):
+                continue
+            if brain[n] > 0:
+                both += brain[n] * trilinear(mask, x, y, z)
+                total += brain[n]
+            value = trilinear(run, x, y, z)
+            if np.isnan(value):
+                continue
+            low = min(int(value), BINS - 2)
+            above = value - low
+            joint[part, binned[n], low] += 1 - above
+            joint[part, binned[n], low + 1] += above
+            inside += 1
+        sums[part, 0], sums[part, 1], sums[part, 2] = inside, both, total

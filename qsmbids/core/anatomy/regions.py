@@ -10,7 +10,7 @@ from qsmbids.core.anatomy.borders import BorderChange, Look, box_around, refine_
 from qsmbids.core.anatomy.carrying import carry_labels, carry_shares
 from qsmbids.core.anatomy.registration import Registration, refine_registration, register
 from qsmbids.core.anatomy.surface import unshaded
-from qsmbids.core.anatomy.template import NUCLEI, Template
+from qsmbids.core.anatomy.template import NUCLEI, Template, class_maps
 from qsmbids.core.maths.arrays import Box, Float32Array, FloatArray, LabelArray, Mask
 
 __all__ = ["PlacedRegions", "place_regions"]
@@ -71,13 +71,14 @@ def place_regions(
     values = chi.astype(np.float32)
     if support.any():
         values = np.where(support, values - float(values[support].mean()), 0).astype(np.float32)
+    maps = class_maps(template)
     if start is None and magnitude is not None:
         start = register(template, affine, brain, magnitude=magnitude)
     if start is None:
         fit = register(template, affine, support, chi=values, r2star=r2star)
     elif start.usable:
         fit = refine_registration(
-            start, template, support, magnitude=magnitude, chi=values, r2star=r2star
+            start, template, support, magnitude=magnitude, chi=values, r2star=r2star, maps=maps
         )
     else:
         fit = start
@@ -94,7 +95,7 @@ def place_regions(
         corner = np.eye(4)
         corner[:3, 3] = [part.start for part in box]
         here = replace(fit, run_affine=affine @ corner)
-        around = carry_shares(here, template, carried[box].shape)
+        around = carry_shares(here, template, carried[box].shape, maps)
         labels[box], moved = refine_borders(
             carried[box], looks, around, support[box], template, voxel
         )

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float64Array, FloatArray, Mask
 
-__all__ = ["dice", "normalised_mutual_information"]
+__all__ = ["dice", "information_of_shares", "normalised_mutual_information"]
 
 
 def normalised_mutual_information(
@@ -42,6 +42,22 @@ def normalised_mutual_information(
         raise ValueError("the images have fewer than 100 voxels in common")
     pair = _binned(first[mask], n_bins) * n_bins + _binned(second[mask], n_bins)
     joint = np.bincount(pair, minlength=n_bins**2).reshape(n_bins, n_bins) / pair.size
+    return information_of_shares(joint)
+
+
+def information_of_shares(joint: Float64Array) -> float:
+    """Return (H(A) + H(B)) / H(A, B) from the share of voxels with each pair of values.
+
+    Parameters
+    ----------
+    joint : (A, B) ndarray
+        Histogram of both images, of sum 1.
+
+    Examples
+    --------
+    >>> information_of_shares(np.eye(4) / 4)
+    2.0
+    """
     together = _entropy(joint.ravel())
     if together == 0.0:  # both are constant
         return 1.0
