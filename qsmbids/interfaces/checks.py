@@ -25,6 +25,7 @@ from qsmbids.interfaces.base import (
     RecordSpec,
     Step,
     record,
+    traits,
 )
 from qsmbids.io.nifti import read_volume
 from qsmbids.io.template import template_regions
@@ -35,10 +36,14 @@ _LATE_ECHO = 0.015
 _FEW_VOXELS = 500_000
 
 
+class _CheckPhaseInputs(EchoesInputSpec):
+    echo_times_check = traits.Dict(desc="fields of its PhaseCheck, where it was made before")
+
+
 class CheckPhase(Step):
     """Open fringe lines, filtered phase, slice jumps, resampled wraps, echo times (3.a to 3.d)."""
 
-    input_spec = EchoesInputSpec
+    input_spec = _CheckPhaseInputs
     output_spec = RecordSpec
 
     def _run_interface(self, runtime: Any) -> Any:
@@ -60,7 +65,9 @@ class CheckPhase(Step):
                 last, strength, mask, image.adult_voxel_size
             )
             del last, strength
-        if len(times) > 2:
+        if isdefined(inputs.echo_times_check):
+            checks["EchoTimes"] = PhaseCheck(**inputs.echo_times_check)
+        elif len(times) > 2:
             checks["EchoTimes"] = self._check_times(mask)
         bad = [check.text for check in checks.values() if check.suspicious]
         self._results["record"] = record(

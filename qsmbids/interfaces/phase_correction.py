@@ -32,6 +32,7 @@ class _CorrectReadoutInputs(EchoesInputSpec):
 
 class _CorrectReadoutOutputs(RecordSpec):
     phase = EchoFilesOut("as of a monopolar readout, on a line through the echo times [rad]")
+    echo_times_check = traits.Dict(desc="fields of a PhaseCheck")
 
 
 class CorrectReadout(Step):
@@ -64,6 +65,7 @@ class CorrectReadout(Step):
             method=inputs.method.replace("-", ""),
             n_threads=inputs.n_threads,
         )
+        self._results["echo_times_check"] = check._asdict()
         self._results["phase"] = list(inputs.phase)
         if result.changed:
             self._write(runtime, affine, phase=result.phase)

@@ -57,8 +57,8 @@ def add_steps(graph: Outline) -> None:
     if len(context.echo_times) > 1:
         graph.add(field.FIT_R2STAR)
     _add_mask1(graph)
-    graph.add(field.CHECK_PHASE)
     _add_total_field(graph)
+    graph.add(field.CHECK_PHASE)
     if len(context.echo_times) > 1:
         graph.add(field.MAP_R2STAR)
     tested = len(context.echo_times) > 2 and "field" in graph

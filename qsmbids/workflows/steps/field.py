@@ -155,7 +155,11 @@ CHECK_PHASE = Step(
     "phase checks",
     "qsmbids.interfaces.checks:CheckPhase",
     (2, 6),
-    {"phase": "prepared_phase", **IMAGE},
+    {
+        "phase": "prepared_phase",
+        "echo_times_check": "correct_readout.echo_times_check?",
+        **IMAGE,
+    },
     inputs=echo_times,
     checks=("prepared_phase",),
 )
