@@ -94,17 +94,21 @@ class Images:
         return mask if mask is not None else self.maps[key] != 0
 
 
-def read_images(record: RunRecord, n_threads: int = 2) -> Images | None:
+def read_images(
+    record: RunRecord, n_threads: int = 2, masks_from: Images | None = None
+) -> Images | None:
     """Read what exists; None if there is nothing to look at.
 
-    An image that is damaged or does not fit the others is named in ``problems``.
+    An image that is damaged or does not fit the others is named in ``problems``. Masks that were
+    read before are not read again.
     """
     problems: list[str] = []
     grid: DisplayGrid | None = None
     maps: dict[str, npt.NDArray] = {}
-    masks: dict[str, npt.NDArray] = {}
+    masks = {} if masks_from is None else dict(masks_from.masks)
     stamps = {key: stamp(path) for key, path in record.images.items()}
-    for key, loaded in _read(record.images, n_threads):
+    unread = {key: path for key, path in record.images.items() if key not in masks}
+    for key, loaded in _read(unread, n_threads):
         name = record.images[key].name
         if isinstance(loaded, str):
             problems.append(loaded)

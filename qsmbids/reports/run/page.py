@@ -35,7 +35,7 @@ from qsmbids.reports.run.sections import (
 from qsmbids.reports.run.template import asset, fill_template
 from qsmbids.reports.run.time_section import time_section
 from qsmbids.reports.run.verdict import verdict
-from qsmbids.reports.run.viewer import viewer_payload
+from qsmbids.reports.run.viewer import packed_maps, viewer_payload
 
 __all__ = ["draw_ahead", "report_path", "write_report"]
 
@@ -119,14 +119,16 @@ def draw_ahead(
     """
     drawn = Drawn()
     record = read_run(out_dir, {"run": label}, extra_images)
+    images = None
     for keys in _AHEAD:  # few at a time, for the memory is another step's meanwhile
         shown = {k: p for k, p in record.images.items() if k in keys or k in MASKS}
-        images = read_images(replace(record, images=shown), 1)
+        images = read_images(replace(record, images=shown), 1, masks_from=images)
         if images is not None and images.maps:
-            viewer_payload(images, 1, drawn)
+            packed_maps(images, 1, drawn)
             if "local_field" not in keys:  # which has a figure with chi
                 make_figures(record, images, drawn, whole=False)
-        del images
+        if images is not None:
+            images.maps.clear()
         between()
     return drawn
 

@@ -15,7 +15,7 @@ from qsmbids.reports.run.drawn import Drawn
 from qsmbids.reports.run.images import Images
 from qsmbids.reports.run.windows import Coding
 
-__all__ = ["viewer_payload"]
+__all__ = ["packed_maps", "viewer_payload"]
 
 #: Voxels above which maps of little detail are shown at every second slice.
 _FINE_VOXELS = 2_000_000
@@ -49,25 +49,9 @@ def viewer_payload(
         anterior, then superior.
     """
     memory = Drawn() if drawn is None else drawn
-    keys = list(images.maps)
-    around = _around(images)
-
-    def packed(key: str) -> tuple[dict[str, Any], str]:
-        entry, code = _coded(images, key, around)
-        return entry, _packed(code)
-
-    def made(key: str) -> tuple[dict[str, Any], str]:
-        # what it says of the map is of the whole run, and not yet known when it is drawn ahead
-        said = explained(key, images.sidecar)
-        result: tuple[dict[str, Any], str] = memory.once(
-            ("volume", images.shown(key), said), lambda: packed(key)
-        )
-        return result
-
-    with ThreadPoolExecutor(max_workers=n_threads) as pool:
-        results = dict(zip(keys, pool.map(made, keys), strict=True))
-    entries = {key: result[0] for key, result in results.items()}
-    volumes = {key: result[1] for key, result in results.items()}
+    packed = packed_maps(images, n_threads, memory)
+    entries = {key: result[0] for key, result in packed.items()}
+    volumes = {key: result[1] for key, result in packed.items()}
     masks = _bits(images.masks)
     if masks is not None:
         volumes["masks"] = _packed(masks)
@@ -76,7 +60,7 @@ def viewer_payload(
     for key in (k for k in _COARSEN * 2 if k in entries):
         if sum(map(len, volumes.values())) <= _BUDGET:
             break
-        entry, code = _coded(images, key, around, 2 * entries[key]["step"])
+        entry, code = _coded(images, key, _around(images, memory), 2 * entries[key]["step"])
         entries[key], volumes[key] = entry, _packed(code)
     grid: DisplayGrid = images.grid
     description = {
@@ -95,6 +79,29 @@ def viewer_payload(
         "regions": [] if images.regions is None else list(images.regions.names),
     }
     return description, volumes
+
+
+def packed_maps(
+    images: Images, n_threads: int, drawn: Drawn
+) -> dict[str, tuple[dict[str, Any], str]]:
+    """Return what the viewer needs of each map: its description, and its volume as text."""
+    keys = list(images.maps)
+    around = _around(images, drawn)
+
+    def packed(key: str) -> tuple[dict[str, Any], str]:
+        entry, code = _coded(images, key, around)
+        return entry, _packed(code)
+
+    def made(key: str) -> tuple[dict[str, Any], str]:
+        # what it says of the map is of the whole run, and not yet known when it is drawn ahead
+        said = explained(key, images.sidecar)
+        result: tuple[dict[str, Any], str] = drawn.once(
+            ("volume", images.shown(key), said), lambda: packed(key)
+        )
+        return result
+
+    with ThreadPoolExecutor(max_workers=n_threads) as pool:
+        return dict(zip(keys, pool.map(made, keys), strict=True))
 
 
 _Coded = tuple[dict[str, Any], npt.NDArray[np.uint8]]
@@ -134,15 +141,20 @@ def _bits(masks: dict[str, npt.NDArray]) -> npt.NDArray[np.uint8] | None:
     return volume
 
 
-def _around(images: Images) -> npt.NDArray | None:
+def _around(images: Images, drawn: Drawn) -> npt.NDArray | None:
     """Return Mask 1 with a margin, where it is known."""
     mask = images.masks.get("mask1")
     if mask is None or not mask.any():
         return None
-    wide = mask.view(np.uint8)
-    for axis, size in enumerate(images.grid.voxel_size):
-        wide = ndimage.maximum_filter1d(wide, 2 * round(_MARGIN_MM / size) + 1, axis=axis)
-    return wide > 0
+
+    def widened() -> npt.NDArray:
+        wide = mask.view(np.uint8)
+        for axis, size in enumerate(images.grid.voxel_size):
+            wide = ndimage.maximum_filter1d(wide, 2 * round(_MARGIN_MM / size) + 1, axis=axis)
+        return wide > 0
+
+    around: npt.NDArray = drawn.once(("around", images.stamps.get("mask1")), widened)
+    return around
 
 
 def _packed(volume: npt.NDArray[np.uint8]) -> str:
