@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
+from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["find_wrong_turns", "turn_hz"]
 
@@ -75,8 +76,12 @@ def find_wrong_turns(
     if not known.any():
         return found
     asked = mask & ~reliable & (weights < LITTLE_WEIGHT * float(np.median(weights[known])))
+    if not asked.any():
+        return found
     # far from the mean is cheaper to see than far from the median, which decides
-    asked &= np.abs(local_field - _mean_around(local_field, known)) > limit / 2
+    near = tuple(slice(max(b.start - REACH, 0), b.stop + REACH) for b in bounding_box(asked))
+    mean = _mean_around(local_field[near], known[near])
+    asked[near] &= np.abs(local_field[near] - mean) > limit / 2
     for place in np.argwhere(asked):
         box = tuple(slice(max(int(p) - REACH, 0), int(p) + REACH + 1) for p in place)
         around = local_field[box][known[box]]
