@@ -182,6 +182,7 @@ def test_sidecars_say_what_was_done(finished):
     assert chi["SliceAlternation"]["Axes"] == []
     assert chi["ReadoutCorrection"]["Bipolar"] is False
     assert not any(check["Suspicious"] for check in chi["PhaseChecks"].values())
+    assert 0 < chi["PhaseChecks"]["EchoTimes"]["Value"] < 0.1
     assert chi["SignCheck"]["Inverted"] is not True
     assert _sidecar(out, "fmap/desc-local_fieldmap")["Units"] == "Hz"
     assert _sidecar(out, "anat/echo-2_part-phase_desc-unwrapped_MEGRE")["EchoTime"] == 0.01

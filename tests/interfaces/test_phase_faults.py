@@ -248,9 +248,9 @@ def test_echo_times_are_checked_by_the_voxels_of_a_few_places(
     out = prepare(phase, magnitude)
     brain = write_volume(tmp_path / "brain.nii", strong.astype(np.uint8), np.eye(4))
 
-    def check(times):
+    def check(times, **known):
         step = checks.CheckPhase(
-            phase=out.phase, magnitude=out.magnitude, mask=str(brain), echo_times=times
+            phase=out.phase, magnitude=out.magnitude, mask=str(brain), echo_times=times, **known
         )
         record = step.run(cwd=tmp_path).outputs.record
         return record["metadata"]["PhaseChecks"]["EchoTimes"]
@@ -261,3 +261,8 @@ def test_echo_times_are_checked_by_the_voxels_of_a_few_places(
     # the last spacing is 6 ms and not the 9 ms that are stated, in parts of their mean of 7 ms
     assert wrong["Value"] == pytest.approx(3 / 7, abs=0.05)
     assert wrong["Suspicious"]
+    # what the step before has found is taken as it is, and its reason is said
+    before = correct(tmp_path, out, strong).echo_times_check
+    taken = check([*TIMES[:3], 0.025], echo_times_check=before)
+    assert taken == {"Value": before["value"], "Suspicious": False}
+    assert before["value"] < 0.05

@@ -29,6 +29,7 @@ from qsmbids.core.anatomy.template import (
     expected_map,
 )
 from qsmbids.core.maths.mutual_information import dice
+from qsmbids.core.maths.parallel import numba_threads
 from qsmbids.io.template import load_template
 
 RUN = np.diag([4.0, 4.0, 4.0, 1.0])
@@ -115,6 +116,16 @@ def test_order_and_direction_of_the_axes_do_not_matter(head, template, truth) ->
     affine[:3, 1] *= -1
     found = fit(turned, mask, affine, template).matrix
     assert np.abs(corners(found) - corners(truth)).max() < 3.0
+
+
+def test_threads_change_no_bit_of_the_affine(head, template, monkeypatch) -> None:
+    magnitude, mask = head
+    monkeypatch.setattr("qsmbids.core.anatomy.affine._FEW", 0)  # the template here is a coarse one
+    found = []
+    for n_threads in (1, 2):
+        with numba_threads(n_threads):
+            found.append(fit(magnitude, mask, RUN, template).matrix)
+    np.testing.assert_array_equal(*found)
 
 
 def smooth_shift(shape: tuple[int, ...], size: float, seed: int = 5) -> np.ndarray:
