@@ -149,3 +149,25 @@ def test_an_unknown_preset_is_answered_with_the_nearest():
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings(config_file=tmp_path / "no.toml")
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "put_back"),
+    [
+        ("consensus-fansi", {}, True),
+        ("adaptive", {}, False),
+        ("consensus-fansi", {"dipole_inversion": {"method": "huber"}}, False),
+        ("adaptive", {"dipole_inversion": {"method": "fansi"}}, True),
+        ("adaptive", {"dipole_inversion": {"huber": {"put_back": False}}}, False),
+        ("consensus-fansi", {"background_field": {"vsharp": {"put_back": False}}}, False),
+        (
+            "consensus-fansi",
+            {"dipole_inversion": {"method": "huber"}, "background_field": {"method": "pdf"}},
+            True,  # which says nothing of PDF
+        ),
+    ],
+)
+def test_what_vsharp_takes_is_never_put_back_before_the_inversion_that_does(
+    preset, overrides, put_back
+):
+    assert load_settings(preset, None, overrides).background_field.vsharp.put_back is put_back

@@ -2,12 +2,14 @@
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from qsmbids.config.settings import Settings, suggest
 from qsmbids.errors import ConfigError
+from qsmbids.methods.dipole_inversion import INVERSION
 
 __all__ = [
     "DEFAULT_PRESET",
@@ -61,7 +63,17 @@ def load_settings(
     settings = Settings().updated(tomllib.loads(text), f"preset {preset}")
     if config_file is not None:
         settings = settings.updated(_read_toml(config_file), str(config_file))
-    return settings.updated(overrides or {}, "command line")
+    return _put_back_once(settings.updated(overrides or {}, "command line"))
+
+
+def _put_back_once(settings: Settings) -> Settings:
+    """Leave it to the inversion to put back what background removal takes, where it must."""
+    background = settings.background_field
+    asked = getattr(background.chosen, "put_back", False)
+    if not asked or not INVERSION[settings.dipole_inversion.method].as_left:
+        return settings
+    chosen = replace(background.chosen, put_back=False)
+    return replace(settings, background_field=replace(background, **{background.method: chosen}))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

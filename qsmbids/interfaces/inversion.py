@@ -140,12 +140,12 @@ class InvertDipoleField(Step):
         return data, int(np.count_nonzero(off))
 
     def _removal(self, support: Mask, field: Volume) -> Any:
-        """Return the background removal as a linear map, where there is one."""
+        """Return the background removal as a linear map, where what it took can be put back."""
         if not self.inputs.removal:
             return None
         method = BACKGROUND[self.inputs.removal["method"]]
         if method.again is None:
-            return None
+            raise ValueError(f"{method.name} leaves nothing to be put back")
         settings = method.settings(**self.inputs.removal["settings"])
         return method.again(settings, support, field.adult_voxel_size, self.inputs.n_threads)
 

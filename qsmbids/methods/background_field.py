@@ -7,7 +7,14 @@ from qsmbids.methods import background
 from qsmbids.methods.declaration import Clause, setting
 from qsmbids.methods.registry import Registry, WithMethods, with_methods
 
-__all__ = ["BACKGROUND", "OVERSAMPLING", "SENTENCES", "STRAIGHT_VOXELS", "BackgroundField"]
+__all__ = [
+    "BACKGROUND",
+    "OVERSAMPLING",
+    "SENTENCES",
+    "STRAIGHT_VOXELS",
+    "BackgroundField",
+    "left_to_inversion",
+]
 
 BACKGROUND = Registry.of(background, first="vsharp")
 
@@ -79,6 +86,23 @@ if TYPE_CHECKING:
     BackgroundField = _BackgroundField
 else:
     BackgroundField = with_methods(_BackgroundField, BACKGROUND)
+
+
+def left_to_inversion(background: BackgroundField, holes: str) -> bool:
+    """Tell whether what background removal takes of the local field is left to the inversion.
+
+    It needs the field as the removal alone has left it, and one pass: ``holes`` is the setting of
+    the inversion.
+    """
+    alone = not (
+        background.erode_after
+        or background.remove_residual_b1_field
+        or background.residual_removal == "on"
+    )
+    return (
+        alone and holes != "two-pass" and BACKGROUND[background.method].leaves(background.chosen)
+    )
+
 
 SENTENCES = (
     Clause("Mask 3 was eroded by {erode_before}."),

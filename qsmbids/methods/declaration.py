@@ -173,6 +173,10 @@ class Fixed:
     sidecar: str
 
 
+def _never(settings: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to do a step.
@@ -206,7 +210,13 @@ class Method:
     again : callable, optional
         Of a background removal: takes its settings, Mask 4, the voxel size [mm] and the threads,
         and returns the removal as a linear map of a field in the whole volume, for what it took
-        to be put back by the inversion; None where it did that itself or is not such a map.
+        to be put back by the inversion.
+    leaves : callable
+        Of a background removal: whether with its settings ``again`` is such a map, and what it
+        took has not been put back.
+    as_left : bool
+        Of an inversion: it sets itself from the error of the field, of which what was taken is a
+        part. It gets the field as background removal left it, and puts back itself.
     weighted : bool
         Of an inversion: the data count by their weights, not only where these are zero.
     uncertain : bool
@@ -227,7 +237,9 @@ class Method:
     strength: str = ""
     tune: str = ""
     study: tuple[str, ...] = ()
-    again: Callable[..., Callable[[Any], Any] | None] | None = None
+    again: Callable[..., Callable[[Any], Any]] | None = None
+    leaves: Callable[[Any], bool] = _never
+    as_left: bool = False
     weighted: bool = True
     uncertain: bool = False
     loop: str = ""

@@ -66,8 +66,9 @@ class Vsharp:
         True,
         "local field that was removed, put back",
         doc="What V-SHARP takes of the field of the head's own fine structure, estimated from a"
-        " quick map of what it left. Without it nuclei are weaker by 1 to 8 ppb. Not with the"
-        " adaptive Huber inversion, which has set itself for the error of a field without it.",
+        " quick map of what it left. Without it nuclei are weaker by 1 to 8 ppb. Never before the"
+        " adaptive Huber inversion, which sets itself for the error of a field without it and"
+        " puts back by itself.",
         when=_DECONVOLUTION,
     )
 
@@ -133,7 +134,7 @@ def _compute(data: BackgroundData, settings: Vsharp) -> BackgroundRemoval:
 
     run = data.mask, data.voxel_size, settings, data.n_threads
     result = _removed(data.field, *run)
-    if settings.put_back and settings.variant == "deconvolution":
+    if settings.variant == "deconvolution" and settings.put_back:
         result = _restored(result, data, _linear(*run))
     radii, _ = vsharp_radii(data.voxel_size, settings.maximum_radius, settings.minimum_radius)
     unit = data.radius_unit
@@ -164,15 +165,17 @@ def _linear(
 
 def _again(
     settings: Vsharp, mask: "Mask", voxel_size: tuple[float, float, float], n_threads: int
-) -> "Remove | None":
+) -> "Remove":
     """Return V-SHARP as a linear map in the mask of which it left this one (Mask 4)."""
     from qsmbids.core.background.smv import widened
     from qsmbids.core.background.vsharp import vsharp_radii
 
-    if settings.put_back or settings.variant != "deconvolution":
-        return None
     radii, unit = vsharp_radii(voxel_size, settings.maximum_radius, settings.minimum_radius)
     return _linear(widened(mask, radii[-1], unit), voxel_size, settings, n_threads)
+
+
+def _leaves(settings: Vsharp) -> bool:
+    return settings.variant == "deconvolution" and not settings.put_back
 
 
 METHOD = Method(
@@ -183,6 +186,7 @@ METHOD = Method(
     answer=Answer("6.a", "background field removal", "pass", "V-SHARP."),
     compute=_compute,
     again=_again,
+    leaves=_leaves,
     table="S2.2",
     sentences=(
         Clause(

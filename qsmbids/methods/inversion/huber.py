@@ -222,6 +222,7 @@ METHOD = Method(
     loop="inversion.adaptive_kernels:solve",
     strength="error_share",
     uncertain=True,
+    as_left=True,
     tune="let --adaptive-from fix what finished runs found, and keep it for the study",
     study=(
         "error_share",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qsmbids.config import Settings
-from qsmbids.methods.background_field import BACKGROUND
+from qsmbids.methods.background_field import BACKGROUND, left_to_inversion
 from qsmbids.reports.paper.settings_in_force import brain_extraction, looked_up, ran, rounded
 
 __all__ = ["SPEAKS_OF", "STEPS", "run_facts"]
@@ -144,10 +144,7 @@ def _put_back_by_inversion(settings: Settings, record: Mapping[str, Any] | None)
     """Return whether the inversion puts back what background removal took."""
     if record is not None:
         return bool(looked_up(record, "DipoleInversion.PutBackPercent"))
-    background = settings.background_field
-    again = BACKGROUND[background.method].again is not None
-    before = getattr(background.chosen, "put_back", True)
-    return again and not before and settings.dipole_inversion.holes != "two-pass"
+    return left_to_inversion(settings.background_field, settings.dipole_inversion.holes)
 
 
 def _without_phase(record: Mapping[str, Any]) -> int:

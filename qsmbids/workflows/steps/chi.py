@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from qsmbids.methods.background_field import BACKGROUND
+from qsmbids.methods.background_field import left_to_inversion
 from qsmbids.workflows.graph import RunContext, Step
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
@@ -13,27 +13,14 @@ def _chosen(section: Any) -> dict[str, Any]:
     return {"method": section.method, "settings": dict(vars(section.chosen))}
 
 
-def _put_back(run: RunContext) -> dict[str, Any]:
-    """Return the background removal whose loss an inversion can put back, if it left the field."""
-    background = run.settings.background_field
-    left = (
-        run.plan.gives("local") is None
-        and run.settings.dipole_inversion.holes != "two-pass"
-        and not background.erode_after
-        and not background.remove_residual_b1_field
-        and background.residual_removal != "on"
-        and not _slices_of_one_echo(run)
-    )
-    return _chosen(background) if left else {}
-
-
 def put_back_by_inversion(run: RunContext) -> bool:
-    """Tell whether there is a removal whose loss an inversion can put back."""
-    removal = _put_back(run)
-    if not removal or BACKGROUND[removal["method"]].again is None:
-        return False
-    settings = removal["settings"]
-    return not settings["put_back"] and settings["variant"] == "deconvolution"
+    """Tell whether there is a removal whose loss the inversion can put back."""
+    settings = run.settings
+    return (
+        run.plan.gives("local") is None
+        and not _slices_of_one_echo(run)  # which get a second pass
+        and left_to_inversion(settings.background_field, settings.dipole_inversion.holes)
+    )
 
 
 def _slices_of_one_echo(run: RunContext) -> bool:
@@ -201,7 +188,7 @@ INVERT_DIPOLE_FIELD = Step(
         **_chosen(run.settings.dipole_inversion),
         "centre_frequency": run.centre_frequency,
         "regularisation_from": run.settings.dipole_inversion.regularisation_from,
-        "removal": _put_back(run),
+        "removal": _chosen(run.settings.background_field) if put_back_by_inversion(run) else {},
         "uncertainty": run.settings.dipole_inversion.uncertainty,
     },
     wide=True,

@@ -1,5 +1,7 @@
 """What background removal took of the field of the map comes back in the adaptive inversion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
@@ -11,6 +13,7 @@ from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.methods.background.vsharp import METHOD as VSHARP
 from qsmbids.methods.background.vsharp import Vsharp
+from qsmbids.methods.background_field import BackgroundField, left_to_inversion
 
 SHAPE, VOXEL, AXIAL, F0 = (40, 44, 36), (2.0, 2.0, 2.0), (0.0, 0.0, 1.0), 127.7e6
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
@@ -106,6 +109,13 @@ def test_vsharp_again_is_linear_and_leaves_what_it_left():
     assert np.std((again(FIELD) - first.local_field)[first.mask]) < 0.1 * size
 
 
-@pytest.mark.parametrize("settings", [Vsharp(), Vsharp(variant="sepia", put_back=False)])
-def test_nothing_is_put_back_twice_nor_of_another_variant(settings):
-    assert VSHARP.again(settings, MASK, VOXEL, 1) is None
+@pytest.mark.parametrize(
+    ("vsharp_has", "left"),
+    [({}, False), ({"put_back": False}, True), ({"variant": "sepia", "put_back": False}, False)],
+)
+def test_nothing_is_put_back_twice_nor_of_another_variant(vsharp_has, left):
+    section = replace(BackgroundField(), vsharp=Vsharp(**vsharp_has))
+    assert left_to_inversion(section, "fill") is left
+    for changed in ({"erode_after": 1}, {"residual_removal": "on"}, {"method": "pdf"}):
+        assert not left_to_inversion(replace(section, **changed), "fill")
+    assert not left_to_inversion(section, "two-pass")
