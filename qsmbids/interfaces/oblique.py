@@ -98,7 +98,7 @@ class StraightenSlab(Step):
             volumes["region"] = mask_to_straight(region, grid, n_threads=threads)
         if isinstance(inputs.unsure, str):  # there is no field there
             left = mask_to_straight(sure, grid, n_threads=threads)
-            volumes["unsure"] = mask_to_straight(mask3, grid, n_threads=threads) & ~left
+            volumes["unsure"] = volumes["mask3"] & ~left
         self._write(runtime, field.affine @ index, **volumes)
         tilt = tilt_degrees(inputs.b0_direction)
         self._results["record"] = record(
