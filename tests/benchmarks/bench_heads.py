@@ -10,7 +10,8 @@ that are whole turns off have no weight, as in a run.
 NRMSE of the core, the true brain less three voxels, and of the whole of it; a voxel without a
 value counts as 0. Nuclei are means over the voxels of the truth that have a value, relative to the
 mean of those. Seconds are those of the processor, removal and inversion. ``--save`` keeps the rows
-and goes on where they end.
+and goes on where they end. ``--own NAME`` scores the map of the run itself, under this name, with
+the seconds that its inversion took: once for all runs with the same settings.
 
 ``--protocols`` names a table (head, and any factors: tesla, tilt, snr, readout, echoes): the
 spread of each nucleus over the heads, which are scans of one, and how much of it each factor
@@ -82,6 +83,15 @@ def read_pair(pair, participant):
     return scan, reliable, bids.name
 
 
+def read_own(out, participant):
+    """Return the map of a run and the processor seconds of its inversion."""
+    chi = _one(out / f"sub-{participant}", "*_desc-wholebrain_Chimap.nii.gz")
+    runs = json.loads((out / "logs" / "summary.json").read_text())["runs"]
+    steps = next(r["steps"] for r in runs if r["run"].startswith(f"sub-{participant}"))
+    took = [s["cpu_seconds"] for s in steps if s["step"].startswith("invert_")]
+    return chi, sum(took) if took else float("nan")
+
+
 def measured(scan, chi, support):
     """Return the scores of a map, and its nuclei beside the true ones [ppb]."""
     found = np.where(support, chi - chi[support].mean(dtype=float), 0)
@@ -112,11 +122,18 @@ def measured(scan, chi, support):
 def rows_of(pair, args, known):
     """Yield the rows of a head that are not known yet."""
     wanted = [(b, i) for b in args.backgrounds.split(",") for i in args.inversions.split(",")]
+    if args.own:
+        wanted = [("run", args.own)]
     name = Path(pair.split(":")[0]).name
     wanted = [w for w in wanted if (name, *w) not in known]
     if not wanted:
         return
     scan, reliable, name = read_pair(pair, args.participant)
+    if args.own:
+        row = {"head": name, "background": "run", "inversion": args.own}
+        chi, seconds = read_own(Path(pair.split(":")[1]), args.participant)
+        yield {**row, **measured(scan, chi, chi != 0), "seconds": seconds}
+        return
     weights = scan.weights
     for background in dict.fromkeys(b for b, _ in wanted):
         began = time.process_time()
@@ -206,6 +223,7 @@ def main(argv=None):
     parser.add_argument("--participant", default="phantom")
     parser.add_argument("--backgrounds", default="vsharp")
     parser.add_argument("--inversions", default="fansi-joint,fansi-adaptive,huber")
+    parser.add_argument("--own", help="score the maps of the runs, under this name")
     parser.add_argument("--save", type=Path, help="JSON of the rows")
     parser.add_argument("--protocols", type=Path)
     parser.add_argument("--threads", type=int, default=1)

@@ -9,8 +9,10 @@ in a campaign the tissues of the truth, with the true mean over the same voxels;
 and as it is.
 
 ``campaign`` deforms the truth anew for each realisation (``warped_heads.py``) and inverts the
-local field of V-SHARP: clean, noisy and with model error in turn, no pipeline. ``--save`` keeps
-what a calibration needs; an interrupted campaign goes on from there.
+local field of V-SHARP, which is given, too, so that what it took is put back as in a run: clean,
+noisy and with model error in turn, no pipeline; with ``--images`` also a magnitude and R2*, whose
+edges are used as in a run. ``--save`` keeps what a calibration needs; an interrupted campaign goes
+on from there.
 """
 
 import argparse
@@ -27,12 +29,17 @@ from warped_heads import B0, ECHOES, KINDS, read_truth, warped_head
 from qsmbids.core.anatomy.statistics import eroded_regions
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.error_of_means import ErrorOfMeans
+from qsmbids.core.inversion.image_edges import even_out
 from qsmbids.core.inversion.standard_error import FACTOR, HALF_95, standard_error
+from qsmbids.methods.background.vsharp import METHOD as VSHARP
+from qsmbids.methods.background.vsharp import Vsharp
 
 #: Labels that are no tissue: fluid, veins and lesions, by their names.
 NOT_TISSUE = ("csf", "vein", "haemorrhage", "calcification", "air", "bone", "skull", "scalp",
               "muscle", "fat", "eye")  # fmt: skip
 LEAST_VOXELS = 15
+#: V-SHARP as the preset has it: what it takes is put back by the inversion.
+LEFT_OUT = Vsharp(put_back=False)
 #: Standard errors at which coverage is kept, over those of the twins.
 FACTORS = np.round(np.arange(0.8, 2.61, 0.1), 1).tolist()
 
@@ -47,6 +54,7 @@ def main(argv=None):
     campaign.add_argument("truth_dirs", type=Path, nargs="+")
     campaign.add_argument("--number", type=int, default=40, help="realisations")
     campaign.add_argument("--voxel", type=float, default=2.5, help="[mm]")
+    campaign.add_argument("--images", action="store_true", help="give the inversion images, too")
     campaign.add_argument("--save", type=Path, help="JSON of every realisation")
     campaign.add_argument("--threads", type=int, default=1)
     for kind in (run, campaign):
@@ -75,6 +83,10 @@ def realisation(args, number):
     result = adaptive_inversion(
         head.local, head.support, head.weights, head.voxel, B0,
         centre_frequency=head.frequency, echo_time=ECHOES[-1], n_threads=args.threads,
+        removal=VSHARP.again(LEFT_OUT, head.support, head.voxel, args.threads),
+        images=[even_out(head.magnitude, head.support, head.voxel), head.r2star]
+        if args.images
+        else [],
     )  # fmt: skip
     inverted = time.process_time()
     sure = standard_error(result, head.voxel)
@@ -86,7 +98,7 @@ def realisation(args, number):
     where = support & head.brain & np.isin(head.labels, list(tissues.values()))
     ratio = np.abs(wrong[where]) / np.maximum(sure.total_ppm[where] / FACTOR, 1e-9)
     regions = {}
-    errors = ErrorOfMeans(sure.errors, head.voxel)
+    errors = ErrorOfMeans(sure.errors, head.voxel, put_back=result.put_back_percent > 0)
     for tissue, label in tissues.items():
         region = support & (head.labels == label)
         if np.count_nonzero(region) < LEAST_VOXELS:
@@ -107,6 +119,7 @@ def realisation(args, number):
         "chance_ppb": 1e3 * float(np.median(sure.chance_ppm[where])),
         "rms_ppb": 1e3 * float(np.sqrt(np.mean(wrong[where] ** 2))),
         "seconds": took,
+        "edge_shares": list(result.edge_shares),
         "regions": regions,
     }
     n_held = sum(_held(r) for r in regions.values())

@@ -51,6 +51,8 @@ class WarpedHead:
     weights: np.ndarray
     voxel: tuple
     frequency: float
+    magnitude: np.ndarray  # of all echoes, root of the sum of squares
+    r2star: np.ndarray  # [1/s]
 
 
 def read_truth(folder, participant):
@@ -73,13 +75,15 @@ def warped_head(truth, kind, seed, voxel_mm):
     total = local + hz * dipole_field(around.astype(np.float32), voxel, B0)
     if kind.error:
         total += _structured(brain, labels, rng) * (kind.error * np.linalg.norm(local[brain]))
-    spread = _noise(chi, brain, kind)
+    rate = _rate(chi, brain, kind)
+    spread = _noise(rate, kind)
     total += spread * rng.standard_normal(chi.shape)
     removed = vsharp(total.astype(np.float32), erode(brain, 1), voxel)
     weights = np.where(removed.mask, np.median(spread[brain]) / spread, 0)
+    magnitude, r2star = _images(rate, spread, kind, rng)
     return WarpedHead(
         chi, brain, labels, removed.local_field, removed.mask, weights.astype(np.float32),
-        voxel, larmor_frequency(kind.tesla),
+        voxel, larmor_frequency(kind.tesla), magnitude, r2star,
     )  # fmt: skip
 
 
@@ -119,10 +123,25 @@ def _structured(brain, labels, rng):
     return field / np.linalg.norm(field)
 
 
-def _noise(chi, brain, kind):
+def _rate(chi, brain, kind):
+    """Return R2* [1/s], which grows with the size of the susceptibility."""
+    return (18.0 + 150.0 * np.abs(np.where(brain, chi, 0))) * kind.tesla / 3
+
+
+def _noise(rate, kind):
     """Return the standard deviation of the field [Hz] that a fit of all echoes has."""
-    rate = (18.0 + 150.0 * np.abs(np.where(brain, chi, 0))) * kind.tesla / 3
-    signal = np.exp(-rate[..., None] * ECHOES) * kind.snr
-    power = signal**2
+    power = (np.exp(-rate[..., None] * ECHOES) * kind.snr) ** 2
     middle = (power * ECHOES).sum(-1) / power.sum(-1)
     return 1 / (2 * np.pi * np.sqrt((power * (ECHOES - middle[..., None]) ** 2).sum(-1)))
+
+
+def _images(rate, spread, kind, rng):
+    """Return the magnitude of all echoes, of even density, and R2* [1/s] with their noise.
+
+    The logarithm of the magnitude has the noise of the phase, so R2* has that of 2 pi f.
+    """
+    echoes = np.exp(-rate[..., None] * ECHOES)
+    echoes += rng.standard_normal(echoes.shape) / kind.snr
+    magnitude = np.sqrt((echoes**2).sum(-1))
+    r2star = rate + 2 * np.pi * spread * rng.standard_normal(rate.shape)
+    return magnitude.astype(np.float32), r2star.astype(np.float32)

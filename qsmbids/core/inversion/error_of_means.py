@@ -4,18 +4,19 @@ Three things are unknown of the mean of a region, less that of the reference. Wh
 twins show: s, the spread of their means. What the map always lacks there, the bias B, they show in
 part, for a twin is made of the map, which has lost it already: in simulated heads B is 2.3 times
 their mean error, give or take a fifth of it. Where the map got back what background removal had
-taken of it, twins hardly tell what else is wrong, and half of their mean error counts. And what
-they lack altogether makes errors of voxels ``FACTOR`` times theirs. A region averages that out,
-the more the larger it is, but not all of it: half is smooth and alike in all of the head, as what
-a removal of the background takes,
+taken of it, that is unsure: white matter, whose contrast to the cortex both lose, errs by twice
+what twins show, nuclei in the depth by nothing of the kind, so it counts once, give or take nine
+tenths. And what they lack altogether makes errors of voxels ``FACTOR`` times theirs. A region
+averages that out, the more the larger it is, but not all of it: half is smooth and alike in all of
+the head, as what a removal of the background takes,
 
-.. math:: s_m^2 = s^2 (1 + 1/N) + (B/5)^2 + (F^2 - 1) \sum_{ij} u_i u_j
+.. math:: s_m^2 = s^2 (1 + 1/N) + (c B)^2 + (F^2 - 1) \sum_{ij} u_i u_j
           \tfrac12 \left(v_i v_j \rho_{ij} + \overline{v^2} \varrho_{ij}\right),
           \qquad u = 1_{region} / n - 1_{reference} / m,
 
-with v the size of the errors of twins in a voxel, rho their correlation, which is measured between
-neighbours, and varrho one of 12.5 mm. The interval lies about the mean less its bias, as that of
-any bootstrap does.
+with c that doubt, v the size of the errors of twins in a voxel, rho their correlation, which is
+measured between neighbours, and varrho one of 12.5 mm. The interval lies about the mean less its
+bias, as that of any bootstrap does.
 """
 
 from typing import NamedTuple
@@ -31,9 +32,10 @@ from qsmbids.core.maths.boxes import bounding_box
 __all__ = ["ErrorOfMeans", "MeanError"]
 
 
-#: Bias of means over the mean error of twins, for maps that got back what background removal took
-#: and for others, and its standard error over itself.
-BIAS_PUT_BACK, BIAS_FACTOR, BIAS_UNSURE = 0.5, 2.3, 0.2
+#: Bias of means over the mean error of twins, and its standard error over itself.
+BIAS_FACTOR, BIAS_UNSURE = 2.3, 0.2
+#: Those of maps that got back what background removal took.
+BIAS_PUT_BACK, UNSURE_PUT_BACK = 1.0, 0.9
 #: Of what twins lack, the part that is smooth, and the reach of its correlation [mm].
 SMOOTH_SHARE, SMOOTH_MM = 0.5, 12.5
 #: Where a correlation is cut off [standard deviations], and blocks to one at which it is summed.
@@ -81,6 +83,7 @@ class ErrorOfMeans:
         self, errors: Float32Array, voxel_size: npt.ArrayLike, *, put_back: bool = False
     ) -> None:
         self._bias_factor = BIAS_PUT_BACK if put_back else BIAS_FACTOR
+        self._unsure = UNSURE_PUT_BACK if put_back else BIAS_UNSURE
         known: Mask = np.any(errors, axis=0)
         self._errors = errors
         self._size = np.sqrt(np.mean(errors**2, axis=0, dtype=np.float32))
@@ -123,7 +126,7 @@ class ErrorOfMeans:
         chance = float(means.var(ddof=1)) * (1 + 1 / len(means))
         lacking = (1 - SMOOTH_SHARE) * self._near(region, box, n)
         lacking += SMOOTH_SHARE * self._smooth(region, n)
-        square = chance + (BIAS_UNSURE * bias) ** 2 + (FACTOR**2 - 1) * lacking
+        square = chance + (self._unsure * bias) ** 2 + (FACTOR**2 - 1) * lacking
         return MeanError(float(np.sqrt(square)), bias)
 
     def _near(self, region: Mask, box: _Box, n: int) -> float:

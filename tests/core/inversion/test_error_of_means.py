@@ -53,9 +53,11 @@ def test_the_error_of_a_mean_follows_from_the_covariance(region, reach):
 
 def test_of_a_map_that_got_back_its_loss_twins_tell_less():
     errors = noise(0) + 0.01 * BALL.astype(np.float32)
-    bias = [ErrorOfMeans(errors, ISO, put_back=put_back).of(BALL).bias for put_back in (0, 1)]
+    plain, again = (ErrorOfMeans(errors, ISO, put_back=back).of(BALL) for back in (False, True))
     twins = 0.01 * (1 - BALL.mean())
-    np.testing.assert_allclose(bias, [2.3 * twins, 0.5 * twins], rtol=0.05)
+    np.testing.assert_allclose([plain.bias, again.bias], [2.3 * twins, twins], rtol=0.05)
+    more = again.standard_error**2 - plain.standard_error**2
+    assert more == pytest.approx((0.9 * twins) ** 2 - (0.2 * 2.3 * twins) ** 2, rel=0.05)
 
 
 def test_errors_that_reach_farther_average_out_less():
