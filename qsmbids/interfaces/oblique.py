@@ -84,6 +84,7 @@ class StraightenSlab(Step):
         linear = {"weights": inputs.weights, "magnitude": inputs.magnitude}
         if isinstance(inputs.r2star, str):
             linear["r2star"] = inputs.r2star
+        straight_mask3 = mask_to_straight(mask3, grid, n_threads=threads)
         volumes = {
             "field": to_straight(field.array, grid, sure, order=SPLINE, n_threads=threads),
             **{
@@ -91,14 +92,14 @@ class StraightenSlab(Step):
                 for name, path in linear.items()
             },
             "mask2": mask_to_straight(mask2, grid, n_threads=threads),
-            "mask3": mask_to_straight(mask3, grid, n_threads=threads),
+            "mask3": straight_mask3,
         }
         if isinstance(inputs.region, str):
             region = read_volume(inputs.region, np.uint8).array > 0
             volumes["region"] = mask_to_straight(region, grid, n_threads=threads)
         if isinstance(inputs.unsure, str):  # there is no field there
             left = mask_to_straight(sure, grid, n_threads=threads)
-            volumes["unsure"] = volumes["mask3"] & ~left
+            volumes["unsure"] = straight_mask3 & ~left
         self._write(runtime, field.affine @ index, **volumes)
         tilt = tilt_degrees(inputs.b0_direction)
         self._results["record"] = record(
