@@ -35,6 +35,7 @@ from qsmbids.core.inversion.adaptive_rule import (
     local_gradient,
     local_square,
     penalties_for,
+    textured,
     with_local_error,
 )
 from qsmbids.core.inversion.adaptive_solver import (
@@ -215,14 +216,15 @@ def adaptive_inversion(
         gradient = mean_gradient(calm.x, problem.mask, problem.steps)
         error = replace(error, calm_gradient_ppm=min(gradient, error.gradient_ppm))
     penalties = penalties_for(error)
-    variance = local_error(problem, calm.fit, error)
+    texture = textured(error)
+    variance = local_error(problem, calm.fit, error, texture)
 
     def data(fit: Float32Array) -> AdaptiveProblem:
         """Return the data as a better map has them."""
         anew = problem
         if error.share <= NEGLIGIBLE:
             anew = without_outliers(at_turns, fit, ppm_per_turn)
-        return with_local_error(anew, variance)
+        return with_local_error(anew, variance, texture)
 
     second = Minimiser(data(calm.fit), penalties, calm.x, calm.n_iterations, calm)
     del calm

@@ -140,7 +140,8 @@ def solve(  # type: ignore[no-untyped-def]
     """Overwrite source by x, data by Dx + h and bend by Lap h.
 
     h = (mu2 (data - Dx) + muh L bend) / (mu2 + e) with e = muh L^2 + size, put into that of x.
-    ``low`` is what x is held by for bands that are split off.
+    ``low`` is what the spectrum of x is held by, for bands that are split off and at high
+    frequencies.
     """
     for i in range(start, stop):
         for j in range(data.shape[1]):

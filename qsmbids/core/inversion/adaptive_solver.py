@@ -5,6 +5,7 @@ All in ppm of field and susceptibility, on the padded grid,
 .. math:: \min_{x, h} \tfrac12 \sum m (D x + h - f)^2 + \tfrac{1}{2} \sum t x^2
           + \lambda \sum \mathrm{Huber}_g(|\nabla x|)
           + \tfrac{\beta}{2} \sum_{mask} (\nabla^2 h)^2 + \tfrac{\gamma}{2} \sum h^2
+          + \tfrac{q}{2} \sum_k |k|^3 |\hat x|^2
 
 with m the squared data weights of mean 1 (0 outside the mask and in holes), t one number for each
 voxel, and Huber's function g |x| - g^2 / 2 beyond g, divided by g. Low bands of x may be held by
@@ -104,6 +105,9 @@ class Penalties:
         gamma; the larger, the smaller the harmonic field.
     low : float
         Of the low bands, before it is made local.
+    high : float
+        q: of the spectrum of x, times the third power of the frequency [cycles per mean length of
+        a voxel].
     """
 
     tikhonov: float
@@ -112,6 +116,7 @@ class Penalties:
     threshold: float
     harmonic: float = 0.0
     low: float = 0.0
+    high: float = 0.0
 
 
 class Minimiser:
@@ -156,6 +161,7 @@ class Minimiser:
         self._p = fit + problem.weights * (fit - problem.field) / self._mu2
         self._fit = fit
         self._bands: BandSplit | None = None
+        self._high = _held_high(problem, penalties.high) if penalties.high > 0 else None
         self._start_gradient()
 
     @property
@@ -218,7 +224,9 @@ class Minimiser:
         sums = np.empty((problem.grid[0], 2))
         source = np.empty_like(self.x)
         bands = self._bands
-        low = np.zeros_like(problem.kernel) if bands is None else bands.held
+        spectral = np.zeros_like(problem.kernel) if bands is None else bands.held
+        if self._high is not None:
+            spectral = spectral + self._high
         with planes(problem.grid[0], n_threads) as run:
             for _ in range(maximum_iterations):
                 run(
@@ -231,7 +239,7 @@ class Minimiser:
                 run(loops.field_source, source, self._p, *data, mu2)
                 held = rfft(source, n_threads)
                 bend = rfft(self._bend, n_threads)
-                run(loops.solve, spectrum, held, bend, problem.kernel, low,
+                run(loops.solve, spectrum, held, bend, problem.kernel, spectral,
                     *self._symbols, self._mu1, mu2, nu, np.float32(MUH), self._size)  # fmt: skip
                 if bands is not None:
                     bands.update(spectrum, relax)
@@ -263,6 +271,14 @@ def gradient_steps(voxel_size: npt.ArrayLike) -> Float32Array:
     """Return the factors of the three differences: mean voxel length over that of the axis."""
     side = np.asarray(voxel_size, dtype=np.float64)
     return (np.exp(np.log(side).mean()) / side).astype(np.float32)
+
+
+def _held_high(problem: AdaptiveProblem, strength: float) -> Float32Array:
+    """Return the third power of the frequency on the half spectrum, times a number."""
+    axes = [np.fft.fftfreq(n) for n in problem.grid]
+    axes[2] = np.fft.rfftfreq(problem.grid[2])
+    kx, ky, kz = ((a * s) ** 2 for a, s in zip(axes, problem.steps, strict=True))
+    return (strength * (kx[:, None, None] + ky[:, None] + kz) ** 1.5).astype(np.float32)
 
 
 def mean_gradient(x: Float32Array, mask: Mask, steps: Float32Array) -> float:

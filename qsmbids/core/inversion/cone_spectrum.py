@@ -55,6 +55,8 @@ OUTLIER = 8.0
 #: Standard deviation of the window [voxels] in which the error is told apart by place, and the
 #: range of its relative variance.
 LOCAL_WIDTH, LOCAL_RANGE = 5.0, (0.05, 20.0)
+#: Least part of that window that counts as having data.
+LEAST_DATA = 0.1
 
 
 @dataclass(frozen=True)
@@ -222,12 +224,15 @@ def _shells(problem: AdaptiveProblem, x: Float32Array, voxel_size: npt.ArrayLike
     )
 
 
-def local_error(problem: AdaptiveProblem, fit: Float32Array, error: ErrorModel) -> Float32Array:
+def local_error(
+    problem: AdaptiveProblem, fit: Float32Array, error: ErrorModel, by_data: float = 0.0
+) -> Float32Array:
     """Return the relative variance of the error around each voxel: 1 on average.
 
     What a penalised map leaves of the field, squared and smoothed, tells where the error is: in
     half a real head the logarithm of that correlates by 0.94 with that of the error against
-    COSMOS. The white part of the error is alike everywhere.
+    COSMOS. The white part of the error is alike everywhere. Near the rim less is left, for sources
+    outside explain a part: there it is divided by the part of the window that has data.
 
     Parameters
     ----------
@@ -237,10 +242,14 @@ def local_error(problem: AdaptiveProblem, fit: Float32Array, error: ErrorModel) 
         The field [ppm] of a map with the penalties of the error, and of its harmonics.
     error : ErrorModel
         What :func:`measure_error` returned.
+    by_data : float
+        Power of the part that has data: 0 takes what is left as it is.
     """
     square = np.where(problem.weights > 0, fit - problem.field, 0).astype(np.float32) ** 2
     near = ndi.gaussian_filter((problem.weights > 0).astype(np.float32), LOCAL_WIDTH, truncate=3.0)
     around = ndi.gaussian_filter(square, LOCAL_WIDTH, truncate=3.0) / np.maximum(near, 1e-2)
+    if by_data > 0:
+        around /= np.maximum(near, LEAST_DATA) ** np.float32(by_data)
     mean_around = float(around[problem.mask].mean(dtype=np.float64))
     if not (mean_around > 0 and error.sigma_ppm > 0):
         return np.ones_like(fit)

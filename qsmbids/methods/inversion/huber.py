@@ -132,6 +132,7 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
     )
     rule = (
         f"penalties: square {penalties.tikhonov:.3g}, of low frequencies {penalties.low:.3g} more,"
+        f" of high ones {penalties.high:.3g} times the third power of the frequency,"
         f" gradient {penalties.gradient:.3g} ppm,"
         f" linear beyond {penalties.huber:.3g} ppm"
     )
@@ -156,6 +157,7 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
         "TurnedVoxels": result.n_turned,
         "SquarePenalty": float(penalties.tikhonov),
         "LowFrequencyPenalty": float(penalties.low),
+        "HighFrequencyPenalty": float(penalties.high),
         "GradientPenaltyPpm": float(penalties.gradient),
         "HuberWidthPpm": float(penalties.huber),
         "HarmonicPenalty": float(penalties.harmonic),
@@ -234,9 +236,9 @@ METHOD = Method(
     sentences=(
         Clause(
             "Susceptibility was calculated by an inversion that sets itself: least squares without"
-            " outliers [@black1996], with square penalties of the map and of its low frequencies"
-            " and Huber's function of its gradient, whose weights follow from the error of the"
-            " field and are less at strong"
+            " outliers [@black1996], with square penalties of the map and of its low and high"
+            " frequencies and Huber's function of its gradient, whose weights follow from the"
+            " error of the field and are less at strong"
             " sources and edges. A weak harmonic field was fitted along [@milovic2019], the more"
             " freely, the more error it explained."
         ),

@@ -7,7 +7,13 @@ import pytest
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
-from qsmbids.core.inversion.adaptive_rule import FIRST, local_gradient, local_square, penalties_for
+from qsmbids.core.inversion.adaptive_rule import (
+    FIRST,
+    local_gradient,
+    local_square,
+    penalties_for,
+    with_local_error,
+)
 from qsmbids.core.inversion.adaptive_solver import (
     AdaptiveProblem,
     Minimiser,
@@ -135,9 +141,42 @@ def test_a_small_error_of_the_spectrum_of_tissue_is_left_to_the_gradients():
     assert (none.tikhonov, none.huber, none.low, none.harmonic) == (1e-6, 0, 0, 0)
     assert 0 < half.harmonic < whole.harmonic
     assert half.tikhonov == pytest.approx(whole.tikhonov / 2 * 14 / 19)
-    assert none.gradient == half.gradient == whole.gradient
+    white, rest = 0.65 * 0.002**2 / 0.02, 0.65 * (0.006**2 - 0.002**2) / 0.02
+    found = [p.gradient for p in (none, half, whole)]
+    assert found == pytest.approx([white + rest, 0.75 * white + rest, rest])
     assert penalties_for(model(share=0.04, **numbers)).harmonic == whole.harmonic
     assert penalties_for(model(share=0.0, harmonic_ratio=0.1)).harmonic > whole.harmonic
+
+
+def test_white_error_beside_tissue_is_held_at_high_frequencies():
+    """By a quarter of Wiener's filter for tissue whose power falls with the third power."""
+    none, whole = (penalties_for(model(share=b, sigma_ppm=0.006)) for b in (0.01, 0.04))
+    assert none.high == 0
+    k = np.sqrt(sum(np.square(a) for a in np.meshgrid(*[np.linspace(-0.5, 0.5, 81)] * 3)))
+    band = (k > 0.1) & (k < 0.5)
+    power = k[band] ** -3 * (0.006**2 - 0.002**2) / 0.04 / np.mean(k[band] ** -3)
+    np.testing.assert_allclose(whole.high * k[band] ** 3, 0.25 * 0.002**2 / power, rtol=0.05)
+    assert penalties_for(model(share=0.04, sigma_ppm=0.002)).high < 10
+
+
+@pytest.mark.parametrize("voxel", [ISO, (1.0, 1.0, 2.0)])
+def test_high_frequencies_are_held_by_the_third_power_in_space(voxel):
+    """With nothing but D and q, x is D f / (D^2 + q |k|^3)."""
+    grid = (16, 18, 20)
+    kernel = dipole_kernel(grid, voxel, AXIAL)
+    every, field = np.ones(grid, bool), np.random.default_rng(4).standard_normal(grid)
+    field -= field.mean()
+    problem = AdaptiveProblem(
+        field.astype(np.float32), every.astype(np.float32), every, kernel, gradient_steps(voxel)
+    )
+    penalties = Penalties(1e-2, 1e-7, 0.0, 0.1, harmonic=1e6, high=0.5)
+    found = Minimiser(problem, penalties, np.zeros(grid, np.float32)).run(300)
+    mean = np.prod(voxel) ** (1 / 3)
+    axes = [np.fft.fftfreq(n, v / mean) for n, v in zip(grid, voxel, strict=True)]
+    axes[2] = np.fft.rfftfreq(grid[2], voxel[2] / mean)
+    cube = sum(a**2 for a in np.meshgrid(*axes, indexing="ij")) ** 1.5
+    expected = np.fft.irfftn(kernel * np.fft.rfftn(field) / (kernel**2 + 1e-2 + 0.5 * cube), grid)
+    assert deviation(found, expected, every) < 0.01
 
 
 def test_a_harmonic_rest_is_told_from_an_error():
@@ -334,6 +373,20 @@ def test_error_is_told_apart_by_place():
     low, high = (relative[p][problem.mask[p]].mean() for p in (slice(0, 6), slice(26, 32)))
     assert high / low == pytest.approx(4, rel=0.35)
     assert (local_error(problem, fit, model()) == 1).all()
+    by_data = local_error(problem, fit, model(white_ppm=0.0, sigma_ppm=0.006), 1.0)
+    depth = ndi.distance_transform_edt(problem.mask)
+    ratio = by_data / relative
+    assert ratio[depth == 1].mean() > 1.2 * ratio[depth > 8].mean()
+
+
+def test_data_count_less_where_the_error_is():
+    problem = small_problem()
+    half = np.arange(problem.grid[2]) < problem.grid[2] // 2
+    variance = np.broadcast_to(np.where(half, 1, 16), problem.grid).astype(np.float32)
+    for texture, ratio in ((0.0, 4.0), (1.0, 8.0)):
+        weights = with_local_error(problem, variance, texture).weights[problem.mask]
+        relative = weights / problem.weights[problem.mask]
+        assert relative.max() / relative.min() == pytest.approx(ratio, rel=1e-4)
 
 
 def test_edges_of_images_help_where_they_are_those_of_the_map_and_else_do_nothing():
