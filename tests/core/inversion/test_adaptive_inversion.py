@@ -258,7 +258,7 @@ def test_gradients_are_those_of_space():
 @pytest.fixture(scope="module")
 def tissue():
     noise = 0.2 * np.random.default_rng(3).standard_normal(SHAPE)
-    field = hz(texture(1) + nuclei(), TILTED) + noise + 1e-6 * F0 * 0.12 * texture(2)
+    field = hz(texture(1) + nuclei(), TILTED) + noise + 1e-6 * F0 * 0.25 * texture(2)
     return np.where(MASK, field, 0), invert(field, b0=TILTED)
 
 
