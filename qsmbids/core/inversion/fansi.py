@@ -100,7 +100,7 @@ def fansi(
     start: str = "least-squares",
     linear_start: int = 0,
     regularisation_weight: str = "vector-absolute",
-    iterations: str = "auto",
+    iterations: str = "staged",
     margin: int | Literal["auto"] | None = "auto",
     initial: FansiState | None = None,
     keep_state: bool = False,
@@ -148,11 +148,12 @@ def fansi(
     regularisation_weight : {"vector-absolute", "vector-signed", "none"}
         How differences of the weights lower the penalty: by their size, or only where the
         weights fall along the axis (FANSI v3, the software of the consensus paper), or not.
-    iterations : {"auto", "joint", "staged", "alternating"}
-        Solve for x and h together (:mod:`qsmbids.core.inversion.fansi_joint`), the same with
-        consistency weights that start smaller (:mod:`qsmbids.core.inversion.fansi_stages`), or in
-        turn as FANSI's own software does (:mod:`qsmbids.core.inversion.fansi_alternating`).
-        "auto" is staged for linear TV, which gets as far in half the time, and joint otherwise.
+    iterations : {"staged", "joint", "alternating"}
+        Solve for x and h together (:mod:`qsmbids.core.inversion.fansi_joint`) with consistency
+        weights that start smaller (:mod:`qsmbids.core.inversion.fansi_stages`), with constant
+        ones, or in turn as FANSI's own software does
+        (:mod:`qsmbids.core.inversion.fansi_alternating`). The first ends nearer to the minimum in
+        half the iterations, but goes on from an ``initial`` state less directly.
     margin : int, "auto" or None
         Zeros around the bounding box of the mask [voxels]; None keeps the given grid. "auto" is
         12.
@@ -203,8 +204,6 @@ def fansi(
         raise ValueError("the maximum of iterations must be > 0, and the linear ones >= 0")
     if margin == "auto":
         margin = MARGIN
-    if iterations == "auto":
-        iterations = "joint" if nonlinear or weak_harmonic else "staged"
     if isinstance(margin, str):
         raise ValueError(f"unknown margin {margin!r}")
     grid = _Grid.around(mask, margin)
@@ -274,8 +273,7 @@ class _Grid:
 
 def _check_choices(**choices: str) -> None:
     """Check each option that is one of a few words."""
-    schemes = ("auto", *MINIMISE)
-    words = {"regularisation_weight": EDGE_SIGN, "start": STARTS, "iterations": schemes}
+    words = {"regularisation_weight": EDGE_SIGN, "start": STARTS, "iterations": MINIMISE}
     for name, choice in choices.items():
         if choice not in words[name]:
             what, known = name.replace("_", " "), ", ".join(words[name])

@@ -98,14 +98,14 @@ class Fansi:
         3.0, "harmonic consistency weight", doc="muh.", minimum=1e-12, when=_HARMONIC, paper=3.0
     )
     scheme: str = setting(
-        "joint",
+        "staged",
         "iterations for susceptibility and weak harmonic field",
         doc="Solve for both together (joint), or in turn as the paper's software does, which at"
         " the same tolerance stops further from the minimum. staged is joint with consistency"
-        " weights that begin smaller: half the iterations to the same objective, but a map that"
-        " is less smooth there, with an error of 12.6 in place of 11.8 % on a head phantom. For"
-        " linear TV without that field, which has nothing to join, joint is staged: the error is"
-        " the same there.",
+        " weights that begin smaller, and ends nearer to the minimum in half the iterations: the"
+        " error is smaller by 0.3 to 2.7 points of 100 on fourteen of fourteen heads of warped"
+        " anatomy, and larger by 1.1 on the smooth one that is built in, which is better where"
+        " the iterations stop too early.",
         choices=("joint", "staged", "alternating"),
         when=_TV,
         software="alternating",
@@ -215,7 +215,7 @@ def _solve(data: InversionData, settings: Fansi) -> Any:
         harmonic_consistency=settings.harmonic_consistency,
         regularisation_weight=settings.regularisation_weight,
         start=settings.start,
-        iterations="auto" if settings.scheme == "joint" else settings.scheme,
+        iterations=settings.scheme,
         **common,
     )
 
@@ -279,16 +279,10 @@ METHOD = Method(
             "Each iteration solved for susceptibility and weak harmonic field together.",
             {**_HARMONIC_FIELD, "scheme": ("joint", "staged")},
         ),
-        *(
-            Clause(
-                "The iterations began with smaller gradient and fidelity consistency weights,"
-                " which then grew.",
-                {"constraint": "tv", **staged},
-            )
-            for staged in (
-                {"scheme": "staged"},
-                {"scheme": "joint", "solver": "linear", "weak_harmonic": False},
-            )
+        Clause(
+            "The iterations began with smaller gradient and fidelity consistency weights, which"
+            " then grew.",
+            {"constraint": "tv", "scheme": "staged"},
         ),
         Clause(
             "Each iteration solved for susceptibility and weak harmonic field in turn.",

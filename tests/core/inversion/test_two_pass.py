@@ -117,7 +117,7 @@ def _spread(error, near, far):
 
 def test_two_passes_streak_less_than_one(scan):
     """The standard deviation of the error 5 to 15 voxels away, and the value of the stone."""
-    one, two = _passes(scan, start="zero", linear_start=10)
+    one, two = _passes(scan, start="zero", linear_start=10, iterations="joint")
     assert _spread(two - scan[0], 5, 15) < 0.9 * _spread(one - scan[0], 5, 15)
     assert two[STONE].mean() < -0.7 * 2.4
 
