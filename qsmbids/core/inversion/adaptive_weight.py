@@ -153,7 +153,7 @@ def adaptive_weight(
             gradient_consistency=min(consistency_ratio * alpha, CONSISTENCY_LIMIT),
             maximum_iterations=pilot_iterations, weak_harmonic=weak_harmonic, nonlinear=nonlinear,
             regularisation_weight=regularisation_weight, start=start, margin=MARGIN,
-            initial=state, keep_state=True, n_threads=n_threads,
+            iterations="joint", initial=state, keep_state=True, n_threads=n_threads,
         )  # fmt: skip
         state = pilot.state
         weighted_noise, rms_weight = cone_noise(

@@ -27,6 +27,10 @@ __all__ = ["change_consistency", "minimise_in_stages"]
 STAGES = ((0.5, 0.1, 4.0), (1.0, 0.3, 0.6))
 #: The same for linear TV, without h and with one minimum, where the first may be bolder.
 LINEAR_STAGES = ((0.5, 0.03, 3.0), (1.0, 0.3, 1.0))
+#: Iterations after which a stage is given up for plain iterations. With mu2 below the largest
+#: squared weight a nonlinear data term has more than one minimum for s2 where a strong penalty
+#: leaves much of the phase, and the iterations may not settle; else a stage takes 10 to 80.
+MOST_ITERATIONS = 120
 
 
 def minimise_in_stages(
@@ -44,10 +48,13 @@ def minimise_in_stages(
     stage. The state belongs to the consistency weights of ``p`` before and after.
     """
     n_done, update, last = 0, np.inf, p
-    stages = STAGES if p.weak_harmonic or p.n_newton else LINEAR_STAGES
-    for gradient, fidelity, loose in stages:
-        if n_done == maximum_iterations:
-            break
+    stages = list(STAGES if p.weak_harmonic or p.n_newton else LINEAR_STAGES)
+    while stages and n_done < maximum_iterations:
+        gradient, fidelity, loose = stages.pop(0)
+        plain = gradient == fidelity == 1.0
+        most = maximum_iterations - n_done
+        if not plain:
+            most = min(most, MOST_ITERATIONS)
         stage = replace(
             p,
             gradient_consistency=gradient * p.gradient_consistency,
@@ -59,10 +66,11 @@ def minimise_in_stages(
         )
         state = change_consistency(last, stage, state, n_threads)
         state, n, update = minimise_jointly(
-            stage, state, loose * tolerance_percent, maximum_iterations - n_done, n_threads,
-            _from(n_done, progress),
-        )  # fmt: skip
+            stage, state, loose * tolerance_percent, most, n_threads, _from(n_done, progress)
+        )
         n_done, last = n_done + n, stage
+        if not plain and n == MOST_ITERATIONS and update >= loose * tolerance_percent:
+            stages = [(1.0, 1.0, 1.0)]
     return change_consistency(last, p, state, n_threads), n_done, update
 
 

@@ -226,7 +226,7 @@ def fansi_l_curve(
             gradient_consistency=min(consistency_ratio * alpha, CONSISTENCY_LIMIT),
             n_threads=n_threads, keep_state=True,
             initial=last.pop().state if last else None,
-            **options,  # type: ignore[arg-type]
+            **{"iterations": "joint", **options},  # type: ignore[arg-type]
         )  # fmt: skip
         last.append(result)
         chi = crop(result.chi, box, pad)

@@ -61,6 +61,18 @@ def test_stages_are_the_default(field, weights, options):
     np.testing.assert_array_equal(plain.chi, named.chi)
 
 
+def test_a_stage_that_does_not_settle_gives_way_to_plain_iterations(field, weights, monkeypatch):
+    exact = {**SCAN, "tolerance_percent": 0.01, "maximum_iterations": 400}
+    seen = []
+    monkeypatch.setattr("qsmbids.core.inversion.fansi_stages.MOST_ITERATIONS", 25)
+    found = invert(field, weights, **exact, progress=lambda n, _: seen.append(n))
+    assert seen == list(range(1, found.n_iterations + 1))
+    assert found.converged
+    assert found.n_iterations > 50
+    minimum = invert(field, weights, **exact, iterations="joint")
+    assert distance(found.chi, minimum.chi) < 0.02
+
+
 def test_weak_harmonics_end_nearer_to_the_minimum(field, weights):
     exact = {**SCAN, "tolerance_percent": 1e-3, "maximum_iterations": 400}
     minimum = invert(field, weights, **exact, iterations="joint")
