@@ -152,8 +152,8 @@ def fansi(
         Solve for x and h together (:mod:`qsmbids.core.inversion.fansi_joint`) with consistency
         weights that start smaller (:mod:`qsmbids.core.inversion.fansi_stages`), with constant
         ones, or in turn as FANSI's own software does
-        (:mod:`qsmbids.core.inversion.fansi_alternating`). The first ends nearer to the minimum in
-        half the iterations, but goes on from an ``initial`` state less directly.
+        (:mod:`qsmbids.core.inversion.fansi_alternating`). The first ends nearer to the
+        minimum, but goes on from an ``initial`` state less directly.
     margin : int, "auto" or None
         Zeros around the bounding box of the mask [voxels]; None keeps the given grid. "auto" is
         12.
