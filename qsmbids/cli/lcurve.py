@@ -240,8 +240,7 @@ def _fansi_curve(problem: _Problem, strengths: Any, common: dict[str, Any]) -> A
         harmonic_consistency=settings.harmonic_consistency,
         nonlinear=settings.solver == "nonlinear",
         start=settings.start,
-        # stages would begin anew at every strength, which goes on from the one before
-        iterations="joint" if settings.scheme == "staged" else settings.scheme,
+        iterations=settings.scheme,
         regularisation_weight=settings.regularisation_weight,
         **common,
     )

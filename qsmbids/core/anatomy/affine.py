@@ -248,9 +248,7 @@ def _cost(p: Float64Array, level: _Level, centre: Float64Array, centre_run: Floa
     information = 0.0
     both = total = 0.0
     for run, binned in zip(level.run, level.binned, strict=True):
-        value, share, both, total = _compare(
-            run, level.mask, level.points, binned, level.inside, to_voxel
-        )
+        value, share, both, total = _compare(run, binned, level, to_voxel)
         if share < 0.15:
             return 1.0
         information += value - 1.0
@@ -263,22 +261,18 @@ def _cost(p: Float64Array, level: _Level, centre: Float64Array, centre_run: Floa
 
 
 def _compare(
-    run: Float32Array,
-    mask: Float32Array,
-    points: Float32Array,
-    binned: npt.NDArray[np.int16],
-    brain: Float32Array,
-    matrix: Float64Array,
+    run: Float32Array, binned: npt.NDArray[np.int16], level: _Level, matrix: Float64Array
 ) -> tuple[float, float, float, float]:
     """Return the normalised mutual information, and the share of points within the run.
 
     And the sums over them of the template's brain, inside the mask and in all.
     """
+    points = level.points
     joint = np.zeros((_PARTS, BINS, BINS))
     sums = np.zeros((_PARTS, 3))
     n_threads = numba.get_num_threads() if len(points) > _FEW else 1
     with planes(_PARTS, n_threads) as over_parts:
-        over_parts(_count, run, mask, points, binned, brain, matrix, joint, sums)
+        over_parts(_count, run, level.mask, points, binned, level.inside, matrix, joint, sums)
     inside, both, total = sums.sum(axis=0)
     if inside < 100:
         return 1.0, 0.0, both, total

@@ -29,7 +29,14 @@ from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.gradient import difference, laplacian_symbols
 from qsmbids.core.maths.parallel import planes
 
-__all__ = ["AdaptiveProblem", "Minimiser", "Penalties", "gradient_steps", "mean_gradient"]
+__all__ = [
+    "AdaptiveProblem",
+    "Minimiser",
+    "Penalties",
+    "frequency_radius",
+    "gradient_steps",
+    "mean_gradient",
+]
 
 
 RELAXATION = 1.8
@@ -161,7 +168,10 @@ class Minimiser:
         self._p = fit + problem.weights * (fit - problem.field) / self._mu2
         self._fit = fit
         self._bands: BandSplit | None = None
-        self._high = _held_high(problem, penalties.high) if penalties.high > 0 else None
+        self._high: Float32Array | None = None
+        if penalties.high > 0:
+            radius = frequency_radius(problem.grid, 1 / problem.steps)
+            self._high = np.float32(penalties.high) * radius**3
         self._start_gradient()
 
     @property
@@ -273,12 +283,14 @@ def gradient_steps(voxel_size: npt.ArrayLike) -> Float32Array:
     return (np.exp(np.log(side).mean()) / side).astype(np.float32)
 
 
-def _held_high(problem: AdaptiveProblem, strength: float) -> Float32Array:
-    """Return the third power of the frequency on the half spectrum, times a number."""
-    axes = [np.fft.fftfreq(n) for n in problem.grid]
-    axes[2] = np.fft.rfftfreq(problem.grid[2])
-    kx, ky, kz = ((a * s) ** 2 for a, s in zip(axes, problem.steps, strict=True))
-    return (strength * (kx[:, None, None] + ky[:, None] + kz) ** 1.5).astype(np.float32)
+def frequency_radius(grid: tuple[int, int, int], voxel_size: npt.ArrayLike) -> Float32Array:
+    """Return the distance from the centre of k-space [cycles per mean length of a voxel]."""
+    side = np.asarray(voxel_size, dtype=np.float64)
+    side = side / np.exp(np.log(side).mean())
+    kx, ky = (np.fft.fftfreq(n, s) ** 2 for n, s in zip(grid[:2], side[:2], strict=True))
+    kz = np.fft.rfftfreq(grid[2], side[2]) ** 2
+    square = kx[:, None, None] + ky[:, None] + kz
+    return np.sqrt(square).astype(np.float32)
 
 
 def mean_gradient(x: Float32Array, mask: Mask, steps: Float32Array) -> float:

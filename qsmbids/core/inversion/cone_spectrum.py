@@ -24,7 +24,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, mean_gradient
+from qsmbids.core.inversion.adaptive_solver import (
+    AdaptiveProblem,
+    frequency_radius,
+    mean_gradient,
+)
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.robust import NORMAL_MAD
@@ -197,7 +201,7 @@ def _shells(problem: AdaptiveProblem, x: Float32Array, voxel_size: npt.ArrayLike
     del spectrum
 
     square = problem.kernel**2
-    radius = _radius(problem.grid, voxel_size)
+    radius = frequency_radius(problem.grid, voxel_size)
     shell = np.minimum((radius * SHELLS).astype(np.int32), SHELLS - 1)
     times = np.full(problem.kernel.shape, 2.0)  # each sample of the half spectrum stands for two
     times[..., 0] = 1.0
@@ -269,7 +273,9 @@ def shell_powers(
     Parameters are those of :func:`measure_error`, and a half spectrum on the same grid.
     """
     shells = _shells(problem, x, voxel_size)
-    shell = np.minimum((_radius(problem.grid, voxel_size) * SHELLS).astype(np.int32), SHELLS - 1)
+    shell = np.minimum(
+        (frequency_radius(problem.grid, voxel_size) * SHELLS).astype(np.int32), SHELLS - 1
+    )
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float64)
     n = np.bincount(shell.ravel(), minlength=SHELLS)
     own = np.bincount(shell.ravel(), power.ravel(), SHELLS) / np.maximum(n, 1)
@@ -286,16 +292,6 @@ def _filled(problem: AdaptiveProblem, x: Float32Array) -> npt.NDArray[np.complex
     limit = OUTLIER / NORMAL_MAD * float(np.median(np.abs(misfit[used])))
     misfit = np.clip(misfit, -limit, limit) * np.sqrt(problem.weights)
     return spectrum + rfft(misfit, problem.n_threads)
-
-
-def _radius(grid: tuple[int, int, int], voxel_size: npt.ArrayLike) -> Float32Array:
-    """Return the distance from the centre of k-space [cycles per mean length of a voxel]."""
-    side = np.asarray(voxel_size, dtype=np.float64)
-    side = side / np.exp(np.log(side).mean())
-    kx, ky = (np.fft.fftfreq(n, s) ** 2 for n, s in zip(grid[:2], side[:2], strict=True))
-    kz = np.fft.rfftfreq(grid[2], side[2]) ** 2
-    square = kx[:, None, None] + ky[:, None] + kz
-    return np.sqrt(square).astype(np.float32)
 
 
 def _fit(shells: _Shells) -> tuple[float, float]:

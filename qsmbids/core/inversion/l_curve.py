@@ -196,7 +196,8 @@ def fansi_l_curve(
     progress : callable, optional
         Called after each inversion with its number and strength.
     **options
-        Other arguments of the inversion; ``centre_frequency`` and ``echo_time`` at least.
+        Other arguments of the inversion; ``centre_frequency`` and ``echo_time`` at least. Staged
+        iterations are joint ones here.
 
     Returns
     -------
@@ -216,6 +217,9 @@ def fansi_l_curve(
     target = crop(np.where(mask, local_field, 0.0).astype(np.float32), box, pad)
     grid = (inside.shape[0], inside.shape[1], inside.shape[2])
     kernel = dipole_kernel(grid, voxel_size, b0_direction)
+    if options.get("iterations", "staged") == "staged":
+        # stages would begin anew at every strength, which goes on from the one before
+        options["iterations"] = "joint"
     hz_per_ppm = np.float32(1e-6 * float(options["centre_frequency"]))  # type: ignore[arg-type]
     last: list[FansiResult] = []
 
@@ -226,7 +230,7 @@ def fansi_l_curve(
             gradient_consistency=min(consistency_ratio * alpha, CONSISTENCY_LIMIT),
             n_threads=n_threads, keep_state=True,
             initial=last.pop().state if last else None,
-            **{"iterations": "joint", **options},  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]
         )  # fmt: skip
         last.append(result)
         chi = crop(result.chi, box, pad)
