@@ -14,11 +14,13 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import scipy.ndimage as ndi
 
+from qsmbids.core.background.result import BackgroundResult
 from qsmbids.core.background.smv import distance_to_border
 from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.inversion.rts import rts
-from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
+from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, FloatArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.robust import NORMAL_MAD
 from qsmbids.core.maths.smoothing import (
@@ -48,7 +50,7 @@ def lost_field(
     weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
-    remove: Callable[[Float32Array], Float32Array],
+    remove: Callable[[Float32Array, list[int]], BackgroundResult],
     *,
     n_threads: int = 1,
 ) -> Float32Array:
@@ -67,14 +69,16 @@ def lost_field(
     b0_direction : (3,) array_like
         Unit vector along the array axes.
     remove : callable
-        The removal, linear: from a field [Hz] in the whole volume to what is left of it.
+        The removal, linear: from a field [Hz] in the whole volume, on blocks of so many voxels
+        along every axis, to what is left of it and where that is known.
     n_threads : int
         Threads of the transforms.
 
     Returns
     -------
     (X, Y, Z) ndarray of float32
-        To be added to the local field [Hz]; zero outside the mask. Zero where nothing was lost.
+        To be added to the local field [Hz]; zero outside the mask. Zero where nothing was lost,
+        and in masks too thin for blocks of 2 mm.
 
     Raises
     ------
@@ -86,8 +90,9 @@ def lost_field(
     -----
     The quick map is that of :mod:`qsmbids.core.inversion.rts`. A truncated division, which knows
     no weights, takes the end of the field at the rim for that of the head: for a few balls its
-    estimate has a correlation of 0.2 to 0.5 with what was lost, and this one has 0.99. One more
-    use of the removal, and little else: voxels are joined to blocks of 2 mm before.
+    estimate has a correlation of 0.2 to 0.5 with what was lost, and this one has 0.99. Voxels are
+    joined to blocks of 2 mm before, for what is lost is smooth; where blocks are not known but
+    their voxels are, the next known block tells.
     """
     size = np.asarray(voxel_size, dtype=np.float64)
     widths = [max(1, int(COARSE_MM / side + 1e-3)) for side in size]
@@ -106,8 +111,18 @@ def lost_field(
     ).chi  # fmt: skip
     finer = finer_part(chi, coarse, size * widths, n_threads) * _depth(coarse, size * widths)
     field = dipole_field(finer, size * widths, b0_direction, n_threads=n_threads)
-    field = interpolate_blocks(field, widths, mask.shape)
-    return np.where(mask, field - remove(field), np.float32(0))
+    try:
+        left = remove(field, widths)
+    except EmptyMaskError:  # no room for a sphere of blocks
+        return np.zeros(mask.shape, dtype=np.float32)
+    lost = _continued(field - left.local_field, left.mask)
+    return np.where(mask, interpolate_blocks(lost, widths, mask.shape), np.float32(0))
+
+
+def _continued(values: Float32Array, known: Mask) -> Float32Array:
+    """Return the nearest known value in every voxel."""
+    nearest = ndi.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.asarray(values[tuple(nearest)])
 
 
 def lost_of_map(

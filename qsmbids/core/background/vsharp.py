@@ -5,6 +5,7 @@ Consensus section 5 and Table S2.2: spheres of 12 to 1 voxels, mask eroded by on
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,9 @@ from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array
 from qsmbids.core.maths.cg import Operator
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.robust import robust_std
+from qsmbids.core.maths.smoothing import block_sums
 
-__all__ = ["vsharp", "vsharp_radii"]
+__all__ = ["Blocks", "vsharp", "vsharp_blocks", "vsharp_radii"]
 
 
 def vsharp(
@@ -155,6 +157,47 @@ def vsharp_radii(
     smallest = max(float(minimum_radius), unit.max())
     radii = [float(r) for r in range(maximum_radius, 0, -1) if r >= smallest]
     return radii or [smallest], unit
+
+
+class Blocks(NamedTuple):
+    """What V-SHARP needs on a coarser grid."""
+
+    mask: Mask
+    size: tuple[float, float, float]
+    """Of a block [mm]."""
+    largest: int
+    """Radius in blocks, or in mm for clearly anisotropic ones (:func:`vsharp_radii`)."""
+    smallest: int
+
+
+def vsharp_blocks(
+    mask: Mask,
+    voxel_size: npt.ArrayLike,
+    widths: list[int],
+    maximum_radius: int,
+    minimum_radius: int,
+) -> Blocks:
+    """Return mask and radii for blocks of so many voxels along every axis.
+
+    A block is in the mask where half of it is, and spheres keep their size in mm, as nearly as
+    whole blocks can; blocks of one voxel change nothing.
+
+    Examples
+    --------
+    >>> ones = np.ones((4, 4, 4), dtype=bool)
+    >>> vsharp_blocks(ones, (1, 1, 1), [2, 2, 2], 12, 1)[1:]
+    ((2.0, 2.0, 2.0), 6, 1)
+    """
+    voxel = np.asarray(voxel_size, dtype=np.float64)
+    size = voxel * widths
+    # how many units of the blocks a unit of the voxels is
+    unit, of_blocks = ((v / sphere_unit(v)).mean() for v in (voxel, size))
+    largest, smallest = (
+        max(1, round(float(r * unit / of_blocks))) for r in (maximum_radius, minimum_radius)
+    )
+    inside = block_sums(mask.astype(np.float32), widths) >= 0.5 * np.prod(widths)
+    x, y, z = size.tolist()
+    return Blocks(inside, (x, y, z), largest, smallest)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qsmbids.core.maths.arrays import Float32Array, Mask
 
     Remove = Callable[[Float32Array], Float32Array]
+    RemoveOfBlocks = Callable[[Float32Array, list[int]], BackgroundResult]
 
 __all__ = ["METHOD", "Vsharp"]
 
@@ -108,7 +109,7 @@ def _removed(
 
 
 def _restored(
-    result: "BackgroundResult", data: BackgroundData, remove: "Remove"
+    result: "BackgroundResult", data: BackgroundData, remove: "RemoveOfBlocks"
 ) -> "BackgroundResult":
     """Return the fields with what V-SHARP has taken of the local one put back."""
     from qsmbids.core.background.lost_field import lost_field
@@ -135,7 +136,7 @@ def _compute(data: BackgroundData, settings: Vsharp) -> BackgroundRemoval:
     run = data.mask, data.voxel_size, settings, data.n_threads
     result = _removed(data.field, *run)
     if settings.variant == "deconvolution" and settings.put_back:
-        result = _restored(result, data, _linear(*run))
+        result = _restored(result, data, _of_blocks(*run))
     radii, _ = vsharp_radii(data.voxel_size, settings.maximum_radius, settings.minimum_radius)
     unit = data.radius_unit
     if unit == "mm":
@@ -159,6 +160,25 @@ def _linear(
         return _removed(
             field, mask, voxel_size, settings, n_threads, rim_outlier=infinite
         ).local_field
+
+    return remove
+
+
+def _of_blocks(
+    mask: "Mask", voxel_size: tuple[float, float, float], settings: Vsharp, n_threads: int
+) -> "RemoveOfBlocks":
+    """Return V-SHARP as a linear map of a field on blocks of voxels, spheres of the same mm."""
+    from qsmbids.core.background.vsharp import vsharp_blocks
+
+    def remove(field: "Float32Array", widths: list[int]) -> "BackgroundResult":
+        largest, smallest = settings.maximum_radius, settings.minimum_radius
+        blocks = vsharp_blocks(mask, voxel_size, widths, largest, smallest)
+        of_blocks = replace(
+            settings, maximum_radius=blocks.largest, minimum_radius=blocks.smallest
+        )
+        return _removed(
+            field, blocks.mask, blocks.size, of_blocks, n_threads, rim_outlier=float("inf")
+        )
 
     return remove
 

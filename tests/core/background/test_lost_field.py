@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from qsmbids.core.background.lost_field import finer_part, lost_field
-from qsmbids.core.background.vsharp import vsharp
+from qsmbids.core.background.result import BackgroundResult
+from qsmbids.core.background.vsharp import vsharp, vsharp_blocks
 from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.methods.background.data import BackgroundData
 from qsmbids.methods.background.vsharp import METHOD, Vsharp
@@ -20,14 +21,18 @@ def ball(centre, radius):
 
 
 def removal(mask=MASK, limit=np.inf):
-    return lambda field: vsharp(field, mask, VOXEL, maximum_radius=8, rim_outlier=limit)
+    return lambda field, _=None: vsharp(field, mask, VOXEL, maximum_radius=8, rim_outlier=limit)
+
+
+def leaves(share, known):
+    """Return a removal that leaves so much of every field."""
+    return lambda field, _: BackgroundResult(share * field, (1 - share) * field, known)
 
 
 def lost_of(field, mask=MASK, b0=AXIAL, weights=ONES, **options):
     """Return what V-SHARP left of a total field, where, and what it lost by the estimate."""
     left = removal(mask)(field)
-    linear = lambda f: removal(mask)(f).local_field  # noqa: E731
-    lost = lost_field(left.local_field, left.mask, weights, VOXEL, b0, linear, **options)
+    lost = lost_field(left.local_field, left.mask, weights, VOXEL, b0, removal(mask), **options)
     return left.local_field, left.mask, lost
 
 
@@ -52,7 +57,7 @@ def test_what_was_lost_comes_back(nuclei):
 
 def test_nothing_comes_back_where_nothing_was_lost(nuclei):
     known = removal()(nuclei).mask
-    lost = lost_field(nuclei, known, ONES, VOXEL, AXIAL, lambda field: field)
+    lost = lost_field(nuclei, known, ONES, VOXEL, AXIAL, leaves(1, known))
     assert not lost.any()
 
 
@@ -114,25 +119,58 @@ def test_a_strong_source_has_no_halo(rng):
 def test_input_is_left_alone_and_checked(nuclei):
     known = removal()(nuclei).mask
     before = nuclei.copy()
-    lost_field(nuclei, known, ONES, VOXEL, AXIAL, lambda field: 0 * field)
+    lost_field(nuclei, known, ONES, VOXEL, AXIAL, leaves(0, known))
     np.testing.assert_array_equal(nuclei, before)
     with pytest.raises(ValueError, match="finite"):
-        lost_field(np.nan * nuclei, known, ONES, VOXEL, AXIAL, lambda field: field)
+        lost_field(np.nan * nuclei, known, ONES, VOXEL, AXIAL, leaves(1, known))
 
 
 def test_small_voxels_are_joined():
-    """The map is made of blocks of two voxels, what it lost is known for each voxel."""
+    """All is computed on blocks of two voxels; what was lost is known for each voxel."""
     size = (1.0, 1.0, 1.0)
     chi = (0.1 * ball((4, 0, 2), 4) + 0.1 * ball((-7, 3, -2), 3)).astype(np.float32)
     field = 127.0 * dipole_field(chi, size, AXIAL)
-    linear = lambda f: vsharp(f, MASK, size, maximum_radius=8, rim_outlier=np.inf)  # noqa: E731
-    left = linear(field)
-    lost = lost_field(
-        left.local_field, left.mask, ONES, size, AXIAL, lambda f: linear(f).local_field
+    data = BackgroundData(field, MASK, ONES, size, size, 1.0, AXIAL)
+    left, restored = (
+        METHOD.compute(data, Vsharp(maximum_radius=8, rim_outlier=1e6, put_back=put_back)).result
+        for put_back in (False, True)
     )
+    lost = restored.local_field - left.local_field
     missing = (field - left.local_field)[left.mask]
     assert np.corrcoef(missing, lost[left.mask])[0, 1] > 0.97
     assert np.std(missing - lost[left.mask]) < 0.4 * np.std(missing)
+
+
+@pytest.mark.parametrize(
+    ("size", "widths", "radii"),
+    [
+        ((1.0, 1.0, 1.0), [2, 2, 2], (6, 1)),
+        ((0.6, 0.6, 0.6), [3, 3, 3], (4, 1)),
+        ((1.0, 1.0, 2.0), [2, 2, 1], (6, 1)),  # radii in mm become radii in blocks of 2 mm
+        ((1.0, 1.0, 3.0), [2, 2, 1], (12, 1)),
+        ((2.0, 2.0, 2.0), [1, 1, 1], (12, 1)),
+    ],
+)
+def test_spheres_of_blocks_have_their_size_in_mm(size, widths, radii):
+    blocks = vsharp_blocks(MASK, size, widths, 12, 1)
+    assert (blocks.largest, blocks.smallest) == radii
+    np.testing.assert_allclose(blocks.size, np.multiply(size, widths))
+    # the volume of the mask stays, of a small one nearly
+    share = blocks.mask.mean() * blocks.mask.size * np.prod(widths) / MASK.sum()
+    assert share == pytest.approx(1, abs=0.04)
+
+
+def test_masks_too_thin_for_blocks_get_nothing():
+    thin = np.zeros(SHAPE, bool)
+    thin[10:40, 10:40, 20:24] = True
+    field = 127.0 * dipole_field(
+        (0.1 * thin * ball((0, 0, 0), 3)).astype(np.float32), VOXEL, AXIAL
+    )
+    data = BackgroundData(field, thin, ONES, (1, 1, 1), (1, 1, 1), 1.0, AXIAL)
+    with_it, without = (
+        METHOD.compute(data, Vsharp(put_back=put_back)).result for put_back in (True, False)
+    )
+    np.testing.assert_array_equal(with_it.local_field, without.local_field)
 
 
 @pytest.mark.parametrize(("variant", "changes"), [("deconvolution", True), ("sepia", False)])
