@@ -230,9 +230,9 @@ def fansi(
         n_newton=NEWTON_STEPS if nonlinear else 0,
         linear_start=linear_start if start == "zero" and initial is None else -1,
     )
-    problem, state, n_turned = _first_state(problem, start, initial, n_threads)
+    problem, first, n_turned = _first_state(problem, start, initial, n_threads)
     state, n_iterations, update = MINIMISE[iterations](
-        problem, state, tolerance_percent, maximum_iterations, n_threads, progress
+        problem, first.pop(), tolerance_percent, maximum_iterations, n_threads, progress
     )
     chi = grid.restore(state.x) / radians_per_ppm(centre_frequency, echo_time)
     return FansiResult(
@@ -282,15 +282,18 @@ def _check_choices(**choices: str) -> None:
 
 def _first_state(
     problem: FansiProblem, start: str, initial: FansiState | None, n_threads: int
-) -> tuple[FansiProblem, FansiState, int]:
-    """Return the data at their turns, where to start, and how many voxels were turned."""
+) -> tuple[FansiProblem, list[FansiState], int]:
+    """Return the data at their turns, where to start, and how many voxels were turned.
+
+    The state in a list, from which it can be taken: the iterations let go of some of it.
+    """
     if initial is not None:
-        return problem, initial.copy(), 0
+        return problem, [initial.copy()], 0
     if start == "zero" or not problem.n_newton:
-        return problem, problem.zero_start(), 0
+        return problem, [problem.zero_start()], 0
     turned, state = least_squares_start(problem, n_threads)
     n_turned = int(np.count_nonzero((turned.weights > 0) & (turned.y != problem.y)))
-    return turned, state, n_turned
+    return turned, [state], n_turned
 
 
 def _field(phase: Float32Array, mask: Mask, to_radians: float) -> Float32Array:

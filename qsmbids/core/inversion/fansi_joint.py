@@ -56,7 +56,8 @@ def minimise_jointly(
     p : FansiProblem
         Data, weights and penalties, on the padded grid.
     state : FansiState
-        Where to start; all but its x and h are overwritten.
+        Where to start; all but its x and h are overwritten. Nothing of it is kept that is not
+        needed, so that a caller who lets go of it saves two volumes.
     tolerance_percent : float
         Stop when an iteration changes x by less than this [%], per plain iteration.
     maximum_iterations : int
@@ -86,7 +87,9 @@ def minimise_jointly(
     muh, rho = np.float32(p.harmonic_consistency), np.float32(p.harmonic_share)
     relax = np.float32(RELAXATION)
     w_scale, edge, edges = np.float32(p.weight_scale), p.edge, p.edges
-    x, h, u, s2, data, v = state.x, state.h, state.u, state.s2, state.data, state.v
+    x, u, s2, data, v = state.x, state.u, state.s2, state.data, state.v
+    h = None if p.weak_harmonic else state.h  # else it is known at the end alone
+    del state
     linear_tv = not (p.weak_harmonic or p.n_newton)
     counted = np.ones(grid, dtype=bool) if linear_tv else p.mask
     step = LINEAR_STEP if linear_tv else STEP
@@ -130,7 +133,7 @@ def minimise_jointly(
         dx = rfft(x, n_threads)
         dx *= p.kernel
         h = irfft(spectra[0] - dx, grid, n_threads, overwrite=True)
-    return FansiState(x, h, u, s2, data, v), iteration, update
+    return FansiState(x, h, u, s2, data, v), iteration, update  # type: ignore[arg-type]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")

@@ -48,6 +48,8 @@ def minimise_in_stages(
     stage. The state belongs to the consistency weights of ``p`` before and after.
     """
     n_done, update, last = 0, np.inf, p
+    held = [state]  # a stage may let go of what it does not need
+    del state
     stages = list(STAGES if p.weak_harmonic or p.n_newton else LINEAR_STAGES)
     while stages and n_done < maximum_iterations:
         gradient, fidelity, loose = stages.pop(0)
@@ -64,14 +66,20 @@ def minimise_in_stages(
             linear_start=max(-1, p.linear_start - n_done),
             least_iterations=max(2, p.least_iterations - n_done),
         )
-        state = change_consistency(last, stage, state, n_threads)
         state, n, update = minimise_jointly(
-            stage, state, loose * tolerance_percent, most, n_threads, _from(n_done, progress)
+            stage,
+            change_consistency(last, stage, held.pop(), n_threads),
+            loose * tolerance_percent,
+            most,
+            n_threads,
+            _from(n_done, progress),
         )
+        held.append(state)
+        del state
         n_done, last = n_done + n, stage
         if not plain and n == MOST_ITERATIONS and update >= loose * tolerance_percent:
             stages = [(1.0, 1.0, 1.0)]
-    return change_consistency(last, p, state, n_threads), n_done, update
+    return change_consistency(last, p, held.pop(), n_threads), n_done, update
 
 
 def _from(
