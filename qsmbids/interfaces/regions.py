@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.anatomy.guided_mask import reason_against
+from qsmbids.core.anatomy.quick_fit import BlockGrid, fit_to_quick_map
 from qsmbids.core.anatomy.regions import PlacedRegions, place_regions
+from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.parallel import numba_threads
 from qsmbids.interfaces.base import (
     BaseInterfaceInputSpec,
@@ -18,14 +20,76 @@ from qsmbids.interfaces.base import (
 )
 from qsmbids.io.compiling import loops_of
 from qsmbids.io.nifti import Volume, read_volume, write_text, write_volume
-from qsmbids.io.template import load_template, read_fit, template_regions
+from qsmbids.io.template import load_template, read_fit, template_regions, write_fit
 
-__all__ = ["PlaceRegions"]
+__all__ = ["FitTemplate", "PlaceRegions"]
 
 #: Regions of the template that may be a reference (Table 2), by the output that has them.
 _AS_REFERENCE = {"white_matter": "white-matter", "internal_capsule": "internal-capsule"}
 #: Fewer voxels are no reference.
 _FEWEST = 50
+
+
+class _FitTemplateInputs(BaseInterfaceInputSpec):
+    magnitude = File(exists=True, mandatory=True, desc="with the head around the brain")
+    mask = File(exists=True, mandatory=True, desc="Mask 1")
+    local_field = File(exists=True, mandatory=True, desc="[Hz]")
+    known = File(exists=True, mandatory=True, desc="of the local field: Mask 4, filled")
+    weights = File(exists=True, mandatory=True, desc="of the data")
+    r2star = File(exists=True, desc="[1/s]")
+    fit = File(exists=True, desc="of the template to the magnitude, where there is one")
+    b0_direction = traits.List(traits.Float, mandatory=True, desc="along the voxel axes")
+    centre_frequency = traits.Float(mandatory=True, desc="[Hz]")
+    n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
+
+
+class _FitTemplateOutputs(RecordSpec):
+    fit = File(exists=True, desc="where the template lies; undefined for no human head")
+
+
+class FitTemplate(Step):
+    """Register the template before there is a map: ``core.anatomy.quick_fit``.
+
+    The images are joined to blocks one after the other, for the inversion needs the memory.
+    """
+
+    input_spec = _FitTemplateInputs
+    output_spec = _FitTemplateOutputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        brain = read_volume(inputs.mask, np.uint8)
+        if (reason := reason_against(brain.array > 0, brain.voxel_size)) is not None:
+            self._results["record"] = record(f"the template of the head has no part: {reason}")
+            return runtime
+        inside = brain.array > 0
+        known = read_volume(inputs.known, np.uint8).array > 0
+        grid = BlockGrid.of(brain.affine)
+
+        def mean(path: str, mask: Mask | None) -> Float32Array:
+            return grid.mean(read_volume(path).array, mask)
+
+        with numba_threads(inputs.n_threads), loops_of("guide"):
+            fit = fit_to_quick_map(
+                load_template(),
+                grid,
+                grid.mask(inside),
+                grid.mask(known),
+                mean(inputs.local_field, known),
+                mean(inputs.weights, known),
+                inputs.b0_direction,
+                centre_frequency=inputs.centre_frequency,
+                magnitude=mean(inputs.magnitude, None),
+                r2star=mean(inputs.r2star, inside) if isinstance(inputs.r2star, str) else None,
+                start=read_fit(inputs.fit) if isinstance(inputs.fit, str) else None,
+                n_threads=inputs.n_threads,
+            )
+        self._results["fit"] = str(write_fit(self._path(runtime, "fit.npz"), fit))
+        self._results["record"] = record(
+            f"template of the head registered to {', '.join(fit.channels)}, with a quick map of"
+            f" the local field: it shares {fit.information:.3f} of information with the run"
+        )
+        return runtime
 
 
 class _PlaceRegionsInputs(BaseInterfaceInputSpec):
@@ -34,7 +98,7 @@ class _PlaceRegionsInputs(BaseInterfaceInputSpec):
     chi = File(exists=True, mandatory=True, desc="[ppm], any reference")
     support = File(exists=True, mandatory=True, desc="of chi")
     r2star = File(exists=True, desc="[1/s]")
-    fit = File(exists=True, desc="of the template to the magnitude, where there is one")
+    fit = File(exists=True, desc="of the template to magnitude or quick map, if there is one")
     atlas = traits.Str("template", usedefault=True, desc="for the record")
     n_threads = traits.Range(low=1, value=1, usedefault=True, nohash=True)
 
@@ -47,8 +111,9 @@ class _PlaceRegionsOutputs(RecordSpec):
 
 
 class PlaceRegions(Step):
-    """Register the template to magnitude, chi and R2*: ``core.anatomy.regions``.
+    """Put the template's regions into a map: ``core.anatomy.regions``.
 
+    The template is registered to magnitude, chi and R2* where it was to no quick map before.
     Below the measure of fit there are no regions, and the run goes on.
     """
 
@@ -69,6 +134,7 @@ class PlaceRegions(Step):
             return runtime
         r2star = read_volume(inputs.r2star).array if isinstance(inputs.r2star, str) else None
         with numba_threads(inputs.n_threads), loops_of("regions"):
+            start = read_fit(inputs.fit) if isinstance(inputs.fit, str) else None
             placed = place_regions(
                 load_template(),
                 chi.affine,
@@ -77,12 +143,14 @@ class PlaceRegions(Step):
                 chi.array,
                 magnitude=read_volume(inputs.magnitude).array,
                 r2star=r2star,
-                start=read_fit(inputs.fit) if isinstance(inputs.fit, str) else None,
+                start=start,
             )
         fit = placed.fit
+        before = start is not None and "chi" in start.channels
         facts = {
             "Setting": inputs.atlas,
             "Used": fit.usable,
+            "QuickMap": before,
             "Channels": list(fit.channels),
             "Information": round(float(fit.information), 4),
             "Lead": round(float(fit.lead), 1),
@@ -95,8 +163,9 @@ class PlaceRegions(Step):
             return runtime
         self._keep(runtime, placed.labels, chi, support)
         facts["BordersMoved"] = self._moved(placed)
+        done = f"registered to {', '.join(fit.channels)}"
         self._results["record"] = record(
-            f"template of the head registered to {', '.join(fit.channels)}: it shares"
+            f"regions of the template {'placed, as it was ' if before else ''}{done}: it shares"
             f" {fit.information:.3f} of information with the run; borders of"
             f" {len(placed.moved)} nuclei followed the map",
             RegionAtlas=facts,

@@ -169,11 +169,13 @@ def _add_susceptibility(graph: Outline) -> None:
             inputs["support"] = str(local.mask)
         graph.add(chi.GIVEN_LOCAL_FIELD, start=str(local.paths[0]), **inputs)
         _add_fluid(graph, "mask4_filled")
+        _add_quick_fit(graph)
         _add_inversion(graph)
         return
     _add_fluid(graph, "mask3")
     if not rotate:
         graph.add(chi.REMOVE_BACKGROUND_FIELD)
+        _add_quick_fit(graph)  # of a rotated slab there is no field on the grid of the magnitude
         _add_inversion(graph)
         return
     straight = graph.branch(_nearest_axis(graph.context.b0_direction), STRAIGHT_VOXELS)
@@ -294,11 +296,22 @@ def _add_way_from_t1w(graph: Outline) -> dict[str, Any]:
     return transform
 
 
-def _add_template(graph: Outline) -> None:
-    """Add the regions of the template where they are measured or the reference."""
+def _template_wanted(graph: Outline) -> bool:
+    """Tell whether regions of the template are measured or the reference."""
     settings = graph.context.settings
-    wanted = settings.regions.atlas != "none" and not graph.context.plan.segmentations
-    if wanted or settings.reference.region in FROM_TEMPLATE:
+    measured = settings.regions.atlas != "none" and not graph.context.plan.segmentations
+    return measured or settings.reference.region in FROM_TEMPLATE
+
+
+def _add_quick_fit(graph: Outline) -> None:
+    """Add what registers the template beside the inversion, which takes longer."""
+    if _template_wanted(graph):
+        graph.add(values.FIT_TEMPLATE)
+
+
+def _add_template(graph: Outline) -> None:
+    """Add the regions of the template."""
+    if _template_wanted(graph):
         graph.add(values.PLACE_REGIONS)
 
 

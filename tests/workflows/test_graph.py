@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import networkx as nx
 import nipype.pipeline.engine as pe
 import pytest
 from nipype.interfaces.base import BaseInterface
@@ -358,9 +359,25 @@ def test_white_matter_is_a_reference_also_beside_given_regions(build):
 
 def test_the_guide_of_mask_1_is_where_the_regions_begin(build):
     workflow = build(overrides={"masks": {"guide": "template"}})
-    edges = workflow._graph.in_edges(workflow.get_node("place_regions"), data=True)
-    taken = {e[0].name: dict(e[2]["connect"]) for e in edges}
-    assert taken["guide_mask1"]["fit"] == "fit"
+
+    def fit_of(node):
+        edges = workflow._graph.in_edges(workflow.get_node(node), data=True)
+        return {e[0].name for e in edges if "fit" in dict(e[2]["connect"]).values()}
+
+    assert fit_of("fit_template") == {"guide_mask1"}
+    assert fit_of("place_regions") == {"fit_template"}
+    # beside the inversion, not after it
+    before = nx.ancestors(workflow._graph, workflow.get_node("fit_template"))
+    assert "remove_background_field" in {n.name for n in before}
+    assert "invert_dipole_field" not in {n.name for n in before}
+
+
+def test_a_rotated_slab_has_no_quick_map_on_its_own_grid(build):
+    workflow = build(tilt=20.0, overrides={"background_field": {"oblique": "rotate"}})
+    assert {"straighten_slab", "place_regions"} <= _steps(workflow)
+    assert "fit_template" not in _steps(workflow)
+    none = build(overrides={"regions": {"atlas": "none"}})
+    assert "fit_template" not in _steps(none)
 
 
 def test_lesions_are_measured_under_every_reference(build):

@@ -13,7 +13,7 @@ from qsmbids.core.anatomy.surface import unshaded
 from qsmbids.core.anatomy.template import NUCLEI, Template, class_maps
 from qsmbids.core.maths.arrays import Box, Float32Array, FloatArray, LabelArray, Mask
 
-__all__ = ["PlacedRegions", "place_regions"]
+__all__ = ["PlacedRegions", "fit_regions", "place_regions"]
 
 #: Voxels of fluid and white matter that are further from the rest [ppm] are vessels, choroid
 #: plexus, bleeding or calcification.
@@ -60,7 +60,8 @@ def place_regions(
     magnitude, r2star : (X, Y, Z) ndarray, optional
         Further channels; R2* in 1/s.
     start : Registration, optional
-        To the magnitude, if it was registered before.
+        To the magnitude, if it was registered before; one with a susceptibility map stays as it
+        is (:func:`fit_regions`).
 
     Returns
     -------
@@ -68,20 +69,15 @@ def place_regions(
         Without labels where the fit is not usable.
     """
     affine = np.asarray(run_affine, dtype=np.float64)
-    values = chi.astype(np.float32)
-    if support.any():
-        values = np.where(support, values - float(values[support].mean()), 0).astype(np.float32)
+    values = _centred(chi, support)
     maps = class_maps(template)
-    if start is None and magnitude is not None:
-        start = register(template, affine, brain, magnitude=magnitude)
-    if start is None:
-        fit = register(template, affine, support, chi=values, r2star=r2star)
-    elif start.usable:
-        fit = refine_registration(
-            start, template, support, magnitude=magnitude, chi=values, r2star=r2star, maps=maps
-        )
-    else:
+    if start is not None and "chi" in start.channels:
         fit = start
+    else:
+        fit = fit_regions(
+            template, affine, brain, support, values,
+            magnitude=magnitude, r2star=r2star, start=start, maps=maps,
+        )  # fmt: skip
     if not fit.usable:
         return PlacedRegions(np.zeros(chi.shape, dtype=np.uint8), fit, BorderChange())
     shape = (chi.shape[0], chi.shape[1], chi.shape[2])
@@ -100,6 +96,43 @@ def place_regions(
             carried[box], looks, around, support[box], template, voxel
         )
     return PlacedRegions(_without_strays(labels, values, support, template), fit, moved)
+
+
+def fit_regions(
+    template: Template,
+    run_affine: npt.ArrayLike,
+    brain: Mask,
+    support: Mask,
+    chi: FloatArray,
+    *,
+    magnitude: Float32Array | None = None,
+    r2star: Float32Array | None = None,
+    start: Registration | None = None,
+    maps: Float32Array | None = None,
+) -> Registration:
+    """Register the template to all that a run shows.
+
+    Parameters are those of :func:`place_regions`, with the template's class maps where they are
+    known. Where ``start`` is not usable, it is returned.
+    """
+    values = _centred(chi, support)
+    if start is None and magnitude is not None:
+        start = register(template, run_affine, brain, magnitude=magnitude)
+    if start is None:
+        return register(template, run_affine, support, chi=values, r2star=r2star)
+    if not start.usable:
+        return start
+    return refine_registration(
+        start, template, support, magnitude=magnitude, chi=values, r2star=r2star, maps=maps
+    )
+
+
+def _centred(chi: FloatArray, support: Mask) -> Float32Array:
+    """Return a map less its mean, zero where it is not known."""
+    values = chi.astype(np.float32)
+    if not support.any():
+        return values
+    return np.where(support, values - values[support].mean(dtype=np.float64), 0).astype(np.float32)
 
 
 def _looks(

@@ -24,8 +24,11 @@ from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, FloatArray, 
 from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.robust import NORMAL_MAD
 from qsmbids.core.maths.smoothing import (
+    block_mask,
+    block_means,
     block_sums,
     block_widths,
+    coarse_widths,
     convolve_blocks,
     interpolate_blocks,
 )
@@ -94,23 +97,19 @@ def lost_field(
     joined to blocks of 2 mm before, for what is lost is smooth; where blocks are not known but
     their voxels are, the next known block tells.
     """
-    size = np.asarray(voxel_size, dtype=np.float64)
-    widths = [max(1, int(COARSE_MM / side + 1e-3)) for side in size]
-    inside = block_sums(mask.astype(np.float32), widths)
-    coarse = inside >= 0.5 * np.prod(widths)
+    widths = coarse_widths(voxel_size, COARSE_MM)
+    size = np.asarray(voxel_size, dtype=np.float64) * widths
+    coarse = block_mask(mask, widths)
     if not coarse.any():
         return np.zeros(mask.shape, dtype=np.float32)
-    field, weight = (
-        block_sums(np.where(mask, v, 0).astype(np.float32), widths) / np.maximum(inside, 1)
-        for v in (local_field, weights)
-    )
+    field, weight = (block_means(v, mask, widths) for v in (local_field, weights))
     # a map whose field is in Hz: a frequency of 1 MHz makes 1 ppm of 1 Hz
     chi = rts(
-        field, coarse, weight, size * widths, b0_direction, centre_frequency=1e6,
+        field, coarse, weight, size, b0_direction, centre_frequency=1e6,
         n_threads=n_threads,
     ).chi  # fmt: skip
-    finer = finer_part(chi, coarse, size * widths, n_threads) * _depth(coarse, size * widths)
-    field = dipole_field(finer, size * widths, b0_direction, n_threads=n_threads)
+    finer = finer_part(chi, coarse, size, n_threads) * _depth(coarse, size)
+    field = dipole_field(finer, size, b0_direction, n_threads=n_threads)
     try:
         left = remove(field, widths)
     except EmptyMaskError:  # no room for a sphere of blocks

@@ -23,7 +23,7 @@ from qsmbids.core.maths.arrays import EmptyMaskError, Float32Array, Float64Array
 from qsmbids.core.maths.cg import Operator
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.robust import robust_std
-from qsmbids.core.maths.smoothing import block_sums
+from qsmbids.core.maths.smoothing import block_mask
 
 __all__ = ["Blocks", "vsharp", "vsharp_blocks", "vsharp_radii"]
 
@@ -195,9 +195,8 @@ def vsharp_blocks(
     largest, smallest = (
         max(1, round(float(r * unit / of_blocks))) for r in (maximum_radius, minimum_radius)
     )
-    inside = block_sums(mask.astype(np.float32), widths) >= 0.5 * np.prod(widths)
     x, y, z = size.tolist()
-    return Blocks(inside, (x, y, z), largest, smallest)
+    return Blocks(block_mask(mask, widths), (x, y, z), largest, smallest)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from qsmbids.core.maths.arrays import Float32Array, Float64Array
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.parallel import planes
 
 __all__ = [
+    "block_mask",
+    "block_means",
     "block_sums",
     "block_widths",
+    "coarse_widths",
     "convolve_blocks",
     "convolve_complex",
     "interpolate_blocks",
@@ -48,6 +51,24 @@ def block_sums(volume: npt.NDArray[Any], widths: list[int]) -> npt.NDArray[Any]:
         if size > 1:
             volume = np.add.reduceat(volume, np.arange(0, volume.shape[axis], size), axis=axis)
     return volume
+
+
+def coarse_widths(voxel_size: npt.ArrayLike, side: float) -> list[int]:
+    """Return the voxels per block along every axis for blocks of at most ``side`` [mm]."""
+    return [max(1, int(side / v + 1e-3)) for v in np.asarray(voxel_size, dtype=np.float64)]
+
+
+def block_means(volume: npt.NDArray[Any], mask: Mask, widths: list[int]) -> Float32Array:
+    """Return the mean over the voxels of each block that are in a mask, 0 where none is."""
+    inside = block_sums(mask.astype(np.float32), widths)
+    total = block_sums(np.where(mask, volume, 0).astype(np.float32), widths)
+    return np.asarray(total / np.maximum(inside, 1), dtype=np.float32)
+
+
+def block_mask(mask: Mask, widths: list[int]) -> Mask:
+    """Return the blocks of which half are in a mask."""
+    inside = block_sums(mask.astype(np.float32), widths)
+    return np.asarray(inside >= 0.5 * np.prod(widths))
 
 
 def convolve_blocks(

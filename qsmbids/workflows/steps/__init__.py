@@ -38,6 +38,7 @@ STEPS = (
     chi.INVERT_TISSUE_FIELD,
     chi.MERGE_TWO_PASS,
     values.FIND_CSF,
+    values.FIT_TEMPLATE,
     values.PLACE_REGIONS,
     values.GIVEN_REGION,
     values.REFERENCE_CHI,

@@ -29,6 +29,23 @@ FIND_CSF = Step(
     {"csf": "region"},
     csf,
 )
+FIT_TEMPLATE = Step(
+    "fit_template",
+    "template on a quick map",
+    "qsmbids.interfaces.regions:FitTemplate",
+    (0, 14),
+    {
+        "magnitude": "brain_image",
+        "mask": "mask1",
+        "local_field": "local_field",
+        "known": "mask4_filled",
+        "weights": "weights",
+        "r2star": "r2star?",
+        "fit": "template_fit?",
+    },
+    {"template_fit": "fit"},
+    lambda run: {**b0(run), "centre_frequency": run.centre_frequency},
+)
 PLACE_REGIONS = Step(
     "place_regions",
     "regions of the template",
