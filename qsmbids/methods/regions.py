@@ -33,6 +33,12 @@ SENTENCES = (
     Clause(_NUCLEI.replace("{and}", ", susceptibility and R2*"), {**_PLACED, "run.several": True}),
     Clause(_NUCLEI.replace("{and}", " and susceptibility"), {**_PLACED, "run.several": False}),
     Clause(
+        "For the registration susceptibility was that of a rapid two-step inversion [@kames2018]"
+        " of the local field.",
+        {**_PLACED, "run.quick_map": True},
+    ),
+    Clause("", {**_PLACED, "run.quick_map": False}),
+    Clause(
         "A template of the head [@fonov2011] did not fit, and no regions were measured.",
         {"atlas": "template", "run.regions": False},
     ),

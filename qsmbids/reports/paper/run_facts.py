@@ -126,6 +126,8 @@ def run_facts(
         "run.r2star": looked_up(found, "R2StarFit.Name") or "",
         "run.csf_found": looked_up(found, "CsfRegion.Found"),
         "run.regions": looked_up(found, "RegionAtlas.Used") is not False,
+        # of a rotated slab there is none
+        "run.quick_map": looked_up(found, "RegionAtlas.QuickMap") is not False,
     }
 
 

@@ -199,7 +199,10 @@ def _segmentation(record: Record) -> Finding:
     used = looked_up(record, "RegionAtlas.Used")
     if used and looked_up(record, "RegionAtlas.Channels") and not _given_regions(record):
         channels = [str(c) for c in looked_up(record, "RegionAtlas.Channels")]
-        text = "Regions of a template were registered to the map itself; look at their outlines."
+        text = (
+            "Regions of a template were registered to susceptibility and more; look at their"
+            " outlines."
+        )
         return Finding("8.g", topic, "pass", text, ", ".join(channels))
     if used is False:
         text = "Not done in this run: the template does not fit, and no regions were given."
