@@ -53,6 +53,7 @@ class DrawnAhead:
         names = list(labels)[:_MOST_RUNS]
         self._waiting = {name: _early(workflow.get_node(name)) for name in names}
         self._threads: list[threading.Thread] = []
+        self._imports: threading.Thread | None = None
         self._drawn: dict[str, Drawn] = {}
         self._over = False
 
@@ -61,6 +62,9 @@ class DrawnAhead:
         run = str(getattr(node, "_hierarchy", "")).split(".")[-1]
         if status != "end" or run not in self._waiting:
             return
+        if self._imports is None:
+            self._imports = threading.Thread(target=_import, daemon=True)
+            self._imports.start()
         waiting = self._waiting[run]
         waiting.discard(node.name)
         if node.name == _LONGEST:
@@ -72,8 +76,7 @@ class DrawnAhead:
             self._threads.append(thread)
 
     def _draw(self, label: str) -> None:
-        with contextlib.suppress(OSError):  # not every system has threads of their own niceness
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PATIENT)
+        _be_patient()
         from qsmbids.cli.reports import work_images
         from qsmbids.reports.run.page import draw_ahead
         from qsmbids.workflows.cost import give_back_memory
@@ -104,6 +107,21 @@ class DrawnAhead:
             thread.join(max(0.0, end - time.monotonic()))
         self._over = True
         return dict(self._drawn)
+
+
+def _be_patient() -> None:
+    with contextlib.suppress(OSError):  # not every system has threads of their own niceness
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PATIENT)
+
+
+def _import() -> None:
+    """Load what draws while few images are there: it takes a second of a processor."""
+    _be_patient()
+    with contextlib.suppress(ImportError):  # who draws will say so
+        import matplotlib.backends.backend_agg
+        import matplotlib.backends.backend_svg  # noqa: F401
+
+        import qsmbids.reports.run.page  # noqa: F401
 
 
 def _early(run: "pe.Workflow") -> set[str]:

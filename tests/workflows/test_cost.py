@@ -100,6 +100,27 @@ def test_the_longest_chain_comes_first_and_files_are_written_beside_it(tmp_path)
     assert sum(name.startswith("a_write") for name, _ in begun[:first_end]) == 1
 
 
+def test_files_are_written_before_a_chain_that_is_not_the_longest(tmp_path):
+    """The pages are drawn from them while longer steps take the processors."""
+    longest = [_step(f"chain{i}", 0.05) for i in range(3)]
+    shorter = [_step(f"b_side{i}", 0.05) for i in range(2)]
+    lone = [_step(f"c_write{i}", 0.05) for i in range(2)]
+    longest[0].n_procs, longest[0].wide = 2, True
+    workflow = _workflow(tmp_path, *shorter, *lone, *longest)
+    run = workflow.get_node("run")
+    for steps in (longest, shorter):
+        run.connect([(a, b, [("o", "before")]) for a, b in pairwise(steps)])
+    begun = []
+    execute(
+        workflow,
+        Execution(tmp_path, nprocs=2, mem_gb=8),
+        lambda node, status: begun.append((node.name, status)),
+    )
+    order = [name for name, status in begun if status == "start"]
+    assert order[0] == "chain0"
+    assert max(order.index(f"c_write{i}") for i in range(2)) < order.index("b_side0")
+
+
 def test_a_step_with_idle_threads_lets_another_one_run(tmp_path):
     nodes = [_step(f"s{i}", 0.1) for i in range(2)]
     for node in nodes:

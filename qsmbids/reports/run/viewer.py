@@ -1,12 +1,12 @@
 """The volumes of the viewer: 8 bits per voxel, compressed, as text inside the page."""
 
 import base64
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 from scipy import ndimage
 
 from qsmbids.reports.paper.geometry import EDGES, DisplayGrid
@@ -22,7 +22,7 @@ _FINE_VOXELS = 2_000_000
 #: Shown around the brain where a map has noise instead of zero [mm].
 _MARGIN_MM = 6.0
 #: Characters that all volumes may have; a page of 15 MB can still be mailed.
-_BUDGET = 12_000_000
+_BUDGET = 13_000_000
 #: Maps that lose every second slice first when they have more.
 _COARSEN = ("quality", "wrapped", "r2star", "unwrapped", "total_field", "magnitude")
 
@@ -158,5 +158,5 @@ def _around(images: Images, drawn: Drawn) -> npt.NDArray | None:
 
 
 def _packed(volume: npt.NDArray[np.uint8]) -> str:
-    """Compress a volume and write it as text."""
-    return base64.b64encode(zlib.compress(volume.tobytes(order="F"), 6)).decode("ascii")
+    """Compress a volume and write it as text; at level 6 of zlib it takes 16 times as long."""
+    return base64.b64encode(isal_zlib.compress(volume.tobytes(order="F"), 2)).decode("ascii")
