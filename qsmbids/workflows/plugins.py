@@ -102,14 +102,16 @@ class SturdyMultiProc(MultiProcPlugin):
             self._news.clear()
 
     def _sort_jobs(self, jobids: Iterable[int], scheduler: str = "") -> list[int]:
-        """Put the longest chain of steps first, then what nothing waits for, then the rest.
+        """Put one of the longest chain first, then what nothing waits for, then the rest.
 
         What nothing waits for are the files of the user, written in a moment, and the pages are
         drawn from them beside the longest steps.
         """
         ahead = {job: self._ahead.get(self.procs[job], 0) for job in jobids}
-        jobs = sorted(ahead, key=lambda job: (-ahead[job], job))
-        return jobs[:1] + sorted(jobs[1:], key=lambda job: ahead[job] > 1)
+        jobs = sorted(ahead, key=lambda job: (-ahead[job], -self.procs[job].n_procs, job))
+        at_work = [self._ahead.get(self.procs[job], 0) for job in self.proc_pending.nonzero()[0]]
+        n_first = 0 if jobs and max(at_work, default=0) >= ahead[jobs[0]] else 1
+        return jobs[:n_first] + sorted(jobs[n_first:], key=lambda job: ahead[job] > 1)
 
     def _prerun_check(self, graph: Any) -> None:
         for node in graph.nodes():

@@ -102,7 +102,7 @@ def test_the_longest_chain_comes_first_and_files_are_written_beside_it(tmp_path)
 
 def test_files_are_written_before_a_chain_that_is_not_the_longest(tmp_path):
     """The pages are drawn from them while longer steps take the processors."""
-    longest = [_step(f"chain{i}", 0.05) for i in range(3)]
+    longest = [_step(f"chain{i}", 0.5 - 0.2 * i) for i in range(3)]
     shorter = [_step(f"b_side{i}", 0.05) for i in range(2)]
     lone = [_step(f"c_write{i}", 0.05) for i in range(2)]
     longest[0].n_procs, longest[0].wide = 2, True
