@@ -30,7 +30,7 @@ from qsmbids.core.anatomy.statistics import eroded_regions
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.error_of_means import ErrorOfMeans
 from qsmbids.core.inversion.image_edges import even_out
-from qsmbids.core.inversion.standard_error import FACTOR, HALF_95, standard_error
+from qsmbids.core.inversion.standard_error import HALF_95, standard_error
 from qsmbids.methods.background.vsharp import METHOD as VSHARP
 from qsmbids.methods.background.vsharp import Vsharp
 
@@ -96,9 +96,9 @@ def realisation(args, number):
     wrong -= wrong[support].mean(dtype=float)
     tissues = {n: k for n, k in labels.items() if n not in NOT_TISSUE}
     where = support & head.brain & np.isin(head.labels, list(tissues.values()))
-    ratio = np.abs(wrong[where]) / np.maximum(sure.total_ppm[where] / FACTOR, 1e-9)
+    ratio = np.abs(wrong[where]) / np.maximum(sure.total_ppm[where] / sure.factor, 1e-9)
     regions = {}
-    errors = ErrorOfMeans(sure.errors, head.voxel, put_back=result.put_back_percent > 0)
+    errors = ErrorOfMeans(sure.errors, result.chi, head.voxel)
     for tissue, label in tissues.items():
         region = support & (head.labels == label)
         if np.count_nonzero(region) < LEAST_VOXELS:
@@ -112,7 +112,8 @@ def realisation(args, number):
     found = {
         "kind": name,
         "head": folder.parents[1].name,
-        "held": float(np.mean(ratio <= HALF_95 * FACTOR)),
+        "held": float(np.mean(ratio <= HALF_95 * sure.factor)),
+        "factor": sure.factor,
         "held_by_factor": [float(np.mean(ratio <= HALF_95 * f)) for f in FACTORS],
         "brain": float(np.mean((np.abs(wrong) <= HALF_95 * sure.total_ppm)[support & head.brain])),
         "error_ppb": 1e3 * float(np.median(sure.total_ppm[where])),

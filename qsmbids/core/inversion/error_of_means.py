@@ -1,22 +1,30 @@
 r"""How sure the mean of a region is, from the errors of twins (``standard_error``).
 
 Three things are unknown of the mean of a region, less that of the reference. What noise does, the
-twins show: s, the spread of their means. What the map always lacks there, the bias B, they show in
-part, for a twin is made of the map, which has lost it already: in simulated heads B is 2.3 times
-their mean error, give or take a fifth of it. Where the map got back what background removal had
-taken of it, that is unsure: white matter, whose contrast to the cortex both lose, errs by twice
-what twins show, nuclei in the depth by nothing of the kind, so it counts once, give or take nine
-tenths. And what they lack altogether makes errors of voxels ``FACTOR`` times theirs. A region
-averages that out, the more the larger it is, but not all of it: half is smooth and alike in all of
-the head, as what a removal of the background takes,
+twins show: s, the spread of their means. What the map always lacks there they show in part: B,
+their mean error. A twin is made of the map, which has lost it already, so the error of the map is
+F times as large (``factor_of_twins``). That holds for the contrast of tissues that part the brain
+between them, white and grey matter. In a region within one of them, such as a nucleus, twins have
+a bias of 1 to 4 ppb besides that the map does not have, smooth and alike in all of the depth, and
+the less they lose, the larger is its part in B. So with phi the share of all voxels that a region
+has, and B relative to their mean,
 
-.. math:: s_m^2 = s^2 (1 + 1/N) + (c B)^2 + (F^2 - 1) \sum_{ij} u_i u_j
-          \tfrac12 \left(v_i v_j \rho_{ij} + \overline{v^2} \varrho_{ij}\right),
+.. math:: b = F B \left(a h + c (F - 1) (1 - h)\right),
+          \qquad h = \left(4 \varphi (1 - \varphi)\right)^2,
+
+less that of the reference; h is the same for a region and for all the rest of the head. What
+twins lack altogether is smooth for the most part and alike everywhere, as what background removal
+leaves, and about as large as what they have,
+
+.. math:: s_m^2 = s^2 (1 + 1/N) + (d h F B)^2 + \sum_{ij} u_i u_j
+          \left(p\, v_i v_j \rho_{ij} + q\, \overline{v^2} \varrho_{ij}\right),
           \qquad u = 1_{region} / n - 1_{reference} / m,
 
-with c that doubt, v the size of the errors of twins in a voxel, rho their correlation, which is
-measured between neighbours, and varrho one of 12.5 mm. The interval lies about the mean less its
-bias, as that of any bootstrap does.
+with d the doubt of that bias, v the size of the errors of twins in a voxel, rho their
+correlation, which is measured between neighbours, and varrho one of 12.5 mm. The interval lies
+about the mean less its bias, as that of any bootstrap does. a, c and q are those of the largest
+likelihood in half of the simulated heads; p, which it would have at 0, and d keep regions of few
+voxels and heads unlike them.
 """
 
 from typing import NamedTuple
@@ -25,19 +33,20 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from qsmbids.core.inversion.standard_error import FACTOR, HALF_95
-from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
+from qsmbids.core.inversion.standard_error import HALF_95, factor_of_twins
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["ErrorOfMeans", "MeanError"]
 
 
-#: Bias of means over the mean error of twins, and its standard error over itself.
-BIAS_FACTOR, BIAS_UNSURE = 2.3, 0.2
-#: Those of maps that got back what background removal took.
-BIAS_PUT_BACK, UNSURE_PUT_BACK = 1.0, 0.9
-#: Of what twins lack, the part that is smooth, and the reach of its correlation [mm].
-SMOOTH_SHARE, SMOOTH_MM = 0.5, 12.5
+#: Bias of the mean of a region over F times that of twins: where it parts the brain in two, and
+#: the doubt of that; inside one tissue over F - 1, and the most of it.
+WIDE, UNSURE = 1.15, 0.1
+DEEP = 0.54
+#: Of what twins lack, that as in their errors; the smooth part, and the reach of its correlation
+#: [mm].
+NEAR, SMOOTH, SMOOTH_MM = 0.5, 0.7, 12.5
 #: Where a correlation is cut off [standard deviations], and blocks to one at which it is summed.
 FAR, BLOCKS = 4.0, 3
 #: Correlation of neighbours of errors: none, and most.
@@ -73,19 +82,19 @@ class ErrorOfMeans:
     ----------
     errors : (N, X, Y, Z) ndarray
         Of :func:`~qsmbids.core.inversion.standard_error.standard_error`.
+    chi : (X, Y, Z) ndarray
+        The map [ppm], under any reference.
     voxel_size : (3,) array_like
         [mm].
-    put_back : bool
-        Whether the inversion put back what background removal had taken of the map.
     """
 
-    def __init__(
-        self, errors: Float32Array, voxel_size: npt.ArrayLike, *, put_back: bool = False
-    ) -> None:
-        self._bias_factor = BIAS_PUT_BACK if put_back else BIAS_FACTOR
-        self._unsure = UNSURE_PUT_BACK if put_back else BIAS_UNSURE
+    def __init__(self, errors: Float32Array, chi: FloatArray, voxel_size: npt.ArrayLike) -> None:
         known: Mask = np.any(errors, axis=0)
+        self._n_known = int(np.count_nonzero(known))
         self._errors = errors
+        bias = errors.mean(axis=0)[known]
+        self._factor = factor_of_twins(bias, chi[known]) if known.any() else 1.0
+        self._middle = float(bias.mean(dtype=np.float64)) if known.any() else 0.0
         self._size = np.sqrt(np.mean(errors**2, axis=0, dtype=np.float32))
         self._reach = _reach(errors, known)
         voxel = np.asarray(voxel_size, dtype=np.float64)
@@ -111,6 +120,7 @@ class ErrorOfMeans:
             return
         box = bounding_box(reference)
         self._zero_means = _means(self._errors, reference, box)
+        self._zero_bias = self._bias(self._zero_means, self._n_zero)
         share = self._share(reference, box, self._n_zero)
         self._zero_alone = float((share * _spread(share, self._reach)).sum())
         self._zero_blocks = _in_blocks(reference, self._block) / self._n_zero
@@ -122,12 +132,18 @@ class ErrorOfMeans:
             return MeanError(float("nan"), float("nan"))
         box = bounding_box(region)
         means = _means(self._errors, region, box) - self._zero_means
-        bias = self._bias_factor * float(means.mean())
         chance = float(means.var(ddof=1)) * (1 + 1 / len(means))
-        lacking = (1 - SMOOTH_SHARE) * self._near(region, box, n)
-        lacking += SMOOTH_SHARE * self._smooth(region, n)
-        square = chance + (self._unsure * bias) ** 2 + (FACTOR**2 - 1) * lacking
-        return MeanError(float(np.sqrt(square)), bias)
+        bias, unsure = self._bias(means + self._zero_means, n) - self._zero_bias
+        lacking = NEAR * self._near(region, box, n) + SMOOTH * self._smooth(region, n)
+        return MeanError(float(np.sqrt(chance + unsure**2 + lacking)), float(bias))
+
+    def _bias(self, means: Float64Array, n: int) -> Float64Array:
+        """Return the bias of the mean of n voxels, relative to all, and the doubt of it."""
+        share = min(n / max(self._n_known, 1), 1.0)
+        wide = (4 * share * (1 - share)) ** 2
+        deep = min(DEEP * (self._factor - 1), WIDE)
+        lost = self._factor * (float(means.mean()) - self._middle)
+        return lost * np.array([WIDE * wide + deep * (1 - wide), UNSURE * wide])
 
     def _near(self, region: Mask, box: _Box, n: int) -> float:
         """Return the variance of the mean for errors of the size and correlation of twins."""

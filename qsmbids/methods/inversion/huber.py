@@ -200,12 +200,14 @@ def _size(sure: "StandardError | None", data: InversionData) -> tuple[str, dict[
     total, chance = (float(np.median(v[data.support])) for v in (sure.total_ppm, sure.chance_ppm))
     said = (
         f"standard error of the susceptibility, from {len(sure.errors)} simulated heads: in the"
-        f" median voxel {1e3 * total:.2g} ppb, of which {1e3 * chance:.2g} ppb by chance"
+        f" median voxel {1e3 * total:.2g} ppb, of which {1e3 * chance:.2g} ppb by chance; errors"
+        f" count {sure.factor:.2f} times theirs, by what they lose"
     )
     return said, {
         "StandardErrorMedianPpm": total,
         "StandardErrorByChanceMedianPpm": chance,
         "SimulatedHeads": len(sure.errors),
+        "ErrorOverSimulated": sure.factor,
     }
 
 

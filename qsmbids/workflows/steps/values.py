@@ -4,7 +4,6 @@ from typing import Any
 
 from qsmbids.io.segmentation_labels import TEMPLATE
 from qsmbids.workflows.graph import RunContext, Step
-from qsmbids.workflows.steps.chi import put_back_by_inversion
 from qsmbids.workflows.steps.inputs import b0, csf, echo_times
 
 CHECK_SIGN = Step(
@@ -231,14 +230,6 @@ def _measured(run: RunContext) -> dict[str, Any]:
     }
 
 
-def _of_errors(run: RunContext) -> dict[str, Any]:
-    """Return what the errors of means depend on, where they are simulated."""
-    section = run.settings.dipole_inversion
-    if not section.uncertainty:
-        return {}
-    return {"put_back": section.chosen.put_back and put_back_by_inversion(run)}
-
-
 MEASURE_ROIS = Step(
     "measure_rois",
     "regions of interest",
@@ -256,7 +247,7 @@ MEASURE_ROIS = Step(
         "reference_internalcapsule": "internal_capsule?",
         "reference_region": "region?",
     },
-    inputs=lambda run: {**_measured(run), **_of_errors(run)},
+    inputs=_measured,
 )
 
 

@@ -69,7 +69,7 @@ def test_intervals_stand_in_the_table_where_they_are_known(section):
     text = _plain(section({"seg-x_desc-wholebrain": head + row + lost}))
     assert "95 % interval Bias" in text
     assert "+0.0240 to +0.0360 -0.0010" in text
-    assert "it held the true mean of 92 to 100 % of the regions" in text
+    assert "it held the true mean of 98 % of the regions, and of 89 % where" in text
     assert "n/a to" not in text
 
 
