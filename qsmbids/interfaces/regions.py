@@ -85,10 +85,13 @@ class FitTemplate(Step):
                 n_threads=inputs.n_threads,
             )
         self._results["fit"] = str(write_fit(self._path(runtime, "fit.npz"), fit))
-        self._results["record"] = record(
+        note = (
             f"template of the head registered to {', '.join(fit.channels)}, with a quick map of"
             f" the local field: it shares {fit.information:.3f} of information with the run"
         )
+        if not fit.usable:  # the step that places the regions warns
+            note = f"the template of the head does not fit, {fit.reason}"
+        self._results["record"] = record(note)
         return runtime
 
 

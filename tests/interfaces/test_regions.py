@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from qsmbids.core.anatomy.registration import Registration
 from qsmbids.core.anatomy.template import CLASSES, class_maps, expected_map
 from qsmbids.core.maths.mutual_information import dice
-from qsmbids.interfaces.regions import PlaceRegions
+from qsmbids.interfaces.regions import FitTemplate, PlaceRegions
 from qsmbids.io.nifti import read_volume
 from qsmbids.io.segmentation_labels import hemisphere_of, read_regions
 from qsmbids.io.template import load_template, read_fit, template_regions, write_fit
@@ -77,6 +77,32 @@ def test_below_the_measure_of_fit_the_run_goes_on_without_regions(place):
     (warning,) = found.record["warnings"]
     assert "no regions were measured" in warning
     assert found.record["metadata"]["RegionAtlas"]["Used"] is False
+
+
+@pytest.mark.parametrize(("information", "said"), [(0.001, "does not fit"), (0.1, "quick map")])
+def test_a_template_is_said_to_be_registered_only_where_it_fits(
+    information, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    template = load_template()
+    brain = class_maps(template)[0] < 0.5
+    volumes = {
+        "magnitude": template.t1, "mask": brain, "known": brain, "weights": brain,
+        "local_field": expected_map(class_maps(template), "chi"),
+    }  # fmt: skip
+    for name, volume in volumes.items():
+        image = nib.Nifti1Image(
+            volume.astype(np.uint8 if volume.dtype == bool else np.float32), template.grid
+        )
+        nib.save(image, f"{name}.nii")
+    fit = str(write_fit(tmp_path / "start.npz", a_fit(template, information=information)))
+    found = FitTemplate(
+        **{name: str(tmp_path / f"{name}.nii") for name in volumes}, fit=fit,
+        b0_direction=[0.0, 0.0, 1.0], centre_frequency=123e6,
+    ).run().outputs  # fmt: skip
+    (note,) = found.record["decisions"]
+    assert said in note
+    assert ("registered" in note) == ("chi" in read_fit(found.fit).channels)
 
 
 def test_what_is_too_small_for_a_human_head_has_no_regions_and_no_warning(place):

@@ -97,7 +97,7 @@ def fit_to_quick_map(
     Returns
     -------
     Registration
-        For the voxels of the run, as ``start`` is.
+        For the voxels of the run, as ``start`` is; that itself where it is not usable.
 
     Raises
     ------
@@ -106,6 +106,8 @@ def fit_to_quick_map(
     ValueError
         See :func:`qsmbids.core.inversion.rts.rts`.
     """
+    if start is not None and not start.usable:
+        return start
     if not known.any():
         raise EmptyMaskError("the local field is known nowhere")
     chi = rts(

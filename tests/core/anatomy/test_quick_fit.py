@@ -1,5 +1,7 @@
 """The template on a quick map: the same place as on the map itself, known before it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,16 @@ def test_a_quick_map_tells_the_place_as_well_as_the_map(head):
     assert of_map.fit is not start
     same = (of_quick.labels > 0) & (of_quick.labels == of_map.labels)
     assert 2 * same.sum() > 0.97 * ((of_quick.labels > 0).sum() + (of_map.labels > 0).sum())
+
+
+def test_what_does_not_fit_is_not_tried_again(head):
+    template, brain, _, field, start, _ = head
+    poor = replace(start, information=0.001)
+    found = fit_to_quick_map(
+        template, BlockGrid.of(start.run_affine), brain, brain, field, brain.astype(np.float32),
+        (0, 0, 1), centre_frequency=CENTRE, start=poor,
+    )  # fmt: skip
+    assert found is poor
 
 
 def test_a_field_that_is_known_nowhere_is_refused(head):
