@@ -13,7 +13,7 @@ from numba.core.registry import CPUDispatcher
 import qsmbids.core
 from qsmbids.cli.run import main
 from qsmbids.core.anatomy.carrying import brain_distance
-from qsmbids.core.anatomy.regions import place_regions
+from qsmbids.core.anatomy.regions import fit_regions, place_regions
 from qsmbids.core.anatomy.registration import register
 from qsmbids.core.anatomy.template import brain_share, class_maps, expected_map
 from qsmbids.core.inversion.fansi import fansi
@@ -71,7 +71,9 @@ if __name__ == "__main__":
     chi, r2star = (expected_map(maps, name) for name in ("chi", "r2star"))
     fit = register(template, template.grid, brain, magnitude=template.t1, r2star=r2star)
     brain_distance(fit, template, brain.shape)
-    place_regions(template, template.grid, brain, brain, chi, magnitude=template.t1, start=fit)
+    looks = {"magnitude": template.t1}
+    fit = fit_regions(template, template.grid, brain, brain, chi, **looks, start=fit)
+    place_regions(template, template.grid, brain, chi, fit, **looks)
     kept = {f.name.split("-")[0] for f in Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi")}
     missing = [f"{module}.{name}" for module, name in _loops() if f"{module}.{name}" not in kept]
     print(f"{len(kept)} loops are compiled")

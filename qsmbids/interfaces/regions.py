@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from qsmbids.core.anatomy.guided_mask import reason_against
 from qsmbids.core.anatomy.quick_fit import BlockGrid, fit_to_quick_map
-from qsmbids.core.anatomy.regions import PlacedRegions, place_regions
+from qsmbids.core.anatomy.regions import PlacedRegions, fit_regions, place_regions
 from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.parallel import numba_threads
 from qsmbids.interfaces.base import (
@@ -137,19 +137,17 @@ class PlaceRegions(Step):
             return runtime
         r2star = read_volume(inputs.r2star).array if isinstance(inputs.r2star, str) else None
         with numba_threads(inputs.n_threads), loops_of("regions"):
-            start = read_fit(inputs.fit) if isinstance(inputs.fit, str) else None
+            template, magnitude = load_template(), read_volume(inputs.magnitude).array
+            fit = read_fit(inputs.fit) if isinstance(inputs.fit, str) else None
+            before = fit is not None and "chi" in fit.channels
+            if fit is None or not before:
+                fit = fit_regions(
+                    template, chi.affine, brain, support, chi.array,
+                    magnitude=magnitude, r2star=r2star, start=fit,
+                )  # fmt: skip
             placed = place_regions(
-                load_template(),
-                chi.affine,
-                brain,
-                support,
-                chi.array,
-                magnitude=read_volume(inputs.magnitude).array,
-                r2star=r2star,
-                start=start,
+                template, chi.affine, support, chi.array, fit, magnitude=magnitude, r2star=r2star
             )
-        fit = placed.fit
-        before = start is not None and "chi" in start.channels
         facts = {
             "Setting": inputs.atlas,
             "Used": fit.usable,

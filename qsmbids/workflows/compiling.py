@@ -22,7 +22,7 @@ import numpy as np
 from qsmbids.config import Settings
 from qsmbids.core.anatomy.carrying import brain_distance
 from qsmbids.core.anatomy.guided_mask import guided_mask
-from qsmbids.core.anatomy.regions import place_regions
+from qsmbids.core.anatomy.regions import fit_regions, place_regions
 from qsmbids.core.anatomy.registration import Registration, register
 from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
 from qsmbids.core.field.echo_combination import weighted_echo_average
@@ -113,7 +113,8 @@ def _guide(settings: Settings) -> None:
 def _regions(settings: Settings) -> None:
     template, brain, chi, r2star, fit = _registered()
     looks = {"magnitude": template.t1, "r2star": r2star}
-    place_regions(template, template.grid, brain, brain, chi, **looks, start=fit)
+    fit = fit_regions(template, template.grid, brain, brain, chi, **looks, start=fit)
+    place_regions(template, template.grid, brain, chi, fit, **looks)
 
 
 @cache

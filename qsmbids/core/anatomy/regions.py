@@ -38,30 +38,28 @@ class PlacedRegions(NamedTuple):
 def place_regions(
     template: Template,
     run_affine: npt.ArrayLike,
-    brain: Mask,
     support: Mask,
     chi: FloatArray,
+    fit: Registration,
     *,
     magnitude: Float32Array | None = None,
     r2star: Float32Array | None = None,
-    start: Registration | None = None,
 ) -> PlacedRegions:
-    """Find the template's regions in a map.
+    """Put the template's regions into a map, and move their borders to its edges.
 
     Parameters
     ----------
     template : Template
     run_affine : (4, 4) array_like
         Voxels to space [mm], right and front up.
-    brain, support : (X, Y, Z) ndarray of bool
-        A brain mask, which may be rough, and where chi is known.
+    support : (X, Y, Z) ndarray of bool
+        Where chi is known.
     chi : (X, Y, Z) ndarray
         [ppm], under any reference.
+    fit : Registration
+        Where the template lies: :func:`fit_regions`.
     magnitude, r2star : (X, Y, Z) ndarray, optional
-        Further channels; R2* in 1/s.
-    start : Registration, optional
-        To the magnitude, if it was registered before; one with a susceptibility map stays as it
-        is (:func:`fit_regions`).
+        Further maps that show borders; R2* in 1/s.
 
     Returns
     -------
@@ -71,13 +69,6 @@ def place_regions(
     affine = np.asarray(run_affine, dtype=np.float64)
     values = _centred(chi, support)
     maps = class_maps(template)
-    if start is not None and "chi" in start.channels:
-        fit = start
-    else:
-        fit = fit_regions(
-            template, affine, brain, support, values,
-            magnitude=magnitude, r2star=r2star, start=start, maps=maps,
-        )  # fmt: skip
     if not fit.usable:
         return PlacedRegions(np.zeros(chi.shape, dtype=np.uint8), fit, BorderChange())
     shape = (chi.shape[0], chi.shape[1], chi.shape[2])
@@ -108,12 +99,17 @@ def fit_regions(
     magnitude: Float32Array | None = None,
     r2star: Float32Array | None = None,
     start: Registration | None = None,
-    maps: Float32Array | None = None,
 ) -> Registration:
     """Register the template to all that a run shows.
 
-    Parameters are those of :func:`place_regions`, with the template's class maps where they are
-    known. Where ``start`` is not usable, it is returned.
+    Parameters
+    ----------
+    template, run_affine, support, chi, magnitude, r2star
+        As for :func:`place_regions`.
+    brain : (X, Y, Z) ndarray of bool
+        A brain mask, which may be rough.
+    start : Registration, optional
+        To the magnitude, if it was registered before; returned where it is not usable.
     """
     values = _centred(chi, support)
     if start is None and magnitude is not None:
@@ -123,7 +119,7 @@ def fit_regions(
     if not start.usable:
         return start
     return refine_registration(
-        start, template, support, magnitude=magnitude, chi=values, r2star=r2star, maps=maps
+        start, template, support, magnitude=magnitude, chi=values, r2star=r2star
     )
 
 

@@ -72,10 +72,12 @@ def test_a_quick_map_tells_the_place_as_well_as_the_map(head):
     moved = np.linalg.norm(2.0 * best.shift, axis=0)[brain]
     assert np.median(moved) > 2.0  # without a fit it would be this
     assert np.median(off) < 0.3
-    # it stays as it is, and the regions lie where those of the map do
-    of_quick = place_regions(template, start.run_affine, brain, brain, chi, start=quick, **looks)
+    # the regions lie where those of the map do
+    of_quick, of_map = (
+        place_regions(template, start.run_affine, brain, chi, fit, **looks)
+        for fit in (quick, best)
+    )
     assert of_quick.fit is quick
-    of_map = place_regions(template, start.run_affine, brain, brain, chi, start=start, **looks)
     assert of_map.fit is not start
     same = (of_quick.labels > 0) & (of_quick.labels == of_map.labels)
     assert 2 * same.sum() > 0.97 * ((of_quick.labels > 0).sum() + (of_map.labels > 0).sum())
