@@ -59,6 +59,7 @@ class _InvertDipoleFieldOutputs(RecordSpec):
 class _InvertDipoleFieldWithErrorOutputs(_InvertDipoleFieldOutputs):
     standard_error = File(exists=True, desc="of chi [ppm], where it was wanted")
     errors = traits.List(File(exists=True), desc="simulated ones [ppm], likewise")
+    error_factor = traits.Float(desc="how many times those the errors of chi are")
 
 
 class InvertDipoleField(Step):
@@ -80,6 +81,7 @@ class InvertDipoleField(Step):
             self._write(
                 runtime, field.affine, standard_error=result.standard_error, errors=result.errors
             )
+            self._results["error_factor"] = result.error_factor
         title = result.title or method.title
         strength = {"RegularisationFrom": inputs.regularisation_from} if method.strength else {}
         error = {"Uncertainty": inputs.uncertainty} if method.uncertain else {}

@@ -159,6 +159,7 @@ class _MeasureRoisInputs(MeasuredMapsSpec):
     )
     r2star = File(exists=True, desc="[1/s]")
     errors = traits.List(File(exists=True), desc="simulated ones of chi [ppm]")
+    error_factor = traits.Float(1.0, usedefault=True, desc="errors of chi over the simulated")
     reference_wholebrain = File(exists=True, desc="voxels of that reference, for errors")
     reference_csf = File(exists=True, desc="likewise")
     reference_whitematter = File(exists=True, desc="likewise")
@@ -204,7 +205,7 @@ class MeasureRois(Step):
             if not wholes:  # the same under every reference, which adds a constant
                 wholes = [roi_statistics(chi, one.labels, inside, one.index) for one in counted]
                 spread = [mean_errors(chi, one, inside) for one in counted]
-                errors = self._errors(chi)
+                errors = self._errors()
             intervals = self._intervals(errors, counted, inside, name)
             tables = []
             for number, one in enumerate(counted):
@@ -227,13 +228,13 @@ class MeasureRois(Step):
         )
         return runtime
 
-    def _errors(self, chi: np.ndarray) -> ErrorOfMeans | None:
+    def _errors(self) -> ErrorOfMeans | None:
         """Return what the simulated errors tell, where there are some."""
         if not isinstance(self.inputs.errors, list) or not self.inputs.errors:
             return None
         volumes = [read_volume(path) for path in self.inputs.errors]
         errors = np.stack([v.array for v in volumes])
-        return ErrorOfMeans(errors, chi, volumes[0].voxel_size)
+        return ErrorOfMeans(errors, self.inputs.error_factor, volumes[0].voxel_size)
 
     def _intervals(
         self, errors: ErrorOfMeans | None, counted: list[Counted], inside: np.ndarray, name: str

@@ -209,8 +209,8 @@ class Method:
         that ``"fixed"`` takes as they are.
     again : callable, optional
         Of a background removal: takes its settings, Mask 4, the voxel size [mm] and the threads,
-        and returns the removal as a linear map of a field in the whole volume, for what it took
-        to be put back by the inversion.
+        and returns the removal as a linear map of a field on blocks of voxels of the whole volume,
+        for what it took to be put back by the inversion.
     leaves : callable
         Of a background removal: whether with its settings ``again`` is such a map, and what it
         took has not been put back.
@@ -237,7 +237,7 @@ class Method:
     strength: str = ""
     tune: str = ""
     study: tuple[str, ...] = ()
-    again: Callable[..., Callable[[Any], Any]] | None = None
+    again: Callable[..., Callable[[Any, list[int]], Any]] | None = None
     leaves: Callable[[Any], bool] = _never
     as_left: bool = False
     weighted: bool = True

@@ -25,6 +25,7 @@ from qsmbids.core.anatomy.guided_mask import guided_mask
 from qsmbids.core.anatomy.regions import fit_regions, place_regions
 from qsmbids.core.anatomy.registration import Registration, register
 from qsmbids.core.anatomy.template import Template, brain_share, class_maps, expected_map
+from qsmbids.core.background.result import BackgroundResult
 from qsmbids.core.field.echo_combination import weighted_echo_average
 from qsmbids.core.field.relative_residual import relative_residual
 from qsmbids.core.field.romeo import unwrap_echoes
@@ -149,7 +150,7 @@ def _inversion(settings: Settings) -> None:
         b0_direction=[0.0, 0.0, 1.0],
         centre_frequency=123e6,
         echo_times=_TIMES,
-        removal=lambda field: 0 * field,
+        removal=lambda field, _: BackgroundResult(0 * field, field, field == field),
         uncertainty=section.uncertainty,
     )
     few = {n: 2 for n in ("maximum_iterations", "maximum_steps") if hasattr(section.chosen, n)}

@@ -219,6 +219,7 @@ def _add_inversion(graph: Outline) -> None:
         if graph.context.settings.dipole_inversion.uncertainty:
             graph.alias("chi_error", f"{chi.INVERT_DIPOLE_FIELD.name}.standard_error")
             graph.alias("chi_errors", f"{chi.INVERT_DIPOLE_FIELD.name}.errors")
+            graph.alias("chi_error_factor", f"{chi.INVERT_DIPOLE_FIELD.name}.error_factor")
         return
     graph.add(chi.INVERT_DIPOLE_FIELD, needs=decay, holes="fill")
     graph.alias("chi_filled", "chi")

@@ -98,7 +98,7 @@ def realisation(args, number):
     where = support & head.brain & np.isin(head.labels, list(tissues.values()))
     ratio = np.abs(wrong[where]) / np.maximum(sure.total_ppm[where] / sure.factor, 1e-9)
     regions = {}
-    errors = ErrorOfMeans(sure.errors, result.chi, head.voxel)
+    errors = ErrorOfMeans(sure.errors, sure.factor, head.voxel)
     for tissue, label in tissues.items():
         region = support & (head.labels == label)
         if np.count_nonzero(region) < LEAST_VOXELS:

@@ -46,6 +46,9 @@ COARSE_MM = 2.0
 #: How often the local mean is found anew without what is far from it.
 ROUNDS = 3
 
+#: A linear removal: from a field on blocks of so many voxels to what is left of it, and where.
+_Remove = Callable[[Float32Array, list[int]], BackgroundResult]
+
 
 def lost_field(
     local_field: FloatArray,
@@ -53,7 +56,7 @@ def lost_field(
     weights: FloatArray,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
-    remove: Callable[[Float32Array, list[int]], BackgroundResult],
+    remove: _Remove,
     *,
     n_threads: int = 1,
 ) -> Float32Array:
@@ -110,6 +113,11 @@ def lost_field(
     ).chi  # fmt: skip
     finer = finer_part(chi, coarse, size, n_threads) * _depth(coarse, size)
     field = dipole_field(finer, size, b0_direction, n_threads=n_threads)
+    return _taken(field, mask, widths, remove)
+
+
+def _taken(field: Float32Array, mask: Mask, widths: list[int], remove: _Remove) -> Float32Array:
+    """Return what a removal takes of a field on blocks, interpolated to the voxels of a mask."""
     try:
         left = remove(field, widths)
     except EmptyMaskError:  # no room for a sphere of blocks
@@ -129,7 +137,7 @@ def lost_of_map(
     mask: Mask,
     voxel_size: npt.ArrayLike,
     b0_direction: npt.ArrayLike,
-    remove: Callable[[Float32Array], Float32Array],
+    remove: _Remove,
     n_threads: int = 1,
 ) -> Float32Array:
     """Return what a removal takes of the field [ppm] of the fine part of a map [ppm].
@@ -139,24 +147,29 @@ def lost_of_map(
     chi : (X, Y, Z) ndarray
         A good map [ppm]: one of what the removal left, of which the rim need not be doubted.
     mask : (X, Y, Z) ndarray of bool
-        Where it counts; not empty.
+        Where it counts.
     voxel_size : (3,) array_like
         [mm], along the array axes.
     b0_direction : (3,) array_like
         Unit vector along the array axes.
     remove : callable
-        The removal, linear: from a field in the whole volume to what is left of it.
+        The removal, as for :func:`lost_field`.
     n_threads : int
         Threads of the transforms.
 
     Returns
     -------
     (X, Y, Z) ndarray of float32
-        [ppm], zero outside the mask.
+        [ppm], zero outside the mask, and in masks too thin for blocks of 2 mm.
     """
-    finer = finer_part(chi, mask, voxel_size, n_threads)
-    field = dipole_field(finer, voxel_size, b0_direction, n_threads=n_threads)
-    return np.where(mask, field - remove(field), np.float32(0))
+    widths = coarse_widths(voxel_size, COARSE_MM)
+    size = np.asarray(voxel_size, dtype=np.float64) * widths
+    coarse = block_mask(mask, widths)
+    if not coarse.any():
+        return np.zeros(mask.shape, dtype=np.float32)
+    finer = finer_part(block_means(chi, mask, widths), coarse, size, n_threads)
+    field = dipole_field(finer, size, b0_direction, n_threads=n_threads)
+    return _taken(field, mask, widths, remove)
 
 
 def finer_part(

@@ -12,8 +12,9 @@ their transforms take an eighth of the time.
 import numpy as np
 import scipy.ndimage as ndi
 
+from qsmbids.core.inversion.half_grid import HalfGrid
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask, SpectrumArray
-from qsmbids.core.maths.fft import fast_shape, irfft, rfft
+from qsmbids.core.maths.fft import rfft
 
 __all__ = ["BandSplit", "LowBands"]
 
@@ -32,50 +33,35 @@ class LowBands:
     def __init__(self, grid: tuple[int, int, int], strength: float, n_threads: int = 1) -> None:
         self.grid, self.strength, self.n_threads = grid, strength, n_threads
         self.mu = np.float32(max(CONSISTENCY * strength, LEAST_CONSISTENCY))
-        self.half = fast_shape(tuple((n + 1) // 2 for n in grid))
-        self._parts = _parts(grid, self.half)
-        ratio = np.prod(self.half, dtype=np.float64) / np.prod(grid, dtype=np.float64)
-        self._ratio = np.float32(ratio)
-        axes = [np.fft.fftfreq(n, 1 / n) for n in self.half]
-        axes[2] = np.fft.rfftfreq(self.half[2], 1 / self.half[2])
-        axes = [a / n for a, n in zip(axes, grid, strict=True)]
-        radius = np.sqrt(axes[0][:, None, None] ** 2 + axes[1][:, None] ** 2 + axes[2] ** 2)
-        self.bands = _bands(radius)
-        self.picked = np.ix_(
-            *(np.arange(n) * m // n for n, m in zip(self.half, grid, strict=True))
-        )
+        self.half = HalfGrid(grid, n_threads)
+        self.bands = _bands(self.half.radius())
 
     def held(self) -> Float32Array:
         """Return the sum of their squares on the half spectrum of the grid, times mu."""
         out = np.zeros((*self.grid[:2], self.grid[2] // 2 + 1), dtype=np.float32)
-        total: Float32Array = self.mu * np.sum([band**2 for band in self.bands], axis=0)
-        for whole, part in self._parts:
-            out[whole] = total[part]
+        self.half.add(self.mu * np.sum([band**2 for band in self.bands], axis=0), out)
         return out
 
     def split(self, spectrum: SpectrumArray) -> list[Float32Array]:
         """Return the bands of a map, by its half spectrum."""
-        low = np.zeros((*self.half[:2], self.half[2] // 2 + 1), dtype=spectrum.dtype)
-        for whole, part in self._parts:
-            low[part] = spectrum[whole]
-        low *= self._ratio
-        return [self._back(low * band) for band in self.bands]
+        low: SpectrumArray = self.half.take(spectrum)
+        low *= self.half.ratio
+        return [self.half.irfft(low * band) for band in self.bands]
 
     def join(self, parts: list[Float32Array], spectrum: SpectrumArray) -> None:
         """Add the bands of volumes on the half grid to a half spectrum, times mu."""
         total = np.zeros_like(spectrum, shape=self.bands[0].shape)
         for band, volume in zip(self.bands, parts, strict=True):
-            total += band * rfft(volume, self.n_threads)
-        total *= self.mu / self._ratio
-        for whole, part in self._parts:
-            spectrum[whole] += total[part]
+            total += band * self.half.rfft(volume)
+        total *= self.mu / self.half.ratio
+        self.half.add(total, spectrum)
 
     def weights(self, x: Float32Array, mask: Mask, square: Float32Array) -> list[Float32Array]:
         """Return the weights of the bands by place, from a map and its local square term."""
-        inside = mask[self.picked]
-        width = WIDTH * float(np.cbrt(self._ratio))
+        inside = mask[self.half.picked]
+        width = WIDTH * float(np.cbrt(self.half.ratio))
         near = ndi.gaussian_filter(inside.astype(np.float32), width, truncate=3.0)
-        spared = square[self.picked]
+        spared = square[self.half.picked]
         out = []
         for part in self.split(rfft(x, self.n_threads)):
             energy = ndi.gaussian_filter(np.where(inside, part, 0) ** 2, width, truncate=3.0)
@@ -85,9 +71,6 @@ class LowBands:
             relative = np.where(inside, relative, 0) + np.float32(FLOOR)
             out.append((np.float32(self.strength) * spared * relative**-POWER).astype(np.float32))
         return out
-
-    def _back(self, spectrum: SpectrumArray) -> Float32Array:
-        return irfft(spectrum, self.half, self.n_threads, overwrite=True)  # type: ignore[return-value]
 
 
 class BandSplit:
@@ -124,18 +107,3 @@ def _bands(radius: Float64Array) -> list[Float32Array]:
         fall = np.clip(octave - np.log2(end / 4), 0, 1) if number < len(ENDS) - 1 else 1.0
         out.append(np.sin(np.pi / 2 * np.minimum(rise, fall)).astype(np.float32))
     return out
-
-
-def _parts(
-    grid: tuple[int, int, int], half: tuple[int, ...]
-) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Return where the samples of the half grid lie in the half spectrum, and in theirs."""
-    sides = []
-    for n, m in zip(grid[:2], half[:2], strict=True):
-        low = min(m // 2, n // 2)
-        sides.append(
-            [(slice(0, low), slice(0, low)), (slice(n - low + 1, n), slice(m - low + 1, m))]
-        )
-    depth = min(half[2] // 2, grid[2] // 2)
-    last = slice(0, depth)
-    return [((a, b, last), (c, d, last)) for a, c in sides[0] for b, d in sides[1]]

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.background.lost_field import lost_of_map
+from qsmbids.core.background.result import BackgroundResult
 from qsmbids.core.inversion.adaptive_bands import LowBands
 from qsmbids.core.inversion.adaptive_data import (
     AdaptiveGrid,
@@ -132,7 +133,7 @@ def adaptive_inversion(
     echo_time: float,
     error: ErrorModel | None = None,
     images: Sequence[FloatArray] = (),
-    removal: Callable[[Float32Array], Float32Array] | None = None,
+    removal: Callable[[Float32Array, list[int]], BackgroundResult] | None = None,
     n_threads: int = 1,
     progress: Callable[[int, float], None] | None = None,
 ) -> AdaptiveResult:
@@ -161,7 +162,8 @@ def adaptive_inversion(
         :mod:`qsmbids.core.inversion.image_edges`. Without any, edges are those of the map alone.
     removal : callable, optional
         The background removal that left the field, linear: from a field in the whole volume, in
-        any unit, to what it leaves of that. What it took of the field of the map is put back:
+        any unit, on blocks of so many voxels along every axis, to what it leaves of that. What it
+        took of the field of the map is put back:
         :func:`qsmbids.core.background.lost_field.lost_of_map`. Without it nothing is.
     n_threads : int
         Threads of the transforms and loops; the result does not depend on them.

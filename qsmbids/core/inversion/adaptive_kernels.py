@@ -7,7 +7,7 @@ threads gives the same result.
 Each split variable z and its scaled dual s are stored as their sum, which tells both: of the
 gradient v, s = share v with share = min(bend, limit / |v|); of the field p,
 s = m (p - f) / (m + mu); of the map y, s = y t / (nu + t); of the Laplacian u of the harmonic
-field, z = rho u in the mask and u, held by nothing, outside.
+field, which has half of the grid, z = rho u in the mask and u, held by nothing, outside.
 """
 
 import numba
@@ -133,33 +133,55 @@ def update_map(start, stop, y, x, ridge, nu, relax):  # type: ignore[no-untyped-
                 yy[k] = relax * xx[k] + (ONE - relax) * (yy[k] - s) + s
 
 
+@numba.njit(cache=True, inline="always")
+def _of_half(i, n, m):  # type: ignore[no-untyped-def]
+    """Place of frequency i of n in m < n samples of lower ones, -1 where it is not among them."""
+    low = min(m // 2, n // 2)
+    if i < low:
+        return i
+    return i - n + m if i > n - low else -1
+
+
 @numba.njit(cache=True, fastmath=True, nogil=True)
 def solve(  # type: ignore[no-untyped-def]
-    start, stop, source, data, bend, kernel, low, lx, ly, lz, mu1, mu2, nu, muh, size
+    start, stop, source, data, bend, kernel, low, lx, ly, lz, mu1, mu2, nu, muh, size, ratio, depth
 ):
     """Overwrite source by x, data by Dx + h and bend by Lap h.
 
     h = (mu2 (data - Dx) + muh L bend) / (mu2 + e) with e = muh L^2 + size, put into that of x.
+    ``bend`` lies on the half grid, ``depth`` frequencies along the last axis, and its spectrum is
+    ``ratio`` times as large; h has no other frequencies.
     ``low`` is what the spectrum of x is held by, for bands that are split off and at high
     frequencies.
     """
     for i in range(start, stop):
+        at_i = _of_half(i, data.shape[0], bend.shape[0])
         for j in range(data.shape[1]):
-            g, f, b, d = source[i, j], data[i, j], bend[i, j], kernel[i, j]
+            at_j = _of_half(j, data.shape[1], bend.shape[1])
+            g, f, d = source[i, j], data[i, j], kernel[i, j]
+            b = bend[max(at_i, 0), max(at_j, 0)]
             held_low = low[i, j]
             lxy = lx[i] + ly[j]
-            for k in range(d.size):
+            with_harmonic = depth if at_i >= 0 and at_j >= 0 else 0
+            for k in range(with_harmonic):
                 lap = lxy + lz[k]
                 held = muh * lap * lap + size
                 inverse = ONE / (mu2 + held)
                 pull = mu2 * d[k] * inverse
+                bent = muh * lap * b[k] / ratio
                 scale = ONE / (mu1 * lap + pull * d[k] * held + nu + held_low[k])
-                x = scale * (g[k] + pull * (held * f[k] - muh * lap * b[k]))
+                x = scale * (g[k] + pull * (held * f[k] - bent))
                 dx = d[k] * x
-                h = inverse * (mu2 * (f[k] - dx) + muh * lap * b[k])
+                h = inverse * (mu2 * (f[k] - dx) + bent)
                 g[k] = x
                 f[k] = dx + h
-                b[k] = lap * h
+                b[k] = ratio * lap * h
+            for k in range(with_harmonic, d.size):
+                pull = mu2 * d[k]
+                lap = lxy + lz[k]
+                x = (g[k] + pull * f[k]) / (mu1 * lap + pull * d[k] + nu + held_low[k])
+                g[k] = x
+                f[k] = d[k] * x
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True)

@@ -10,9 +10,10 @@ All in ppm of field and susceptibility, on the padded grid,
 with m the squared data weights of mean 1 (0 outside the mask and in holes), t one number for each
 voxel, and Huber's function g |x| - g^2 / 2 beyond g, divided by g. Low bands of x may be held by
 place as well (:mod:`qsmbids.core.inversion.adaptive_bands`). h is what the background
-removal left. Alternating directions with z1 = grad x, z2 = Dx + h, z3 = x and z4 = Lap h, x and h
-solved for together, over-relaxed; six transforms for each iteration. A gradient is a difference
-over the voxel's length, times the geometric mean of the three.
+removal left: it is smooth in the mask, and has the lower half of the frequencies. Alternating
+directions with z1 = grad x, z2 = Dx + h, z3 = x and z4 = Lap h, x and h solved for together,
+over-relaxed; for each iteration four transforms, and two of the half grid. A gradient is a
+difference over the voxel's length, times the geometric mean of the three.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from qsmbids.core.inversion import adaptive_kernels as loops
 from qsmbids.core.inversion.adaptive_bands import BandSplit, LowBands
 from qsmbids.core.inversion.fansi_kernels import change_and_size
+from qsmbids.core.inversion.half_grid import HalfGrid
 from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.gradient import difference, laplacian_symbols
@@ -160,8 +162,11 @@ class Minimiser:
         self._share = np.empty(problem.grid, dtype=np.float32)
         self._y = start * (1 + self._ridge / self._nu)
         self._size = np.float32(penalties.harmonic)
-        self._u: Float32Array = np.zeros_like(start) if before is None else before._u.copy()
-        self._bend: Float32Array = np.zeros_like(start) if before is None else before._bend.copy()
+        self._half = HalfGrid(problem.grid, problem.n_threads)
+        self._calm = np.ascontiguousarray(problem.mask[self._half.picked])
+        none = np.zeros(self._half.half, dtype=np.float32)
+        self._u: Float32Array = none if before is None else before._u.copy()
+        self._bend: Float32Array = none.copy() if before is None else before._bend.copy()
         fit = problem.dipole(start)
         if before is not None:
             fit += before.harmonic
@@ -248,21 +253,22 @@ class Minimiser:
                     bands.source(spectrum)
                 run(loops.field_source, source, self._p, *data, mu2)
                 held = rfft(source, n_threads)
-                bend = rfft(self._bend, n_threads)
+                bend = self._half.rfft(self._bend)
                 run(loops.solve, spectrum, held, bend, problem.kernel, spectral,
-                    *self._symbols, self._mu1, mu2, nu, np.float32(MUH), self._size)  # fmt: skip
+                    *self._symbols, self._mu1, mu2, nu, np.float32(MUH), self._size,
+                    self._half.ratio, self._half.depth)  # fmt: skip
                 if bands is not None:
                     bands.update(spectrum, relax)
                 previous, self.x = self.x, self._back(spectrum)
-                self._fit, self._bend = self._back(held), self._back(bend)
+                self._fit, self._bend = self._back(held), self._half.irfft(bend)
                 del spectrum, held, bend
                 run(change_and_size, self.x, previous, problem.mask, sums)
                 run(loops.update_gradient, self._v, self._share, self.x, problem.steps,
                     self._local, *self._huber, relax)  # fmt: skip
                 run(loops.update_field, self._p, self._fit, *data, mu2, relax)
                 run(loops.update_map, self._y, self.x, self._ridge, nu, relax)
-                run(loops.update_harmonic, self._bend, self._u, problem.mask,
-                    np.float32(MUH / (MUH + BETA)), relax)  # fmt: skip
+                loops.update_harmonic(0, self._half.half[0], self._bend, self._u, self._calm,
+                                      np.float32(MUH / (MUH + BETA)), relax)  # fmt: skip
                 change, total = sums.sum(axis=0)
                 self.n_iterations += 1
                 self.update_percent = 100 * float(np.sqrt(change / total)) if total > 0 else 0.0

@@ -3,10 +3,10 @@ r"""How sure the mean of a region is, from the errors of twins (``standard_error
 Three things are unknown of the mean of a region, less that of the reference. What noise does, the
 twins show: s, the spread of their means. What the map always lacks there they show in part: B,
 their mean error. A twin is made of the map, which has lost it already, so the error of the map is
-F times as large (``factor_of_twins``). That holds for the contrast of tissues that part the brain
-between them, white and grey matter. In a region within one of them, such as a nucleus, twins have
-a bias of 1 to 4 ppb besides that the map does not have, smooth and alike in all of the depth, and
-the less they lose, the larger is its part in B. So with phi the share of all voxels that a region
+F times as large (:func:`~qsmbids.core.inversion.standard_error.factor_of_twins`). That holds for
+the contrast of tissues that part the brain between them, white and grey matter. In a region within
+one of them, such as a nucleus, twins have a bias of 1 to 4 ppb besides that the map does not have,
+smooth and alike in all of the depth, and the less they lose, the larger is its part in B. So with phi the share of all voxels that a region
 has, and B relative to their mean,
 
 .. math:: b = F B \left(a h + c (F - 1) (1 - h)\right),
@@ -33,8 +33,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
-from qsmbids.core.inversion.standard_error import HALF_95, factor_of_twins
-from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
+from qsmbids.core.inversion.standard_error import HALF_95
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.boxes import bounding_box
 
 __all__ = ["ErrorOfMeans", "MeanError"]
@@ -82,18 +82,18 @@ class ErrorOfMeans:
     ----------
     errors : (N, X, Y, Z) ndarray
         Of :func:`~qsmbids.core.inversion.standard_error.standard_error`.
-    chi : (X, Y, Z) ndarray
-        The map [ppm], under any reference.
+    factor : float
+        F, of the same.
     voxel_size : (3,) array_like
         [mm].
     """
 
-    def __init__(self, errors: Float32Array, chi: FloatArray, voxel_size: npt.ArrayLike) -> None:
+    def __init__(self, errors: Float32Array, factor: float, voxel_size: npt.ArrayLike) -> None:
         known: Mask = np.any(errors, axis=0)
         self._n_known = int(np.count_nonzero(known))
         self._errors = errors
         bias = errors.mean(axis=0)[known]
-        self._factor = factor_of_twins(bias, chi[known]) if known.any() else 1.0
+        self._factor = factor
         self._middle = float(bias.mean(dtype=np.float64)) if known.any() else 0.0
         self._size = np.sqrt(np.mean(errors**2, axis=0, dtype=np.float32))
         self._reach = _reach(errors, known)

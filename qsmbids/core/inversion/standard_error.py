@@ -18,11 +18,15 @@ calmer than its head, for it has lost a part of it, and so is its twin, in which
 lose. If nothing were lost, errors of twins would be those of the map; the more twins lose, the
 more has the map,
 
-.. math:: F = 1 + 3.5 \beta, \qquad \beta = \overline{|b|} / \overline{|x - \tilde x|}
+.. math:: F = 1 + e \beta, \qquad \beta = \overline{|b|} / \overline{|x - \tilde x|}
 
-with b their bias, x the map and x~ its median. Simulated heads bear the one out: a line through
-what 40 of them need, with a beta of .14 to .34, has the value 1.00 where beta is 0. What a region
-averages out of that is told by :mod:`qsmbids.core.inversion.error_of_means`.
+with b their bias, x the map and x~ its median, and e = 3.5 where gradients alone hold the map.
+Simulated heads bear the one out: a line through what 40 of them need, with a beta of .14 to .34,
+has the value 1.00 where beta is 0. A square penalty takes the same part of a calm head as of one
+that is not, so that twins lose what the map has lost: the larger the share of the error that such
+penalties are there for, the less is e, down to 0.5 where it is that of real heads (three with a
+truth, which need an F of 1.0 to 1.3 at a beta of 0.5). What a region averages out of that is told
+by :mod:`qsmbids.core.inversion.error_of_means`.
 """
 
 from dataclasses import dataclass, replace
@@ -49,9 +53,11 @@ TIMES_THOSE, ITERATIONS = 2, 10
 WIDTH = 1.5
 #: Most that a shell of the map is amplified to the power of the tissue.
 MOST_GAIN = 3.0
-#: What errors of the map exceed those of twins by, over the share that twins lose, and the most of
-#: that share, for more was never seen.
-EXCESS, MOST_LOST = 3.5, 0.5
+#: What errors of the map exceed those of twins by, over the share that twins lose: where the error
+#: of the field has up to the first share of the power of the signal, and from the second on.
+EXCESS, EXCESS_SQUARE, SHARES = 3.5, 0.5, (0.01, 0.03)
+#: The most that twins lose, for more was never seen.
+MOST_LOST = 0.5
 #: Half an interval of 95 % in standard errors.
 HALF_95 = 1.96
 #: Of the data, in the field that a background is removed from.
@@ -142,7 +148,7 @@ def standard_error(
     total /= n_twins
     mean /= n_twins
     chance = np.maximum(total - mean**2, 0) * np.float32(n_twins / (n_twins - 1))
-    factor = factor_of_twins(mean[mask], result.x[mask])
+    factor = factor_of_twins(mean[mask], result.x[mask], result.error.share)
     return StandardError(
         total_ppm=np.float32(factor) * _smooth_root(result, total),
         chance_ppm=_smooth_root(result, chance),
@@ -151,7 +157,7 @@ def standard_error(
     )
 
 
-def factor_of_twins(bias: FloatArray, chi: FloatArray) -> float:
+def factor_of_twins(bias: FloatArray, chi: FloatArray, error_share: float) -> float:
     """Return how many times those of its twins the errors of a map are.
 
     Parameters
@@ -160,10 +166,13 @@ def factor_of_twins(bias: FloatArray, chi: FloatArray) -> float:
         Mean error of the twins in each voxel [ppm].
     chi : (N,) ndarray
         The map there [ppm]; both under any reference.
+    error_share : float
+        Of the error of the field: power over that of the signal (``ErrorModel.share``).
     """
+    excess = float(np.interp(error_share, SHARES, (EXCESS, EXCESS_SQUARE)))
     size = float(np.abs(chi - np.median(chi)).mean(dtype=np.float64))
     lost = float(np.abs(bias - bias.mean(dtype=np.float64)).mean(dtype=np.float64))
-    return 1 + EXCESS * min(lost / size, MOST_LOST) if size > 0 else 1.0
+    return 1 + excess * min(lost / size, MOST_LOST) if size > 0 else 1.0
 
 
 def _solver(

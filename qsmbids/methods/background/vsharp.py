@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from qsmbids.core.background.result import BackgroundResult
     from qsmbids.core.maths.arrays import Float32Array, Mask
 
-    Remove = Callable[[Float32Array], Float32Array]
     RemoveOfBlocks = Callable[[Float32Array, list[int]], BackgroundResult]
 
 __all__ = ["METHOD", "Vsharp"]
@@ -150,20 +149,6 @@ def _compute(data: BackgroundData, settings: Vsharp) -> BackgroundRemoval:
     )
 
 
-def _linear(
-    mask: "Mask", voxel_size: tuple[float, float, float], settings: Vsharp, n_threads: int
-) -> "Remove":
-    """Return V-SHARP as a linear map of a field, without outliers at the rim."""
-
-    def remove(field: "Float32Array") -> "Float32Array":
-        infinite = float("inf")
-        return _removed(
-            field, mask, voxel_size, settings, n_threads, rim_outlier=infinite
-        ).local_field
-
-    return remove
-
-
 def _of_blocks(
     mask: "Mask", voxel_size: tuple[float, float, float], settings: Vsharp, n_threads: int
 ) -> "RemoveOfBlocks":
@@ -185,13 +170,13 @@ def _of_blocks(
 
 def _again(
     settings: Vsharp, mask: "Mask", voxel_size: tuple[float, float, float], n_threads: int
-) -> "Remove":
+) -> "RemoveOfBlocks":
     """Return V-SHARP as a linear map in the mask of which it left this one (Mask 4)."""
     from qsmbids.core.background.smv import widened
     from qsmbids.core.background.vsharp import vsharp_radii
 
     radii, unit = vsharp_radii(voxel_size, settings.maximum_radius, settings.minimum_radius)
-    return _linear(widened(mask, radii[-1], unit), voxel_size, settings, n_threads)
+    return _of_blocks(widened(mask, radii[-1], unit), voxel_size, settings, n_threads)
 
 
 def _leaves(settings: Vsharp) -> bool:

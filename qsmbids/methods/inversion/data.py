@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from qsmbids.core.background.result import BackgroundResult
 
 __all__ = ["InversionData", "Susceptibility"]
 
@@ -54,7 +57,7 @@ class InversionData:
     echo_times: Sequence[float]
     r2star: npt.NDArray[np.float32] | None = None
     fluid: npt.NDArray[np.bool_] | None = None
-    removal: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None = None
+    removal: Callable[[npt.NDArray[np.float32], list[int]], "BackgroundResult"] | None = None
     uncertainty: bool = False
     n_threads: int = 1
 
@@ -92,6 +95,8 @@ class Susceptibility:
         [ppm], where it was wanted.
     errors : (N, X, Y, Z) ndarray, optional
         Simulated errors that it is the size of [ppm], for means of regions.
+    error_factor : float
+        How many times those the errors of chi are.
     """
 
     chi: npt.NDArray[np.float32]
@@ -103,3 +108,4 @@ class Susceptibility:
     facts: dict[str, Any] = field(default_factory=dict)
     standard_error: npt.NDArray[np.float32] | None = None
     errors: npt.NDArray[np.float32] | None = None
+    error_factor: float = 1.0

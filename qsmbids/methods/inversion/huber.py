@@ -190,6 +190,7 @@ def _compute(data: InversionData, settings: Huber) -> Susceptibility:
         facts=facts | numbers,
         standard_error=None if sure is None else sure.total_ppm,
         errors=None if sure is None else sure.errors,
+        error_factor=1.0 if sure is None else sure.factor,
     )
 
 

@@ -241,6 +241,7 @@ MEASURE_ROIS = Step(
         "support": "support",
         "r2star": "r2star?",
         "errors": "chi_errors?",
+        "error_factor": "chi_error_factor?",
         "reference_wholebrain": "mask4?",
         "reference_csf": "csf?",
         "reference_whitematter": "white_matter?",

@@ -31,11 +31,11 @@ def test_join_is_the_adjoint_of_split():
     rng = np.random.default_rng(0)
     bands = LowBands(GRID, 0.01)
     x = rng.standard_normal(GRID).astype(np.float32)
-    parts = [rng.standard_normal(bands.half).astype(np.float32) for _ in bands.bands]
+    parts = [rng.standard_normal(bands.half.half).astype(np.float32) for _ in bands.bands]
     spectrum = np.zeros((*GRID[:2], GRID[2] // 2 + 1), np.complex64)
     bands.join(parts, spectrum)
     back = np.fft.irfftn(spectrum, GRID, axes=(0, 1, 2))
-    n = np.prod(GRID) / np.prod(bands.half)
+    n = np.prod(GRID) / np.prod(bands.half.half)
     split = zip(bands.split(rfft(x, 1)), parts, strict=True)
     inner = float(bands.mu) * n * sum(float((a * b).sum(dtype=float)) for a, b in split)
     assert float((x * back).sum(dtype=float)) == pytest.approx(inner, rel=1e-4)

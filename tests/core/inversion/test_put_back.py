@@ -7,6 +7,7 @@ import pytest
 import scipy.ndimage as ndi
 
 from qsmbids.core.background.lost_field import finer_part, lost_of_map
+from qsmbids.core.background.result import BackgroundResult
 from qsmbids.core.background.smv import distance_to_border, widened
 from qsmbids.core.background.vsharp import vsharp
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
@@ -40,13 +41,20 @@ def above_mean(chi, mask):
     return float(chi[NUCLEUS].mean() - chi[mask].mean())
 
 
+def leaving(part, known=True):
+    """Return a removal that leaves so much of any field."""
+    return lambda field, _: BackgroundResult(
+        np.float32(part) * field, np.float32(1 - part) * field, np.full(field.shape, known)
+    )
+
+
 @pytest.fixture(scope="module")
 def plain():
     return invert(FIELD)
 
 
 def test_a_removal_that_takes_nothing_changes_nothing(plain):
-    found = invert(FIELD, removal=lambda field: field)
+    found = invert(FIELD, removal=leaving(1))
     np.testing.assert_array_equal(found.chi, plain.chi)
     assert found.put_back_percent == plain.put_back_percent == 0
     assert found.n_iterations == plain.n_iterations == plain.n_iterations_before
@@ -54,8 +62,7 @@ def test_a_removal_that_takes_nothing_changes_nothing(plain):
 
 def test_of_a_half_of_the_field_a_half_of_the_rest_comes_back():
     """Once: of f / 2 a half is added, so that three quarters are there."""
-    half = lambda field: np.float32(0.5) * field  # noqa: E731
-    without, found = invert(0.5 * FIELD), invert(0.5 * FIELD, removal=half)
+    without, found = invert(0.5 * FIELD), invert(0.5 * FIELD, removal=leaving(0.5))
     assert contrast(found.chi) / contrast(without.chi) == pytest.approx(1.5, abs=0.08)
     assert found.put_back_percent == pytest.approx(50, abs=5)
     # the error is that of the field as it was left
@@ -77,14 +84,13 @@ def test_what_vsharp_took_of_a_nucleus_comes_back():
 
 def test_turns_are_counted_as_before():
     """What is put back is no turn of the phase."""
-    found = invert(0.5 * FIELD, removal=lambda field: np.float32(0.5) * field)
+    found = invert(0.5 * FIELD, removal=leaving(0.5))
     assert found.n_turned == 0
 
 
 def test_what_is_lost_of_a_map_is_zero_outside_and_linear_in_the_removal():
-    some = lambda field: np.float32(0.25) * field  # noqa: E731
     chi = CHI + 0.01 * np.random.default_rng(2).standard_normal(SHAPE).astype(np.float32)
-    lost = lost_of_map(chi, MASK, VOXEL, AXIAL, some)
+    lost = lost_of_map(chi, MASK, VOXEL, AXIAL, leaving(0.25))
     whole = dipole_field(finer_part(chi, MASK, VOXEL), VOXEL, AXIAL)
     assert not lost[~MASK].any()
     np.testing.assert_allclose(lost[MASK], 0.75 * whole[MASK], atol=1e-6)
@@ -104,9 +110,24 @@ def test_vsharp_again_is_linear_and_leaves_what_it_left():
     settings = Vsharp(maximum_radius=8, put_back=False, rim_outlier=2.0)
     first = vsharp(FIELD, MASK, VOXEL, maximum_radius=8, rim_outlier=np.inf)
     again = VSHARP.again(settings, first.mask, VOXEL, 1)
-    np.testing.assert_allclose(again(3 * FIELD), 3 * again(FIELD), atol=1e-4)
+    one, three = (again(n * FIELD, [1, 1, 1]).local_field for n in (1, 3))
+    np.testing.assert_allclose(three, 3 * one, atol=1e-4)
     size = np.std(first.local_field[first.mask])
-    assert np.std((again(FIELD) - first.local_field)[first.mask]) < 0.1 * size
+    assert np.std((one - first.local_field)[first.mask]) < 0.1 * size
+
+
+def test_what_is_lost_is_found_on_blocks_of_small_voxels():
+    """The same head in voxels of 1 mm: joined to those of before, they lose the same."""
+    chi = CHI.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    mask = MASK.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    fine = lost_of_map(chi, mask, (1.0, 1.0, 1.0), AXIAL, leaving(0.25))
+    coarse = lost_of_map(CHI, MASK, VOXEL, AXIAL, leaving(0.25))
+    inner = ndi.binary_erosion(MASK, iterations=2)
+    joined = fine.reshape(40, 2, 44, 2, 36, 2).mean(axis=(1, 3, 5))
+    assert np.std((joined - coarse)[inner]) < 0.1 * np.std(coarse[inner])
+    thin = np.zeros_like(mask)
+    thin[20, ::3, ::3] = True  # no block of which half is in it
+    assert not lost_of_map(chi, thin, (1.0, 1.0, 1.0), AXIAL, leaving(0.25)).any()
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qsmbids.core.background.vsharp import vsharp
+from qsmbids.core.background.vsharp import vsharp, vsharp_blocks
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.dipole import dipole_field
 from qsmbids.core.inversion.error_of_means import ErrorOfMeans
-from qsmbids.core.inversion.standard_error import standard_error
+from qsmbids.core.inversion.standard_error import factor_of_twins, standard_error
 
 SHAPE = (40, 44, 36)
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
@@ -69,12 +69,27 @@ def test_intervals_hold_the_truth(runs, found):
     # waves, which a gradient penalty flattens most, in a small head: heads have 90 % and more
     wrong = np.abs(centred(runs[0].chi) - centred(CHI))[MASK]
     assert 0.82 < np.mean(wrong < 1.96 * found.total_ppm[MASK]) < 0.99
-    means = ErrorOfMeans(found.errors, runs[0].chi, ISO)
+    means = ErrorOfMeans(found.errors, found.factor, ISO)
     for label in (1, 2):
         here = MASK & (LABELS == label)
         error, bias = means.of(here)
         off = (centred(runs[0].chi) - centred(CHI))[here].mean()
         assert abs(off - bias) < 3 * error
+
+
+@pytest.mark.parametrize(
+    ("share", "factor"), [(0.0, 1.7), (0.01, 1.7), (0.02, 1.4), (0.03, 1.1), (0.2, 1.1)]
+)
+def test_what_square_penalties_take_twins_show_whole(share, factor):
+    """A fifth is lost; the larger the share of the error, the more of the penalty is square."""
+    chi = np.tile(np.float32([-0.05, 0.05]), 100)
+    found = factor_of_twins(0.2 * chi, 1 + chi, share)
+    assert found == pytest.approx(factor, rel=1e-3)
+    assert factor_of_twins(0 * chi, chi, share) == 1
+    # more than a half was never seen, and nothing can be lost of no contrast
+    most = factor_of_twins(0.5 * chi, chi, share)
+    assert factor_of_twins(3 * chi, chi, share) == pytest.approx(most)
+    assert factor_of_twins(0.2 * chi, np.ones_like(chi), share) == 1
 
 
 @pytest.mark.slow
@@ -120,8 +135,11 @@ def test_twins_get_back_what_the_removal_took():
     left = vsharp(FIELD, MASK, ISO, maximum_radius=8)
     around = MASK
 
-    def removal(field):
-        return vsharp(field, around, ISO, maximum_radius=8, rim_outlier=np.inf).local_field
+    def removal(field, widths):
+        blocks = vsharp_blocks(around, ISO, widths, 8, 1)
+        return vsharp(
+            field, blocks.mask, blocks.size, maximum_radius=blocks.largest, rim_outlier=np.inf
+        )
 
     result = adaptive_inversion(
         left.local_field + 0.05 * np.random.default_rng(1).standard_normal(SHAPE), left.mask,
