@@ -10,11 +10,11 @@ their transforms take an eighth of the time.
 """
 
 import numpy as np
-import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.half_grid import HalfGrid
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask, SpectrumArray
 from qsmbids.core.maths.fft import rfft
+from qsmbids.core.maths.smoothing import LocalMean
 
 __all__ = ["BandSplit", "LowBands"]
 
@@ -60,12 +60,11 @@ class LowBands:
         """Return the weights of the bands by place, from a map and its local square term."""
         inside = mask[self.half.picked]
         width = WIDTH * float(np.cbrt(self.half.ratio))
-        near = ndi.gaussian_filter(inside.astype(np.float32), width, truncate=3.0)
+        window = LocalMean(inside, width, self.n_threads, 2e-2)
         spared = square[self.half.picked]
         out = []
         for part in self.split(rfft(x, self.n_threads)):
-            energy = ndi.gaussian_filter(np.where(inside, part, 0) ** 2, width, truncate=3.0)
-            energy /= np.maximum(near, 2e-2)
+            energy = window(np.where(inside, part, 0) ** 2)
             typical = float(energy[inside].mean(dtype=np.float64)) if inside.any() else 0.0
             relative = energy / np.float32(typical) if typical > 0 else np.ones_like(energy)
             relative = np.where(inside, relative, 0) + np.float32(FLOOR)

@@ -17,7 +17,7 @@ from qsmbids.core.maths.robust import NORMAL_MAD
 __all__ = ["AdaptiveGrid", "least_squares", "problem_of", "without_outliers"]
 
 #: Zeros around the mask [voxels].
-MARGIN = 12
+MARGIN = 16
 #: Misfits beyond this many robust standard deviations have little say.
 OUTLIER = 8.0
 

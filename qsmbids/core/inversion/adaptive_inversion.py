@@ -273,7 +273,7 @@ def _in_rounds(
     for number in range(rounds):
         if number:
             solver.replace_data(data(solver.fit))
-        square = local_square(solver.x, solver.problem.mask)
+        square = local_square(solver.x, solver.problem.mask, n_threads)
         gradient, shares = local_gradient(solver.x, solver.problem, edges)
         solver.reweigh(square, gradient)
         if bands is not None:

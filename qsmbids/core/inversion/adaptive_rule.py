@@ -43,13 +43,13 @@ nothing, for what is smooth of so small an error is not of the tissue.
 from dataclasses import replace
 
 import numpy as np
-import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, Penalties
 from qsmbids.core.inversion.cone_spectrum import ErrorModel
 from qsmbids.core.inversion.image_edges import ImageEdges
 from qsmbids.core.maths.arrays import Float32Array, Mask
 from qsmbids.core.maths.gradient import difference
+from qsmbids.core.maths.smoothing import LocalMean
 
 __all__ = [
     "FIRST",
@@ -160,16 +160,14 @@ def with_local_error(
     return replace(problem, weights=weights.astype(np.float32))
 
 
-def local_square(x: Float32Array, mask: Mask) -> Float32Array:
+def local_square(x: Float32Array, mask: Mask, n_threads: int = 1) -> Float32Array:
     """Return what the square term is multiplied by: 1 in even tissue and outside the mask.
 
     It is the third power of the root mean square of x over the local one, at most 1.
     """
-    inside = mask.astype(np.float32)
     square = np.where(mask, x - x[mask].mean(dtype=np.float64), 0).astype(np.float32) ** 2
     typical = float(square[mask].mean(dtype=np.float64))
-    near = ndi.gaussian_filter(inside, WIDTH, truncate=3.0)
-    local = ndi.gaussian_filter(square, WIDTH, truncate=3.0) / np.maximum(near, 1e-3)
+    local = LocalMean(mask, WIDTH, n_threads)(square)
     return np.where(
         mask, np.clip((typical / np.maximum(local, 1e-20)) ** POWER, FLOOR, 1.0), 1.0
     ).astype(np.float32)
@@ -199,8 +197,7 @@ def _own_gradient(x: Float32Array, problem: AdaptiveProblem) -> Float32Array:
         both = inside & np.roll(inside, -1, axis)
         step = np.where(both, (problem.steps[axis] * difference(x, axis)) ** 2, 0) / 2
         square += step + np.roll(step, 1, axis)
-    near = ndi.gaussian_filter(inside.astype(np.float32), EDGE_WIDTH, truncate=3.0)
-    around = ndi.gaussian_filter(square, EDGE_WIDTH, truncate=3.0) / np.maximum(near, 1e-2)
+    around = LocalMean(inside, EDGE_WIDTH, problem.n_threads, 1e-2)(square)
     typical = float(around[inside].mean(dtype=np.float64))
     if not typical > 0:
         return np.ones_like(x)

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.adaptive_solver import (
     AdaptiveProblem,
@@ -32,6 +31,7 @@ from qsmbids.core.inversion.adaptive_solver import (
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
 from qsmbids.core.maths.robust import NORMAL_MAD
+from qsmbids.core.maths.smoothing import LocalMean
 
 __all__ = ["ErrorModel", "local_error", "measure_error", "shell_powers"]
 
@@ -250,10 +250,10 @@ def local_error(
         Power of the part that has data: 0 takes what is left as it is.
     """
     square = np.where(problem.weights > 0, fit - problem.field, 0).astype(np.float32) ** 2
-    near = ndi.gaussian_filter((problem.weights > 0).astype(np.float32), LOCAL_WIDTH, truncate=3.0)
-    around = ndi.gaussian_filter(square, LOCAL_WIDTH, truncate=3.0) / np.maximum(near, 1e-2)
+    window = LocalMean(problem.weights > 0, LOCAL_WIDTH, problem.n_threads, 1e-2)
+    around = window(square)
     if by_data > 0:
-        around /= np.maximum(near, LEAST_DATA) ** np.float32(by_data)
+        around /= np.maximum(window.share, LEAST_DATA) ** np.float32(by_data)
     mean_around = float(around[problem.mask].mean(dtype=np.float64))
     if not (mean_around > 0 and error.sigma_ppm > 0):
         return np.ones_like(fit)

@@ -6,8 +6,8 @@ their mean error. A twin is made of the map, which has lost it already, so the e
 F times as large (:func:`~qsmbids.core.inversion.standard_error.factor_of_twins`). That holds for
 the contrast of tissues that part the brain between them, white and grey matter. In a region within
 one of them, such as a nucleus, twins have a bias of 1 to 4 ppb besides that the map does not have,
-smooth and alike in all of the depth, and the less they lose, the larger is its part in B. So with phi the share of all voxels that a region
-has, and B relative to their mean,
+smooth and alike in all of the depth, and the less they lose, the larger is its part in B. So with
+phi the share of all voxels that a region has, and B relative to their mean,
 
 .. math:: b = F B \left(a h + c (F - 1) (1 - h)\right),
           \qquad h = \left(4 \varphi (1 - \varphi)\right)^2,

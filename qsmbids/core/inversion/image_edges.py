@@ -32,6 +32,7 @@ import scipy.ndimage as ndi
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.gradient import difference
 from qsmbids.core.maths.robust import NORMAL_MAD
+from qsmbids.core.maths.smoothing import LocalMean
 
 __all__ = ["ImageEdges", "even_out", "gradient_length", "image_edges"]
 
@@ -169,13 +170,14 @@ def gradient_length(x: Float32Array, steps: Float32Array) -> Float32Array:
     return np.sqrt(square)
 
 
-def even_out(magnitude: FloatArray, mask: Mask, voxel_size: npt.ArrayLike) -> Float32Array:
+def even_out(
+    magnitude: FloatArray, mask: Mask, voxel_size: npt.ArrayLike, n_threads: int = 1
+) -> Float32Array:
     """Return a magnitude over its smooth part; 1 outside the mask and where that is not > 0."""
     width = SMOOTH_MM / np.asarray(voxel_size, dtype=np.float64)
     known = mask & np.isfinite(magnitude)
-    near = ndi.gaussian_filter(known.astype(np.float32), width, truncate=3.0)
     values = np.where(known, magnitude, 0).astype(np.float32)
-    smooth = ndi.gaussian_filter(values, width, truncate=3.0) / np.maximum(near, 1e-3)
+    smooth = LocalMean(known, width, n_threads)(values)
     usable = known & (smooth > 0)
     return np.where(usable, values / np.where(usable, smooth, 1), 1).astype(np.float32)
 

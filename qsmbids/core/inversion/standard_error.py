@@ -42,6 +42,7 @@ from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, Minimiser
 from qsmbids.core.inversion.cone_spectrum import shell_powers
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.fft import irfft, rfft
+from qsmbids.core.maths.smoothing import LocalMean
 
 __all__ = ["StandardError", "factor_of_twins", "standard_error"]
 
@@ -212,8 +213,7 @@ def _lost(problem: AdaptiveProblem, x: Float32Array, voxel_size: npt.ArrayLike) 
 def _smooth_root(result: AdaptiveResult, square: Float32Array) -> Float32Array:
     """Return the root of squares that were averaged over neighbours, in the full shape."""
     mask = result.problem.mask
-    near = ndi.gaussian_filter(mask.astype(np.float32), WIDTH, truncate=3.0)
-    around = ndi.gaussian_filter(square * mask, WIDTH, truncate=3.0) / np.maximum(near, 1e-3)
+    around = LocalMean(mask, WIDTH, result.problem.n_threads)(square * mask)
     root = np.where(mask, np.sqrt(np.maximum(around, 0)), 0).astype(np.float32)
     return result.grid.back(root)
 
@@ -249,14 +249,13 @@ def _error(
     structured = irfft(spectrum, problem.grid, problem.n_threads, overwrite=True)
     n_voxels = np.count_nonzero(problem.mask)
     structured *= np.float32(np.sqrt(problem.field.size / n_voxels))
-    out = out + structured * _local_size(problem.mask, twin)
+    out = out + structured * _local_size(problem.mask, twin, problem.n_threads)
     return out.astype(np.float32, copy=False)
 
 
-def _local_size(mask: Mask, twin: Float32Array) -> Float32Array:
+def _local_size(mask: Mask, twin: Float32Array, n_threads: int) -> Float32Array:
     """Return the local root mean square of a map over its whole one."""
     square = np.where(mask, twin - twin[mask].mean(dtype=np.float64), 0).astype(np.float32) ** 2
-    near = ndi.gaussian_filter(mask.astype(np.float32), LOCAL_WIDTH, truncate=3.0)
-    around = ndi.gaussian_filter(square, LOCAL_WIDTH, truncate=3.0) / np.maximum(near, 1e-2)
+    around = LocalMean(mask, LOCAL_WIDTH, n_threads, 1e-2)(square)
     whole = max(float(around[mask].mean(dtype=np.float64)), 1e-30)
     return np.where(mask, np.sqrt(around / whole), 0).astype(np.float32)

@@ -11,6 +11,7 @@ from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.parallel import planes
 
 __all__ = [
+    "LocalMean",
     "block_mask",
     "block_means",
     "block_sums",
@@ -38,6 +39,59 @@ def smooth_complex(
     widths = block_widths(sigma)
     smooth = convolve_complex(block_sums(volume, widths), sigma / widths, n_threads)
     return interpolate_blocks(smooth, widths, volume.shape)
+
+
+class LocalMean:
+    """Means over a Gaussian window, of what of it lies in a mask.
+
+    Parameters
+    ----------
+    mask : (X, Y, Z) ndarray of bool
+    sigma : float or (3,) array_like
+        Standard deviation of the window [voxels]; wide ones are computed on blocks.
+    n_threads : int
+    least : float
+        Where less than this part of the window lies in the mask, means are the smaller for it.
+
+    Examples
+    --------
+    >>> mask = np.zeros((9, 9, 9), dtype=bool)
+    >>> mask[4:] = True
+    >>> volume = np.where(mask, np.float32(3), np.float32(0))
+    >>> bool(np.allclose(LocalMean(mask, 1.5)(volume)[4:], 3, rtol=1e-5))
+    True
+    """
+
+    def __init__(
+        self, mask: Mask, sigma: npt.ArrayLike, n_threads: int = 1, least: float = 1e-3
+    ) -> None:
+        self._sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), 3)
+        self._widths, self._shape, self._n_threads = (
+            block_widths(self._sigma),
+            mask.shape,
+            n_threads,
+        )
+        whole = np.prod(self._widths, dtype=np.float64)
+        for s in (self._sigma / self._widths).tolist():
+            whole *= np.exp(-0.5 * (np.arange(-int(4 * s), int(4 * s) + 1) / s) ** 2).sum()
+        self._near = self._window(mask.astype(np.float32)) / np.float32(whole)
+        self._over = 1 / (np.float32(whole) * np.maximum(self._near, np.float32(least)))
+
+    @property
+    def share(self) -> Float32Array:
+        """The part of the window around each voxel that lies in the mask."""
+        return self._voxels(self._near)
+
+    def __call__(self, volume: Float32Array) -> Float32Array:
+        """Return the means of a volume, which must be 0 outside the mask."""
+        return self._voxels(self._window(volume) * self._over)
+
+    def _window(self, volume: Float32Array) -> Float32Array:
+        blocks = block_sums(volume, self._widths)[..., None]
+        return convolve_blocks(blocks, self._sigma / self._widths, self._n_threads)[..., 0]
+
+    def _voxels(self, blocks: Float32Array) -> Float32Array:
+        return np.ascontiguousarray(interpolate_blocks(blocks, self._widths, self._shape))
 
 
 def block_widths(sigma: Float64Array) -> list[int]:

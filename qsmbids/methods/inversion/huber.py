@@ -99,7 +99,8 @@ def _images(data: InversionData) -> "dict[str, FloatArray]":
     """Return the images whose edges count, by name."""
     from qsmbids.core.inversion.image_edges import even_out
 
-    images = {"magnitude": even_out(data.magnitude, data.support, data.voxel_size)}
+    even = even_out(data.magnitude, data.support, data.voxel_size, data.n_threads)
+    images = {"magnitude": even}
     if data.r2star is not None:
         images["R2*"] = data.r2star
     return images
