@@ -24,7 +24,7 @@ with b their bias, x the map and x~ its median, and e = 3.5 where gradients alon
 Simulated heads bear the one out: a line through what 40 of them need, with a beta of .14 to .34,
 has the value 1.00 where beta is 0. A square penalty takes the same part of a calm head as of one
 that is not, so that twins lose what the map has lost: the larger the share of the error that such
-penalties are there for, the less is e, down to 0.5 where it is that of real heads (three with a
+penalties are there for, the less is e, down to 0.3 where it is that of real heads (three with a
 truth, which need an F of 1.0 to 1.3 at a beta of 0.5). What a region averages out of that is told
 by :mod:`qsmbids.core.inversion.error_of_means`.
 """
@@ -56,7 +56,7 @@ WIDTH = 1.5
 MOST_GAIN = 3.0
 #: What errors of the map exceed those of twins by, over the share that twins lose: where the error
 #: of the field has up to the first share of the power of the signal, and from the second on.
-EXCESS, EXCESS_SQUARE, SHARES = 3.5, 0.5, (0.01, 0.03)
+EXCESS, EXCESS_SQUARE, SHARES = 3.5, 0.3, (0.01, 0.03)
 #: The most that twins lose, for more was never seen.
 MOST_LOST = 0.5
 #: Half an interval of 95 % in standard errors.
