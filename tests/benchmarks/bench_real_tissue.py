@@ -36,8 +36,8 @@ from qsmbids.units import larmor_frequency
 VOXEL, B0 = (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)
 FREQUENCY, ECHO_TIME = larmor_frequency(3.0), 0.025
 MARGIN, PATCH = 12, 64
-#: Points of a patch that are looked for in others.
-TRIED = 50
+#: Points of a patch that are looked for in others, and in how many of these.
+TRIED, NEXT = 50, 14
 
 
 @dataclass
@@ -84,12 +84,15 @@ def put_together(prefix):
         raise SystemExit(f"no patches {prefix}-*.mat")
     numbers = sorted(found)
     places = {numbers[0]: np.zeros(3, dtype=int)}
-    for number in numbers[1:]:
-        for other in sorted(places, key=lambda n: abs(n - number))[:14]:
-            step = _step(found[other]["susc"], found[number]["susc"])
-            if step is not None:
-                places[number] = places[other] + step
-                break
+    before = 0
+    while before < len(places):  # one may overlap with those alone that come after it
+        before = len(places)
+        for number in [n for n in numbers if n not in places]:
+            for other in sorted(places, key=lambda n: abs(n - number))[:NEXT]:
+                step = _step(found[other]["susc"], found[number]["susc"])
+                if step is not None:
+                    places[number] = places[other] + step
+                    break
     low = np.min(list(places.values()), axis=0)
     shape = np.max(list(places.values()), axis=0) + PATCH - low
     volumes = {name: np.zeros(shape, dtype=np.float32) for name in ("phs", "susc", "msk")}
