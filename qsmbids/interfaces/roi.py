@@ -159,7 +159,7 @@ class _MeasureRoisInputs(MeasuredMapsSpec):
     )
     r2star = File(exists=True, desc="[1/s]")
     errors = traits.List(File(exists=True), desc="simulated ones of chi [ppm]")
-    error_factor = traits.Float(1.0, usedefault=True, desc="errors of chi over the simulated")
+    error_factor = traits.Float(desc="errors of chi over the simulated, which come with it")
     reference_wholebrain = File(exists=True, desc="voxels of that reference, for errors")
     reference_csf = File(exists=True, desc="likewise")
     reference_whitematter = File(exists=True, desc="likewise")
@@ -234,7 +234,7 @@ class MeasureRois(Step):
             return None
         volumes = [read_volume(path) for path in self.inputs.errors]
         errors = np.stack([v.array for v in volumes])
-        return ErrorOfMeans(errors, self.inputs.error_factor, volumes[0].voxel_size)
+        return ErrorOfMeans(errors, float(self.inputs.error_factor), volumes[0].voxel_size)
 
     def _intervals(
         self, errors: ErrorOfMeans | None, counted: list[Counted], inside: np.ndarray, name: str

@@ -153,7 +153,8 @@ def test_every_number_of_the_table(measure, labels):
     assert shifted == pytest.approx(-0.02, abs=2e-6)
 
 
-LEVELS = (0.010, 0.014, 0.006, 0.010)
+#: Of simulated errors, and how many times those the errors of the map are.
+LEVELS, FACTOR = (0.010, 0.014, 0.006, 0.010), 1.7
 
 
 @pytest.fixture
@@ -169,17 +170,15 @@ def _bias_of_map(measure, labels, where):
     """Return the bias of a map in some voxels, relative to all, as ``error_of_means`` has it."""
     twins = np.where(labels == 11, np.mean(LEVELS), 0)
     twins = twins - twins.mean()
-    contrast = np.abs(measure.chi - np.median(measure.chi)).mean()
-    factor = 1 + 3.5 * min(np.abs(twins).mean() / contrast, 0.5)
     where = where & measure.inside
     wide = (4 * where.mean() * (1 - where.mean())) ** 2
-    part = 1.15 * wide + min(0.54 * (factor - 1), 1.15) * (1 - wide)
-    return part * factor * twins[where].mean()
+    part = 1.15 * wide + 0.54 * (FACTOR - 1) * (1 - wide)
+    return part * FACTOR * twins[where].mean()
 
 
 def test_intervals_are_those_of_the_simulated_errors(measure, labels, errors):
     elsewhere = _image("elsewhere.nii", (labels != 11).astype(np.uint8))
-    found = measure(errors=errors, reference_wholebrain=elsewhere)
+    found = measure(errors=errors, error_factor=FACTOR, reference_wholebrain=elsewhere)
     first, empty, other = _rows(found.wholebrain[0])
     bias = float(first["error_bias"])
     region, rest = (_bias_of_map(measure, labels, w) for w in (labels == 11, labels != 11))
@@ -200,7 +199,9 @@ def test_intervals_are_those_of_the_simulated_errors(measure, labels, errors):
 def test_intervals_under_another_reference_hold_the_error_of_that(measure, labels, errors):
     """In the reference itself nothing is unsure, and all that the others have is its error."""
     found = measure(
-        errors=errors, reference_csf=_image("csf_region.nii", (labels == 11).astype(np.uint8))
+        errors=errors,
+        error_factor=FACTOR,
+        reference_csf=_image("csf_region.nii", (labels == 11).astype(np.uint8)),
     )
     first, _, other = _rows(found.csf[0])
     assert first["error_low"] == first["error_high"] == first["mean"]

@@ -130,6 +130,17 @@ def test_a_template_guides_what_was_extracted_and_not_what_was_given(build):
     assert "guide_mask1" not in _steps(build(overrides={"masks": {"guide": "none"}}))
 
 
+def test_intervals_of_regions_have_the_simulated_errors_and_what_they_count(build):
+    overrides = {"dipole_inversion": {"method": "huber", "uncertainty": True}}
+    for asked in (True, False):
+        overrides["dipole_inversion"]["uncertainty"] = asked
+        workflow = build(overrides=overrides)
+        inversion, rois = (workflow.get_node(n) for n in ("invert_dipole_field", "measure_rois"))
+        edge = workflow._graph.get_edge_data(inversion, rois, default={"connect": []})
+        given = {("errors", "errors"), ("error_factor", "error_factor")}
+        assert (set(edge["connect"]) >= given) is asked
+
+
 def test_the_nonlinear_fit_replaces_offset_and_unwrapping(build):
     overrides = {"total_field": {"echo_phase_combination": "nonlinear-fit"}}
     workflow = build(overrides=overrides)
