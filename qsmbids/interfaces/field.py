@@ -29,6 +29,8 @@ from qsmbids.interfaces.base import (
 from qsmbids.io.compiling import loops_of
 from qsmbids.io.nifti import read_echoes, read_volume
 
+#: Of a magnitude without noise.
+_SNR_OF_NOISELESS = 1000
 #: Share of Mask 1 with too large a residual from which the user should know, and from which no
 #: map is made; a signal-to-noise ratio of 10 leaves 0.2.
 _DOUBTFUL_FRACTION, _USELESS_FRACTION = 0.2, 0.5
@@ -146,7 +148,9 @@ class CombineEchoes(Step):
             weighting=inputs.weighting,
             n_threads=inputs.n_threads,
         )
-        noise, sigma = averaged_noise(magnitude, mask, inputs.echo_times, inputs.weighting)
+        noise, sigma, warning = averaged_noise(
+            magnitude, mask, inputs.echo_times, inputs.weighting
+        )
         field[~mask] = 0.0
         self._write(runtime, affine, field=field, noise=noise)
         median = float(np.median(noise[mask]))
@@ -157,6 +161,7 @@ class CombineEchoes(Step):
             if several
             else "phase of the single echo divided by its echo time",
             f"noise: magnitude SNR {snr:.0f} at echo 1, field {median:.3f} Hz (median in Mask 1)",
+            warnings=[warning],
             EchoCombination={"Name": "weighted echo averaging", "Weighting": inputs.weighting}
             if several
             else {"Name": "single echo"},
@@ -196,7 +201,7 @@ class FitField(Step):
             weights=inputs.weights,
             n_threads=inputs.n_threads,
         )
-        sigma = noise_std(magnitude, mask)
+        sigma, warning = magnitude_noise(magnitude, mask)
         noise = noise_from_fit(fit, sigma)
         quality = phase_quality(
             phase, magnitude, inputs.echo_times, inputs.quality_weights, inputs.n_threads
@@ -206,6 +211,7 @@ class FitField(Step):
         self._results["record"] = record(
             f"nonlinear complex fit over echoes {1e3 * fit.spacing:.2f} ms apart, then ROMEO",
             f"noise of the field {median:.3f} Hz (median in Mask 1)",
+            warnings=[warning],
             EchoCombination={"Name": "nonlinear complex fit", "EchoSpacing": float(fit.spacing)},
             Unwrapping={"Name": "ROMEO", "FitWeights": inputs.weights},
             PhaseQuality={"Name": "ROMEO", "Weights": inputs.quality_weights},
@@ -313,7 +319,22 @@ def phase_quality(
 
 def averaged_noise(
     magnitude: Float32Array, mask: Mask, echo_times: Sequence[float], weighting: str
-) -> tuple[Float32Array, float]:
-    """Return the noise of the averaged field [Hz] and that of one magnitude image."""
+) -> tuple[Float32Array, float, str]:
+    """Return the noise of the averaged field [Hz], that of one magnitude image, and a warning."""
+    sigma, warning = magnitude_noise(magnitude, mask)
+    return field_noise(magnitude, echo_times, sigma, weighting=weighting), sigma, warning
+
+
+def magnitude_noise(magnitude: Float32Array, mask: Mask) -> tuple[float, str]:
+    """Return the noise of one magnitude image, and a warning where the images show none.
+
+    A noise of zero would be one that is not known, and leave the data without weights.
+    """
     sigma = noise_std(magnitude, mask)
-    return field_noise(magnitude, echo_times, sigma, weighting=weighting), sigma
+    if sigma > 0:
+        return sigma, ""
+    typical = float(np.median(magnitude[0][mask]))
+    return typical / _SNR_OF_NOISELESS, (
+        "the magnitude has no noise at all, as of a simulation or a smoothed image: the data count"
+        f" as if its signal-to-noise ratio were {_SNR_OF_NOISELESS}"
+    )

@@ -48,11 +48,12 @@ class RatePhase(Step):
         quality = phase_quality(
             phase, magnitude, inputs.echo_times, inputs.weights, inputs.n_threads
         )
-        noise, _ = averaged_noise(magnitude, mask, inputs.echo_times, inputs.weighting)
+        noise, _, warning = averaged_noise(magnitude, mask, inputs.echo_times, inputs.weighting)
         self._write(runtime, affine, quality=quality, noise=noise)
         median = float(np.median(noise[mask]))
         self._results["record"] = record(
             f"noise of the raw images: field {median:.3f} Hz (median in Mask 1)",
+            warnings=[warning],
             PhaseQuality={"Name": "ROMEO", "Weights": inputs.weights},
             FieldNoiseWeighting=inputs.weighting,
             FieldNoiseMedianHz=median,
