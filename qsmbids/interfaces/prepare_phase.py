@@ -223,13 +223,17 @@ class PreparePhase(Step):
         if because and inputs.refuse_filtered and not inputs.accept_filtered:
             what, fix = refusal(because)
             raise InputError(what, files[-1], fix)
+        consequence = (
+            "susceptibilities are too small, and large structures hollow"
+            if inputs.refuse_filtered
+            else "the field is not made of it here, but the quality of the phase is"
+        )
         found = True if because else check.suspicious
         return record(
             f"phase filter of the scanner: {check.text}" if found is False else "",
             inputs.filter_choice,
             warnings=[
-                f"the phase was filtered by the scanner ({because}): susceptibilities are too"
-                " small, and large structures hollow"
+                f"the phase was filtered by the scanner ({because}): " + consequence
                 if because
                 else ""
             ],

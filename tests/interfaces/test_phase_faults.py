@@ -213,7 +213,10 @@ def test_filtered_phase_is_accepted_on_request_and_said(prepare, swi):
 
 
 def test_a_given_field_does_without_the_phase(prepare, swi):
-    found = prepare(*swi, **LATE, refuse_filtered=False).record["metadata"]["PhaseFilter"]
+    record = prepare(*swi, **LATE, refuse_filtered=False).record
+    (warning,) = (w for w in record["warnings"] if "filtered" in w)
+    assert "the field is not made of it" in warning  # so nothing is said of the map
+    found = record["metadata"]["PhaseFilter"]
     assert (found["Filtered"], found["Accepted"]) == (True, False)
 
 
