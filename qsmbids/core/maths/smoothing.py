@@ -1,5 +1,6 @@
 """Gaussian smoothing on blocks of voxels."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
-from qsmbids.core.maths.parallel import planes
+from qsmbids.core.maths.gaussian import gaussian
+from qsmbids.core.maths.parallel import numba_threads, planes
 
 __all__ = [
     "LocalMean",
@@ -26,6 +28,8 @@ __all__ = [
 
 #: Numbers of each row that are convolved at a time: a block of all rows stays in the cache.
 BLOCK = 256
+#: Where the window of a local mean ends [sigma].
+TRUNCATE = 3.0
 
 
 def smooth_complex(
@@ -65,17 +69,11 @@ class LocalMean:
     def __init__(
         self, mask: Mask, sigma: npt.ArrayLike, n_threads: int = 1, least: float = 1e-3
     ) -> None:
-        self._sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), 3)
-        self._widths, self._shape, self._n_threads = (
-            block_widths(self._sigma),
-            mask.shape,
-            n_threads,
-        )
-        whole = np.prod(self._widths, dtype=np.float64)
-        for s in (self._sigma / self._widths).tolist():
-            whole *= np.exp(-0.5 * (np.arange(-int(4 * s), int(4 * s) + 1) / s) ** 2).sum()
-        self._near = self._window(mask.astype(np.float32)) / np.float32(whole)
-        self._over = 1 / (np.float32(whole) * np.maximum(self._near, np.float32(least)))
+        sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), 3)
+        self._widths, self._shape, self._n_threads = block_widths(sigma), mask.shape, n_threads
+        self._sigma = sigma / self._widths
+        self._near = self._window(mask.astype(np.float32))
+        self._over = np.reciprocal(np.maximum(self._near, np.float32(least)))
 
     @property
     def share(self) -> Float32Array:
@@ -87,8 +85,9 @@ class LocalMean:
         return self._voxels(self._window(volume) * self._over)
 
     def _window(self, volume: Float32Array) -> Float32Array:
-        blocks = block_sums(volume, self._widths)[..., None]
-        return convolve_blocks(blocks, self._sigma / self._widths, self._n_threads)[..., 0]
+        blocks = block_sums(volume, self._widths) / np.float32(math.prod(self._widths))
+        with numba_threads(self._n_threads):
+            return gaussian(blocks, self._sigma, truncate=TRUNCATE)
 
     def _voxels(self, blocks: Float32Array) -> Float32Array:
         return np.ascontiguousarray(interpolate_blocks(blocks, self._widths, self._shape))
