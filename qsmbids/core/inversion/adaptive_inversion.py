@@ -182,8 +182,8 @@ def adaptive_inversion(
 
     Notes
     -----
-    30 to 105 iterations of six transforms; about 18 volumes of the cropped grid, and two for each
-    image.
+    30 to 105 iterations of four transforms, and two of half of the grid; about 16 volumes of the
+    cropped grid, and two for each image.
     """
     mask = np.asarray(mask, dtype=bool)
     check_inversion(local_field, mask, weights)
