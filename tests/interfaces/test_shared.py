@@ -45,7 +45,8 @@ def test_the_quality_is_that_of_the_first_two_echoes(echoes):
 def test_the_noise_of_the_field_is_that_of_its_weights(echoes):
     _, magnitude = echoes
     mask = np.ones(magnitude.shape[1:], dtype=bool)
-    noise, sigma = averaged_noise(magnitude, mask, TIMES, "average")
+    noise, sigma, warning = averaged_noise(magnitude, mask, TIMES, "average")
+    assert not warning
     assert sigma == noise_std(magnitude, mask) > 0
     expected = field_noise(magnitude, TIMES, sigma, weighting="average")
     np.testing.assert_array_equal(noise, expected)
