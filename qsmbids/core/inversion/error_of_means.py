@@ -9,7 +9,7 @@ one of them, such as a nucleus, twins have a bias of 1 to 4 ppb besides that the
 smooth and alike in all of the depth, and the less they lose, the larger is its part in B. So with
 phi the share of all voxels that a region has, and B relative to their mean,
 
-.. math:: b = F B \left(a h + c (F - 1) (1 - h)\right),
+.. math:: b = B \left(a F h + \min(c F (F - 1), 1.4) (1 - h)\right),
           \qquad h = \left(4 \varphi (1 - \varphi)\right)^2,
 
 less that of the reference; h is the same for a region and for all the rest of the head. What
@@ -41,9 +41,9 @@ __all__ = ["ErrorOfMeans", "MeanError"]
 
 
 #: Bias of the mean of a region over F times that of twins: where it parts the brain in two, and
-#: the doubt of that; inside one tissue over F - 1, and the most of it.
+#: the doubt of that; inside one tissue over F - 1, and the most of it, over that of twins.
 WIDE, UNSURE = 1.15, 0.1
-DEEP = 0.54
+DEEP, MOST_DEEP = 0.54, 1.4
 #: Of what twins lack, that as in their errors; the smooth part, and the reach of its correlation
 #: [mm].
 NEAR, SMOOTH, SMOOTH_MM = 0.5, 0.7, 12.5
@@ -141,7 +141,7 @@ class ErrorOfMeans:
         """Return the bias of the mean of n voxels, relative to all, and the doubt of it."""
         share = min(n / max(self._n_known, 1), 1.0)
         wide = (4 * share * (1 - share)) ** 2
-        deep = min(DEEP * (self._factor - 1), WIDE)
+        deep = min(DEEP * (self._factor - 1), MOST_DEEP / self._factor)
         lost = self._factor * (float(means.mean()) - self._middle)
         return lost * np.array([WIDE * wide + deep * (1 - wide), UNSURE * wide])
 

@@ -57,8 +57,8 @@ MOST_GAIN = 3.0
 #: What errors of the map exceed those of twins by, over the share that twins lose: where the error
 #: of the field has up to the first share of the power of the signal, and from the second on.
 EXCESS, EXCESS_SQUARE, SHARES = 3.5, 0.3, (0.01, 0.03)
-#: The most that twins lose, for more was never seen.
-MOST_LOST = 0.5
+#: The most that twins lose, for more was never seen (a signal-to-noise ratio of 8).
+MOST_LOST = 0.8
 #: Half an interval of 95 % in standard errors.
 HALF_95 = 1.96
 #: Of the data, in the field that a background is removed from.

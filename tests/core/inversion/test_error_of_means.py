@@ -84,6 +84,16 @@ def test_of_a_region_inside_a_tissue_twins_tell_less():
     assert means.relative_to(~BALL).of(BALL).bias == pytest.approx(inside - outside, rel=1e-4)
 
 
+def test_the_bias_of_a_region_inside_a_tissue_is_bounded():
+    """However much a map has lost: heads of much noise have 1.0 to 1.5 times that of twins."""
+    errors, share = biased(BALL), BALL.mean()
+    wide = (4 * share * (1 - share)) ** 2
+    twins = 0.01 * (1 - share)
+    for factor in (2.5, 3.5):
+        bias = ErrorOfMeans(errors, factor, ISO).of(BALL).bias
+        assert bias == pytest.approx(twins * (WIDE * factor * wide + 1.4 * (1 - wide)), rel=1e-3)
+
+
 def test_errors_that_reach_farther_average_out_less():
     near, far = (
         ErrorOfMeans(noise(reach), 1.0, ISO).of(BALL).standard_error for reach in (0, 1.6)

@@ -86,8 +86,9 @@ def test_what_square_penalties_take_twins_show_whole(share, factor):
     found = factor_of_twins(0.2 * chi, 1 + chi, share)
     assert found == pytest.approx(factor, rel=1e-3)
     assert factor_of_twins(0 * chi, chi, share) == 1
-    # more than a half was never seen, and nothing can be lost of no contrast
-    most = factor_of_twins(0.5 * chi, chi, share)
+    # more than four fifths was never seen, and nothing can be lost of no contrast
+    most = factor_of_twins(0.8 * chi, chi, share)
+    assert most > factor_of_twins(0.6 * chi, chi, share)
     assert factor_of_twins(3 * chi, chi, share) == pytest.approx(most)
     assert factor_of_twins(0.2 * chi, np.ones_like(chi), share) == 1
 
