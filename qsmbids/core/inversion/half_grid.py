@@ -28,7 +28,7 @@ class HalfGrid:
     def __init__(self, grid: tuple[int, int, int], n_threads: int = 1) -> None:
         self.grid, self.n_threads = grid, n_threads
         self.half = fast_shape(tuple((n + 1) // 2 for n in grid))
-        self._parts = _parts(grid, self.half)
+        self._parts = _parts(grid, self.half, self.depth)
         ratio = np.prod(self.half, dtype=np.float64) / np.prod(grid, dtype=np.float64)
         self.ratio = np.float32(ratio)
         self.picked = np.ix_(
@@ -41,7 +41,7 @@ class HalfGrid:
         return min(self.half[2] // 2, self.grid[2] // 2)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def spectrum_shape(self) -> tuple[int, int, int]:
         """Shape of the half spectrum of the half grid."""
         return self.half[0], self.half[1], self.half[2] // 2 + 1
 
@@ -54,7 +54,7 @@ class HalfGrid:
 
     def take(self, spectrum: npt.NDArray) -> npt.NDArray:
         """Return the lower frequencies of a half spectrum, as they are."""
-        low = np.zeros(self.shape, dtype=spectrum.dtype)
+        low = np.zeros(self.spectrum_shape, dtype=spectrum.dtype)
         for whole, part in self._parts:
             low[part] = spectrum[whole]
         return low
@@ -74,7 +74,7 @@ class HalfGrid:
 
 
 def _parts(
-    grid: tuple[int, int, int], half: tuple[int, ...]
+    grid: tuple[int, int, int], half: tuple[int, ...], depth: int
 ) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """Return where the samples of the half grid lie in the half spectrum, and in theirs."""
     sides = []
@@ -83,6 +83,5 @@ def _parts(
         sides.append(
             [(slice(0, low), slice(0, low)), (slice(n - low + 1, n), slice(m - low + 1, m))]
         )
-    depth = min(half[2] // 2, grid[2] // 2)
     last = slice(0, depth)
     return [((a, b, last), (c, d, last)) for a, c in sides[0] for b, d in sides[1]]

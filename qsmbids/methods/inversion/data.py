@@ -40,8 +40,9 @@ class InversionData:
     fluid : (X, Y, Z) ndarray of bool, optional
         Cerebrospinal fluid of the ventricles, for a method that asks for it.
     removal : callable, optional
-        The background removal that left the field, as a linear map of a field in the whole
-        volume, where what it took of the local field can be put back, for a method that does.
+        The background removal that left the field, as a linear map of a field on blocks of
+        voxels of the whole volume, where what it took of the local field can be put back, for a
+        method that does.
     uncertainty : bool
         Whether the standard error is wanted.
     n_threads : int
