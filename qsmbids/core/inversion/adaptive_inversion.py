@@ -55,7 +55,7 @@ __all__ = ["AdaptiveResult", "adaptive_inversion"]
 
 
 #: Iterations of the first map, and most of each round of the last one.
-FIRST_ITERATIONS, ROUND_ITERATIONS, ROUNDS = 14, 15, 3
+FIRST_ITERATIONS, ROUND_ITERATIONS, ROUNDS = 14, 10, 3
 #: Rounds after what a background removal took was put back.
 ROUNDS_AFTER = 2
 #: A round ends before when x changes by less than this [%].
@@ -182,7 +182,7 @@ def adaptive_inversion(
 
     Notes
     -----
-    30 to 105 iterations of four transforms, and two of half of the grid; about 16 volumes of the
+    30 to 78 iterations of four transforms, and two of half of the grid; about 16 volumes of the
     cropped grid, and two for each image.
     """
     mask = np.asarray(mask, dtype=bool)

@@ -5,7 +5,7 @@ map has a gradient penalty in proportion to sigma^2 / q. For an error with the s
 signal itself, b times as strong, it has the square term b x^2 / 2 (Wiener's filter), of which a
 part is enough beside the gradients. So
 
-.. math:: t = 0.23 \, b', \qquad \lambda = \tau_w \sigma_w^2 / q_w + \tau_s \sigma_s^2 / q,
+.. math:: t = 0.18 \, b', \qquad \lambda = \tau_w \sigma_w^2 / q_w + \tau_s \sigma_s^2 / q,
           \qquad g = \kappa \, b' \, q
 
 with b' = b - 0.001 from b = 0.02 on, nothing of it up to 0.01 and a part between the two (an error
@@ -63,7 +63,7 @@ __all__ = [
 
 
 #: Factors of the rule, fitted to simulated heads and half a real one, then frozen.
-SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.23, 0.65, 0.65, 46.0
+SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.18, 0.65, 0.65, 46.0
 #: Of the low bands, and of high frequencies.
 SHRINK_LOW, SHRINK_HIGH = 0.25, 0.25
 #: Mean of the inverse third power of the frequency over the band that sigma is taken from.
@@ -84,8 +84,9 @@ LEAST_RATIO = 0.02
 #: Of the share of the error that scales with the signal, what the steps before the inversion leave
 #: of any field; the square term would take the contrast of a clean map for it.
 NEGLIGIBLE = 1e-3
-#: Threshold of the iterations over the mean gradient.
-THRESHOLD = 0.25
+#: Of the iterations: the threshold is the geometric mean of lambda and the mean gradient over this,
+#: and the consistency of the field. Fewest iterations for the same map, at any lambda.
+CONSISTENCY, FIDELITY = 0.8, 0.3
 #: Penalties of the first map, which the error is measured with.
 FIRST = Penalties(tikhonov=1e-5, gradient=1e-4, huber=0.0, threshold=0.005)
 #: The same of a map that has to explain the field alone.
@@ -127,23 +128,20 @@ def penalties_for(error: ErrorModel) -> Penalties:
     white, all_error = error.white_variance, error.sigma_ppm**2
     texture = textured(error)
     structured = max(all_error - white, LEAST_STRUCTURED * all_error)
+    held = (1 - texture) * TAU * white / calm + TAU_STRUCTURED * (all_error - white) / gradient
+    held = float(np.clip(held, *LIMITS))
     return Penalties(
         tikhonov=max(SHRINK * share, LEAST_TIKHONOV),
-        gradient=float(
-            np.clip(
-                (1 - texture) * TAU * white / calm
-                + TAU_STRUCTURED * (all_error - white) / gradient,
-                *LIMITS,
-            )
-        ),
+        gradient=held,
         huber=huber if huber > LEAST_HUBER else 0.0,
-        threshold=THRESHOLD * calm,
+        threshold=float(np.sqrt(held * calm)) / CONSISTENCY,
         harmonic=HARMONIC
         * max(1 / max(error.harmonic_ratio, LEAST_RATIO) - 1 / free_from, 0.0) ** 2,
         low=SHRINK_LOW * share,
         high=SHRINK_HIGH * texture * white * INVERSE_CUBE * error.share / structured
         if texture > 0
         else 0.0,
+        fidelity=FIDELITY,
     )
 
 

@@ -41,9 +41,8 @@ __all__ = [
 ]
 
 
-RELAXATION = 1.8
-#: Consistency of z2; the data weights have a mean of 1.
-MU2 = 1.0
+#: More than this overshoots, and takes more iterations for the same map.
+RELAXATION = 1.6
 #: Least consistency of z3.
 NU_FLOOR = 1e-4
 #: Of the Laplacian of the harmonic field in the mask, and its consistency, as in FANSI.
@@ -98,7 +97,7 @@ class AdaptiveProblem:
 
 @dataclass(frozen=True)
 class Penalties:
-    """The five numbers of the objective and one of the iterations.
+    """The numbers of the objective, and two of the iterations, which have no bearing on it.
 
     Attributes
     ----------
@@ -109,7 +108,7 @@ class Penalties:
     huber : float
         g [ppm]; 0 for total variation.
     threshold : float
-        lambda over the consistency of z1 [ppm]. It has no bearing on the minimum.
+        lambda over the consistency of z1 [ppm]: says how fast the iterations go where.
     harmonic : float
         gamma; the larger, the smaller the harmonic field.
     low : float
@@ -117,6 +116,8 @@ class Penalties:
     high : float
         q: of the spectrum of x, times the third power of the frequency [cycles per mean length of
         a voxel].
+    fidelity : float
+        Consistency of z2, for data weights of mean 1; likewise of the iterations.
     """
 
     tikhonov: float
@@ -126,6 +127,7 @@ class Penalties:
     harmonic: float = 0.0
     low: float = 0.0
     high: float = 0.0
+    fidelity: float = 1.0
 
 
 class Minimiser:
@@ -151,7 +153,7 @@ class Minimiser:
             for s, symbol in zip(problem.steps, laplacian_symbols(problem.grid), strict=True)
         )
         mu1 = penalties.gradient / penalties.threshold
-        self._mu1, self._mu2 = np.float32(mu1), np.float32(MU2)
+        self._mu1, self._mu2 = np.float32(mu1), np.float32(penalties.fidelity)
         self._nu = np.float32(max(penalties.tikhonov, NU_FLOOR))
         bend = max(penalties.huber / penalties.threshold, SHARPEST)
         self._huber = np.float32(penalties.threshold), np.float32(bend)
