@@ -17,9 +17,9 @@ __all__ = [
     "field_source",
     "map_source",
     "solve",
+    "squares_in_mask",
     "start_gradient",
     "update_field",
-    "update_gradient",
     "update_harmonic",
     "update_map",
 ]
@@ -28,13 +28,13 @@ ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
 TINY = np.float32(1e-20)
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
+@numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
 def _dual_share(a, b, c, q, limit, bend):  # type: ignore[no-untyped-def]
     """Part of the vector (a, b, c) that is the dual of q times Huber's function of its length."""
     return q * min(ONE / (q + bend), limit / (np.sqrt(a * a + b * b + c * c) + TINY))
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def start_gradient(start, stop, v, share, x, steps, local, limit, bend):  # type: ignore[no-untyped-def]
     """Fill v and its share with those of a minimum at x."""
     nx, ny, nz = x.shape
@@ -54,54 +54,77 @@ def start_gradient(start, stop, v, share, x, steps, local, limit, bend):  # type
                 s[k] = _dual_share(va[k], vb[k], vc[k], q[k], limit, bend)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def update_gradient(  # type: ignore[no-untyped-def]
-    start, stop, v, share, x, steps, local, limit, bend, relax
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _update_row(va, vb, vc, s, x0, xi, xj, q, steps, limit, bend, relax):  # type: ignore[no-untyped-def]
+    """Overwrite a row of v by relax grad x + (1 - relax) z + s, and its share."""
+    for k in range(s.size):
+        old = (ONE - relax) * (ONE - s[k]) + s[k]
+        after = x0[k + 1] if k + 1 < s.size else x0[0]
+        a = relax * steps[0] * (xi[k] - x0[k]) + old * va[k]
+        b = relax * steps[1] * (xj[k] - x0[k]) + old * vb[k]
+        c = relax * steps[2] * (after - x0[k]) + old * vc[k]
+        va[k], vb[k], vc[k] = a, b, c
+        s[k] = _dual_share(a, b, c, q[k], limit, bend)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _source_row(o, v, share, i, ib, j, jb, sa, sb, sc, y, t, nu):  # type: ignore[no-untyped-def]
+    """Fill a row by mu1 times the adjoint gradient of z - s, plus nu times z - s of the map."""
+    va, vb, vc, s = v[0, i, j], v[1, i, j], v[2, i, j], share[i, j]
+    vi, vj, si, sj = v[0, ib, j], v[1, i, jb], share[ib, j], share[i, jb]
+    for k in range(o.size):
+        keep = ONE - TWO * s[k]
+        o[k] = (
+            sa * ((ONE - TWO * si[k]) * vi[k] - keep * va[k])
+            + sb * ((ONE - TWO * sj[k]) * vj[k] - keep * vb[k])
+            - sc * keep * vc[k]
+            + nu * y[k] * (nu - t[k]) / (nu + t[k])
+        )
+    before = sc * (ONE - TWO * s[o.size - 1]) * vc[o.size - 1]
+    for k in range(o.size):
+        o[k] += before
+        before = sc * (ONE - TWO * s[k]) * vc[k]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def map_source(start, stop, out, v, share, steps, mu1, y, ridge, nu, first):  # type: ignore[no-untyped-def]
+    """Fill out by what x is drawn to; with ``first`` its first plane alone."""
+    nx, ny, _ = out.shape
+    sa, sb, sc = mu1 * steps[0], mu1 * steps[1], mu1 * steps[2]
+    for i in range(start, start + 1 if first else stop):
+        ib = (i + nx - 1) % nx
+        for j in range(ny):
+            jb = (j + ny - 1) % ny
+            _source_row(out[i, j], v, share, i, ib, j, jb, sa, sb, sc, y[i, j], ridge[i, j], nu)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def update_map(  # type: ignore[no-untyped-def]
+    start, stop, out, v, share, x, local, y, ridge, steps, mu1, nu, limit, bend, relax
 ):
-    """Overwrite v by relax grad x + (1 - relax) z + s, and its share."""
+    """Overwrite v and y by relax times what x has, (1 - relax) z and s, and out by ``map_source``.
+
+    All planes of out but the first, which needs the v of the plane before.
+    """
     nx, ny, nz = x.shape
+    sa, sb, sc = mu1 * steps[0], mu1 * steps[1], mu1 * steps[2]
     for i in range(start, stop):
         for j in range(ny):
             x0, xi, xj = x[i, j], x[(i + 1) % nx, j], x[i, (j + 1) % ny]
             va, vb, vc, s = v[0, i, j], v[1, i, j], v[2, i, j], share[i, j]
-            q = local[i, j]
+            _update_row(va, vb, vc, s, x0, xi, xj, local[i, j], steps, limit, bend, relax)
+            yy, t = y[i, j], ridge[i, j]
             for k in range(nz):
-                old = (ONE - relax) * (ONE - s[k]) + s[k]
-                after = x0[k + 1] if k + 1 < nz else x0[0]
-                a = relax * steps[0] * (xi[k] - x0[k]) + old * va[k]
-                b = relax * steps[1] * (xj[k] - x0[k]) + old * vb[k]
-                c = relax * steps[2] * (after - x0[k]) + old * vc[k]
-                va[k], vb[k], vc[k] = a, b, c
-                s[k] = _dual_share(a, b, c, q[k], limit, bend)
+                kept = yy[k] * t[k] / (nu + t[k])
+                yy[k] = relax * x0[k] + (ONE - relax) * (yy[k] - kept) + kept
+            if i > start and j > 0:
+                _source_row(out[i, j], v, share, i, i - 1, j, j - 1, sa, sb, sc, yy, t, nu)
+        if i > start:
+            last = ny - 1
+            _source_row(out[i, 0], v, share, i, i - 1, 0, last, sa, sb, sc, y[i, 0], ridge[i, 0], nu)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def map_source(start, stop, out, v, share, steps, mu1, y, ridge, nu):  # type: ignore[no-untyped-def]
-    """Fill out by mu1 times the adjoint gradient of z - s, plus nu times z - s of the map."""
-    nx, ny, nz = out.shape
-    sa, sb, sc = mu1 * steps[0], mu1 * steps[1], mu1 * steps[2]
-    for i in range(start, stop):
-        ib = (i + nx - 1) % nx
-        for j in range(ny):
-            jb = (j + ny - 1) % ny
-            va, vb, vc, s = v[0, i, j], v[1, i, j], v[2, i, j], share[i, j]
-            vi, vj, si, sj = v[0, ib, j], v[1, i, jb], share[ib, j], share[i, jb]
-            o, yy, t = out[i, j], y[i, j], ridge[i, j]
-            for k in range(nz):
-                keep = ONE - TWO * s[k]
-                o[k] = (
-                    sa * ((ONE - TWO * si[k]) * vi[k] - keep * va[k])
-                    + sb * ((ONE - TWO * sj[k]) * vj[k] - keep * vb[k])
-                    - sc * keep * vc[k]
-                    + nu * yy[k] * (nu - t[k]) / (nu + t[k])
-                )
-            before = sc * (ONE - TWO * s[nz - 1]) * vc[nz - 1]
-            for k in range(nz):
-                o[k] += before
-                before = sc * (ONE - TWO * s[k]) * vc[k]
-
-
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def field_source(start, stop, out, p, field, weight, mu):  # type: ignore[no-untyped-def]
     """Fill out by z - s of the field."""
     for i in range(start, stop):
@@ -111,29 +134,21 @@ def field_source(start, stop, out, p, field, weight, mu):  # type: ignore[no-unt
                 o[k] = pp[k] - TWO * m[k] * (pp[k] - f[k]) / (m[k] + mu)
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def update_field(start, stop, p, dx, field, weight, mu, relax):  # type: ignore[no-untyped-def]
-    """Overwrite p by relax Dx + (1 - relax) z + s."""
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def update_field(start, stop, out, p, dx, field, weight, mu, relax):  # type: ignore[no-untyped-def]
+    """Overwrite p by relax Dx + (1 - relax) z + s, and out by ``field_source``."""
     for i in range(start, stop):
         for j in range(p.shape[1]):
-            pp, d, f, m = p[i, j], dx[i, j], field[i, j], weight[i, j]
+            o, pp, d, f, m = out[i, j], p[i, j], dx[i, j], field[i, j], weight[i, j]
             for k in range(pp.size):
-                s = m[k] * (pp[k] - f[k]) / (m[k] + mu)
-                pp[k] = relax * d[k] + (ONE - relax) * (pp[k] - s) + s
+                share = m[k] / (m[k] + mu)
+                s = share * (pp[k] - f[k])
+                after = relax * d[k] + (ONE - relax) * (pp[k] - s) + s
+                pp[k] = after
+                o[k] = after - TWO * share * (after - f[k])
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
-def update_map(start, stop, y, x, ridge, nu, relax):  # type: ignore[no-untyped-def]
-    """Overwrite y by relax x + (1 - relax) z + s."""
-    for i in range(start, stop):
-        for j in range(y.shape[1]):
-            yy, xx, t = y[i, j], x[i, j], ridge[i, j]
-            for k in range(yy.size):
-                s = yy[k] * t[k] / (nu + t[k])
-                yy[k] = relax * xx[k] + (ONE - relax) * (yy[k] - s) + s
-
-
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, inline="always", error_model="numpy")
 def _of_half(i, n, m):  # type: ignore[no-untyped-def]
     """Place of frequency i of n in m < n samples of lower ones, -1 where it is not among them."""
     low = min(m // 2, n // 2)
@@ -142,7 +157,7 @@ def _of_half(i, n, m):  # type: ignore[no-untyped-def]
     return i - n + m if i > n - low else -1
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def solve(  # type: ignore[no-untyped-def]
     start, stop, source, data, bend, kernel, low, lx, ly, lz, mu1, mu2, nu, muh, size, ratio, depth
 ):
@@ -184,7 +199,7 @@ def solve(  # type: ignore[no-untyped-def]
                 f[k] = d[k] * x
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def update_harmonic(start, stop, bend, u, mask, rho, relax):  # type: ignore[no-untyped-def]
     """Overwrite u by relax Lap h + (1 - relax) z + s, and Lap h by z - s."""
     keep = (ONE - relax) * rho + ONE - rho
@@ -195,3 +210,32 @@ def update_harmonic(start, stop, bend, u, mask, rho, relax):  # type: ignore[no-
             for k in range(b.size):
                 uu[k] = relax * b[k] + (keep if m[k] else ONE - relax) * uu[k]
                 b[k] = (inner if m[k] else ONE) * uu[k]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def squares_in_mask(start, stop, out, x, mask, steps):  # type: ignore[no-untyped-def]
+    """Fill out by the mean of the squared differences to both sides, sum of the three axes.
+
+    A difference counts where both of its voxels are in the mask.
+    """
+    nx, ny, nz = x.shape
+    half = np.float32(0.5)
+    sa, sb, sc = half * steps[0] ** 2, half * steps[1] ** 2, half * steps[2] ** 2
+    for i in range(start, stop):
+        ia, ib = (i + 1) % nx, (i + nx - 1) % nx
+        for j in range(ny):
+            ja, jb = (j + 1) % ny, (j + ny - 1) % ny
+            o, x0, m = out[i, j], x[i, j], mask[i, j]
+            xa, xb, xc, xd = x[ia, j], x[ib, j], x[i, ja], x[i, jb]
+            ma, mb, mc, md = mask[ia, j], mask[ib, j], mask[i, ja], mask[i, jb]
+            for k in range(nz):
+                total = ZERO
+                if m[k]:
+                    total += sa * (xa[k] - x0[k]) ** 2 if ma[k] else ZERO
+                    total += sa * (x0[k] - xb[k]) ** 2 if mb[k] else ZERO
+                    total += sb * (xc[k] - x0[k]) ** 2 if mc[k] else ZERO
+                    total += sb * (x0[k] - xd[k]) ** 2 if md[k] else ZERO
+                    after, before = (k + 1) % nz, (k + nz - 1) % nz
+                    total += sc * (x0[after] - x0[k]) ** 2 if m[after] else ZERO
+                    total += sc * (x0[k] - x0[before]) ** 2 if m[before] else ZERO
+                o[k] = total

@@ -5,7 +5,7 @@ map has a gradient penalty in proportion to sigma^2 / q. For an error with the s
 signal itself, b times as strong, it has the square term b x^2 / 2 (Wiener's filter), of which a
 part is enough beside the gradients. So
 
-.. math:: t = 0.18 \, b', \qquad \lambda = \tau_w \sigma_w^2 / q_w + \tau_s \sigma_s^2 / q,
+.. math:: t = 0.23 \, b', \qquad \lambda = \tau_w \sigma_w^2 / q_w + \tau_s \sigma_s^2 / q,
           \qquad g = \kappa \, b' \, q
 
 with b' = b - 0.001 from b = 0.02 on, nothing of it up to 0.01 and a part between the two (an error
@@ -44,11 +44,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from qsmbids.core.inversion import adaptive_kernels as loops
 from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, Penalties
 from qsmbids.core.inversion.cone_spectrum import ErrorModel
 from qsmbids.core.inversion.image_edges import ImageEdges
 from qsmbids.core.maths.arrays import Float32Array, Mask
-from qsmbids.core.maths.gradient import difference
+from qsmbids.core.maths.parallel import planes
 from qsmbids.core.maths.smoothing import LocalMean
 
 __all__ = [
@@ -63,7 +64,7 @@ __all__ = [
 
 
 #: Factors of the rule, fitted to simulated heads and half a real one, then frozen.
-SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.18, 0.65, 0.65, 46.0
+SHRINK, TAU, TAU_STRUCTURED, KAPPA = 0.23, 0.65, 0.65, 46.0
 #: Of the low bands, and of high frequencies.
 SHRINK_LOW, SHRINK_HIGH = 0.25, 0.25
 #: Mean of the inverse third power of the frequency over the band that sigma is taken from.
@@ -190,11 +191,9 @@ def local_gradient(
 
 def _own_gradient(x: Float32Array, problem: AdaptiveProblem) -> Float32Array:
     """Return the factor of the edges of the map itself."""
-    inside, square = problem.mask, np.zeros_like(x)
-    for axis in range(3):
-        both = inside & np.roll(inside, -1, axis)
-        step = np.where(both, (problem.steps[axis] * difference(x, axis)) ** 2, 0) / 2
-        square += step + np.roll(step, 1, axis)
+    inside, square = problem.mask, np.empty_like(x)
+    with planes(x.shape[0], problem.n_threads) as run:
+        run(loops.squares_in_mask, square, x, inside, problem.steps)
     around = LocalMean(inside, EDGE_WIDTH, problem.n_threads, 1e-2)(square)
     typical = float(around[inside].mean(dtype=np.float64))
     if not typical > 0:

@@ -239,22 +239,19 @@ class Minimiser:
         mu2, nu, relax = self._mu2, self._nu, np.float32(RELAXATION)
         data = problem.field, problem.weights
         sums = np.empty((problem.grid[0], 2))
-        source = np.empty_like(self.x)
+        source, held_source = np.empty_like(self.x), np.empty_like(self.x)
+        to_map = problem.steps, self._mu1, self._y, self._ridge, nu
         bands = self._bands
         spectral = np.zeros_like(problem.kernel) if bands is None else bands.held
         if self._high is not None:
             spectral = spectral + self._high
         with planes(problem.grid[0], n_threads) as run:
+            run(loops.map_source, source, self._v, self._share, *to_map, False)
+            run(loops.field_source, held_source, self._p, *data, mu2)
             for _ in range(maximum_iterations):
-                run(
-                    loops.map_source, source, self._v, self._share, problem.steps, self._mu1,
-                    self._y, self._ridge, nu,
-                )  # fmt: skip
-                spectrum = rfft(source, n_threads)
+                spectrum, held = rfft(source, n_threads), rfft(held_source, n_threads)
                 if bands is not None:
                     bands.source(spectrum)
-                run(loops.field_source, source, self._p, *data, mu2)
-                held = rfft(source, n_threads)
                 bend = self._half.rfft(self._bend)
                 run(loops.solve, spectrum, held, bend, problem.kernel, spectral,
                     *self._symbols, self._mu1, mu2, nu, np.float32(MUH), self._size,
@@ -265,10 +262,10 @@ class Minimiser:
                 self._fit, self._bend = self._back(held), self._half.irfft(bend)
                 del spectrum, held, bend
                 run(change_and_size, self.x, previous, problem.mask, sums)
-                run(loops.update_gradient, self._v, self._share, self.x, problem.steps,
-                    self._local, *self._huber, relax)  # fmt: skip
-                run(loops.update_field, self._p, self._fit, *data, mu2, relax)
-                run(loops.update_map, self._y, self.x, self._ridge, nu, relax)
+                run(loops.update_map, source, self._v, self._share, self.x, self._local, self._y,
+                    self._ridge, problem.steps, self._mu1, nu, *self._huber, relax)  # fmt: skip
+                run(loops.map_source, source, self._v, self._share, *to_map, True)
+                run(loops.update_field, held_source, self._p, self._fit, *data, mu2, relax)
                 loops.update_harmonic(0, self._half.half[0], self._bend, self._u, self._calm,
                                       np.float32(MUH / (MUH + BETA)), relax)  # fmt: skip
                 change, total = sums.sum(axis=0)

@@ -25,12 +25,13 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.gradient import difference
+from qsmbids.core.maths.parallel import planes
 from qsmbids.core.maths.robust import NORMAL_MAD
 from qsmbids.core.maths.smoothing import LocalMean
 
@@ -60,11 +61,14 @@ class ImageEdges:
         Where the map is wanted.
     inner : ndarray of bool
         Where they count: voxels whose next ones along the axes are in the mask, too.
+    n_threads : int
+        Threads of the loops; results do not depend on them.
     """
 
     lengths: tuple[tuple[Float32Array, Float32Array], ...]
     mask: Mask
     inner: Mask
+    n_threads: int = 1
 
     def expected(
         self, x: Float32Array, steps: Float32Array
@@ -78,21 +82,19 @@ class ImageEdges:
         steps : (3,) ndarray of float32
             Factors of the three differences.
         """
-        inner = self.inner
-        volumes = [volume for pair in self.lengths for volume in pair]
-        length = gradient_length(x, steps)[inner]
-        if not length.any():
+        length = gradient_length(x, steps, self.n_threads)
+        mean = length[self.inner].mean(dtype=np.float64) if self.inner.any() else 0.0
+        if not mean > 0:
             return np.ones_like(x), (0.0,) * len(self.lengths)
-        length /= length.mean(dtype=np.float64)
-        columns = [np.ones_like(length), *(volume[inner] for volume in volumes)]
-        constant, *parts = _fitted(columns, length)
-        q = np.full_like(x, constant)
-        for part, volume in zip(parts, volumes, strict=True):
-            q += np.float32(part) * volume
-        total = constant + sum(parts)
-        q /= np.float32(total)
-        shares = np.reshape(parts, (-1, 2)).sum(axis=1) / total
-        return np.where(inner, q, 1).astype(np.float32), tuple(float(s) for s in shares)
+        length /= np.float32(mean)
+        volumes = tuple(volume for pair in self.lengths for volume in pair)
+        found = _fitted(volumes, length, self.inner, self.n_threads)
+        total = found.sum()
+        q = np.empty_like(x)
+        with planes(x.shape[0], self.n_threads) as run:
+            run(_fill_fit, q, volumes, self.inner, (found / total).astype(np.float32))
+        shares = np.reshape(found[1:], (-1, 2)).sum(axis=1) / total
+        return q, tuple(float(s) for s in shares)
 
     def penalty(
         self, x: Float32Array, steps: Float32Array
@@ -107,12 +109,15 @@ class ImageEdges:
         return np.where(self.mask, factor, 1).astype(np.float32), shares
 
 
-def image_edges(images: Sequence[FloatArray], mask: Mask, steps: Float32Array) -> ImageEdges:
+def image_edges(
+    images: Sequence[FloatArray], mask: Mask, steps: Float32Array, n_threads: int = 1
+) -> ImageEdges:
     """Return the edges of images; values that are not finite count as the median of the others."""
     inner = mask.copy()
     for axis in range(3):
         inner &= np.roll(mask, -1, axis)
     lengths = []
+    mean_around = LocalMean(mask, SMOOTH, n_threads, 1e-2)
     for image in images:
         finite = mask & np.isfinite(image)
         if not finite.any() or not inner.any():
@@ -120,18 +125,17 @@ def image_edges(images: Sequence[FloatArray], mask: Mask, steps: Float32Array) -
             continue
         low, middle, high = np.percentile(image[finite], [100 - FARTHEST, 50, FARTHEST])
         filled = np.where(finite, np.clip(image, low, high), middle).astype(np.float32)
-        smooth = ndi.gaussian_filter(filled * mask, SMOOTH, truncate=3.0)
-        smooth /= np.maximum(
-            ndi.gaussian_filter(mask.astype(np.float32), SMOOTH, truncate=3.0), 1e-2
-        )
+        smooth = mean_around(filled * mask)
         noise = _noise(filled, mask) * float(np.sqrt(2 * (steps.astype(float) ** 2).sum()))
         lengths.append(
             (
-                _above(gradient_length(filled, steps), noise, inner),
-                _above(gradient_length(smooth, steps), noise * _noise_left(), inner),
+                _above(gradient_length(filled, steps, n_threads), noise, inner),
+                _above(
+                    gradient_length(smooth, steps, n_threads), noise * _noise_left(), inner
+                ),
             )
         )
-    return ImageEdges(tuple(lengths), mask, inner)
+    return ImageEdges(tuple(lengths), mask, inner, n_threads)
 
 
 def _above(length: Float32Array, noise: float, inner: Mask) -> Float32Array:
@@ -162,12 +166,26 @@ def _noise_left() -> float:
     return float(np.sqrt((same - next_one) * same**2))
 
 
-def gradient_length(x: Float32Array, steps: Float32Array) -> Float32Array:
+def gradient_length(x: Float32Array, steps: Float32Array, n_threads: int = 1) -> Float32Array:
     """Return the length of the gradient: differences of the penalty, to the next voxels."""
-    square = np.zeros_like(x)
-    for axis in range(3):
-        square += (steps[axis] * difference(x, axis)) ** 2
-    return np.sqrt(square)
+    out = np.empty_like(x)
+    with planes(x.shape[0], n_threads) as run:
+        run(_lengths, out, x, steps)
+    return out
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _lengths(start, stop, out, x, steps):  # type: ignore[no-untyped-def]
+    """Fill out by the length of the gradient, periodic."""
+    nx, ny, nz = x.shape
+    for i in range(start, stop):
+        for j in range(ny):
+            o, x0, xi, xj = out[i, j], x[i, j], x[(i + 1) % nx, j], x[i, (j + 1) % ny]
+            for k in range(nz):
+                a = steps[0] * (xi[k] - x0[k])
+                b = steps[1] * (xj[k] - x0[k])
+                c = steps[2] * ((x0[k + 1] if k + 1 < nz else x0[0]) - x0[k])
+                o[k] = np.sqrt(a * a + b * b + c * c)
 
 
 def even_out(
@@ -182,19 +200,72 @@ def even_out(
     return np.where(usable, values / np.where(usable, smooth, 1), 1).astype(np.float32)
 
 
-def _fitted(columns: list[Float32Array], wanted: Float32Array) -> Float64Array:
-    """Return the c of the columns that fit best where the scatter is in proportion to the fit."""
-    weight = np.ones_like(wanted)
-    for _ in range(FIT_STEPS):
-        held = [weight * column for column in columns]
-        gram = np.array([[(h * c).sum(dtype=np.float64) for c in columns] for h in held])
-        right = np.array([(h * wanted).sum(dtype=np.float64) for h in held])
-        found = _non_negative(gram, right)
-        fit = np.full_like(wanted, FLOOR)
-        for c, column in zip(found, columns, strict=True):
-            fit += np.float32(c) * column
-        weight = np.reciprocal(fit * fit)
+def _fitted(
+    volumes: tuple[Float32Array, ...], wanted: Float32Array, inner: Mask, n_threads: int = 1
+) -> Float64Array:
+    """Return the c, of a constant and of volumes, whose fit has a scatter in proportion to it."""
+    n = 1 + len(volumes)
+    found, sums = np.zeros(n), np.empty((wanted.shape[0], n, n + 1))
+    with planes(wanted.shape[0], n_threads) as run:
+        for step in range(FIT_STEPS):
+            run(
+                _normal_equations, volumes, wanted, inner, found.astype(np.float32), step > 0,
+                sums,
+            )  # fmt: skip
+            total = sums.sum(axis=0)
+            found = _non_negative(total[:, :n], total[:, n])
     return found
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _normal_equations(start, stop, volumes, wanted, inner, found, weighted, sums):  # type: ignore[no-untyped-def]
+    """Fill sums by the normal equations of each plane; squares count by 1 / (fit + floor)^2."""
+    n, length = found.size, wanted.shape[2]
+    rows = np.ones((n + 1, length), np.float32)
+    held = np.empty((n, length), np.float32)
+    zero, one, floor = np.float32(0), np.float32(1), np.float32(FLOOR)
+    for i in range(start, stop):
+        sums[i, :, :] = 0
+        for j in range(wanted.shape[1]):
+            known, w = inner[i, j], held[0]
+            w[:] = floor + found[0]
+            for a in range(1, n):
+                row, v, c = rows[a], volumes[a - 1][i, j], found[a]
+                for k in range(length):
+                    row[k] = v[k]
+                    w[k] += c * v[k]
+            for k in range(length):
+                counts = one / (w[k] * w[k]) if weighted else one
+                w[k] = counts if known[k] else zero
+                rows[n, k] = wanted[i, j, k] if known[k] else zero
+            for a in range(n - 1, -1, -1):
+                for k in range(length):
+                    held[a, k] = w[k] * rows[a, k]
+            for a in range(n):
+                for b in range(a, n + 1):
+                    total = zero
+                    for k in range(length):
+                        total += held[a, k] * rows[b, k]
+                    sums[i, a, b] += total
+        for a in range(n):
+            for b in range(a):
+                sums[i, a, b] = sums[i, b, a]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _fill_fit(start, stop, out, volumes, inner, found):  # type: ignore[no-untyped-def]
+    """Fill out by the fit where it is known, and by 1."""
+    one = np.float32(1)
+    for i in range(start, stop):
+        for j in range(out.shape[1]):
+            o, known = out[i, j], inner[i, j]
+            o[:] = found[0]
+            for a in range(1, found.size):
+                c, v = found[a], volumes[a - 1][i, j]
+                for k in range(o.size):
+                    o[k] += c * v[k]
+            for k in range(o.size):
+                o[k] = o[k] if known[k] else one
 
 
 def _non_negative(gram: Float64Array, right: Float64Array) -> Float64Array:

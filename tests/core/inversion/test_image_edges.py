@@ -121,8 +121,10 @@ def test_noise_is_taken_off():
 def test_fit_finds_the_parts_of_a_length():
     """Lengths that scatter in proportion to c0 + c1 e1, beside a second image of no part."""
     rng = np.random.default_rng(8)
-    ones, first, second = np.ones(60000), rng.exponential(1, 60000), rng.exponential(1, 60000)
-    wanted = (0.4 + 0.6 * first) * rng.gamma(3, 1 / 3, 60000)
-    columns = [v.astype(np.float32) for v in (ones, first, second)]
-    found = _fitted(columns, wanted.astype(np.float32))
-    np.testing.assert_allclose(found, [0.4, 0.6, 0.0], atol=0.02)
+    first, second = rng.exponential(1, (2, 50, 40, 30)).astype(np.float32)
+    wanted = ((0.4 + 0.6 * first) * rng.gamma(3, 1 / 3, first.shape)).astype(np.float32)
+    inner = rng.random(first.shape) < 0.9
+    wanted[~inner] = np.nan
+    found = [_fitted((first, second), wanted, inner, n) for n in (1, 3)]
+    np.testing.assert_allclose(found[0], [0.4, 0.6, 0.0], atol=0.02)
+    np.testing.assert_array_equal(*found)
