@@ -75,26 +75,28 @@ class LowBands:
 class BandSplit:
     """Bands of x as split variables: each is stored as its sum with the scaled dual."""
 
-    def __init__(self, bands: LowBands, x: Float32Array, weights: list[Float32Array]) -> None:
-        self.bands, self.weights = bands, weights
+    def __init__(
+        self, bands: LowBands, x: Float32Array, weights: list[Float32Array], relax: np.float32
+    ) -> None:
+        self.bands, self.held, self._relax = bands, bands.held(), relax
+        shares = [w / (bands.mu + w) for w in weights]  # of the sum that is the dual
+        self._pulls = [1 - 2 * share for share in shares]
+        self._keeps = [1 - relax + relax * share for share in shares]
         parts = bands.split(rfft(x, bands.n_threads))
-        self._sums = [b * (1 + w / self.bands.mu) for b, w in zip(parts, weights, strict=True)]
-        self.held = bands.held()
+        self._sums = [b * (1 + w / bands.mu) for b, w in zip(parts, weights, strict=True)]
 
     def source(self, spectrum: SpectrumArray) -> None:
         """Add what the bands pull x by to the right-hand side."""
-        pulls = [
-            s * ((self.bands.mu - w) / (self.bands.mu + w))
-            for s, w in zip(self._sums, self.weights, strict=True)
-        ]
+        pulls = [s * pull for s, pull in zip(self._sums, self._pulls, strict=True)]
         self.bands.join(pulls, spectrum)
 
-    def update(self, spectrum: SpectrumArray, relax: np.float32) -> None:
+    def update(self, spectrum: SpectrumArray) -> None:
         """Go on with a new map, by its half spectrum."""
-        for number, part in enumerate(self.bands.split(spectrum)):
-            total, weight = self._sums[number], self.weights[number]
-            dual = total * (weight / (self.bands.mu + weight))
-            self._sums[number] = relax * part + (1 - relax) * (total - dual) + dual
+        parts = self.bands.split(spectrum)
+        for total, keep, part in zip(self._sums, self._keeps, parts, strict=True):
+            total *= keep
+            part *= self._relax
+            total += part
 
 
 def _bands(radius: Float64Array) -> list[Float32Array]:

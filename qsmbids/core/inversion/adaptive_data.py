@@ -106,13 +106,21 @@ def without_outliers(
     The weights are those of Geman and McClure's estimator, as in FANSI's start.
     """
     used = problem.weights > 0
-    turns = np.where(used, np.rint((fit - problem.field) / np.float32(ppm_per_turn)), 0)
-    field = problem.field + np.float32(ppm_per_turn) * turns.astype(np.float32)
+    turns = np.rint((fit - problem.field) / np.float32(ppm_per_turn))
+    turns *= used
+    turns *= np.float32(ppm_per_turn)
+    field = problem.field + turns
     misfit = fit - field
     spread = float(np.median(np.abs(misfit[used]))) / NORMAL_MAD
     if not spread > 0:
         return replace(problem, field=field)
-    share = 1 + (misfit / np.float32(OUTLIER * spread)) ** 2
-    weights = problem.weights / share**2
-    weights *= problem.weights.sum(dtype=np.float64) / weights.sum(dtype=np.float64)
-    return replace(problem, field=field, weights=weights.astype(np.float32))
+    share = misfit
+    share /= np.float32(OUTLIER * spread)
+    share *= share
+    share += np.float32(1)
+    share *= share
+    weights = problem.weights / share
+    weights *= np.float32(
+        problem.weights.sum(dtype=np.float64) / weights.sum(dtype=np.float64)
+    )
+    return replace(problem, field=field, weights=weights)

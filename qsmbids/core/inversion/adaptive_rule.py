@@ -100,7 +100,7 @@ LEAST_HUBER = 1e-4
 LIMITS = (1e-7, 1e-1)
 LEAST_GRADIENT = 1e-5
 #: Standard deviation of the window of the local size of x [voxels], and the least weight.
-WIDTH, POWER, FLOOR = 2.5, 1.5, 0.005
+WIDTH, FLOOR = 2.5, 0.005
 #: Standard deviation of the window of local gradients [voxels], their power and least part.
 EDGE_WIDTH, EDGE_POWER, EDGE_FLOOR = 1.0, 0.25, 0.1
 
@@ -164,12 +164,16 @@ def local_square(x: Float32Array, mask: Mask, n_threads: int = 1) -> Float32Arra
 
     It is the third power of the root mean square of x over the local one, at most 1.
     """
-    square = np.where(mask, x - x[mask].mean(dtype=np.float64), 0).astype(np.float32) ** 2
+    square = x - np.float32(x[mask].mean(dtype=np.float64))
+    square *= square
+    square *= mask
     typical = float(square[mask].mean(dtype=np.float64))
     local = LocalMean(mask, WIDTH, n_threads)(square)
-    return np.where(
-        mask, np.clip((typical / np.maximum(local, 1e-20)) ** POWER, FLOOR, 1.0), 1.0
-    ).astype(np.float32)
+    out = np.float32(typical) / np.maximum(local, np.float32(1e-20))
+    out *= np.sqrt(out)
+    np.clip(out, np.float32(FLOOR), np.float32(1), out=out)
+    out[~mask] = 1
+    return out
 
 
 def local_gradient(

@@ -205,7 +205,7 @@ class Minimiser:
         self._bands = None
         if weights is not None:
             bands = LowBands(self.problem.grid, self._low, self.problem.n_threads)
-            self._bands = BandSplit(bands, self.x, weights)
+            self._bands = BandSplit(bands, self.x, weights, np.float32(RELAXATION))
 
     def _start_gradient(self) -> None:
         """Split the gradient as at a minimum."""
@@ -257,7 +257,7 @@ class Minimiser:
                     *self._symbols, self._mu1, mu2, nu, np.float32(MUH), self._size,
                     self._half.ratio, self._half.depth)  # fmt: skip
                 if bands is not None:
-                    bands.update(spectrum, relax)
+                    bands.update(spectrum)
                 previous, self.x = self.x, self._back(spectrum)
                 self._fit, self._bend = self._back(held), self._half.irfft(bend)
                 del spectrum, held, bend
