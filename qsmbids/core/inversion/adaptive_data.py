@@ -120,7 +120,5 @@ def without_outliers(
     share += np.float32(1)
     share *= share
     weights = problem.weights / share
-    weights *= np.float32(
-        problem.weights.sum(dtype=np.float64) / weights.sum(dtype=np.float64)
-    )
+    weights *= np.float32(problem.weights.sum(dtype=np.float64) / weights.sum(dtype=np.float64))
     return replace(problem, field=field, weights=weights)

@@ -230,9 +230,7 @@ def adaptive_inversion(
 
     second = Minimiser(data(calm.fit), penalties, calm.x, calm.n_iterations, calm)
     del calm
-    seen = image_edges(
-        [grid.cut(v) for v in images], problem.mask, problem.steps, n_threads
-    )
+    seen = image_edges([grid.cut(v) for v in images], problem.mask, problem.steps, n_threads)
     square, gradients, low, shares = _in_rounds(second, data, penalties.low, seen, progress)
     n_before, put_back = second.n_iterations, 0.0
     if removal is not None:

@@ -121,7 +121,9 @@ def update_map(  # type: ignore[no-untyped-def]
                 _source_row(out[i, j], v, share, i, i - 1, j, j - 1, sa, sb, sc, yy, t, nu)
         if i > start:
             last = ny - 1
-            _source_row(out[i, 0], v, share, i, i - 1, 0, last, sa, sb, sc, y[i, 0], ridge[i, 0], nu)
+            _source_row(
+                out[i, 0], v, share, i, i - 1, 0, last, sa, sb, sc, y[i, 0], ridge[i, 0], nu
+            )
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")

@@ -85,8 +85,8 @@ LEAST_RATIO = 0.02
 #: Of the share of the error that scales with the signal, what the steps before the inversion leave
 #: of any field; the square term would take the contrast of a clean map for it.
 NEGLIGIBLE = 1e-3
-#: Of the iterations: the threshold is the geometric mean of lambda and the mean gradient over this,
-#: and the consistency of the field. Fewest iterations for the same map, at any lambda.
+#: Of the iterations: the geometric mean of lambda and the mean gradient over their threshold, and
+#: the consistency of the field. Fewest iterations for the same map, at any lambda.
 CONSISTENCY, FIDELITY = 0.8, 0.3
 #: Penalties of the first map, which the error is measured with.
 FIRST = Penalties(tikhonov=1e-5, gradient=1e-4, huber=0.0, threshold=0.005)
@@ -169,11 +169,11 @@ def local_square(x: Float32Array, mask: Mask, n_threads: int = 1) -> Float32Arra
     square *= mask
     typical = float(square[mask].mean(dtype=np.float64))
     local = LocalMean(mask, WIDTH, n_threads)(square)
-    out = np.float32(typical) / np.maximum(local, np.float32(1e-20))
-    out *= np.sqrt(out)
-    np.clip(out, np.float32(FLOOR), np.float32(1), out=out)
-    out[~mask] = 1
-    return out
+    ratio = np.asarray(typical / np.maximum(local, 1e-20), dtype=np.float32)
+    ratio *= np.sqrt(ratio)
+    np.clip(ratio, np.float32(FLOOR), np.float32(1), out=ratio)
+    ratio[~mask] = 1
+    return ratio
 
 
 def local_gradient(

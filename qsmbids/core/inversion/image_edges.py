@@ -130,9 +130,7 @@ def image_edges(
         lengths.append(
             (
                 _above(gradient_length(filled, steps, n_threads), noise, inner),
-                _above(
-                    gradient_length(smooth, steps, n_threads), noise * _noise_left(), inner
-                ),
+                _above(gradient_length(smooth, steps, n_threads), noise * _noise_left(), inner),
             )
         )
     return ImageEdges(tuple(lengths), mask, inner, n_threads)

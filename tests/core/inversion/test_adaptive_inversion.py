@@ -7,6 +7,7 @@ import pytest
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
+from qsmbids.core.inversion.adaptive_kernels import squares_in_mask
 from qsmbids.core.inversion.adaptive_rule import (
     FIRST,
     local_gradient,
@@ -234,6 +235,32 @@ def test_minimum_of_the_objective(huber):
             step = scale * way / np.sqrt(np.mean(way**2))
             for sign in (1, -1):
                 assert objective(problem, found[0] + sign * step, 1e-4, 2e-4, huber) > least
+
+
+def test_how_fast_iterations_go_has_no_bearing_on_where_they_end():
+    """Consistencies of gradient and field, in both directions; few iterations tell them apart."""
+    problem = small_problem()
+    start = np.zeros(problem.grid, np.float32)
+    ways = [Penalties(1e-4, 2e-4, 0.0, t, harmonic=1e6, fidelity=f) for t, f in
+            ((0.005, 1.0), (0.0025, 1.0), (0.005, 0.3))]  # fmt: skip
+    ends = [Minimiser(problem, way, start).run(400) for way in ways]
+    soon = [Minimiser(problem, way, start).run(10) for way in ways]
+    for end, early in zip(ends[1:], soon[1:], strict=True):
+        assert deviation(end, ends[0], problem.mask) < 1e-4
+        assert deviation(early, soon[0], problem.mask) > 0.02
+
+
+def test_squares_of_differences_count_where_both_voxels_are_in_the_mask():
+    x = np.random.default_rng(5).standard_normal((7, 8, 9)).astype(np.float32)
+    mask, steps = x > -0.5, gradient_steps((1.0, 2.0, 0.5))
+    wanted = np.zeros(x.shape)
+    for axis in range(3):
+        both = mask & np.roll(mask, -1, axis)
+        square = np.where(both, (steps[axis] * (np.roll(x, -1, axis) - x)) ** 2, 0) / 2
+        wanted += square + np.roll(square, 1, axis)
+    found = np.full_like(x, np.nan)
+    squares_in_mask(0, 7, found, x, mask, steps)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_local_square_spares_strong_sources():
