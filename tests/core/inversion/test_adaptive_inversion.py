@@ -323,6 +323,19 @@ def test_threads_do_not_matter(tissue):
     np.testing.assert_array_equal(invert(field, b0=TILTED, n_threads=2).chi, found.chi)
 
 
+def test_more_threads_than_planes():
+    """A thread without a plane leaves those of others alone."""
+    problem = small_problem()
+    start = np.zeros(problem.grid, np.float32)
+    penalties = Penalties(1e-4, 2e-4, 0.0, 0.005)
+    found = [
+        Minimiser(replace(problem, n_threads=n), penalties, start).run(5)
+        for n in (1, 3, problem.grid[0] + 7)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
 def test_a_given_error_is_kept(tissue):
     """Values of a study: the same penalties, whatever the field; its own give its own map."""
     field, found = tissue
