@@ -116,6 +116,8 @@ def image_edges(
     inner = mask.copy()
     for axis in range(3):
         inner &= np.roll(mask, -1, axis)
+    if not images:
+        return ImageEdges((), mask, inner, n_threads)
     lengths = []
     mean_around = LocalMean(mask, SMOOTH, n_threads, 1e-2)
     for image in images:
@@ -220,12 +222,12 @@ def _normal_equations(start, stop, volumes, wanted, inner, found, weighted, sums
     """Fill sums by the normal equations of each plane; squares count by 1 / (fit + floor)^2."""
     n, length = found.size, wanted.shape[2]
     rows = np.ones((n + 1, length), np.float32)
-    held = np.empty((n, length), np.float32)
+    held, w = np.empty((n, length), np.float32), np.empty(length, np.float32)
     zero, one, floor = np.float32(0), np.float32(1), np.float32(FLOOR)
     for i in range(start, stop):
         sums[i, :, :] = 0
         for j in range(wanted.shape[1]):
-            known, w = inner[i, j], held[0]
+            known = inner[i, j]
             w[:] = floor + found[0]
             for a in range(1, n):
                 row, v, c = rows[a], volumes[a - 1][i, j], found[a]
@@ -236,7 +238,7 @@ def _normal_equations(start, stop, volumes, wanted, inner, found, weighted, sums
                 counts = one / (w[k] * w[k]) if weighted else one
                 w[k] = counts if known[k] else zero
                 rows[n, k] = wanted[i, j, k] if known[k] else zero
-            for a in range(n - 1, -1, -1):
+            for a in range(n):
                 for k in range(length):
                     held[a, k] = w[k] * rows[a, k]
             for a in range(n):
