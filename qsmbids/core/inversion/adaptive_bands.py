@@ -28,12 +28,12 @@ CONSISTENCY, LEAST_CONSISTENCY = 4.0, 1e-4
 
 
 class LowBands:
-    """The bands of a grid, and the half grid that holds them."""
+    """The bands of a grid, on the half grid that holds them."""
 
-    def __init__(self, grid: tuple[int, int, int], strength: float, n_threads: int = 1) -> None:
-        self.grid, self.strength, self.n_threads = grid, strength, n_threads
+    def __init__(self, half: HalfGrid, strength: float) -> None:
+        self.half, self.strength = half, strength
+        self.grid, self.n_threads = half.grid, half.n_threads
         self.mu = np.float32(max(CONSISTENCY * strength, LEAST_CONSISTENCY))
-        self.half = HalfGrid(grid, n_threads)
         self.bands = _bands(self.half.radius())
 
     def held(self) -> Float32Array:

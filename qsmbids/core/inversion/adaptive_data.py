@@ -92,7 +92,7 @@ def least_squares(
         n_newton=0,
         linear_start=-1,
     )
-    x, _, y = least_squares_map(start, problem.n_threads)
+    x, _, y = least_squares_map(start, problem.n_threads, settled=False)
     turned = y != start.y
     field = np.where(turned, y / np.float32(radians), problem.field).astype(np.float32)
     return replace(problem, field=field), x / np.float32(radians)

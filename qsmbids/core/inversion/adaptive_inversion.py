@@ -22,7 +22,6 @@ import numpy.typing as npt
 
 from qsmbids.core.background.lost_field import lost_of_map
 from qsmbids.core.background.result import BackgroundResult
-from qsmbids.core.inversion.adaptive_bands import LowBands
 from qsmbids.core.inversion.adaptive_data import (
     AdaptiveGrid,
     least_squares,
@@ -54,8 +53,10 @@ from qsmbids.units import radians_per_ppm
 __all__ = ["AdaptiveResult", "adaptive_inversion"]
 
 
-#: Iterations of the first map, and most of each round of the last one.
-FIRST_ITERATIONS, ROUND_ITERATIONS, ROUNDS = 14, 10, 3
+#: Iterations of the first map, and most of each round that goes on from it or one that follows.
+FIRST_ITERATIONS, ROUND_ITERATIONS = 14, 7
+#: Rounds of the last map.
+ROUNDS = 3
 #: Rounds after what a background removal took was put back.
 ROUNDS_AFTER = 2
 #: A round ends before when x changes by less than this [%].
@@ -182,7 +183,7 @@ def adaptive_inversion(
 
     Notes
     -----
-    30 to 78 iterations of four transforms, and two of half of the grid; about 16 volumes of the
+    30 to 56 iterations of four transforms, and two of half of the grid; about 16 volumes of the
     cropped grid, and two for each image.
     """
     mask = np.asarray(mask, dtype=bool)
@@ -208,11 +209,11 @@ def adaptive_inversion(
     given = error
     harmonic = first.harmonic
     if error is None:
-        alone = Minimiser(problem, WITHOUT_HARMONIC, first.x).run(FIRST_ITERATIONS)
+        alone = Minimiser(problem, WITHOUT_HARMONIC, first.x, before=first).run(ROUND_ITERATIONS)
         error = measure_error(problem, first.x, voxel_size, harmonic, alone)
         del alone
     calm = Minimiser(problem, penalties_for(error), first.x, first.n_iterations, first)
-    calm.run(FIRST_ITERATIONS, TOLERANCE, progress)
+    calm.run(ROUND_ITERATIONS, TOLERANCE, progress)
     del first
     if given is None:
         gradient = mean_gradient(calm.x, problem.mask, problem.steps)
@@ -231,7 +232,7 @@ def adaptive_inversion(
     second = Minimiser(data(calm.fit), penalties, calm.x, calm.n_iterations, calm)
     del calm
     seen = image_edges([grid.cut(v) for v in images], problem.mask, problem.steps, n_threads)
-    square, gradients, low, shares = _in_rounds(second, data, penalties.low, seen, progress)
+    square, gradients, low, shares = _in_rounds(second, data, seen, progress)
     n_before, put_back = second.n_iterations, 0.0
     if removal is not None:
         chi = np.where(mask, grid.back(second.x), 0).astype(np.float32)
@@ -243,9 +244,7 @@ def adaptive_inversion(
             with_lost, problem, at_turns = (p.less(-lost) for p in parts)
             measured = with_lost.field
             second.replace_data(data(second.fit + lost))
-            square, gradients, low, shares = _in_rounds(
-                second, data, penalties.low, seen, progress, ROUNDS_AFTER
-            )
+            square, gradients, low, shares = _in_rounds(second, data, seen, progress, ROUNDS_AFTER)
     n_turned = int(np.count_nonzero(second.problem.field != measured))
     harmonic = second.harmonic
     chi, harmonic_field = (
@@ -261,23 +260,20 @@ def adaptive_inversion(
 def _in_rounds(
     solver: Minimiser,
     data: Callable[[Float32Array], AdaptiveProblem],
-    strength: float,
     edges: ImageEdges,
     progress: Callable[[int, float], None] | None,
     rounds: int = ROUNDS,
 ) -> tuple[Float32Array, Float32Array, list[Float32Array] | None, tuple[float, ...]]:
     """Iterate with penalties by place and data as each better map has them; return the former."""
     low = None
-    grid, n_threads = solver.problem.grid, solver.problem.n_threads
-    bands = LowBands(grid, strength, n_threads) if strength > 0 else None
     for number in range(rounds):
         if number:
             solver.replace_data(data(solver.fit))
-        square = local_square(solver.x, solver.problem.mask, n_threads)
+        square = local_square(solver.x, solver.problem.mask, solver.problem.n_threads)
         gradient, shares = local_gradient(solver.x, solver.problem, edges)
         solver.reweigh(square, gradient)
-        if bands is not None:
-            low = bands.weights(solver.x, solver.problem.mask, square)
+        if solver.bands is not None:
+            low = solver.bands.weights(solver.x, solver.problem.mask, square)
             solver.hold_bands(low)
         solver.run(ROUND_ITERATIONS, TOLERANCE, progress)
     return square, gradient, low, shares

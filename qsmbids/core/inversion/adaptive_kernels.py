@@ -17,6 +17,7 @@ import numpy as np
 __all__ = [
     "field_source",
     "map_source",
+    "scale_gradient_dual",
     "solve",
     "squares_in_mask",
     "start_gradient",
@@ -36,7 +37,7 @@ def _dual_share(a, b, c, q, limit, bend):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def start_gradient(start, stop, v, share, x, steps, local, limit, bend):  # type: ignore[no-untyped-def]
+def start_gradient(start, stop, v, share, x, steps, limit, bend):  # type: ignore[no-untyped-def]
     """Fill v and its share with those of a minimum at x."""
     nx, ny, nz = x.shape
     width = limit * bend  # of Huber's function
@@ -44,15 +45,28 @@ def start_gradient(start, stop, v, share, x, steps, local, limit, bend):  # type
         for j in range(ny):
             x0, xi, xj = x[i, j], x[(i + 1) % nx, j], x[i, (j + 1) % ny]
             va, vb, vc, s = v[0, i, j], v[1, i, j], v[2, i, j], share[i, j]
-            q = local[i, j]
             for k in range(nz):
                 a = steps[0] * (xi[k] - x0[k])
                 b = steps[1] * (xj[k] - x0[k])
                 c = steps[2] * (x0[(k + 1) % nz] - x0[k])
                 size = np.sqrt(a * a + b * b + c * c)
-                grow = ONE + (q[k] * limit / size if size > width else q[k] / bend)
+                grow = ONE + (limit / size if size > width else ONE / bend)
                 va[k], vb[k], vc[k] = grow * a, grow * b, grow * c
-                s[k] = _dual_share(va[k], vb[k], vc[k], q[k], limit, bend)
+                s[k] = _dual_share(va[k], vb[k], vc[k], ONE, limit, bend)
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def scale_gradient_dual(start, stop, v, share, before, local, factor, limit, bend):  # type: ignore[no-untyped-def]
+    """Multiply the dual within v by factor local / before, and let z stay."""
+    for i in range(start, stop):
+        for j in range(share.shape[1]):
+            va, vb, vc, s = v[0, i, j], v[1, i, j], v[2, i, j], share[i, j]
+            p, q = before[i, j], local[i, j]
+            for k in range(s.size):
+                grow = ONE - s[k] + s[k] * factor * q[k] / p[k]
+                a, b, c = grow * va[k], grow * vb[k], grow * vc[k]
+                va[k], vb[k], vc[k] = a, b, c
+                s[k] = _dual_share(a, b, c, q[k], limit, bend)
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")

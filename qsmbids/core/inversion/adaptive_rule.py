@@ -87,7 +87,7 @@ LEAST_RATIO = 0.02
 NEGLIGIBLE = 1e-3
 #: Of the iterations: the geometric mean of lambda and the mean gradient over their threshold, and
 #: the consistency of the field. Fewest iterations for the same map, at any lambda.
-CONSISTENCY, FIDELITY = 0.8, 0.3
+CONSISTENCY, FIDELITY = 0.5, 0.3
 #: Penalties of the first map, which the error is measured with.
 FIRST = Penalties(tikhonov=1e-5, gradient=1e-4, huber=0.0, threshold=0.005)
 #: The same of a map that has to explain the field alone.

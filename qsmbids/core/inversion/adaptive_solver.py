@@ -133,7 +133,8 @@ class Penalties:
 class Minimiser:
     """Iterations that can be stopped, given another local square, and gone on with.
 
-    ``before`` is others of the same grid, whose harmonic field is gone on with.
+    ``before`` is others of the same grid, whose harmonic field and split gradient are gone on
+    with. ``bands`` are the low bands, where the penalties hold any.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class Minimiser:
         bend = max(penalties.huber / penalties.threshold, SHARPEST)
         self._huber = np.float32(penalties.threshold), np.float32(bend)
         self._local = np.ones(problem.grid, dtype=np.float32)
-        self._tikhonov, self._low = penalties.tikhonov, penalties.low
+        self._tikhonov = penalties.tikhonov
         self._ridge = np.full(problem.grid, penalties.tikhonov, dtype=np.float32)
         self._v = np.empty((3, *problem.grid), dtype=np.float32)
         self._share = np.empty(problem.grid, dtype=np.float32)
@@ -174,12 +175,13 @@ class Minimiser:
             fit += before.harmonic
         self._p = fit + problem.weights * (fit - problem.field) / self._mu2
         self._fit = fit
-        self._bands: BandSplit | None = None
+        self.bands = LowBands(self._half, penalties.low) if penalties.low > 0 else None
+        self._split: BandSplit | None = None
         self._high: Float32Array | None = None
         if penalties.high > 0:
             radius = frequency_radius(problem.grid, 1 / problem.steps)
             self._high = np.float32(penalties.high) * radius**3
-        self._start_gradient()
+        self._start_gradient(before)
 
     @property
     def fit(self) -> Float32Array:
@@ -197,28 +199,32 @@ class Minimiser:
         self._y *= (1 + ridge / self._nu) / (1 + self._ridge / self._nu)
         self._ridge = ridge
         if gradient is not None:
+            self._scale_gradient_dual(self._local, gradient, np.float32(1))
             self._local = gradient
-            self._start_gradient()
 
     def hold_bands(self, weights: list[Float32Array] | None) -> None:
         """Hold the low bands by weights on the half grid; by nothing where there are none."""
-        self._bands = None
-        if weights is not None:
-            bands = LowBands(self.problem.grid, self._low, self.problem.n_threads)
-            self._bands = BandSplit(bands, self.x, weights, np.float32(RELAXATION))
+        self._split = None
+        if weights is not None and self.bands is not None:
+            self._split = BandSplit(self.bands, self.x, weights, np.float32(RELAXATION))
 
-    def _start_gradient(self) -> None:
-        """Split the gradient as at a minimum."""
+    def _start_gradient(self, before: "Minimiser | None") -> None:
+        """Split the gradient as at a minimum, or as other iterations have it."""
+        if before is None:
+            with planes(self.problem.grid[0], self.problem.n_threads) as run:
+                run(loops.start_gradient, self._v, self._share, self.x, self.problem.steps,
+                    *self._huber)  # fmt: skip
+            return
+        self._v[:], self._share[:], self._local = before._v, before._share, before._local
+        self._scale_gradient_dual(self._local, self._local, self._huber[0] / before._huber[0])
+
+    def _scale_gradient_dual(
+        self, before: Float32Array, local: Float32Array, factor: np.float32
+    ) -> None:
+        """Go on with another lambda: a dual is as long as lambda over the consistency allows."""
         with planes(self.problem.grid[0], self.problem.n_threads) as run:
-            run(
-                loops.start_gradient,
-                self._v,
-                self._share,
-                self.x,
-                self.problem.steps,
-                self._local,
-                *self._huber,
-            )
+            run(loops.scale_gradient_dual, self._v, self._share, before, local, factor,
+                *self._huber)  # fmt: skip
 
     def replace_data(self, problem: AdaptiveProblem) -> None:
         """Go on with another field and other weights of the same grid."""
@@ -241,7 +247,7 @@ class Minimiser:
         sums = np.empty((problem.grid[0], 2))
         source, held_source = np.empty_like(self.x), np.empty_like(self.x)
         to_map = problem.steps, self._mu1, self._y, self._ridge, nu
-        bands = self._bands
+        bands = self._split
         spectral = np.zeros_like(problem.kernel) if bands is None else bands.held
         if self._high is not None:
             spectral = spectral + self._high

@@ -74,11 +74,13 @@ def least_squares_start(p: FansiProblem, n_threads: int = 1) -> tuple[FansiProbl
 
 
 def least_squares_map(
-    p: FansiProblem, n_threads: int = 1
+    p: FansiProblem, n_threads: int = 1, settled: bool = True
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Return the map, its field and the data at the right turns [rad], on the padded grid.
 
-    Parameters are those of :func:`least_squares_start`.
+    Parameters are those of :func:`least_squares_start`. Where the map is not the last but one of
+    iterations that go on from it, it need not be ``settled``: made again, smoother, of the data at
+    the right turns.
 
     References
     ----------
@@ -94,7 +96,8 @@ def least_squares_map(
         turns = np.rint(misfit * PER_TURN)
         turns[np.abs(misfit) <= OUTLIER] = 0
         y = p.y + TURN * turns
-        phase = system.solve(y, phase, np.inf, SMOOTH)
+        if settled:
+            phase = system.solve(y, phase, np.inf, SMOOTH)
         return system.map(), phase, y
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from qsmbids.core.inversion.adaptive_bands import LowBands
+from qsmbids.core.inversion.half_grid import HalfGrid
 from qsmbids.core.maths.fft import rfft
 
 GRID = (60, 45, 50)
@@ -18,7 +19,7 @@ def wave(cycles, axis=0):
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_bands_hold_low_waves_whole_and_high_ones_not(axis):
     """1.2 cycles in 60 voxels lie far below the last band's end, a third of them above all."""
-    bands = LowBands(GRID, 0.01)
+    bands = LowBands(HalfGrid(GRID), 0.01)
     low, high = (
         sum(np.mean(part**2) for part in bands.split(rfft(wave(k, axis).astype(np.float32), 1)))
         for k in (1, GRID[axis] // 3)
@@ -29,7 +30,7 @@ def test_bands_hold_low_waves_whole_and_high_ones_not(axis):
 
 def test_join_is_the_adjoint_of_split():
     rng = np.random.default_rng(0)
-    bands = LowBands(GRID, 0.01)
+    bands = LowBands(HalfGrid(GRID), 0.01)
     x = rng.standard_normal(GRID).astype(np.float32)
     parts = [rng.standard_normal(bands.half.half).astype(np.float32) for _ in bands.bands]
     spectrum = np.zeros((*GRID[:2], GRID[2] // 2 + 1), np.complex64)
@@ -42,7 +43,7 @@ def test_join_is_the_adjoint_of_split():
 
 
 def test_strong_places_are_held_less():
-    bands = LowBands(GRID, 0.01)
+    bands = LowBands(HalfGrid(GRID), 0.01)
     x = np.random.default_rng(1).standard_normal(GRID).astype(np.float32)
     x[:30] *= 4
     mask, even = np.ones(GRID, bool), np.ones(GRID, np.float32)

@@ -7,7 +7,11 @@ import pytest
 import scipy.ndimage as ndi
 
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
-from qsmbids.core.inversion.adaptive_kernels import squares_in_mask
+from qsmbids.core.inversion.adaptive_kernels import (
+    scale_gradient_dual,
+    squares_in_mask,
+    start_gradient,
+)
 from qsmbids.core.inversion.adaptive_rule import (
     FIRST,
     local_gradient,
@@ -248,6 +252,48 @@ def test_how_fast_iterations_go_has_no_bearing_on_where_they_end():
     for end, early in zip(ends[1:], soon[1:], strict=True):
         assert deviation(end, ends[0], problem.mask) < 1e-4
         assert deviation(early, soon[0], problem.mask) > 0.02
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.4])
+def test_a_dual_follows_its_lambda_and_z_stays(factor):
+    """As long as lambda, beyond Huber's width and within."""
+    rng = np.random.default_rng(6)
+    x = (0.002 * rng.standard_normal((7, 8, 9))).astype(np.float32)
+    before, local = rng.uniform(0.2, 3, (2, *x.shape)).astype(np.float32)
+    v, share = np.empty((3, *x.shape), np.float32), np.empty_like(x)
+    limit, bend = np.float32(0.005), np.float32(0.8)
+    start_gradient(0, 7, v, share, x, gradient_steps(ISO), limit, bend)
+    ones = np.ones_like(x)
+    scale_gradient_dual(0, 7, v, share, ones, before, np.float32(1), limit, bend)
+    size = np.sqrt(((v * (1 - share)) ** 2).sum(axis=0))
+    assert 0.2 < np.mean(size > limit * bend) < 0.8
+    z, dual = v * (1 - share), v * share
+    limit, bend = np.float32(factor) * limit, bend / np.float32(factor)  # of the same width
+    scale_gradient_dual(0, 7, v, share, before, local, np.float32(factor), limit, bend)
+    np.testing.assert_allclose(v * (1 - share), z, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(v * share, factor * local / before * dual, rtol=1e-4, atol=1e-8)
+
+
+def test_iterations_go_on_from_others():
+    """With the same penalties nothing moves, with others they end where those from 0 do."""
+    problem = small_problem()
+    zero, ones = np.zeros(problem.grid, np.float32), np.ones(problem.grid, np.float32)
+    penalties = Penalties(1e-4, 2e-4, 0.0, 0.005, harmonic=1e6)
+    first = Minimiser(problem, penalties, zero)
+    first.run(400)
+    again = Minimiser(problem, penalties, first.x, before=first)
+    again.run(1)
+    assert again.update_percent < 0.02
+    again.reweigh(ones, ones)
+    again.run(1)
+    assert again.update_percent < 0.02
+    anew = Minimiser(problem, penalties, first.x)
+    anew.run(1)
+    assert anew.update_percent > 5 * again.update_percent
+    other = replace(penalties, gradient=5e-4, threshold=0.01)
+    ends = [Minimiser(problem, other, zero), Minimiser(problem, other, first.x, before=first)]
+    ends = [solver.run(400) for solver in ends]
+    assert deviation(ends[1], ends[0], problem.mask) < 1e-3
 
 
 def test_squares_of_differences_count_where_both_voxels_are_in_the_mask():
