@@ -209,10 +209,10 @@ def adaptive_inversion(
     given = error
     harmonic = first.harmonic
     if error is None:
-        alone = Minimiser(problem, WITHOUT_HARMONIC, first.x, before=first).run(ROUND_ITERATIONS)
+        alone = Minimiser(problem, WITHOUT_HARMONIC, first).run(ROUND_ITERATIONS)
         error = measure_error(problem, first.x, voxel_size, harmonic, alone)
         del alone
-    calm = Minimiser(problem, penalties_for(error), first.x, first.n_iterations, first)
+    calm = Minimiser(problem, penalties_for(error), first)
     calm.run(ROUND_ITERATIONS, TOLERANCE, progress)
     del first
     if given is None:
@@ -229,7 +229,7 @@ def adaptive_inversion(
             anew = without_outliers(at_turns, fit, ppm_per_turn)
         return with_local_error(anew, variance, texture)
 
-    second = Minimiser(data(calm.fit), penalties, calm.x, calm.n_iterations, calm)
+    second = Minimiser(data(calm.fit), penalties, calm)
     del calm
     seen = image_edges([grid.cut(v) for v in images], problem.mask, problem.steps, n_threads)
     square, gradients, low, shares = _in_rounds(second, data, seen, progress)

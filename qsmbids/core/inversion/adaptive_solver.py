@@ -133,21 +133,17 @@ class Penalties:
 class Minimiser:
     """Iterations that can be stopped, given another local square, and gone on with.
 
-    ``before`` is others of the same grid, whose harmonic field and split gradient are gone on
-    with. ``bands`` are the low bands, where the penalties hold any.
+    They start from a map, or from others of the same grid: with their map, harmonic field and
+    split gradient. ``bands`` are the low bands, where the penalties hold any.
     """
 
     def __init__(
         self,
         problem: AdaptiveProblem,
         penalties: Penalties,
-        start: Float32Array,
-        n_iterations: int = 0,
-        before: "Minimiser | None" = None,
+        start: "Float32Array | Minimiser",
     ) -> None:
         self.problem = problem
-        self.x = start
-        self.n_iterations = n_iterations
         self.update_percent = 100.0
         self._symbols = tuple(
             np.float32(s) ** 2 * symbol
@@ -158,30 +154,41 @@ class Minimiser:
         self._nu = np.float32(max(penalties.tikhonov, NU_FLOOR))
         bend = max(penalties.huber / penalties.threshold, SHARPEST)
         self._huber = np.float32(penalties.threshold), np.float32(bend)
-        self._local = np.ones(problem.grid, dtype=np.float32)
-        self._tikhonov = penalties.tikhonov
-        self._ridge = np.full(problem.grid, penalties.tikhonov, dtype=np.float32)
-        self._v = np.empty((3, *problem.grid), dtype=np.float32)
-        self._share = np.empty(problem.grid, dtype=np.float32)
-        self._y = start * (1 + self._ridge / self._nu)
         self._size = np.float32(penalties.harmonic)
         self._half = HalfGrid(problem.grid, problem.n_threads)
         self._calm = np.ascontiguousarray(problem.mask[self._half.picked])
-        none = np.zeros(self._half.half, dtype=np.float32)
-        self._u: Float32Array = none if before is None else before._u.copy()
-        self._bend: Float32Array = none.copy() if before is None else before._bend.copy()
-        fit = problem.dipole(start)
-        if before is not None:
-            fit += before.harmonic
-        self._p = fit + problem.weights * (fit - problem.field) / self._mu2
-        self._fit = fit
+        if isinstance(start, Minimiser):
+            self._go_on_from(start)
+        else:
+            self._start_from(start)
+        self._tikhonov = penalties.tikhonov
+        self._ridge = np.full(problem.grid, penalties.tikhonov, dtype=np.float32)
+        self._y = self.x * (1 + self._ridge / self._nu)
+        self._p = self._fit + problem.weights * (self._fit - problem.field) / self._mu2
         self.bands = LowBands(self._half, penalties.low) if penalties.low > 0 else None
         self._split: BandSplit | None = None
         self._high: Float32Array | None = None
         if penalties.high > 0:
             radius = frequency_radius(problem.grid, 1 / problem.steps)
             self._high = np.float32(penalties.high) * radius**3
-        self._start_gradient(before)
+
+    def _start_from(self, x: Float32Array) -> None:
+        """Begin with a map, without a harmonic field; the gradient is split as at a minimum."""
+        self.x, self._fit, self.n_iterations = x, self.problem.dipole(x), 0
+        self._u = np.zeros(self._half.half, dtype=np.float32)
+        self._bend = self._u.copy()
+        self._local = np.ones_like(x)
+        self._v, self._share = np.empty((3, *x.shape), dtype=np.float32), np.empty_like(x)
+        with planes(x.shape[0], self.problem.n_threads) as run:
+            run(loops.start_gradient, self._v, self._share, x, self.problem.steps, *self._huber)
+
+    def _go_on_from(self, before: "Minimiser") -> None:
+        """Begin where other iterations are, which stay as they are."""
+        self.x, self._fit, self.n_iterations = before.x, before.fit, before.n_iterations
+        self._u, self._bend = before._u.copy(), before._bend.copy()
+        self._local = before._local
+        self._v, self._share = before._v.copy(), before._share.copy()
+        self._scale_gradient_dual(self._local, self._local, self._huber[0] / before._huber[0])
 
     @property
     def fit(self) -> Float32Array:
@@ -207,16 +214,6 @@ class Minimiser:
         self._split = None
         if weights is not None and self.bands is not None:
             self._split = BandSplit(self.bands, self.x, weights, np.float32(RELAXATION))
-
-    def _start_gradient(self, before: "Minimiser | None") -> None:
-        """Split the gradient as at a minimum, or as other iterations have it."""
-        if before is None:
-            with planes(self.problem.grid[0], self.problem.n_threads) as run:
-                run(loops.start_gradient, self._v, self._share, self.x, self.problem.steps,
-                    *self._huber)  # fmt: skip
-            return
-        self._v[:], self._share[:], self._local = before._v, before._share, before._local
-        self._scale_gradient_dual(self._local, self._local, self._huber[0] / before._huber[0])
 
     def _scale_gradient_dual(
         self, before: Float32Array, local: Float32Array, factor: np.float32
@@ -247,8 +244,8 @@ class Minimiser:
         sums = np.empty((problem.grid[0], 2))
         source, held_source = np.empty_like(self.x), np.empty_like(self.x)
         to_map = problem.steps, self._mu1, self._y, self._ridge, nu
-        bands = self._split
-        spectral = np.zeros_like(problem.kernel) if bands is None else bands.held
+        split = self._split
+        spectral = np.zeros_like(problem.kernel) if split is None else split.held
         if self._high is not None:
             spectral = spectral + self._high
         with planes(problem.grid[0], n_threads) as run:
@@ -256,14 +253,14 @@ class Minimiser:
             run(loops.field_source, held_source, self._p, *data, mu2)
             for _ in range(maximum_iterations):
                 spectrum, held = rfft(source, n_threads), rfft(held_source, n_threads)
-                if bands is not None:
-                    bands.source(spectrum)
+                if split is not None:
+                    split.source(spectrum)
                 bend = self._half.rfft(self._bend)
                 run(loops.solve, spectrum, held, bend, problem.kernel, spectral,
                     *self._symbols, self._mu1, mu2, nu, np.float32(MUH), self._size,
                     self._half.ratio, self._half.depth)  # fmt: skip
-                if bands is not None:
-                    bands.update(spectrum)
+                if split is not None:
+                    split.update(spectrum)
                 previous, self.x = self.x, self._back(spectrum)
                 self._fit, self._bend = self._back(held), self._half.irfft(bend)
                 del spectrum, held, bend

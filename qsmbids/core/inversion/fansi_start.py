@@ -78,9 +78,8 @@ def least_squares_map(
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
     """Return the map, its field and the data at the right turns [rad], on the padded grid.
 
-    Parameters are those of :func:`least_squares_start`. Where the map is not the last but one of
-    iterations that go on from it, it need not be ``settled``: made again, smoother, of the data at
-    the right turns.
+    Parameters are those of :func:`least_squares_start`, and ``settled``: whether the map is made
+    once more, smoother, of the data at the right turns.
 
     References
     ----------

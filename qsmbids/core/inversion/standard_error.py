@@ -139,7 +139,7 @@ def standard_error(
     for number in range(n_twins):
         field = removed.field + _error(result, signal, twin, rng)
         field = np.where(removed.weights > 0, field, np.float32(0))
-        solver = _solver(result, replace(removed, field=field), clean.x, clean)
+        solver = _solver(result, replace(removed, field=field), clean)
         wrong = solver.run(ITERATIONS) - twin
         wrong -= np.float32(wrong[mask].mean(dtype=np.float64))
         wrong *= mask
@@ -177,13 +177,10 @@ def factor_of_twins(bias: FloatArray, chi: FloatArray, error_share: float) -> fl
 
 
 def _solver(
-    result: AdaptiveResult,
-    problem: AdaptiveProblem,
-    start: Float32Array,
-    before: Minimiser | None = None,
+    result: AdaptiveResult, problem: AdaptiveProblem, start: Float32Array | Minimiser
 ) -> Minimiser:
-    """Return the iterations of a run on another field, from a map and its harmonic field."""
-    solver = Minimiser(problem, result.penalties, start, before=before)
+    """Return the iterations of a run on another field, from a map or from other iterations."""
+    solver = Minimiser(problem, result.penalties, start)
     solver.reweigh(result.local_square, result.local_gradient)
     solver.hold_bands(result.low_weights)
     return solver

@@ -281,7 +281,7 @@ def test_iterations_go_on_from_others():
     penalties = Penalties(1e-4, 2e-4, 0.0, 0.005, harmonic=1e6)
     first = Minimiser(problem, penalties, zero)
     first.run(400)
-    again = Minimiser(problem, penalties, first.x, before=first)
+    again = Minimiser(problem, penalties, first)
     again.run(1)
     assert again.update_percent < 0.02
     again.reweigh(ones, ones)
@@ -291,7 +291,7 @@ def test_iterations_go_on_from_others():
     anew.run(1)
     assert anew.update_percent > 5 * again.update_percent
     other = replace(penalties, gradient=5e-4, threshold=0.01)
-    ends = [Minimiser(problem, other, zero), Minimiser(problem, other, first.x, before=first)]
+    ends = [Minimiser(problem, other, zero), Minimiser(problem, other, first)]
     ends = [solver.run(400) for solver in ends]
     assert deviation(ends[1], ends[0], problem.mask) < 1e-3
 
