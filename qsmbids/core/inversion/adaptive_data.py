@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +13,7 @@ from qsmbids.core.inversion.fansi_start import least_squares_map
 from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
 from qsmbids.core.maths.boxes import bounding_box
 from qsmbids.core.maths.fft import fast_shape, pad_to, uncrop
+from qsmbids.core.maths.parallel import planes
 from qsmbids.core.maths.robust import NORMAL_MAD
 
 __all__ = ["AdaptiveGrid", "least_squares", "problem_of", "without_outliers"]
@@ -105,20 +107,42 @@ def without_outliers(
 
     The weights are those of Geman and McClure's estimator, as in FANSI's start.
     """
-    used = problem.weights > 0
-    turns = np.rint((fit - problem.field) / np.float32(ppm_per_turn))
-    turns *= used
-    turns *= np.float32(ppm_per_turn)
-    field = problem.field + turns
-    misfit = fit - field
-    spread = float(np.median(np.abs(misfit[used]))) / NORMAL_MAD
-    if not spread > 0:
-        return replace(problem, field=field)
-    share = misfit
-    share /= np.float32(OUTLIER * spread)
-    share *= share
-    share += np.float32(1)
-    share *= share
-    weights = problem.weights / share
-    weights *= np.float32(problem.weights.sum(dtype=np.float64) / weights.sum(dtype=np.float64))
-    return replace(problem, field=field, weights=weights)
+    weights = problem.weights
+    field, misfit, sums = np.empty_like(fit), np.empty_like(fit), np.empty(fit.shape[0])
+    with planes(fit.shape[0], problem.n_threads) as run:
+        run(_to_turns, field, misfit, fit, problem.field, weights, np.float32(ppm_per_turn))
+        spread = float(np.median(np.abs(misfit[weights > 0]))) / NORMAL_MAD
+        if not spread > 0:
+            return replace(problem, field=field)
+        run(_spare_outliers, misfit, weights, np.float32(1 / (OUTLIER * spread)), sums)
+    misfit *= np.float32(weights.sum(dtype=np.float64) / sums.sum())
+    return replace(problem, field=field, weights=misfit)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _to_turns(start, stop, out, misfit, fit, field, weights, turn):  # type: ignore[no-untyped-def]
+    """Fill out by the field at the turns nearest to a fit, and misfit by what is left."""
+    for i in range(start, stop):
+        for j in range(fit.shape[1]):
+            o, r, a, f, w = out[i, j], misfit[i, j], fit[i, j], field[i, j], weights[i, j]
+            for k in range(o.size):
+                turns = np.rint((a[k] - f[k]) / turn)
+                o[k] = f[k] + (turn * turns if w[k] > 0 else np.float32(0))
+                r[k] = a[k] - o[k]
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _spare_outliers(start, stop, misfit, weights, per_outlier, sums):  # type: ignore[no-untyped-def]
+    """Overwrite misfits by weights that fall with them, and fill sums by those of each plane."""
+    one = np.float32(1)
+    for i in range(start, stop):
+        total = 0.0
+        for j in range(misfit.shape[1]):
+            r, w, part = misfit[i, j], weights[i, j], np.float32(0)
+            for k in range(r.size):
+                far = r[k] * per_outlier
+                share = one + far * far
+                r[k] = w[k] / (share * share)
+                part += r[k]
+            total += float(part)
+        sums[i] = total

@@ -30,10 +30,12 @@ from qsmbids.core.inversion.adaptive_data import (
 )
 from qsmbids.core.inversion.adaptive_rule import (
     FIRST,
+    LEAST_TIKHONOV,
     NEGLIGIBLE,
     WITHOUT_HARMONIC,
-    local_gradient,
-    local_square,
+    LocalGradient,
+    LocalSquare,
+    local_say,
     penalties_for,
     textured,
     with_local_error,
@@ -91,7 +93,8 @@ class AdaptiveResult:
     x : ndarray of float32
         The map on that grid, outside of the mask too.
     local_square, local_gradient : ndarray of float32
-        What its square term and its gradient penalty were made local by.
+        What its square term and its gradient penalty were made local by; None for a square term
+        that is nothing.
     low_weights : list of ndarray of float32, or None
         Weights of its low bands, on half of the grid, where these were held.
     grid : AdaptiveGrid
@@ -114,7 +117,7 @@ class AdaptiveResult:
     n_turned: int
     problem: AdaptiveProblem
     x: Float32Array
-    local_square: Float32Array
+    local_square: Float32Array | None
     local_gradient: Float32Array
     low_weights: list[Float32Array] | None
     grid: AdaptiveGrid
@@ -216,23 +219,24 @@ def adaptive_inversion(
     calm.run(ROUND_ITERATIONS, TOLERANCE, progress)
     del first
     if given is None:
-        gradient = mean_gradient(calm.x, problem.mask, problem.steps)
+        gradient = mean_gradient(calm.x, problem.mask, problem.steps, n_threads)
         error = replace(error, calm_gradient_ppm=min(gradient, error.gradient_ppm))
     penalties = penalties_for(error)
     texture = textured(error)
-    variance = local_error(problem, calm.fit, error, texture)
+    say = local_say(local_error(problem, calm.fit, error, texture), texture)
 
     def data(fit: Float32Array) -> AdaptiveProblem:
         """Return the data as a better map has them."""
         anew = problem
         if error.share <= NEGLIGIBLE:
             anew = without_outliers(at_turns, fit, ppm_per_turn)
-        return with_local_error(anew, variance, texture)
+        return with_local_error(anew, say)
 
     second = Minimiser(data(calm.fit), penalties, calm)
     del calm
     seen = image_edges([grid.cut(v) for v in images], problem.mask, problem.steps, n_threads)
-    square, gradients, low, shares = _in_rounds(second, data, seen, progress)
+    by_place = _ByPlace(problem, penalties, seen)
+    square, gradients, low, shares = _in_rounds(second, data, by_place, progress)
     n_before, put_back = second.n_iterations, 0.0
     if removal is not None:
         chi = np.where(mask, grid.back(second.x), 0).astype(np.float32)
@@ -244,7 +248,9 @@ def adaptive_inversion(
             with_lost, problem, at_turns = (p.less(-lost) for p in parts)
             measured = with_lost.field
             second.replace_data(data(second.fit + lost))
-            square, gradients, low, shares = _in_rounds(second, data, seen, progress, ROUNDS_AFTER)
+            square, gradients, low, shares = _in_rounds(
+                second, data, by_place, progress, ROUNDS_AFTER
+            )
     n_turned = int(np.count_nonzero(second.problem.field != measured))
     harmonic = second.harmonic
     chi, harmonic_field = (
@@ -257,22 +263,35 @@ def adaptive_inversion(
     )  # fmt: skip
 
 
+class _ByPlace:
+    """What penalties are multiplied by, from map to map."""
+
+    def __init__(self, problem: AdaptiveProblem, penalties: Penalties, edges: ImageEdges) -> None:
+        self.gradient = LocalGradient(problem, edges)
+        self._square = None
+        if penalties.tikhonov > LEAST_TIKHONOV:  # the least is there where nothing else holds x
+            self._square = LocalSquare(problem.mask, problem.n_threads)
+
+    def square(self, x: Float32Array) -> Float32Array | None:
+        return None if self._square is None else self._square(x)
+
+
 def _in_rounds(
     solver: Minimiser,
     data: Callable[[Float32Array], AdaptiveProblem],
-    edges: ImageEdges,
+    by_place: _ByPlace,
     progress: Callable[[int, float], None] | None,
     rounds: int = ROUNDS,
-) -> tuple[Float32Array, Float32Array, list[Float32Array] | None, tuple[float, ...]]:
+) -> tuple[Float32Array | None, Float32Array, list[Float32Array] | None, tuple[float, ...]]:
     """Iterate with penalties by place and data as each better map has them; return the former."""
     low = None
     for number in range(rounds):
         if number:
             solver.replace_data(data(solver.fit))
-        square = local_square(solver.x, solver.problem.mask, solver.problem.n_threads)
-        gradient, shares = local_gradient(solver.x, solver.problem, edges)
+        square = by_place.square(solver.x)
+        gradient, shares = by_place.gradient(solver.x)
         solver.reweigh(square, gradient)
-        if solver.bands is not None:
+        if solver.bands is not None and square is not None:
             low = solver.bands.weights(solver.x, solver.problem.mask, square)
             solver.hold_bands(low)
         solver.run(ROUND_ITERATIONS, TOLERANCE, progress)

@@ -15,10 +15,15 @@ import numba
 import numpy as np
 
 __all__ = [
+    "change_data",
+    "edge_factor",
     "field_source",
+    "hold_map",
     "map_source",
+    "product_and_sums",
     "scale_gradient_dual",
     "solve",
+    "spared",
     "squares_in_mask",
     "start_gradient",
     "update_field",
@@ -165,6 +170,28 @@ def update_field(start, stop, out, p, dx, field, weight, mu, relax):  # type: ig
                 o[k] = after - TWO * share * (after - f[k])
 
 
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def change_data(start, stop, p, field, weight, new_field, new_weight, mu):  # type: ignore[no-untyped-def]
+    """Go on with other data: the dual within p is that of these, and z stays."""
+    for i in range(start, stop):
+        for j in range(p.shape[1]):
+            pp, f, m, g, n = p[i, j], field[i, j], weight[i, j], new_field[i, j], new_weight[i, j]
+            for k in range(pp.size):
+                z = pp[k] - m[k] * (pp[k] - f[k]) / (m[k] + mu)
+                pp[k] = z + n[k] * (z - g[k]) / mu
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def hold_map(start, stop, y, ridge, factor, t, nu):  # type: ignore[no-untyped-def]
+    """Go on with t times a factor by place for ridge: the dual within y is its, and z stays."""
+    for i in range(start, stop):
+        for j in range(y.shape[1]):
+            yy, r, f = y[i, j], ridge[i, j], factor[i, j]
+            for k in range(yy.size):
+                yy[k] *= (nu + t * f[k]) / (nu + r[k])
+                r[k] = t * f[k]
+
+
 @numba.njit(cache=True, inline="always", error_model="numpy")
 def _of_half(i, n, m):  # type: ignore[no-untyped-def]
     """Place of frequency i of n in m < n samples of lower ones, -1 where it is not among them."""
@@ -256,3 +283,42 @@ def squares_in_mask(start, stop, out, x, mask, steps):  # type: ignore[no-untype
                     total += sc * (x0[after] - x0[k]) ** 2 if m[after] else ZERO
                     total += sc * (x0[k] - x0[before]) ** 2 if m[before] else ZERO
                 o[k] = total
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def edge_factor(start, stop, square, mask, typical, floor):  # type: ignore[no-untyped-def]
+    """Overwrite mean squares by (square / typical + floor)^(-1/4), by 1 outside the mask."""
+    for i in range(start, stop):
+        for j in range(square.shape[1]):
+            s, m = square[i, j], mask[i, j]
+            for k in range(s.size):
+                factor = ONE / np.sqrt(np.sqrt(s[k] / typical + floor))
+                s[k] = factor if m[k] else ONE
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def spared(start, stop, square, mask, typical, floor):  # type: ignore[no-untyped-def]
+    """Overwrite mean squares by (typical / square)^(3/2), floor to 1, by 1 outside the mask."""
+    for i in range(start, stop):
+        for j in range(square.shape[1]):
+            s, m = square[i, j], mask[i, j]
+            for k in range(s.size):
+                ratio = typical / max(s[k], TINY)
+                factor = min(max(ratio * np.sqrt(ratio), floor), ONE)
+                s[k] = factor if m[k] else ONE
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def product_and_sums(start, stop, out, a, b, sums):  # type: ignore[no-untyped-def]
+    """Fill out by a product, and sums by those of its first factor and of itself, per plane."""
+    for i in range(start, stop):
+        before, after = 0.0, 0.0
+        for j in range(out.shape[1]):
+            o, x, y, row_before, row_after = out[i, j], a[i, j], b[i, j], ZERO, ZERO
+            for k in range(o.size):
+                o[k] = x[k] * y[k]
+                row_before += x[k]
+                row_after += o[k]
+            before += float(row_before)
+            after += float(row_after)
+        sums[i, 0], sums[i, 1] = before, after

@@ -31,7 +31,7 @@ Gradients differ from place to place, and lambda with them: it is multiplied by 
 their square over the whole one to the power of -1/4, so that edges of the map are held less, and
 divided by the gradient that images of the run expect there over the mean one
 (:mod:`qsmbids.core.inversion.image_edges`). The error differs, too, and the data count the less
-for it (:func:`with_local_error`), most of all where b counts.
+for it (:func:`local_say`), most of all where b counts.
 
 A harmonic field is held the less, the more of the error a map without it leaves: its penalty is in
 proportion to (1 / rho - 1 / rho_0)^2, where rho is the error that only it takes over what is
@@ -49,14 +49,17 @@ from qsmbids.core.inversion.adaptive_solver import AdaptiveProblem, Penalties
 from qsmbids.core.inversion.cone_spectrum import ErrorModel
 from qsmbids.core.inversion.image_edges import ImageEdges
 from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.masked import mean_in, scale_in
 from qsmbids.core.maths.parallel import planes
 from qsmbids.core.maths.smoothing import LocalMean
 
 __all__ = [
     "FIRST",
+    "LEAST_TIKHONOV",
     "NEGLIGIBLE",
-    "local_gradient",
-    "local_square",
+    "LocalGradient",
+    "LocalSquare",
+    "local_say",
     "penalties_for",
     "textured",
     "with_local_error",
@@ -101,8 +104,8 @@ LIMITS = (1e-7, 1e-1)
 LEAST_GRADIENT = 1e-5
 #: Standard deviation of the window of the local size of x [voxels], and the least weight.
 WIDTH, FLOOR = 2.5, 0.005
-#: Standard deviation of the window of local gradients [voxels], their power and least part.
-EDGE_WIDTH, EDGE_POWER, EDGE_FLOOR = 1.0, 0.25, 0.1
+#: Standard deviation of the window of local gradients [voxels], and their least part.
+EDGE_WIDTH, EDGE_FLOOR = 1.0, 0.1
 
 
 def _counting(error: ErrorModel) -> float:
@@ -146,62 +149,81 @@ def penalties_for(error: ErrorModel) -> Penalties:
     )
 
 
-def with_local_error(
-    problem: AdaptiveProblem, variance: Float32Array, texture: float = 0.0
-) -> AdaptiveProblem:
-    """Return the problem with weights that fall with the relative variance.
+def local_say(variance: Float32Array, texture: float = 0.0) -> Float32Array:
+    """Return what data weights are multiplied by: they fall with the relative variance.
 
     With its root: where the error is large the signal is, too, as a rule. With the power of 3/4
     where :func:`textured` is 1.
     """
-    weights = problem.weights / variance ** np.float32(LOCAL_POWER + LOCAL_POWER_MORE * texture)
-    weights *= problem.weights.sum(dtype=np.float64) / weights.sum(dtype=np.float64)
-    return replace(problem, weights=weights.astype(np.float32))
+    power = np.float32(LOCAL_POWER + LOCAL_POWER_MORE * texture)
+    return (variance**-power).astype(np.float32)
 
 
-def local_square(x: Float32Array, mask: Mask, n_threads: int = 1) -> Float32Array:
-    """Return what the square term is multiplied by: 1 in even tissue and outside the mask.
+def with_local_error(problem: AdaptiveProblem, say: Float32Array) -> AdaptiveProblem:
+    """Return the problem with weights multiplied by :func:`local_say`, as many in all."""
+    weights, sums = np.empty_like(say), np.empty((say.shape[0], 2))
+    with planes(say.shape[0], problem.n_threads) as run:
+        run(loops.product_and_sums, weights, problem.weights, say, sums)
+    before, after = sums.sum(axis=0)
+    weights *= np.float32(before / after)
+    return replace(problem, weights=weights)
+
+
+class LocalSquare:
+    """What the square term is multiplied by: 1 in even tissue and outside the mask.
 
     It is the third power of the root mean square of x over the local one, at most 1.
     """
-    square = x - np.float32(x[mask].mean(dtype=np.float64))
-    square *= square
-    square *= mask
-    typical = float(square[mask].mean(dtype=np.float64))
-    local = LocalMean(mask, WIDTH, n_threads)(square)
-    ratio = np.asarray(typical / np.maximum(local, 1e-20), dtype=np.float32)
-    ratio *= np.sqrt(ratio)
-    np.clip(ratio, np.float32(FLOOR), np.float32(1), out=ratio)
-    ratio[~mask] = 1
-    return ratio
+
+    def __init__(self, mask: Mask, n_threads: int = 1) -> None:
+        self._mask, self._n_threads = mask, n_threads
+        self._around = LocalMean(mask, WIDTH, n_threads)
+
+    def __call__(self, x: Float32Array) -> Float32Array:
+        """Return it for a map."""
+        mask, n_threads = self._mask, self._n_threads
+        square = x - np.float32(mean_in(x, mask, n_threads))
+        square *= square
+        square *= mask
+        typical = np.float32(mean_in(square, mask, n_threads))
+        local = self._around(square)
+        with planes(x.shape[0], n_threads) as run:
+            run(loops.spared, local, mask, typical, np.float32(FLOOR))
+        return local
 
 
-def local_gradient(
-    x: Float32Array, problem: AdaptiveProblem, edges: ImageEdges
-) -> tuple[Float32Array, tuple[float, ...]]:
-    """Return what lambda is multiplied by, and the share that each image has in it.
+class LocalGradient:
+    """What lambda is multiplied by, and the share that each image has in it.
 
     It is less at edges of the map and of the images, and without these 1 on average in the mask. A
     gradient penalty in proportion to the variance over the mean gradient holds for each place,
     with the gradients around it; of those of the map the root of it is taken, for the map errs,
     too.
     """
-    own = _own_gradient(x, problem)
-    if not edges.lengths:
-        return own, ()
-    factor, shares = edges.penalty(x, problem.steps)
-    return np.where(problem.mask, factor * own, 1).astype(np.float32), shares
 
+    def __init__(self, problem: AdaptiveProblem, edges: ImageEdges) -> None:
+        self._mask, self._steps, self._n_threads = problem.mask, problem.steps, problem.n_threads
+        self._edges = edges
+        self._around = LocalMean(problem.mask, EDGE_WIDTH, problem.n_threads, 1e-2)
 
-def _own_gradient(x: Float32Array, problem: AdaptiveProblem) -> Float32Array:
-    """Return the factor of the edges of the map itself."""
-    inside, square = problem.mask, np.empty_like(x)
-    with planes(x.shape[0], problem.n_threads) as run:
-        run(loops.squares_in_mask, square, x, inside, problem.steps)
-    around = LocalMean(inside, EDGE_WIDTH, problem.n_threads, 1e-2)(square)
-    typical = float(around[inside].mean(dtype=np.float64))
-    if not typical > 0:
-        return np.ones_like(x)
-    factor = (around / typical + EDGE_FLOOR) ** -EDGE_POWER
-    factor /= factor[inside].mean(dtype=np.float64)
-    return np.where(inside, factor, 1).astype(np.float32)
+    def __call__(self, x: Float32Array) -> tuple[Float32Array, tuple[float, ...]]:
+        """Return both for a map."""
+        factor = self._own(x)
+        if not self._edges.lengths:
+            return factor, ()
+        of_images, shares = self._edges.penalty(x, self._steps)
+        factor *= of_images
+        return factor, shares
+
+    def _own(self, x: Float32Array) -> Float32Array:
+        """Return the factor of the edges of the map itself."""
+        mask, n_threads, square = self._mask, self._n_threads, np.empty_like(x)
+        with planes(x.shape[0], n_threads) as run:
+            run(loops.squares_in_mask, square, x, mask, self._steps)
+            factor = self._around(square)
+            typical = mean_in(factor, mask, n_threads)
+            if not typical > 0:
+                return np.ones_like(x)
+            run(loops.edge_factor, factor, mask, np.float32(typical), np.float32(EDGE_FLOOR))
+        scale_in(factor, 1 / mean_in(factor, mask, n_threads), mask, n_threads)
+        return factor

@@ -26,9 +26,10 @@ from qsmbids.core.inversion import adaptive_kernels as loops
 from qsmbids.core.inversion.adaptive_bands import BandSplit, LowBands
 from qsmbids.core.inversion.fansi_kernels import change_and_size
 from qsmbids.core.inversion.half_grid import HalfGrid
-from qsmbids.core.maths.arrays import Float32Array, Mask
+from qsmbids.core.maths.arrays import Float32Array, Float64Array, Mask
 from qsmbids.core.maths.fft import irfft, rfft
-from qsmbids.core.maths.gradient import difference, laplacian_symbols
+from qsmbids.core.maths.gradient import gradient_length, laplacian_symbols, with_next
+from qsmbids.core.maths.masked import mean_in
 from qsmbids.core.maths.parallel import planes
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "frequency_radius",
     "gradient_steps",
     "mean_gradient",
+    "square_frequencies",
 ]
 
 
@@ -161,10 +163,13 @@ class Minimiser:
             self._go_on_from(start)
         else:
             self._start_from(start)
-        self._tikhonov = penalties.tikhonov
-        self._ridge = np.full(problem.grid, penalties.tikhonov, dtype=np.float32)
-        self._y = self.x * (1 + self._ridge / self._nu)
-        self._p = self._fit + problem.weights * (self._fit - problem.field) / self._mu2
+        self._tikhonov = np.float32(penalties.tikhonov)
+        self._ridge = np.full(problem.grid, self._tikhonov)
+        self._y = self.x * (1 + self._tikhonov / self._nu)
+        self._p = self._fit.copy()
+        with planes(problem.grid[0], problem.n_threads) as run:  # from data of no weight
+            run(loops.change_data, self._p, problem.field, np.zeros_like(problem.weights),
+                problem.field, problem.weights, self._mu2)  # fmt: skip
         self.bands = LowBands(self._half, penalties.low) if penalties.low > 0 else None
         self._split: BandSplit | None = None
         self._high: Float32Array | None = None
@@ -200,14 +205,13 @@ class Minimiser:
         """The harmonic field h [ppm]."""
         return self._fit - self.problem.dipole(self.x)
 
-    def reweigh(self, square: Float32Array, gradient: Float32Array | None = None) -> None:
+    def reweigh(self, square: Float32Array | None, gradient: Float32Array) -> None:
         """Make the square term local, t times ``square``, and lambda, times ``gradient``."""
-        ridge = (np.float32(self._tikhonov) * square).astype(np.float32)
-        self._y *= (1 + ridge / self._nu) / (1 + self._ridge / self._nu)
-        self._ridge = ridge
-        if gradient is not None:
-            self._scale_gradient_dual(self._local, gradient, np.float32(1))
-            self._local = gradient
+        if square is not None:
+            with planes(self.problem.grid[0], self.problem.n_threads) as run:
+                run(loops.hold_map, self._y, self._ridge, square, self._tikhonov, self._nu)
+        self._scale_gradient_dual(self._local, gradient, np.float32(1))
+        self._local = gradient
 
     def hold_bands(self, weights: list[Float32Array] | None) -> None:
         """Hold the low bands by weights on the half grid; by nothing where there are none."""
@@ -225,10 +229,9 @@ class Minimiser:
 
     def replace_data(self, problem: AdaptiveProblem) -> None:
         """Go on with another field and other weights of the same grid."""
-        z = self._p - self.problem.weights * (self._p - self.problem.field) / (
-            self.problem.weights + self._mu2
-        )
-        self._p = z + problem.weights * (z - problem.field) / self._mu2
+        before = self.problem.field, self.problem.weights
+        with planes(problem.grid[0], problem.n_threads) as run:
+            run(loops.change_data, self._p, *before, problem.field, problem.weights, self._mu2)
         self.problem = problem
 
     def run(
@@ -291,21 +294,22 @@ def gradient_steps(voxel_size: npt.ArrayLike) -> Float32Array:
     return (np.exp(np.log(side).mean()) / side).astype(np.float32)
 
 
-def frequency_radius(grid: tuple[int, int, int], voxel_size: npt.ArrayLike) -> Float32Array:
-    """Return the distance from the centre of k-space [cycles per mean length of a voxel]."""
+def square_frequencies(
+    grid: tuple[int, int, int], voxel_size: npt.ArrayLike
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return the squares along each axis of the half spectrum [cycles per mean voxel length]."""
     side = np.asarray(voxel_size, dtype=np.float64)
     side = side / np.exp(np.log(side).mean())
     kx, ky = (np.fft.fftfreq(n, s) ** 2 for n, s in zip(grid[:2], side[:2], strict=True))
-    kz = np.fft.rfftfreq(grid[2], side[2]) ** 2
-    square = kx[:, None, None] + ky[:, None] + kz
-    return np.sqrt(square).astype(np.float32)
+    return kx, ky, np.fft.rfftfreq(grid[2], side[2]) ** 2
 
 
-def mean_gradient(x: Float32Array, mask: Mask, steps: Float32Array) -> float:
+def frequency_radius(grid: tuple[int, int, int], voxel_size: npt.ArrayLike) -> Float32Array:
+    """Return the distance from the centre of k-space [cycles per mean length of a voxel]."""
+    kx, ky, kz = square_frequencies(grid, voxel_size)
+    return np.sqrt(kx[:, None, None] + ky[:, None] + kz).astype(np.float32)
+
+
+def mean_gradient(x: Float32Array, mask: Mask, steps: Float32Array, n_threads: int = 1) -> float:
     """Return the mean length of the gradient [ppm] where both neighbours are in the mask."""
-    inside = mask.copy()
-    square = np.zeros_like(x)
-    for axis in range(3):
-        inside &= np.roll(mask, -1, axis)
-        square += (steps[axis] * difference(x, axis)) ** 2
-    return float(np.sqrt(square[inside]).mean(dtype=np.float64)) if inside.any() else 0.0
+    return mean_in(gradient_length(x, steps, n_threads), with_next(mask), n_threads)

@@ -20,6 +20,7 @@ the cone many times the error a + b S_chi that is there with it.
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -27,9 +28,12 @@ from qsmbids.core.inversion.adaptive_solver import (
     AdaptiveProblem,
     frequency_radius,
     mean_gradient,
+    square_frequencies,
 )
-from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
-from qsmbids.core.maths.fft import irfft, rfft
+from qsmbids.core.maths.arrays import Float32Array, Float64Array
+from qsmbids.core.maths.fft import rfft
+from qsmbids.core.maths.masked import mean_in
+from qsmbids.core.maths.parallel import planes
 from qsmbids.core.maths.robust import NORMAL_MAD
 from qsmbids.core.maths.smoothing import LocalMean
 
@@ -178,7 +182,7 @@ def measure_error(
         float((shells.in_all * part)[seen].sum())
         for part in (white * np.ones_like(shells.signal), share * shells.signal)
     ]
-    gradient = mean_gradient(x, problem.mask, problem.steps)
+    gradient = mean_gradient(x, problem.mask, problem.steps, problem.n_threads)
     percent = [
         100 * float(np.sqrt(min(1.0, part / total))) if total > 0 else 0.0 for part in parts
     ]
@@ -197,35 +201,61 @@ def measure_error(
 def _shells(problem: AdaptiveProblem, x: Float32Array, voxel_size: npt.ArrayLike) -> _Shells:
     """Return the powers by radius of the field."""
     spectrum = _filled(problem, x)
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float64)
-    del spectrum
+    squares = square_frequencies(problem.grid, voxel_size)
+    sums = np.zeros((problem.grid[0], SHELLS, len(_SUMS)))
+    with planes(problem.grid[0], problem.n_threads) as run:
+        run(_add_to_shells, spectrum, problem.kernel, *squares, problem.grid[2], sums)
+    found = dict(zip(_SUMS, sums.sum(axis=0).T, strict=True))
 
-    square = problem.kernel**2
-    radius = frequency_radius(problem.grid, voxel_size)
-    shell = np.minimum((radius * SHELLS).astype(np.int32), SHELLS - 1)
-    times = np.full(problem.kernel.shape, 2.0)  # each sample of the half spectrum stands for two
-    times[..., 0] = 1.0
-    if problem.grid[2] % 2 == 0:
-        times[..., -1] = 1.0
+    def mean(name: str, where: str) -> Float64Array:
+        return found[f"{name} {where}"] / np.maximum(found[f"samples {where}"], 1.0)
 
-    def mean(volume: FloatArray, where: Mask) -> Float64Array:
-        weight = times[where]
-        sums = np.bincount(shell[where], weight * volume[where], SHELLS)
-        return sums / np.maximum(np.bincount(shell[where], weight, SHELLS), 1.0)
-
-    cone, outer = square < CONE**2, square > OUTER**2
-    inside, outside = mean(power, cone), mean(power, outer)
-    low, high = mean(square, cone), mean(square, outer)
+    inside, outside = mean("power", "cone"), mean("power", "outer")
+    low, high = mean("square", "cone"), mean("square", "outer")
     signal = np.maximum(outside - inside, 0.0) / np.maximum(high - low, 1e-9)
-    everywhere = np.ones_like(cone)
     return _Shells(
         radius=(np.arange(SHELLS) + 0.5) / SHELLS,
-        in_cone=np.bincount(shell[cone], times[cone], SHELLS) / 2.0,
-        in_all=np.bincount(shell.ravel(), times.ravel(), SHELLS).astype(np.float64),
+        in_cone=found["samples cone"] / 2.0,
+        in_all=found["samples all"],
         error=np.maximum(inside - low * signal, 0.0),
         signal=signal,
-        power=mean(power, everywhere),
+        power=mean("power", "all"),
     )
+
+
+#: Sums over the samples of a shell: of those in the cone, in its outside and of all.
+_SUMS = (
+    "samples all", "power all", "samples cone", "power cone", "square cone", "samples outer",
+    "power outer", "square outer",
+)  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_to_shells(start, stop, spectrum, kernel, x2, y2, z2, nz, sums):  # type: ignore[no-untyped-def]
+    """Add to the sums of each plane; a sample of the half spectrum stands for two but on its ends.
+
+    ``x2``, ``y2`` and ``z2`` are squares of the frequencies along the axes.
+    """
+    cone, outer = np.float32(CONE**2), np.float32(OUTER**2)
+    for i in range(start, stop):
+        for j in range(spectrum.shape[1]):
+            s, d = spectrum[i, j], kernel[i, j]
+            for k in range(d.size):
+                radius = np.float32(np.sqrt(x2[i] + y2[j] + z2[k]))
+                to = sums[i, min(int(radius * np.float32(SHELLS)), SHELLS - 1)]
+                times = 1.0 if k == 0 or 2 * k == nz else 2.0
+                power = times * float(s[k].real * s[k].real + s[k].imag * s[k].imag)
+                square = d[k] * d[k]
+                to[0] += times
+                to[1] += power
+                if square < cone:
+                    to[2] += times
+                    to[3] += power
+                    to[4] += times * float(square)
+                elif square > outer:
+                    to[5] += times
+                    to[6] += power
+                    to[7] += times * float(square)
 
 
 def local_error(
@@ -254,7 +284,7 @@ def local_error(
     around = window(square)
     if by_data > 0:
         around /= np.maximum(window.share, LEAST_DATA) ** np.float32(by_data)
-    mean_around = float(around[problem.mask].mean(dtype=np.float64))
+    mean_around = mean_in(around, problem.mask, problem.n_threads)
     if not (mean_around > 0 and error.sigma_ppm > 0):
         return np.ones_like(fit)
     structured = 1 - error.white_variance / error.sigma_ppm**2
@@ -284,14 +314,14 @@ def shell_powers(
 
 def _filled(problem: AdaptiveProblem, x: Float32Array) -> npt.NDArray[np.complexfloating]:
     """Return the spectrum of the weighted field, filled in by that of the map in the mask."""
-    spectrum = rfft(np.where(problem.mask, x, np.float32(0)), problem.n_threads)
-    spectrum *= problem.kernel
-    fit = irfft(spectrum.copy(), problem.grid, problem.n_threads, overwrite=True)
-    misfit = problem.field - fit
+    filled = problem.dipole(np.where(problem.mask, x, np.float32(0)))
+    misfit = problem.field - filled
     used = problem.weights > 0
     limit = OUTLIER / NORMAL_MAD * float(np.median(np.abs(misfit[used])))
-    misfit = np.clip(misfit, -limit, limit) * np.sqrt(problem.weights)
-    return spectrum + rfft(misfit, problem.n_threads)
+    np.clip(misfit, -limit, limit, out=misfit)
+    misfit *= np.sqrt(problem.weights)
+    misfit += filled
+    return rfft(misfit, problem.n_threads)
 
 
 def _fit(shells: _Shells) -> tuple[float, float]:

@@ -28,7 +28,8 @@ from qsmbids.core.inversion.fansi_kernels import EDGE_FLOOR, ONE, PER_TURN, TURN
 from qsmbids.core.inversion.fansi_problem import FansiProblem, FansiState
 from qsmbids.core.maths.arrays import Float32Array, Mask, SpectrumArray
 from qsmbids.core.maths.fft import irfft, rfft
-from qsmbids.core.maths.gradient import difference, gradient, laplacian_symbols
+from qsmbids.core.maths.gradient import gradient, laplacian_symbols
+from qsmbids.core.maths.masked import mean_in
 from qsmbids.core.maths.parallel import Run, planes
 
 __all__ = ["least_squares_map", "least_squares_start"]
@@ -91,10 +92,8 @@ def least_squares_map(
         system = _System(p, run, n_threads)
         phase = system.solve(p.y, np.zeros_like(p.y), np.inf, FINE)
         phase = system.solve(p.y, phase, OUTLIER, FINE)
-        misfit = phase - p.y
-        turns = np.rint(misfit * PER_TURN)
-        turns[np.abs(misfit) <= OUTLIER] = 0
-        y = p.y + TURN * turns
+        y = np.empty_like(p.y)
+        run(_to_turns, y, phase, p.y)
         if settled:
             phase = system.solve(y, phase, np.inf, SMOOTH)
         return system.map(), phase, y
@@ -108,7 +107,7 @@ class _System:
         self.grid = (p.y.shape[0], p.y.shape[1], p.y.shape[2])
         self.symbols = laplacian_symbols(self.grid)
         self.edges = np.float32(p.weight_scale) * p.weights
-        self.floor = _mean_difference(self.edges, p.mask)
+        self.floor = _mean_difference(self.edges, p.mask, run)
         self.weights = np.empty_like(p.y)
         self.x = np.zeros(p.kernel.shape, np.complex64)
         self.sums = np.empty(self.grid[0])
@@ -123,10 +122,12 @@ class _System:
         """Go on to the solution for data y, with outliers those of ``phase``; return its field."""
         p, run, lambda_ = self.p, self.run, np.float32(smoothness)
         run(_data_weights, self.weights, self.edges, phase, y, np.float32(1.0 / outlier))
-        mean = np.float32(self.weights[p.mask].mean(dtype=np.float64))
+        mean = np.float32(mean_in(self.weights, p.mask, self.n_threads))
         inverse = (p.kernel, *self.symbols, mean, lambda_)
-        residual = rfft(self.weights * y, self.n_threads)
-        residual *= p.kernel
+        weighted = np.empty_like(y)
+        run(_times, weighted, self.weights, y)
+        residual = rfft(weighted, self.n_threads)
+        run(_times, residual, p.kernel, residual)
         size = self._sum(_scaled_square, residual, *inverse)
         if self.x.any():
             residual -= self._apply(self.x, lambda_)
@@ -150,7 +151,7 @@ class _System:
         data = np.empty_like(spectrum)
         self.run(_times, data, self.p.kernel, spectrum)
         field = irfft(data, grid, n, overwrite=True)
-        field *= self.weights
+        self.run(_times, field, self.weights, field)
         data = rfft(field, n)  # type: ignore[assignment]
         volume = irfft(spectrum.copy(), grid, n, overwrite=True)
         self.run(_roughness, volume, self.edges, self.floor, lambda_, field)
@@ -163,14 +164,38 @@ class _System:
         return float(self.sums.sum())
 
 
-def _mean_difference(volume: Float32Array, mask: Mask) -> np.float32:
+def _mean_difference(volume: Float32Array, mask: Mask, run: Run) -> np.float32:
     """Return the mean size of the differences between neighbours that are both in the mask."""
-    means = []
-    for axis in range(3):
-        both = mask & np.roll(mask, -1, axis)
-        if both.any():  # not across a single slice
-            means.append(np.abs(difference(volume, axis)[both]).mean(dtype=np.float64))
-    return np.float32(max(np.mean(means), EDGE_FLOOR)) if means else EDGE_FLOOR
+    sums = np.empty((volume.shape[0], 3, 2))
+    run(_differences, volume, mask, sums)
+    total, n = sums.sum(axis=0).T
+    means = total[n > 0] / n[n > 0]  # not across a single slice
+    return np.float32(max(np.mean(means), EDGE_FLOOR)) if means.size else EDGE_FLOOR
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _differences(start, stop, volume, mask, sums):  # type: ignore[no-untyped-def]
+    """Fill sums by the sizes of differences in the mask and their number: per plane and axis."""
+    nx, ny, nz = volume.shape
+    for i in range(start, stop):
+        sums[i, :, :] = 0
+        for j in range(ny):
+            v, vi, vj = volume[i, j], volume[(i + 1) % nx, j], volume[i, (j + 1) % ny]
+            m, mi, mj = mask[i, j], mask[(i + 1) % nx, j], mask[i, (j + 1) % ny]
+            for axis in range(3):
+                total, n = ZERO, 0
+                for k in range(nz):
+                    after = k + 1 if k + 1 < nz else 0
+                    if axis == 2:
+                        step, both = v[after] - v[k], m[k] and m[after]
+                    elif axis == 1:
+                        step, both = vj[k] - v[k], m[k] and mj[k]
+                    else:
+                        step, both = vi[k] - v[k], m[k] and mi[k]
+                    total += abs(step) if both else ZERO
+                    n += both
+                sums[i, axis, 0] += float(total)
+                sums[i, axis, 1] += n
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
@@ -183,6 +208,18 @@ def _data_weights(start, stop, weights, w, phase, y, per_outlier):  # type: igno
                 misfit = per_outlier * (f[k] - yy[k])
                 least = ww[k] / (ONE + misfit * misfit)
                 o[k] = least * least
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _to_turns(start, stop, out, phase, y):  # type: ignore[no-untyped-def]
+    """Fill out by the data, at the nearest turn where they are far off."""
+    for i in range(start, stop):
+        for j in range(y.shape[1]):
+            o, f, yy = out[i, j], phase[i, j], y[i, j]
+            for k in range(o.size):
+                misfit = f[k] - yy[k]
+                far = abs(misfit) > np.float32(OUTLIER)
+                o[k] = yy[k] + (TURN * np.rint(misfit * PER_TURN) if far else ZERO)
 
 
 @numba.njit(cache=True, fastmath=True, inline="always", error_model="numpy")
@@ -293,7 +330,7 @@ def _advance(start, stop, x, r, p, q, length):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _times(start, stop, out, factor, spectrum):  # type: ignore[no-untyped-def]
-    """Fill out by a spectrum times real factors."""
+    """Fill out by a spectrum, or a volume, times real factors."""
     for i in range(start, stop):
         for j in range(out.shape[1]):
             o, f, s = out[i, j], factor[i, j], spectrum[i, j]

@@ -31,11 +31,13 @@ import numpy.typing as npt
 import scipy.ndimage as ndi
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
+from qsmbids.core.maths.gradient import gradient_length, with_next
+from qsmbids.core.maths.masked import mean_in
 from qsmbids.core.maths.parallel import planes
 from qsmbids.core.maths.robust import NORMAL_MAD
 from qsmbids.core.maths.smoothing import LocalMean
 
-__all__ = ["ImageEdges", "even_out", "gradient_length", "image_edges"]
+__all__ = ["ImageEdges", "even_out", "image_edges"]
 
 
 #: Standard deviation of the window of the smooth part of a magnitude [mm].
@@ -83,7 +85,7 @@ class ImageEdges:
             Factors of the three differences.
         """
         length = gradient_length(x, steps, self.n_threads)
-        mean = length[self.inner].mean(dtype=np.float64) if self.inner.any() else 0.0
+        mean = mean_in(length, self.inner, self.n_threads)
         if not mean > 0:
             return np.ones_like(x), (0.0,) * len(self.lengths)
         length /= np.float32(mean)
@@ -105,54 +107,71 @@ class ImageEdges:
         more the images tell: what has few edges of its own is smoothed the more surely.
         """
         q, shares = self.expected(x, steps)
-        factor = np.float32(1 + FLOOR) / (q + np.float32(FLOOR))
-        return np.where(self.mask, factor, 1).astype(np.float32), shares
+        with planes(x.shape[0], self.n_threads) as run:
+            run(_penalty_of, q, self.mask)
+        return q, shares
 
 
 def image_edges(
     images: Sequence[FloatArray], mask: Mask, steps: Float32Array, n_threads: int = 1
 ) -> ImageEdges:
     """Return the edges of images; values that are not finite count as the median of the others."""
-    inner = mask.copy()
-    for axis in range(3):
-        inner &= np.roll(mask, -1, axis)
+    inner = with_next(mask)
     if not images:
         return ImageEdges((), mask, inner, n_threads)
-    lengths = []
-    mean_around = LocalMean(mask, SMOOTH, n_threads, 1e-2)
-    for image in images:
-        finite = mask & np.isfinite(image)
-        if not finite.any() or not inner.any():
-            lengths.append((np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)))
-            continue
-        low, middle, high = np.percentile(image[finite], [100 - FARTHEST, 50, FARTHEST])
-        filled = np.where(finite, np.clip(image, low, high), middle).astype(np.float32)
-        smooth = mean_around(filled * mask)
-        noise = _noise(filled, mask) * float(np.sqrt(2 * (steps.astype(float) ** 2).sum()))
-        lengths.append(
-            (
-                _above(gradient_length(filled, steps, n_threads), noise, inner),
-                _above(gradient_length(smooth, steps, n_threads), noise * _noise_left(), inner),
-            )
-        )
-    return ImageEdges(tuple(lengths), mask, inner, n_threads)
+    found: list[tuple[Float32Array, Float32Array]] = [None] * len(images)  # type: ignore[list-item]
+    side_by_side = len(images) > 1 and n_threads > 1
+    each = 1 if side_by_side else n_threads
+    mean_around = LocalMean(mask, SMOOTH, each, 1e-2)
+
+    def some(start: int, stop: int) -> None:
+        for number in range(start, stop):
+            found[number] = _lengths_of(images[number], mask, inner, steps, mean_around, each)
+
+    with planes(len(images), n_threads if side_by_side else 1) as run:
+        run(some)
+    return ImageEdges(tuple(found), mask, inner, n_threads)
 
 
-def _above(length: Float32Array, noise: float, inner: Mask) -> Float32Array:
-    """Return what lengths have above noise, of mean 1 where they count."""
-    out = np.sqrt(np.maximum(length**2 - np.float32(noise**2), 0))
-    mean = float(out[inner].mean(dtype=np.float64))
-    return np.where(inner, out / np.float32(mean), 1).astype(np.float32) if mean > 0 else 0 * out
+def _lengths_of(
+    image: FloatArray,
+    mask: Mask,
+    inner: Mask,
+    steps: Float32Array,
+    mean_around: LocalMean,
+    n_threads: int,
+) -> tuple[Float32Array, Float32Array]:
+    """Return what the gradients of an image and of the smoothed one have above its noise."""
+    finite = mask & np.isfinite(image)
+    if not finite.any() or not inner.any():
+        return np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)
+    low, middle, high = np.percentile(image[finite], [100 - FARTHEST, 50, FARTHEST])
+    filled = np.where(finite, np.clip(image, low, high), middle).astype(np.float32)
+    smooth = mean_around(filled * mask)
+    noise = _noise(filled, mask, n_threads) * float(np.sqrt(2 * (steps.astype(float) ** 2).sum()))
+    sharp, smooth = (gradient_length(v, steps, n_threads) for v in (filled, smooth))
+    _keep_above(sharp, noise, inner, n_threads)
+    _keep_above(smooth, noise * _noise_left(), inner, n_threads)
+    return sharp, smooth
 
 
-def _noise(image: Float32Array, mask: Mask) -> float:
+def _keep_above(length: Float32Array, noise: float, inner: Mask, n_threads: int) -> None:
+    """Leave of lengths what they have above noise, of mean 1 where they count and 1 elsewhere."""
+    with planes(length.shape[0], n_threads) as run:
+        run(_above, length, np.float32(noise), inner)
+        mean = mean_in(length, inner, n_threads)
+        if mean > 0:
+            run(_relative, length, np.float32(1 / mean), inner)
+
+
+def _noise(image: Float32Array, mask: Mask, n_threads: int = 1) -> float:
     """Return the standard deviation of the noise of an image, from its second differences."""
-    found = []
-    for axis in range(3):
-        inside = mask & np.roll(mask, 1, axis) & np.roll(mask, -1, axis)
-        bend = np.roll(image, 1, axis) + np.roll(image, -1, axis) - 2 * image
-        found.append(np.abs(bend[inside]))
-    bends = np.concatenate(found)
+    counts = np.zeros(image.shape[0], dtype=np.int64)
+    bends = np.empty(0, dtype=np.float32)
+    with planes(image.shape[0], n_threads) as run:
+        run(_bends, image, mask, np.zeros_like(counts), counts, bends)
+        bends = np.empty(counts.sum(), dtype=np.float32)
+        run(_bends, image, mask, np.cumsum(counts) - counts, counts, bends)
     return float(np.median(bends)) / NORMAL_MAD / float(np.sqrt(6)) if bends.size else 0.0
 
 
@@ -166,26 +185,57 @@ def _noise_left() -> float:
     return float(np.sqrt((same - next_one) * same**2))
 
 
-def gradient_length(x: Float32Array, steps: Float32Array, n_threads: int = 1) -> Float32Array:
-    """Return the length of the gradient: differences of the penalty, to the next voxels."""
-    out = np.empty_like(x)
-    with planes(x.shape[0], n_threads) as run:
-        run(_lengths, out, x, steps)
-    return out
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _above(start, stop, length, noise, inner):  # type: ignore[no-untyped-def]
+    """Overwrite lengths by what their squares have above that of noise, by 0 where none counts."""
+    zero = np.float32(0)
+    for i in range(start, stop):
+        for j in range(length.shape[1]):
+            row, known = length[i, j], inner[i, j]
+            for k in range(row.size):
+                above = np.sqrt(max(row[k] * row[k] - noise * noise, zero))
+                row[k] = above if known[k] else zero
 
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _lengths(start, stop, out, x, steps):  # type: ignore[no-untyped-def]
-    """Fill out by the length of the gradient, periodic."""
-    nx, ny, nz = x.shape
+def _relative(start, stop, length, factor, inner):  # type: ignore[no-untyped-def]
+    """Multiply lengths by a factor where they count, and fill in 1 elsewhere."""
     for i in range(start, stop):
+        for j in range(length.shape[1]):
+            row, known = length[i, j], inner[i, j]
+            for k in range(row.size):
+                row[k] = factor * row[k] if known[k] else np.float32(1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _bends(start, stop, image, mask, first, counts, out):  # type: ignore[no-untyped-def]
+    """Fill out from ``first`` on by the sizes of second differences in the mask, per plane.
+
+    Without room in out they are counted alone.
+    """
+    nx, ny, nz = image.shape
+    two, fill = np.float32(2), out.size > 0
+    for i in range(start, stop):
+        at, ia, ib = first[i], (i + 1) % nx, i - 1
         for j in range(ny):
-            o, x0, xi, xj = out[i, j], x[i, j], x[(i + 1) % nx, j], x[i, (j + 1) % ny]
+            ja, jb = (j + 1) % ny, j - 1
             for k in range(nz):
-                a = steps[0] * (xi[k] - x0[k])
-                b = steps[1] * (xj[k] - x0[k])
-                c = steps[2] * ((x0[k + 1] if k + 1 < nz else x0[0]) - x0[k])
-                o[k] = np.sqrt(a * a + b * b + c * c)
+                if not mask[i, j, k]:
+                    continue
+                ka, kb, middle = (k + 1) % nz, k - 1, two * image[i, j, k]
+                if mask[ia, j, k] and mask[ib, j, k]:
+                    if fill:
+                        out[at] = abs(image[ia, j, k] + image[ib, j, k] - middle)
+                    at += 1
+                if mask[i, ja, k] and mask[i, jb, k]:
+                    if fill:
+                        out[at] = abs(image[i, ja, k] + image[i, jb, k] - middle)
+                    at += 1
+                if mask[i, j, ka] and mask[i, j, kb]:
+                    if fill:
+                        out[at] = abs(image[i, j, ka] + image[i, j, kb] - middle)
+                    at += 1
+        counts[i] = at - first[i]
 
 
 def even_out(
@@ -228,6 +278,8 @@ def _normal_equations(start, stop, volumes, wanted, inner, found, weighted, sums
         sums[i, :, :] = 0
         for j in range(wanted.shape[1]):
             known = inner[i, j]
+            if not known.any():
+                continue
             w[:] = floor + found[0]
             for a in range(1, n):
                 row, v, c = rows[a], volumes[a - 1][i, j], found[a]
@@ -259,6 +311,9 @@ def _fill_fit(start, stop, out, volumes, inner, found):  # type: ignore[no-untyp
     for i in range(start, stop):
         for j in range(out.shape[1]):
             o, known = out[i, j], inner[i, j]
+            if not known.any():
+                o[:] = one
+                continue
             o[:] = found[0]
             for a in range(1, found.size):
                 c, v = found[a], volumes[a - 1][i, j]
@@ -266,6 +321,17 @@ def _fill_fit(start, stop, out, volumes, inner, found):  # type: ignore[no-untyp
                     o[k] += c * v[k]
             for k in range(o.size):
                 o[k] = o[k] if known[k] else one
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _penalty_of(start, stop, q, mask):  # type: ignore[no-untyped-def]
+    """Overwrite q by (1 + floor) / (q + floor) in the mask, and by 1."""
+    one, floor = np.float32(1), np.float32(FLOOR)
+    for i in range(start, stop):
+        for j in range(q.shape[1]):
+            row, m = q[i, j], mask[i, j]
+            for k in range(row.size):
+                row[k] = (one + floor) / (row[k] + floor) if m[k] else one
 
 
 def _non_negative(gram: Float64Array, right: Float64Array) -> Float64Array:

@@ -4,12 +4,22 @@ The k-space symbol of ``adjoint(gradient(x))`` is the sum over the axes of
 :math:`2 - 2\cos(2\pi k_d / N_d)`: minus the seven-point Laplacian.
 """
 
+import numba
 import numpy as np
 
-from qsmbids.core.maths.arrays import Float32Array, FloatArray
+from qsmbids.core.maths.arrays import Float32Array, FloatArray, Mask
+from qsmbids.core.maths.parallel import planes
 from qsmbids.units import TWO_PI
 
-__all__ = ["difference", "difference_adjoint", "gradient", "gradient_adjoint", "laplacian_symbols"]
+__all__ = [
+    "difference",
+    "difference_adjoint",
+    "gradient",
+    "gradient_adjoint",
+    "gradient_length",
+    "laplacian_symbols",
+    "with_next",
+]
 
 
 def difference(volume: FloatArray, axis: int) -> FloatArray:
@@ -44,3 +54,33 @@ def laplacian_symbols(
     """
     x, y, z = ((2.0 - 2.0 * np.cos(TWO_PI * np.arange(n) / n)).astype(np.float32) for n in shape)
     return x, y, z[: shape[2] // 2 + 1]
+
+
+def gradient_length(volume: Float32Array, steps: Float32Array, n_threads: int = 1) -> Float32Array:
+    """Return the length of the gradient; differences are multiplied by ``steps`` of their axis."""
+    out = np.empty_like(volume)
+    with planes(volume.shape[0], n_threads) as run:
+        run(_lengths, out, volume, steps)
+    return out
+
+
+def with_next(mask: Mask) -> Mask:
+    """Return the voxels of a mask whose next ones along all axes are in it, too (periodic)."""
+    inner = mask.copy()
+    for axis in range(3):
+        inner &= np.roll(mask, -1, axis)
+    return inner
+
+
+@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
+def _lengths(start, stop, out, x, steps):  # type: ignore[no-untyped-def]
+    """Fill out by the length of the gradient, periodic."""
+    nx, ny, nz = x.shape
+    for i in range(start, stop):
+        for j in range(ny):
+            o, x0, xi, xj = out[i, j], x[i, j], x[(i + 1) % nx, j], x[i, (j + 1) % ny]
+            for k in range(nz):
+                a = steps[0] * (xi[k] - x0[k])
+                b = steps[1] * (xj[k] - x0[k])
+                c = steps[2] * ((x0[k + 1] if k + 1 < nz else x0[0]) - x0[k])
+                o[k] = np.sqrt(a * a + b * b + c * c)

@@ -72,17 +72,20 @@ class LocalMean:
         sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), 3)
         self._widths, self._shape, self._n_threads = block_widths(sigma), mask.shape, n_threads
         self._sigma = sigma / self._widths
-        self._near = self._window(mask.astype(np.float32))
-        self._over = np.reciprocal(np.maximum(self._near, np.float32(least)))
+        near = self._window(mask.astype(np.float32))
+        np.maximum(near, np.float32(least), out=near)
+        self._over = np.reciprocal(near, out=near)
 
     @property
     def share(self) -> Float32Array:
-        """The part of the window around each voxel that lies in the mask."""
-        return self._voxels(self._near)
+        """The part of the window around each voxel that lies in the mask, or ``least``."""
+        return self._voxels(np.reciprocal(self._over))
 
     def __call__(self, volume: Float32Array) -> Float32Array:
         """Return the means of a volume, which must be 0 outside the mask."""
-        return self._voxels(self._window(volume) * self._over)
+        means = self._window(volume)
+        means *= self._over
+        return self._voxels(means)
 
     def _window(self, volume: Float32Array) -> Float32Array:
         blocks = block_sums(volume, self._widths) / np.float32(math.prod(self._widths))
@@ -102,7 +105,13 @@ def block_sums(volume: npt.NDArray[Any], widths: list[int]) -> npt.NDArray[Any]:
     """Sum blocks of voxels; the last along an axis may be smaller."""
     for axis, size in enumerate(widths):
         if size > 1:
-            volume = np.add.reduceat(volume, np.arange(0, volume.shape[axis], size), axis=axis)
+            every = [
+                volume[(slice(None),) * axis + (slice(first, None, size),)]
+                for first in range(min(size, volume.shape[axis]))
+            ]
+            volume = every[0].copy()
+            for part in every[1:]:
+                volume[(slice(None),) * axis + (slice(part.shape[axis]),)] += part
     return volume
 
 

@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
+from qsmbids.core.inversion import cone_spectrum
+from qsmbids.core.inversion.adaptive_data import without_outliers
 from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
 from qsmbids.core.inversion.adaptive_kernels import (
+    change_data,
+    hold_map,
     scale_gradient_dual,
     squares_in_mask,
     start_gradient,
 )
 from qsmbids.core.inversion.adaptive_rule import (
     FIRST,
-    local_gradient,
-    local_square,
+    LocalGradient,
+    LocalSquare,
+    local_say,
     penalties_for,
     with_local_error,
 )
@@ -25,6 +30,7 @@ from qsmbids.core.inversion.adaptive_solver import (
     Penalties,
     gradient_steps,
     mean_gradient,
+    square_frequencies,
 )
 from qsmbids.core.inversion.cone_spectrum import ErrorModel, local_error, measure_error
 from qsmbids.core.inversion.dipole import dipole_field, dipole_kernel
@@ -274,6 +280,77 @@ def test_a_dual_follows_its_lambda_and_z_stays(factor):
     np.testing.assert_allclose(v * share, factor * local / before * dual, rtol=1e-4, atol=1e-8)
 
 
+def test_z_stays_where_data_and_squares_change():
+    """The duals within p and y are those of the data and penalties that follow."""
+    rng = np.random.default_rng(7)
+    p, f, g, y = rng.standard_normal((4, 5, 6, 7)).astype(np.float32)
+    m, n, ridge, factor = rng.uniform(0, 2, (4, 5, 6, 7)).astype(np.float32)
+    n[0, 0] = 0
+    mu, nu, t = np.float32(0.3), np.float32(0.2), np.float32(0.7)
+    z = p - m * (p - f) / (m + mu)
+    after = p.copy()
+    change_data(0, 5, after, f, m, g, n, mu)
+    np.testing.assert_allclose(after - n * (after - g) / (n + mu), z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mu * (after - z), n * (z - g), rtol=1e-4, atol=1e-5)
+    held, new = y.copy(), ridge.copy()
+    hold_map(0, 5, held, new, factor, t, nu)
+    np.testing.assert_allclose(new, t * factor, rtol=1e-6)
+    z = y * nu / (nu + ridge)
+    np.testing.assert_allclose(held * nu / (nu + new), z, rtol=1e-4, atol=1e-6)
+
+
+def test_outliers_have_little_say_and_data_go_to_the_nearest_turn():
+    problem = small_problem()
+    rng = np.random.default_rng(8)
+    fit = problem.field + 0.01 * rng.standard_normal(problem.grid).astype(np.float32)
+    fit[16, 16, 16] += 0.3
+    used, turn = problem.weights > 0, 0.25
+    found = without_outliers(problem, fit, turn)
+    turns = np.rint((fit - problem.field) / turn) * used
+    np.testing.assert_allclose(found.field, problem.field + turn * turns, atol=1e-6)
+    misfit = fit - found.field
+    scale = 8 * np.median(np.abs(misfit[used])) / 0.6744897501960817
+    wanted = problem.weights / (1 + (misfit / scale) ** 2) ** 2
+    wanted *= problem.weights.sum() / wanted.sum()
+    np.testing.assert_allclose(found.weights, wanted, rtol=1e-4)
+    assert found.weights[16, 16, 16] < problem.weights[16, 16, 16]
+    same = without_outliers(problem, problem.field, turn)
+    np.testing.assert_array_equal(same.weights, problem.weights)
+
+
+@pytest.mark.parametrize("nz", [8, 9])
+def test_shells_are_those_of_the_whole_spectrum(nz):
+    """Each sample of the half spectrum counts as often as it stands in the whole one."""
+    shape, voxel = (10, 12, nz), (1.0, 1.5, 0.8)  # B0 along the third axis
+    rng = np.random.default_rng(9)
+    field = rng.standard_normal(shape).astype(np.float32)
+    kernel = dipole_kernel(shape, voxel, AXIAL)
+    half = np.fft.rfftn(field).astype(np.complex64)
+    sums = np.zeros((10, cone_spectrum.SHELLS, 8))
+    squares = square_frequencies(shape, voxel)
+    for part in ((0, 4), (4, 10)):
+        cone_spectrum._add_to_shells(*part, half, kernel, *squares, nz, sums)
+    found = sums.sum(axis=0)
+    power = np.abs(np.fft.fftn(field)) ** 2
+    side = np.array(voxel) / np.prod(voxel) ** (1 / 3)
+    k = np.meshgrid(*(np.fft.fftfreq(n, s) for n, s in zip(shape, side, strict=True)),
+                    indexing="ij")  # fmt: skip
+    radius = np.sqrt(sum(v**2 for v in k)).astype(np.float32)
+    along = k[2] ** 2 / np.maximum(sum(v**2 for v in k), 1e-30)
+    dipole = np.where(radius > 0, 1 / 3 - along, 0)
+    shell = np.minimum((radius * cone_spectrum.SHELLS).astype(int), cone_spectrum.SHELLS - 1)
+    for first, where in ((0, np.ones(shape, bool)), (2, np.abs(dipole) < 0.08),
+                         (5, np.abs(dipole) > 0.25)):  # fmt: skip
+        n, total, square = (
+            np.bincount(shell[where], v[where], cone_spectrum.SHELLS)
+            for v in (np.ones(shape), power, dipole**2)
+        )
+        np.testing.assert_allclose(found[:, first], n)
+        np.testing.assert_allclose(found[:, first + 1], total, rtol=1e-4)
+        if first:
+            np.testing.assert_allclose(found[:, first + 2], square, rtol=1e-4, atol=1e-6)
+
+
 def test_iterations_go_on_from_others():
     """With the same penalties nothing moves, with others they end where those from 0 do."""
     problem = small_problem()
@@ -312,7 +389,7 @@ def test_squares_of_differences_count_where_both_voxels_are_in_the_mask():
 def test_local_square_spares_strong_sources():
     x = np.where(MASK, 0.3 * nuclei() + 0.3 * texture(1), 0).astype(np.float32)
     x[26, 28, 24] += 3.0
-    local = local_square(x, MASK)
+    local = LocalSquare(MASK)(x)
     assert local[26, 28, 24] < 0.05
     assert np.median(local[MASK]) > 0.9
     assert (local[~MASK] == 1).all()
@@ -433,20 +510,20 @@ def test_penalty_of_the_gradient_is_less_at_edges():
     even = np.zeros(problem.grid, np.float32)
     even[16:] = 0.1
     none = image_edges([], problem.mask, problem.steps)
-    factor, _ = local_gradient(even, problem, none)
+    factor, _ = LocalGradient(problem, none)(even)
     assert factor[15][problem.mask[15]].max() < 0.5 * factor[4][problem.mask[4]].min()
     assert factor[problem.mask].mean() == pytest.approx(1, rel=1e-3)
-    assert (local_gradient(np.zeros_like(even), problem, none)[0] == 1).all()
+    assert (LocalGradient(problem, none)(np.zeros_like(even))[0] == 1).all()
     seen = image_edges([even], problem.mask, problem.steps)
-    both, shares = local_gradient(even, problem, seen)
+    both, shares = LocalGradient(problem, seen)(even)
     assert shares == pytest.approx((1.0,))
     ratio = [(both / factor)[n][seen.inner[n]] for n in (15, 4)]
     assert ratio[0].max() < 0.5 * ratio[1].min()
     of_image, _ = seen.penalty(even, problem.steps)
     np.testing.assert_allclose(both[problem.mask], (factor * of_image)[problem.mask], rtol=1e-5)
     still = image_edges([np.full_like(even, 7.0)], problem.mask, problem.steps)
-    assert local_gradient(even, problem, still)[1] == (0.0,)
-    np.testing.assert_allclose(local_gradient(even, problem, still)[0], factor, rtol=1e-5)
+    assert LocalGradient(problem, still)(even)[1] == (0.0,)
+    np.testing.assert_allclose(LocalGradient(problem, still)(even)[0], factor, rtol=1e-5)
 
 
 def test_error_is_told_apart_by_place():
@@ -470,7 +547,7 @@ def test_data_count_less_where_the_error_is():
     half = np.arange(problem.grid[2]) < problem.grid[2] // 2
     variance = np.broadcast_to(np.where(half, 1, 16), problem.grid).astype(np.float32)
     for texture, ratio in ((0.0, 4.0), (1.0, 8.0)):
-        weights = with_local_error(problem, variance, texture).weights[problem.mask]
+        weights = with_local_error(problem, local_say(variance, texture)).weights[problem.mask]
         relative = weights / problem.weights[problem.mask]
         assert relative.max() / relative.min() == pytest.approx(ratio, rel=1e-4)
 

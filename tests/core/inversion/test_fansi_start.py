@@ -10,6 +10,7 @@ from qsmbids.core.inversion.fansi import fansi
 from qsmbids.core.inversion.fansi_problem import FansiProblem
 from qsmbids.core.inversion.fansi_start import FINE, least_squares_map, least_squares_start
 from qsmbids.core.maths.gradient import gradient, gradient_adjoint
+from qsmbids.core.maths.parallel import planes
 
 SHAPE = (40, 44, 36)
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
@@ -173,3 +174,30 @@ def test_a_single_slice_has_a_start(stone):
     assert np.isfinite(
         fansi(field, one, weights, ISO, AXIAL, **SCAN, maximum_iterations=3).chi
     ).all()
+
+
+def test_differences_count_between_neighbours_of_the_mask():
+    """Periodic, a mean for each axis; an axis without any is left out."""
+    rng = np.random.default_rng(4)
+    volume = rng.random((6, 7, 8)).astype(np.float32)
+    for mask in (rng.random(volume.shape) < 0.7, np.arange(8) == 3 + np.zeros((6, 7, 1))):
+        means = []
+        for axis in range(3):
+            both = mask & np.roll(mask, -1, axis)
+            if both.any():
+                means.append(np.abs(np.roll(volume, -1, axis) - volume)[both].mean())
+        with planes(6, 2) as run:
+            found = fansi_start._mean_difference(volume, mask, run)
+        assert len(means) in (2, 3)
+        assert found == pytest.approx(np.mean(means), rel=1e-5)
+
+
+def test_only_data_that_are_far_off_go_to_other_turns():
+    turn = 2 * np.pi
+    y = np.zeros((2, 2, 3), np.float32)
+    phase = np.array([0, 6.0, -9.9, 10.1, -12.0, 31.0, 0, 0, 0, 0, 0, 0], np.float32)
+    out = np.empty_like(y)
+    fansi_start._to_turns(0, 2, out, phase.reshape(y.shape), y)
+    np.testing.assert_allclose(
+        out.ravel()[:6], [0, 0, 0, 2 * turn, -2 * turn, 5 * turn], rtol=1e-6
+    )

@@ -13,9 +13,9 @@ from qsmbids.core.inversion.image_edges import (
     _noise_left,
     _non_negative,
     even_out,
-    gradient_length,
     image_edges,
 )
+from qsmbids.core.maths.gradient import gradient_length
 
 SHAPE = (40, 44, 36)
 R = np.indices(SHAPE).astype(float) - np.reshape([(n - 1) / 2 for n in SHAPE], (3, 1, 1, 1))
@@ -128,3 +128,26 @@ def test_fit_finds_the_parts_of_a_length():
     found = [_fitted((first, second), wanted, inner, n) for n in (1, 3)]
     np.testing.assert_allclose(found[0], [0.4, 0.6, 0.0], atol=0.02)
     np.testing.assert_array_equal(*found)
+
+
+def test_images_side_by_side_are_as_one_by_one():
+    images = [5 - 40 * 0.1 * ball((3, 0, 0), 7) + noise(n, 0.2) for n in (3, 4, 5)]
+    together = image_edges(images, MASK, STEPS, 2)
+    for image, pair in zip(images, together.lengths, strict=True):
+        alone = image_edges([image], MASK, STEPS, 1)
+        for one, other in zip(alone.lengths[0], pair, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_noise_is_told_from_second_differences_in_the_mask():
+    image = noise(9, 2.0)
+    image[~MASK] = np.nan
+    found = []
+    for axis in range(3):
+        inside = MASK & np.roll(MASK, 1, axis) & np.roll(MASK, -1, axis)
+        bend = np.roll(image, 1, axis) + np.roll(image, -1, axis) - 2 * image
+        found.append(np.abs(bend[inside]))
+    wanted = np.median(np.concatenate(found)) / 0.6744897501960817 / np.sqrt(6)
+    for n_threads in (1, 3):
+        assert _noise(image, MASK, n_threads) == pytest.approx(wanted, rel=1e-6)
+    assert _noise(image, np.zeros_like(MASK)) == 0

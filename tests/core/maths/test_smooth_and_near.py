@@ -7,6 +7,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from qsmbids.core.maths.axis_order import in_c_order, in_fortran_order
 from qsmbids.core.maths.distance import limited_distance
 from qsmbids.core.maths.gaussian import gaussian
+from qsmbids.core.maths.smoothing import block_sums
 
 
 @pytest.fixture
@@ -58,3 +59,19 @@ def test_voxels_stay_where_they_are(volume, dtype):
     assert back.flags.c_contiguous
     assert np.array_equal(back, stored)
     assert in_c_order(back, np.float32) is back
+
+
+@pytest.mark.parametrize("widths", [[1, 1, 1], [2, 3, 4], [20, 1, 5]])
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_blocks_of_voxels_are_summed(volume, widths, dtype):
+    """The last one along an axis may be smaller."""
+    volume = volume.astype(dtype)
+    before = volume.copy()
+    expected = volume
+    for axis, size in enumerate(widths):
+        starts = np.arange(0, volume.shape[axis], size)
+        expected = np.add.reduceat(expected, starts, axis=axis)
+    found = block_sums(volume, widths)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(volume, before)
