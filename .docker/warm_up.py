@@ -16,6 +16,8 @@ from qsmbids.core.anatomy.carrying import brain_distance
 from qsmbids.core.anatomy.regions import fit_regions, place_regions
 from qsmbids.core.anatomy.registration import register
 from qsmbids.core.anatomy.template import brain_share, class_maps, expected_map
+from qsmbids.core.inversion.adaptive_inversion import adaptive_inversion
+from qsmbids.core.inversion.cone_spectrum import ErrorModel
 from qsmbids.core.inversion.fansi import fansi
 from qsmbids.core.maths.resample import resample_labels
 from qsmbids.io.phantom import write_phantom_dataset
@@ -62,6 +64,11 @@ if __name__ == "__main__":
     ways = ({"nonlinear": False, "weak_harmonic": False}, {"iterations": "alternating"})
     for options in (*ways, {"iterations": "staged"}):
         fansi(cube, cube > 0, cube, (1, 1, 1), (0, 0, 1), **scan, **options)
+    # the error of the heads above has nothing of the tissue, so that nothing is held by its square
+    error = ErrorModel(0.001, 0.03, 0.002, 0.01, 0.01, 0.0, 0.0)
+    field = np.random.default_rng(0).standard_normal(cube.shape)
+    scan = {"centre_frequency": 123e6, "echo_time": 0.02, "error": error}
+    adaptive_inversion(field, cube > 0, cube, (1, 1, 1), (0, 0, 1), **scan)
     # only a segmentation on another grid is resampled
     resample_labels(np.ones((4, 4, 4), np.int32), np.eye(4), (4, 4, 4))
     # the heads above are too small for the template, which is a head itself
