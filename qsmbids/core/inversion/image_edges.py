@@ -32,7 +32,7 @@ import scipy.ndimage as ndi
 
 from qsmbids.core.maths.arrays import Float32Array, Float64Array, FloatArray, Mask
 from qsmbids.core.maths.gradient import gradient_length, with_next
-from qsmbids.core.maths.masked import mean_in
+from qsmbids.core.maths.masked import mean_in, scale_in
 from qsmbids.core.maths.parallel import planes
 from qsmbids.core.maths.robust import NORMAL_MAD
 from qsmbids.core.maths.smoothing import LocalMean
@@ -58,7 +58,7 @@ class ImageEdges:
     ----------
     lengths : tuple of pairs of ndarray of float32
         Of each image and of the smoothed one, of mean 1 where they count, and 1 elsewhere; 0 where
-        there is nothing but noise.
+        they would count but there is nothing but noise.
     mask : ndarray of bool
         Where the map is wanted.
     inner : ndarray of bool
@@ -159,9 +159,9 @@ def _keep_above(length: Float32Array, noise: float, inner: Mask, n_threads: int)
     """Leave of lengths what they have above noise, of mean 1 where they count and 1 elsewhere."""
     with planes(length.shape[0], n_threads) as run:
         run(_above, length, np.float32(noise), inner)
-        mean = mean_in(length, inner, n_threads)
-        if mean > 0:
-            run(_relative, length, np.float32(1 / mean), inner)
+    mean = mean_in(length, inner, n_threads)
+    if mean > 0:
+        scale_in(length, 1 / mean, inner, n_threads)
 
 
 def _noise(image: Float32Array, mask: Mask, n_threads: int = 1) -> float:
@@ -187,24 +187,14 @@ def _noise_left() -> float:
 
 @numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _above(start, stop, length, noise, inner):  # type: ignore[no-untyped-def]
-    """Overwrite lengths by what their squares have above that of noise, by 0 where none counts."""
-    zero = np.float32(0)
+    """Overwrite lengths by what their squares have above that of noise, by 1 where none counts."""
+    zero, one = np.float32(0), np.float32(1)
     for i in range(start, stop):
         for j in range(length.shape[1]):
             row, known = length[i, j], inner[i, j]
             for k in range(row.size):
                 above = np.sqrt(max(row[k] * row[k] - noise * noise, zero))
-                row[k] = above if known[k] else zero
-
-
-@numba.njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
-def _relative(start, stop, length, factor, inner):  # type: ignore[no-untyped-def]
-    """Multiply lengths by a factor where they count, and fill in 1 elsewhere."""
-    for i in range(start, stop):
-        for j in range(length.shape[1]):
-            row, known = length[i, j], inner[i, j]
-            for k in range(row.size):
-                row[k] = factor * row[k] if known[k] else np.float32(1)
+                row[k] = above if known[k] else one
 
 
 @numba.njit(cache=True, nogil=True)
