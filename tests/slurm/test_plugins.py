@@ -96,8 +96,8 @@ def test_jobs_are_cancelled_when_the_app_is_stopped(
     process = start(small_dataset_source, plugin)
     until(slurm)
     process.send_signal(number)
-    assert process.wait(30) == code, said()
-    until(lambda: not slurm(), 20)
+    assert process.wait(90) == code, said()
+    until(lambda: not slurm(), 60)
     assert _summary(tmp_path)["runs"][0]["status"] == "interrupted"
 
 
