@@ -154,11 +154,10 @@ def _brain_record(
     warnings: Sequence[str] = (),
     **metadata: Any,
 ) -> dict:
-    """Describe Mask 1 and warn when its size is no brain's."""
+    """Describe Mask 1; its size is a quality measure, for a template may cut it yet."""
     volume = volume_ml(mask, image.voxel_size)
     size = f"{volume:.0f}" if volume >= 10 else f"{volume:.2g}"
     small_head = image.length_scale != 1.0
-    strange = not 200.0 <= volume <= 2500.0 and not small_head
     if small_head:
         decisions += (
             f"small head: the lengths of the settings count {image.length_scale:.3g} times",
@@ -167,10 +166,7 @@ def _brain_record(
     return record(
         f"Mask 1: {origin}, {size} ml",
         *decisions,
-        warnings=[
-            *warnings,
-            f"Mask 1 has {size} ml, unusual for a brain: look at it" if strange else "",
-        ],
+        warnings=list(warnings),
         BrainExtraction={
             "Name": origin,
             "Parameters": parameters or {},

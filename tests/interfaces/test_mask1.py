@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from qsmbids.core.quality.criteria import judge
 from qsmbids.errors import InputError
 from qsmbids.interfaces.masks import ConformMask, ExtractBrain
 from qsmbids.interfaces.prepare_magnitude import PrepareMagnitude
@@ -72,6 +73,16 @@ def test_a_volume_far_below_a_millilitre_is_said_in_full(conform, tmp_path):
     assert done["decisions"][0].endswith(f"{volume:.2g} ml")
     assert done["warnings"] == []
     assert done["metadata"]["LengthScale"] == pytest.approx(2.4 / 200)
+
+
+def test_no_warning_of_the_size_of_a_mask_that_a_template_may_cut_yet(conform):
+    """A brain extraction with the neck may be twice a brain; BrainVolume is of what is left."""
+    taken, said = conform((RADIUS < 10.6).astype(np.uint8), drawn=False)
+    volume = np.count_nonzero(taken) * 0.512
+    assert volume > 2500
+    assert said["decisions"][0].endswith(f"{volume:.0f} ml")
+    assert said["warnings"] == []
+    assert judge("BrainVolume", volume).verdict == "look"
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from qsmbids.io.derivatives import derivative_path
 from qsmbids.io.tables import read_rows
 from qsmbids.reports.run.record import RunRecord
 from qsmbids.reports.run.section import Section, bullets, paragraph, table
+from qsmbids.reports.run.windows import signed
 
 __all__ = ["MeasureRow", "quality_findings", "quality_section", "read_measures"]
 
@@ -89,7 +90,7 @@ def quality_section(measures: Sequence[MeasureRow]) -> Section | None:
 def _rounded(value: str) -> str:
     """Return a number with the digits that a reader can use."""
     try:
-        return f"{float(value):.3g}"
+        return signed(float(value))
     except ValueError:
         return value
 

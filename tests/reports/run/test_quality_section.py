@@ -42,11 +42,12 @@ def _table(**values):
 
 
 def test_what_is_unusual_enters_the_verdict_and_the_table(written):
-    out, result = written(_table(FieldNoise=12.5, Ghosting=0.001))
+    out, result = written(_table(FieldNoise=12.5, Ghosting=0.001, BrainVolume=2459.3))
     page = write_report(out, result).read_text("utf-8")
     assert 'id="quality"' in page
-    assert "Look at this point" in page
+    assert "Look at these 2 points" in page
     assert "FieldNoise is 12.5 ppb: median noise" in page
+    assert "BrainVolume is 2459 ml: volume of Mask 1." in page
     assert "Ghosting is" not in page
     assert "<strong>look at it</strong>" in page
 

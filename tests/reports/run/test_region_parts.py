@@ -84,7 +84,7 @@ def test_the_order_and_the_cures_of_points():
         "2.e, isotropic voxels: reduce the voxel edge",
         "there is a single echo",
         "no regions were measured: the template of the head does not fit",
-        "Mask 1 has 2600 ml, unusual for a brain: look at it",
+        "BrainVolume is 2600 ml: look at the outline of Mask 1",
         "the sign of the phase may be inverted; run again with the other --phase-sign",
     ]
     found = worst_first(points)
