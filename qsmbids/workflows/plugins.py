@@ -15,7 +15,7 @@ import networkx as nx
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from qsmbids.workflows.memory import give_back_memory, keep_memory
-from qsmbids.workflows.workers import worker_context
+from qsmbids.workflows.workers import leave_no_lock, worker_context
 
 __all__ = ["WORKER_KILLED", "SturdyMultiProc"]
 
@@ -32,6 +32,7 @@ LARGE_GB = 0.5
 def _start_worker(cwd: str) -> None:
     """Prepare a worker: no telemetry, no chatter; the parent tells what happens."""
     os.environ["NIPYPE_NO_ET"] = "1"
+    leave_no_lock()
     os.chdir(cwd)
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils", "nipype"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -18,7 +18,7 @@ import qsmbids
 from qsmbids.config import Settings
 from qsmbids.io.compiling import FOLDER, QUEUES
 
-__all__ = ["compile_beside", "worker_context"]
+__all__ = ["compile_beside", "leave_no_lock", "worker_context"]
 
 #: Threads that wait for the next loop, or are started for a small matrix, take the time of others.
 #: numba's third level of optimisation takes a sixth longer and makes no loop of the core faster.
@@ -72,6 +72,15 @@ def compile_beside(settings: Settings) -> None:
     threading.Thread(target=start, daemon=True).start()
 
 
+def leave_no_lock() -> None:
+    """Let numba make no lock for its threads in a process that may be killed.
+
+    For processes begun as these are, it makes a semaphore with a name. Of one that is left behind
+    Python tells when all have ended, which is after the last line of an interrupted command.
+    """
+    multiprocessing.set_start_method("spawn", force=True)
+
+
 def _wait_for_idle() -> None:
     """Use what the steps leave of a processor, and give it back the moment that one wants it.
 
@@ -86,6 +95,7 @@ def _wait_for_idle() -> None:
 
 def _compile(settings: Settings, parts: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who was interrupted ends it
+    leave_no_lock()
     gc.disable()  # a compiler allocates much, and there are the objects of all imports to look at
     from qsmbids.workflows.compiling import compile_ahead
 

@@ -52,3 +52,44 @@ def test_compiling_ahead_takes_what_is_idle():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+#: Two processes that start numba's threads and are killed: a worker, and what compiles beside.
+_KILLED = """
+import multiprocessing, os, signal, sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+import numba
+
+def strike(*_):
+    numba.get_num_threads()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def compile_and_strike():
+    from qsmbids.workflows import compiling, workers
+    compiling.compile_ahead = strike
+    workers._compile(None, ())
+
+if __name__ == "__main__":
+    from qsmbids.workflows.plugins import _start_worker
+    from qsmbids.workflows.workers import worker_context
+    context = worker_context()
+    pool = ProcessPoolExecutor(1, context, _start_worker, (os.getcwd(),))
+    try:
+        pool.submit(strike).result()
+    except BrokenProcessPool:
+        print("worker killed")
+    process = context.Process(target=compile_and_strike)
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
+
+def test_a_killed_process_leaves_no_semaphore_that_python_tells_of(tmp_path):
+    (tmp_path / "killed.py").write_text(_KILLED)
+    done = subprocess.run(
+        [sys.executable, "killed.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n") == ["worker killed", "-9", ""]
+    assert done.stderr == ""
