@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Iterable, Mapping
@@ -33,6 +34,8 @@ def _start_worker(cwd: str) -> None:
     """Prepare a worker: no telemetry, no chatter; the parent tells what happens."""
     os.environ["NIPYPE_NO_ET"] = "1"
     leave_no_lock()
+    # ignored until now, and by this process still, but not by a program that a step starts
+    signal.signal(signal.SIGINT, lambda *_: None)
     os.chdir(cwd)
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils", "nipype"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -47,9 +47,28 @@ def worker_context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["qsmbids.workflows.preloaded"])
     # its imports look into the current folder first, where another qsmbids may lie
-    with contextlib.chdir(Path(qsmbids.__file__).parents[1]):
+    with contextlib.chdir(Path(qsmbids.__file__).parents[1]), _deaf_to_the_terminal():
         forkserver.ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _deaf_to_the_terminal() -> Iterator[None]:
+    """Let what is begun inside, and what that begins, ignore SIGINT.
+
+    A terminal sends it to all processes of a command at once. The one that was called ends the
+    others and has the last word; these would show a traceback each.
+    """
+    before = signal.getsignal(signal.SIGINT) or signal.SIG_DFL
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def compile_beside(settings: Settings) -> None:
@@ -94,7 +113,6 @@ def _wait_for_idle() -> None:
 
 
 def _compile(settings: Settings, parts: Sequence[str]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who was interrupted ends it
     leave_no_lock()
     gc.disable()  # a compiler allocates much, and there are the objects of all imports to look at
     from qsmbids.workflows.compiling import compile_ahead

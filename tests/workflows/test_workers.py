@@ -93,3 +93,37 @@ def test_a_killed_process_leaves_no_semaphore_that_python_tells_of(tmp_path):
     )
     assert done.stdout.split("\n") == ["worker killed", "-9", ""]
     assert done.stderr == ""
+
+
+_INTERRUPTED = """
+import os, signal, time
+from concurrent.futures import ProcessPoolExecutor
+
+def answer():
+    os.kill(os.getpid(), signal.SIGINT)
+    program = os.popen("kill -s INT $$; echo lives").read()
+    return "works", program
+
+if __name__ == "__main__":
+    from qsmbids.workflows.plugins import _start_worker
+    from qsmbids.workflows.workers import worker_context
+    told = []
+    signal.signal(signal.SIGINT, lambda *_: told.append(1))
+    context = worker_context()
+    time.sleep(0.3)
+    os.killpg(0, signal.SIGINT)  # while the server imports
+    pool = ProcessPoolExecutor(1, context, _start_worker, (os.getcwd(),))
+    print(*pool.submit(answer).result(), len(told))
+    os.killpg(0, signal.SIGINT)
+    print(*pool.submit(answer).result(), len(told))
+"""
+
+
+def test_a_terminal_interrupts_the_caller_alone_and_what_steps_start(tmp_path):
+    (tmp_path / "interrupted.py").write_text(_INTERRUPTED)
+    done = subprocess.run(
+        [sys.executable, "interrupted.py"],
+        cwd=tmp_path, capture_output=True, text=True, start_new_session=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["works  1", "works  2"]
+    assert done.stderr == ""
