@@ -1,8 +1,13 @@
-"""How a run is executed: processors, memory and folders, taken from what was really granted."""
+"""How a run is executed: processors, memory and folders, taken from what was really granted.
 
+And who heeds the signals that are to end it.
+"""
+
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ __all__ = [
     "available_cpus",
     "available_memory_gb",
     "parse_memory_gb",
+    "signals_handled",
 ]
 
 #: What is written, from little to everything.
@@ -97,6 +103,21 @@ def parse_memory_gb(text: str) -> float:
         )
     scale = {"K": 1e-6, "M": 1e-3, "": 1e-3, "G": 1.0, "T": 1e3}[match[2].upper()]
     return float(match[1]) * scale
+
+
+@contextlib.contextmanager
+def signals_handled(handlers: Mapping[int, Any]) -> Iterator[None]:
+    """Handle signals by these inside the block; outside of the main thread nothing changes."""
+    try:
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)  # None: not set by Python
 
 
 def _affinity() -> int:

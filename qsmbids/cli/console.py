@@ -1,12 +1,13 @@
 """What the commands have in common: log lines, signals, and a last line that tells the truth."""
 
-import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from qsmbids.errors import QSMError
+from qsmbids.execution import signals_handled
 
 __all__ = ["LogFile", "Stopped", "end", "guarded", "log_to_console", "raise_if_stopped"]
 
@@ -95,8 +96,7 @@ def raise_if_stopped() -> None:
         raise _arrived[0]
 
 
-@contextlib.contextmanager
-def _signals_stop() -> Iterator[None]:
+def _signals_stop() -> AbstractContextManager[None]:
     """Turn SIGINT and SIGTERM into exceptions, so that workers and the log end properly.
 
     One that this process was told to ignore, as a shell does with the SIGINT of its background
@@ -109,13 +109,4 @@ def _signals_stop() -> Iterator[None]:
 
     _arrived.clear()
     heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
-    try:
-        before = {n: signal.signal(n, stop) for n in heeded}
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return signals_handled(dict.fromkeys(heeded, stop))

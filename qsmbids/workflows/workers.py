@@ -9,13 +9,14 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import qsmbids
 from qsmbids.config import Settings
+from qsmbids.execution import signals_handled
 from qsmbids.io.compiling import FOLDER, QUEUES
 
 __all__ = ["compile_beside", "leave_no_lock", "worker_context"]
@@ -47,28 +48,13 @@ def worker_context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["qsmbids.workflows.preloaded"])
     # its imports look into the current folder first, where another qsmbids may lie
-    with contextlib.chdir(Path(qsmbids.__file__).parents[1]), _deaf_to_the_terminal():
+    folder = contextlib.chdir(Path(qsmbids.__file__).parents[1])
+    # a terminal sends SIGINT to all processes of a call: the one that was called ends the others,
+    # which inherit this and would show a traceback each
+    deaf = signals_handled({signal.SIGINT: signal.SIG_IGN})
+    with folder, deaf:
         forkserver.ensure_running()
     return context
-
-
-@contextlib.contextmanager
-def _deaf_to_the_terminal() -> Iterator[None]:
-    """Let what is begun inside, and what that begins, ignore SIGINT.
-
-    A terminal sends it to all processes of a command at once. The one that was called ends the
-    others and has the last word; these would show a traceback each.
-    """
-    before = signal.getsignal(signal.SIGINT) or signal.SIG_DFL
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def compile_beside(settings: Settings) -> None:

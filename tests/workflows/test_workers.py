@@ -56,7 +56,7 @@ def test_compiling_ahead_takes_what_is_idle():
 
 #: Two processes that start numba's threads and are killed: a worker, and what compiles beside.
 _KILLED = """
-import multiprocessing, os, signal, sys
+import os, signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 import numba
