@@ -13,6 +13,7 @@ from nipype.pipeline import plugins
 from qsmbids.errors import ConfigError
 from qsmbids.execution import Execution
 from qsmbids.workflows.plugins import WORKER_KILLED, SturdyMultiProc
+from qsmbids.workflows.run_order import LinearByRun
 from qsmbids.workflows.slurm import SturdySlurm, SturdySlurmGraph
 from qsmbids.workflows.slurm_jobs import JOB_ENDED
 
@@ -59,7 +60,7 @@ def execute(
         if isinstance(plugin, SturdySlurm):
             _write_from_here(workflow)
     elif execution.nprocs == 1:
-        plugin = "Linear"
+        plugin = LinearByRun(plugin_args=arguments)
     else:
         arguments |= {
             "n_procs": execution.nprocs,

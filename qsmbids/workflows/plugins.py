@@ -1,6 +1,5 @@
 """Nipype's process pool, made to survive a worker that is killed, and to lose no time."""
 
-import contextlib
 import gc
 import logging
 import os
@@ -13,10 +12,12 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import networkx as nx
+import numpy as np
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from qsmbids.workflows.memory import give_back_memory, keep_memory
-from qsmbids.workflows.workers import leave_no_lock, worker_context
+from qsmbids.workflows.run_order import StepsByRun
+from qsmbids.workflows.workers import kill_workers, leave_no_lock, worker_context
 
 __all__ = ["WORKER_KILLED", "SturdyMultiProc"]
 
@@ -53,15 +54,16 @@ def _run_step(node: Any, updatehash: bool, taskid: int) -> dict[str, Any]:
             give_back_memory()
 
 
-class SturdyMultiProc(MultiProcPlugin):
+class SturdyMultiProc(StepsByRun, MultiProcPlugin):
     """Runs steps in a pool of processes; a killed worker costs at most its own step.
 
     Nipype waits for ever when the kernel kills a worker. Here every step that was lost is run
     once more in a process of its own; if that is killed too, the step has failed.
 
-    Of the steps that could run, the one that most others wait for comes first. A step counts for
-    all its threads if it is a wide one, else for one; and one step of a single thread may run
-    beside those that have all processors, for no step keeps its threads busy all the time.
+    Steps of an earlier run come first, and no more runs are at work than can have a step each. Of
+    the steps of a run the one that most others wait for comes first. A step counts for all its
+    threads if it is a wide one, else for one; and one step of a single thread may run beside those
+    that have all processors, for no step keeps its threads busy all the time.
     """
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
@@ -106,15 +108,25 @@ class SturdyMultiProc(MultiProcPlugin):
             self._news.clear()
 
     def _sort_jobs(self, jobids: Iterable[int], scheduler: str = "") -> list[int]:
+        """Return what is ready of the first runs that are not finished, run by run."""
+        ready = np.fromiter(jobids, int)
+        at_work = self.proc_pending.nonzero()[0]
+        jobs: list[int] = []
+        for run in self.unfinished_runs()[: self.processors]:
+            of_ready, of_work = self.runs[ready] == run, self.runs[at_work] == run
+            jobs += self._in_run(ready[of_ready], at_work[of_work])
+        return jobs
+
+    def _in_run(self, ready: Iterable[int], at_work: Iterable[int]) -> list[int]:
         """Put one of the longest chain first, then what nothing waits for, then the rest.
 
         What nothing waits for are the files of the user, written in a moment, and the pages are
         drawn from them beside the longest steps.
         """
-        ahead = {job: self._ahead.get(self.procs[job], 0) for job in jobids}
+        ahead = {job: self._ahead[self.procs[job]] for job in ready}
         jobs = sorted(ahead, key=lambda job: (-ahead[job], -self.procs[job].n_procs, job))
-        at_work = [self._ahead.get(self.procs[job], 0) for job in self.proc_pending.nonzero()[0]]
-        n_first = 0 if jobs and max(at_work, default=0) >= ahead[jobs[0]] else 1
+        longest = max((self._ahead[self.procs[job]] for job in at_work), default=0)
+        n_first = 0 if jobs and longest >= ahead[jobs[0]] else 1
         return jobs[:n_first] + sorted(jobs[n_first:], key=lambda job: ahead[job] > 1)
 
     def _prerun_check(self, graph: Any) -> None:
@@ -169,15 +181,5 @@ class SturdyMultiProc(MultiProcPlugin):
     def stop_workers(self) -> None:
         """Kill every worker at once, when the user interrupts."""
         self._stopped = True  # a step whose worker vanishes now is not tried again
-        pools = (self.pool, *self._second_try.values())
-        managers: list[Any] = [pool._executor_manager_thread for pool in pools]
-        for pool in pools:
-            for process in list((pool._processes or {}).values()):
-                with contextlib.suppress(OSError, ValueError):
-                    process.kill()
-            pool.shutdown(wait=False, cancel_futures=True)
-        for (
-            manager
-        ) in managers:  # else it closes a pipe while the interpreter ends, which wakes it
-            if manager is not None:
-                manager.join(timeout=5.0)
+        for pool in (self.pool, *self._second_try.values()):
+            kill_workers(pool)

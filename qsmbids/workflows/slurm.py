@@ -9,16 +9,17 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 from nipype.pipeline.engine.utils import load_resultfile
-from nipype.pipeline.plugins.base import DistributedPluginBase, PluginBase
+from nipype.pipeline.plugins.base import PluginBase
 from nipype.pipeline.plugins.tools import create_pyscript, report_crash
 from nipype.utils.filemanip import loadpkl
 
 from qsmbids.errors import ConfigError
+from qsmbids.workflows.run_order import StepsByRun, steps_by_run
 from qsmbids.workflows.slurm_jobs import (
     JOB_ENDED,
     Job,
@@ -72,8 +73,8 @@ def _job_name(node: Any) -> str:
     return re.sub(r"[^\w.-]", "_", f"{node.name}.{run}")
 
 
-class SturdySlurm(DistributedPluginBase):
-    """Every step one job, submitted as soon as what it needs is done.
+class SturdySlurm(StepsByRun):
+    """Every step one job, submitted as soon as what it needs is done, those of earlier runs first.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ class SturdySlurm(DistributedPluginBase):
 
 
 class SturdySlurmGraph(PluginBase):
-    """All steps submitted at once, with their order left to Slurm.
+    """All steps submitted at once, run by run, with their order left to Slurm.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ class SturdySlurmGraph(PluginBase):
         numbers: dict[Any, int] = {}
         finished: set[Any] = set()
         failed: dict[Any, str] = {}
-        for node in nx.topological_sort(graph):
+        for node in chain.from_iterable(steps_by_run(graph)):
             needed = list(graph.predecessors(node))
             if any(other in failed for other in needed):
                 failed[node] = ""  # its own failure is no news

@@ -10,16 +10,24 @@ import signal
 import tempfile
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import qsmbids
 from qsmbids.config import Settings
 from qsmbids.execution import signals_handled
 from qsmbids.io.compiling import FOLDER, QUEUES
 
-__all__ = ["compile_beside", "leave_no_lock", "worker_context"]
+__all__ = [
+    "compile_beside",
+    "kill_workers",
+    "leave_no_lock",
+    "start_polite_worker",
+    "worker_context",
+]
 
 #: Threads that wait for the next loop, or are started for a small matrix, take the time of others.
 #: numba's third level of optimisation takes a sixth longer and makes no loop of the core faster.
@@ -36,6 +44,8 @@ _QUIET = {
 
 #: Of what is compiled while the steps at work leave a processor idle [niceness].
 _PATIENT = 19
+#: Of what is wanted before long, but after the steps.
+_POLITE = 10
 
 
 def worker_context() -> ForkServerContext:
@@ -84,6 +94,24 @@ def leave_no_lock() -> None:
     Python tells when all have ended, which is after the last line of an interrupted command.
     """
     multiprocessing.set_start_method("spawn", force=True)
+
+
+def start_polite_worker() -> None:
+    """Prepare a process for what is wanted soon, but after the steps."""
+    leave_no_lock()
+    signal.signal(signal.SIGINT, lambda *_: None)
+    os.nice(_POLITE)
+
+
+def kill_workers(pool: ProcessPoolExecutor) -> None:
+    """Kill the processes of a pool at once, when the user interrupts."""
+    manager: Any = pool._executor_manager_thread
+    for process in list((pool._processes or {}).values()):
+        with contextlib.suppress(OSError, ValueError):
+            process.kill()
+    pool.shutdown(wait=False, cancel_futures=True)
+    if manager is not None:  # else it closes a pipe while the interpreter ends, which wakes it
+        manager.join(timeout=5.0)
 
 
 def _wait_for_idle() -> None:
