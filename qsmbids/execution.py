@@ -42,6 +42,7 @@ class Execution:
     mem_gb: float = 4.0
     output_level: str = "standard"
     stop_on_first_crash: bool = False
+    clean_work_dir: bool = False
     plugin: str = ""
     plugin_args: Mapping[str, Any] = field(default_factory=dict)
 

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,6 @@ __all__ = ["DrawnAhead"]
 
 logger = logging.getLogger("qsmbids")
 
-#: Runs of which drawings are kept until the end; each takes up to 20 MB.
-_MOST_RUNS = 4
 #: The step that keeps the workers busy: no image that is written before it ends needs it.
 _LONGEST = "invert_dipole_field"
 #: The steps at work come first: they leave a processor idle again before the run ends [niceness].
@@ -42,7 +39,7 @@ class DrawnAhead:
     workflow : Workflow
         The graph of all runs.
     labels : dict
-        Name of a run's graph to the label of the run.
+        Name of a run's graph to the label of the run, of those to draw; each takes up to 20 MB.
     out_dir, work_dir : Path
     """
 
@@ -50,12 +47,11 @@ class DrawnAhead:
         self, workflow: "pe.Workflow", labels: dict[str, str], out_dir: Path, work_dir: Path
     ) -> None:
         self._labels, self._out_dir, self._work_dir = labels, out_dir, work_dir
-        names = list(labels)[:_MOST_RUNS]
-        self._waiting = {name: _early(workflow.get_node(name)) for name in names}
-        self._threads: list[threading.Thread] = []
+        self._waiting = {name: _early(workflow.get_node(name)) for name in labels}
+        self._threads: dict[str, threading.Thread] = {}
         self._imports: threading.Thread | None = None
         self._drawn: dict[str, Drawn] = {}
-        self._over = False
+        self._late: set[str] = set()
 
     def __call__(self, node: Any, status: str) -> None:
         """Take the status of a node: start, end or exception."""
@@ -71,9 +67,10 @@ class DrawnAhead:
             del self._waiting[run]  # too late to gain anything
         elif not waiting:
             del self._waiting[run]
-            thread = threading.Thread(target=self._draw, args=(self._labels[run],), daemon=True)
+            label = self._labels[run]
+            thread = threading.Thread(target=self._draw, args=(label,), daemon=True)
+            self._threads[label] = thread
             thread.start()
-            self._threads.append(thread)
 
     def _draw(self, label: str) -> None:
         _be_patient()
@@ -86,27 +83,27 @@ class DrawnAhead:
                 self._out_dir,
                 label,
                 work_images(self._work_dir, label),
-                between=lambda: self._between(give_back_memory),
+                between=lambda: self._between(label, give_back_memory),
             )
         except _TooLateError:
             pass
         except Exception:
             logger.debug("drawn ahead", exc_info=True)
         else:
-            self._drawn[label] = drawn
+            if label not in self._late:
+                self._drawn[label] = drawn
 
-    def _between(self, give_back_memory: Callable[[], None]) -> None:
-        if self._over:
+    def _between(self, label: str, give_back_memory: Callable[[], None]) -> None:
+        if label in self._late:
             raise _TooLateError
         give_back_memory()
 
-    def finish(self) -> "dict[str, Drawn]":
-        """Return what was drawn, by the label of the run."""
-        end = time.monotonic() + _LONGEST_WAIT
-        for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
-        self._over = True
-        return dict(self._drawn)
+    def take(self, label: str) -> "Drawn | None":
+        """Return what was drawn of a run that has ended, None where nothing was in time."""
+        if thread := self._threads.get(label):
+            thread.join(_LONGEST_WAIT)
+        self._late.add(label)
+        return self._drawn.pop(label, None)
 
 
 def _be_patient() -> None:

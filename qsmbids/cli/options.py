@@ -297,7 +297,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         "-w", "--work-dir", type=Path, metavar="DIR", help="intermediate files, for resuming"
     )
     group.add_argument(
-        "--clean-workdir", action="store_true", help="remove them when every run finished"
+        "--clean-workdir", action="store_true", help="remove those of each run that finished"
     )
     group.add_argument(
         "--use-plugin", type=Path, metavar="YAML", help="Nipype plugin and plugin_args"

@@ -86,6 +86,11 @@ class Progress:
             self._say(logging.INFO, label, f"{title}: done in {took:.1f} s")
             self._tell_decisions(node, label)
 
+    def tell(self, level: int, label: str, text: str) -> None:
+        """Log a line about a run."""
+        with self._lock:
+            self._say(level, label, text)
+
     def _tell_decisions(self, node: Any, label: str) -> None:
         """Log what the finished step decided."""
         try:

@@ -32,7 +32,6 @@ from qsmbids.execution import Execution, available_cpus, available_memory_gb, pa
 
 if TYPE_CHECKING:
     from qsmbids.io.validate import ValidationResult
-    from qsmbids.reports.run.drawn import Drawn
     from qsmbids.workflows.plan import RunPlan
 
 __all__ = ["main"]
@@ -113,17 +112,14 @@ def _participant(args: argparse.Namespace) -> int:
     failed = [*unconverted, *refused]
     keep_acquisitions(plans, bids_dir, out_dir)
     _announce(plans, left_out)
-    drawn: dict[str, Drawn] = {}
     results = failed + run_unless_held(
         plans,
         execution.work_dir,
-        lambda free: run_graph(
-            free, settings, execution, bids_dir, out_dir, job.folder, started, drawn
-        ),
+        lambda free: run_graph(free, settings, execution, bids_dir, out_dir, job.folder, started),
     )
     for result in results:
         result["log"] = str(job.folder.relative_to(out_dir))
-    unreported = _report(results, out_dir, execution, started, drawn)
+    unreported = _report(results, out_dir, execution, started)
     counts = unreported, len(left_out), write_dicom(args, results, bids_dir, out_dir)
     return _finish(results, out_dir, execution, args, time.time() - started, bool(plans), *counts)
 
@@ -140,18 +136,14 @@ def _announce(plans: "Sequence[RunPlan]", left_out: Sequence[dict[str, Any]]) ->
 
 
 def _report(
-    results: list[dict[str, Any]],
-    out_dir: Path,
-    execution: Execution,
-    started: float,
-    drawn: "dict[str, Drawn]",
+    results: list[dict[str, Any]], out_dir: Path, execution: Execution, started: float
 ) -> int:
-    """Make the page of every run, and return how many could not be made."""
+    """Make the pages that there are not yet, and return how many could not be made."""
     from qsmbids.cli.reports import make_reports
     from qsmbids.cli.summary import write_status
 
     write_status(out_dir, results)  # what is known survives whatever happens to the reports
-    return make_reports(results, out_dir, execution.work_dir, execution.nprocs, started, drawn)
+    return make_reports(results, out_dir, execution.work_dir, execution.nprocs, started)
 
 
 def _dry_run(
@@ -224,6 +216,7 @@ def _execution(args: argparse.Namespace, bids_dir: Path, out_dir: Path) -> Execu
         mem_gb=memory,
         output_level=args.output_level,
         stop_on_first_crash=args.stop_on_first_crash,
+        clean_work_dir=args.clean_workdir,
         plugin=plugin,
         plugin_args=plugin_args,
     )
@@ -331,8 +324,8 @@ def _finish(
             logger.error("    details: %s", result["crash_file"])
     summary = write_summary(out_dir, results)
     ok = len(results) - len(failed)
-    if ok and not failed and args.clean_workdir:
-        clean_work_dir(execution.work_dir, [r["run"] for r in results])
+    if execution.clean_work_dir:
+        clean_work_dir(execution.work_dir, [r["run"] for r in results if r["status"] == "ok"])
     if not results or not any_planned:
         code = InputError.exit_code
     else:

@@ -4,16 +4,19 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qsmbids.cli.beside import imported_beside
 from qsmbids.cli.console import raise_if_stopped
+from qsmbids.cli.work_dir import clean_steps
 from qsmbids.config import Settings
 from qsmbids.execution import Execution
 
 if TYPE_CHECKING:
-    from qsmbids.reports.run.drawn import Drawn
+    from qsmbids.cli.ahead import DrawnAhead
+    from qsmbids.cli.page_process import PageProcess
     from qsmbids.workflows.execute import StepFailure
     from qsmbids.workflows.plan import RunPlan
 
@@ -30,12 +33,12 @@ def run_graph(
     out_dir: Path,
     crash_dir: Path,
     started: float,
-    drawn: "dict[str, Drawn]",
 ) -> list[dict[str, Any]]:
     """Run the graph of all plans and return one result per run.
 
-    ``started`` is when the call began [s since 1970], for the account of its time. ``drawn`` is
-    filled with what the pages of some runs need not draw again, by label.
+    When a run has ended its page is made, its status written and, if that is wanted, its steps
+    are removed, while others go on. ``started`` is when the call began [s since 1970], for the
+    account of its time.
 
     Raises
     ------
@@ -45,12 +48,13 @@ def run_graph(
     if not plans:
         return []
     from qsmbids.cli.ahead import DrawnAhead
+    from qsmbids.cli.ended_runs import EndedRuns
+    from qsmbids.cli.page_process import PageProcess
     from qsmbids.cli.progress import Progress
-    from qsmbids.cli.spent import preparation, steps_of
     from qsmbids.cli.summary import write_summary
     from qsmbids.workflows.base import init_qsmbids_wf
     from qsmbids.workflows.cache import discard_damaged
-    from qsmbids.workflows.execute import execute, read_crashes
+    from qsmbids.workflows.execute import execute
     from qsmbids.workflows.plan import workflow_name
 
     workflow = init_qsmbids_wf(plans, settings, execution, bids_dir, out_dir, crash_dir)
@@ -64,39 +68,119 @@ def run_graph(
     )
     for step in discard_damaged(workflow, execution.work_dir):
         logger.warning("WARNING: the result of step %s is damaged; it is computed again", step)
-    error: BaseException | None
-    before = preparation(started)
     # one processor has no time to spare meanwhile
-    beside = execution.nprocs > 1 and not execution.plugin
-    ahead = DrawnAhead(workflow, labels if beside else {}, out_dir, execution.work_dir)
+    shared = execution.nprocs > 1 and not execution.plugin
+    beside = shared or bool(execution.plugin)
+    last = dict(list(labels.items())[-1:])  # the pages of others are made beside the next run
+    ahead = DrawnAhead(workflow, last if shared else {}, out_dir, execution.work_dir)
+    outcomes = _Outcomes(plans, workflow, execution, out_dir, crash_dir, started)
+    error: BaseException | None
     with (
+        PageProcess() as pages,
         no_stray_files(execution.work_dir),
         imported_beside("qsmbids.reports.run.page", "matplotlib.figure"),
         Progress(labels, check=raise_if_stopped) as progress,
     ):
+
+        def follow(name: str, is_last: bool) -> None:
+            process = pages if beside and not is_last else None
+            outcomes.follow(name, process, ahead, progress.tell)
+
+        following = EndedRuns(workflow, labels, follow, beside=beside)
+        told = _each(progress, ahead, following)
         try:
-            error = execute(workflow, execution, _both(progress, ahead))
+            error = execute(workflow, _less_a_page(execution, plans), told)
+            following.finish()
         except KeyboardInterrupt as stop:
             error = stop
-    failures = {f.workflow: f for f in reversed(read_crashes(crash_dir, {}))}
-    results = [_outcome(plan, workflow, failures, error, out_dir) for plan in plans]
-    for plan, result in zip(plans, results, strict=True):
-        name = workflow_name(plan.run)
-        spent = steps_of(workflow, name, execution.work_dir, started)
-        result["steps"] = [before, *spent]
+            pages.kill()
+            following.stop()
+    results = outcomes.results(error)
     if isinstance(error, KeyboardInterrupt):
         write_summary(out_dir, results)
         raise error
-    drawn |= ahead.finish()
     return results
 
 
-def _both(first: Callable[[Any, str], None], second: Callable[[Any, str], None]) -> Any:
-    """Return what tells the status of a node to two."""
+class _Outcomes:
+    """What became of every run; see :func:`run_graph`."""
+
+    def __init__(
+        self,
+        plans: "Sequence[RunPlan]",
+        workflow: Any,
+        execution: Execution,
+        out_dir: Path,
+        crash_dir: Path,
+        started: float,
+    ) -> None:
+        from qsmbids.cli.spent import preparation
+        from qsmbids.workflows.plan import workflow_name
+
+        self._plans = {workflow_name(plan.run): plan for plan in plans}
+        self._workflow, self._execution = workflow, execution
+        self._out_dir, self._crash_dir = out_dir, crash_dir
+        self._started, self._before = started, preparation(started)
+        self._ended: dict[str, dict[str, Any]] = {}
+
+    def follow(
+        self,
+        name: str,
+        pages: "PageProcess | None",
+        ahead: "DrawnAhead",
+        tell: Callable[[int, str, str], None],
+    ) -> None:
+        """Make the page of a run that has ended, in this process or another; clean up."""
+        from qsmbids.cli.reports import make_report
+        from qsmbids.cli.summary import write_status
+
+        result = self._result(name)
+        if result["status"] != "ok" and "crash_file" not in result:
+            return  # only the end of the call tells why
+        label, folders = result["run"], (self._out_dir, self._execution.work_dir)
+        if pages is None:
+            drawn, n_threads = ahead.take(label), self._execution.nprocs
+            said = make_report(result, *folders, n_threads, self._started, drawn)
+        else:
+            result, said = pages.make(result, *folders, self._started)
+        level, text = said
+        tell(level, label, text)
+        self._ended[name] = result
+        write_status(self._out_dir, [result])
+        if self._execution.clean_work_dir and result["status"] == "ok":
+            clean_steps(self._execution.work_dir, label)
+
+    def results(self, error: BaseException | None) -> list[dict[str, Any]]:
+        """Return one result per run, after a call that ended with this error."""
+        return [self._ended.get(name) or self._result(name, error) for name in self._plans]
+
+    def _result(self, name: str, error: BaseException | None = None) -> dict[str, Any]:
+        from qsmbids.cli.spent import steps_of
+        from qsmbids.workflows.execute import read_crashes
+
+        failures = {f.workflow: f for f in reversed(read_crashes(self._crash_dir, {}))}
+        result = _outcome(self._plans[name], self._workflow, failures, error, self._out_dir)
+        spent = steps_of(self._workflow, name, self._execution.work_dir, self._started)
+        log = str(self._crash_dir.relative_to(self._out_dir))
+        return result | {"steps": [self._before, *spent], "log": log}
+
+
+def _less_a_page(execution: Execution, plans: "Sequence[RunPlan]") -> Execution:
+    """Leave memory for the page that is made beside the steps of the next run, at most half."""
+    from qsmbids.cli.page_process import page_memory_gb
+
+    if len(plans) == 1:
+        return execution
+    page = page_memory_gb(max(plan.acquisition.n_voxels for plan in plans))
+    return replace(execution, mem_gb=max(execution.mem_gb - page, execution.mem_gb / 2))
+
+
+def _each(*receivers: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+    """Return what tells the status of a node to each of these."""
 
     def tell(node: Any, status: str) -> None:
-        first(node, status)
-        second(node, status)
+        for receiver in receivers:
+            receiver(node, status)
 
     return tell
 

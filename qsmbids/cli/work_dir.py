@@ -11,7 +11,7 @@ from typing import Any
 
 from qsmbids.errors import ConfigError
 
-__all__ = ["clean_work_dir", "prepare_work_dir", "run_unless_held"]
+__all__ = ["clean_steps", "clean_work_dir", "prepare_work_dir", "run_unless_held"]
 
 _FIX = "Give another with --work-dir."
 
@@ -79,22 +79,31 @@ def run_unless_held(
         return refused + run(free)
 
 
-def clean_work_dir(work_dir: Path, labels: Iterable[str]) -> None:
-    """Remove the steps of these runs, and nothing else that lies in the work directory.
+def clean_steps(work_dir: Path, label: str) -> None:
+    """Remove the steps of this run, and nothing else that lies in the work directory.
 
     Other jobs may be at work in it, and a user may have named a folder that holds more.
     """
-    for label in labels:
-        name = re.sub(r"[^0-9a-zA-Z]", "_", label) + "_wf"
-        for folder in work_dir.glob(f"qsmbids_*_wf/{name}"):
+    name = _graph_name(label)
+    for folder in work_dir.glob(f"qsmbids_*_wf/{name}"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in work_dir.glob("qsmbids_convert_*_wf/*_convert_wf"):
+        if name.startswith(folder.name.removesuffix("convert_wf")):
             shutil.rmtree(folder, ignore_errors=True)
-        for folder in work_dir.glob("qsmbids_convert_*_wf/*_convert_wf"):
-            if name.startswith(folder.name.removesuffix("convert_wf")):
-                shutil.rmtree(folder, ignore_errors=True)
-        (work_dir / f"{name}.lock").unlink(missing_ok=True)
+
+
+def clean_work_dir(work_dir: Path, labels: Iterable[str]) -> None:
+    """Remove the steps of these runs, their locks, and the folders that are empty then."""
+    for label in labels:
+        clean_steps(work_dir, label)
+        (work_dir / f"{_graph_name(label)}.lock").unlink(missing_ok=True)
     for folder in (*work_dir.glob("qsmbids_*_wf"), work_dir):
         with contextlib.suppress(OSError):  # not empty: of another job
             folder.rmdir()
+
+
+def _graph_name(label: str) -> str:
+    return re.sub(r"[^0-9a-zA-Z]", "_", label) + "_wf"
 
 
 def _make_private(folder: Path) -> None:

@@ -98,7 +98,7 @@ def ahead(tmp_path, monkeypatch):
     def tell(*names):
         for name in names:
             told(run.nodes[name], "end")
-        told.finish()
+        told.take("sub-01")
         return begun
 
     return tell
@@ -131,7 +131,7 @@ def test_drawings_that_a_busy_machine_holds_up_are_not_waited_for(tmp_path, monk
     run = _Run([("field", "save_field"), ("field", "invert_dipole_field")])
     told = DrawnAhead(run, {"run_wf": "sub-01"}, tmp_path, tmp_path)
     told(run.nodes["save_field"], "end")
-    assert told.finish() == {}
+    assert told.take("sub-01") is None
     going_on.set()
     assert stopped.wait(10)
 
@@ -149,7 +149,8 @@ def test_only_who_draws_is_patient(tmp_path, monkeypatch):
     run = _Run([("field", "save_field"), ("field", "invert_dipole_field")])
     told = DrawnAhead(run, {"run_wf": "sub-01"}, tmp_path, tmp_path)
     told(run.nodes["save_field"], "end")
-    assert told.finish() == {"sub-01": "drawn"}
+    assert told.take("sub-01") == "drawn"
+    assert told.take("sub-01") is None
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
     if sys.platform == "linux":
         assert seen == [max(own, 10)]
