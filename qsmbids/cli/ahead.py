@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from qsmbids.workflows.plan import workflow_of
+
 if TYPE_CHECKING:
     import nipype.pipeline.engine as pe
 
@@ -55,7 +57,7 @@ class DrawnAhead:
 
     def __call__(self, node: Any, status: str) -> None:
         """Take the status of a node: start, end or exception."""
-        run = str(getattr(node, "_hierarchy", "")).split(".")[-1]
+        run = workflow_of(node)
         if status != "end" or run not in self._waiting:
             return
         if self._imports is None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from qsmbids.workflows.plan import workflow_of
+
 if TYPE_CHECKING:
     import nipype.pipeline.engine as pe
 
@@ -57,7 +59,7 @@ class EndedRuns:
     def __call__(self, node: Any, status: str) -> None:
         """Take the status of a node: start, end or exception."""
         self._pass_failed()
-        run = str(getattr(node, "_hierarchy", "")).split(".")[-1]
+        run = workflow_of(node)
         left = self._left.get(run)
         if status == "start" or not left:
             return

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from qsmbids.workflows.convert import CONVERSION_TITLES
+from qsmbids.workflows.plan import workflow_of
 from qsmbids.workflows.steps import STEP_TITLES
 
 __all__ = ["Progress"]
@@ -65,8 +66,8 @@ class Progress:
     def __call__(self, node: Any, status: str) -> None:
         """Take the status of a node: start, end or exception."""
         self._check()
-        hierarchy = str(getattr(node, "_hierarchy", "")).split(".")
-        label = self._labels.get(hierarchy[-1], hierarchy[-1])
+        run = workflow_of(node)
+        label = self._labels.get(run, run)
         step = node.name
         title = _TITLES.get(step, step.replace("_", " "))
         with self._lock:

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,14 +113,16 @@ def remake_reports(args: argparse.Namespace, out_dir: Path, work_dir: Path, n_th
         result.pop("report_error", None)
     failed = make_reports(results, out_dir, work_dir, n_threads)
     summary = write_summary(out_dir, [r for r in results if r["status"] != "unknown"])
-    made = sum("report" in r and "report_error" not in r for r in results)
+    made = sum("report" in r for r in results)
     text = f"{made} reports made, {failed} failed; summary: {summary}"
     return end("qsmbids", text, 1 if failed else 0)
 
 
 def work_images(work_dir: Path, label: str) -> dict[str, Path]:
     """Return the last echo before and after unwrapping, as the steps left it."""
-    run = re.sub(r"[^0-9a-zA-Z]", "_", label) + "_wf"
+    from qsmbids.workflows.plan import workflow_name
+
+    run = workflow_name(label)
     images = {}
     for key, pattern in (
         ("wrapped", "prepare_phase/phase_echo-*.nii"),

@@ -58,7 +58,7 @@ def run_graph(
     from qsmbids.workflows.plan import workflow_name
 
     workflow = init_qsmbids_wf(plans, settings, execution, bids_dir, out_dir, crash_dir)
-    labels = {workflow_name(plan.run): plan.run.label for plan in plans}
+    labels = {workflow_name(plan.run.label): plan.run.label for plan in plans}
     logger.info(
         "%d run(s), %d processors, %.1f GB, work directory %s",
         len(plans),
@@ -117,7 +117,7 @@ class _Outcomes:
         from qsmbids.cli.spent import preparation
         from qsmbids.workflows.plan import workflow_name
 
-        self._plans = {workflow_name(plan.run): plan for plan in plans}
+        self._plans = {workflow_name(plan.run.label): plan for plan in plans}
         self._workflow, self._execution = workflow, execution
         self._out_dir, self._crash_dir = out_dir, crash_dir
         self._started, self._before = started, preparation(started)
@@ -197,7 +197,7 @@ def _outcome(
     from qsmbids.workflows.plan import workflow_name
     from qsmbids.workflows.steps import STEP_TITLES
 
-    name = workflow_name(plan.run)
+    name = workflow_name(plan.run.label)
     outputs = written(workflow.get_node(name)).values()
     result: dict[str, Any] = {"run": plan.run.label, "status": "ok"}
     missing = [str(o.path) for o in outputs if not o.optional and not o.path.exists()]

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -61,7 +60,7 @@ def run_unless_held(
     from qsmbids.workflows.cache import hold_runs
     from qsmbids.workflows.plan import workflow_name
 
-    names = [workflow_name(plan.run) for plan in plans]
+    names = [workflow_name(plan.run.label) for plan in plans]
     with hold_runs(names, work_dir) as busy:
         refused = [
             {
@@ -84,7 +83,9 @@ def clean_steps(work_dir: Path, label: str) -> None:
 
     Other jobs may be at work in it, and a user may have named a folder that holds more.
     """
-    name = _graph_name(label)
+    from qsmbids.workflows.plan import workflow_name
+
+    name = workflow_name(label)
     for folder in work_dir.glob(f"qsmbids_*_wf/{name}"):
         shutil.rmtree(folder, ignore_errors=True)
     for folder in work_dir.glob("qsmbids_convert_*_wf/*_convert_wf"):
@@ -94,16 +95,14 @@ def clean_steps(work_dir: Path, label: str) -> None:
 
 def clean_work_dir(work_dir: Path, labels: Iterable[str]) -> None:
     """Remove the steps of these runs, their locks, and the folders that are empty then."""
+    from qsmbids.workflows.plan import workflow_name
+
     for label in labels:
         clean_steps(work_dir, label)
-        (work_dir / f"{_graph_name(label)}.lock").unlink(missing_ok=True)
+        (work_dir / f"{workflow_name(label)}.lock").unlink(missing_ok=True)
     for folder in (*work_dir.glob("qsmbids_*_wf"), work_dir):
         with contextlib.suppress(OSError):  # not empty: of another job
             folder.rmdir()
-
-
-def _graph_name(label: str) -> str:
-    return re.sub(r"[^0-9a-zA-Z]", "_", label) + "_wf"
 
 
 def _make_private(folder: Path) -> None:

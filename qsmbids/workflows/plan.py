@@ -3,13 +3,14 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qsmbids.io.metadata import Acquisition
 from qsmbids.io.runs import Run
 from qsmbids.io.segmentations import Segmentation
 from qsmbids.io.start_image import StartImage
 
-__all__ = ["RunPlan", "workflow_name"]
+__all__ = ["RunPlan", "workflow_name", "workflow_of"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class RunPlan:
         return None
 
 
-def workflow_name(run: Run) -> str:
+def workflow_name(label: str) -> str:
     """Return the name of a run's graph: its label in letters, digits and underscores."""
-    return re.sub(r"[^0-9a-zA-Z]", "_", run.label) + "_wf"
+    return re.sub(r"[^0-9a-zA-Z]", "_", label) + "_wf"
+
+
+def workflow_of(node: Any) -> str:
+    """Return the name of the graph that a Nipype node belongs to, "" where it is in none."""
+    return str(getattr(node, "_hierarchy", None) or "").split(".")[-1]

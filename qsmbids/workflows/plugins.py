@@ -3,7 +3,6 @@
 import gc
 import logging
 import os
-import signal
 import threading
 import traceback
 from collections.abc import Iterable, Mapping
@@ -17,7 +16,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, run_node
 
 from qsmbids.workflows.memory import give_back_memory, keep_memory
 from qsmbids.workflows.run_order import StepsByRun
-from qsmbids.workflows.workers import kill_workers, leave_no_lock, worker_context
+from qsmbids.workflows.workers import kill_workers, start_worker, worker_context
 
 __all__ = ["WORKER_KILLED", "SturdyMultiProc"]
 
@@ -34,9 +33,7 @@ LARGE_GB = 0.5
 def _start_worker(cwd: str) -> None:
     """Prepare a worker: no telemetry, no chatter; the parent tells what happens."""
     os.environ["NIPYPE_NO_ET"] = "1"
-    leave_no_lock()
-    # ignored until now, and by this process still, but not by a program that a step starts
-    signal.signal(signal.SIGINT, lambda *_: None)
+    start_worker()
     os.chdir(cwd)
     for name in ("nipype.workflow", "nipype.interface", "nipype.utils", "nipype"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -181,5 +178,4 @@ class SturdyMultiProc(StepsByRun, MultiProcPlugin):
     def stop_workers(self) -> None:
         """Kill every worker at once, when the user interrupts."""
         self._stopped = True  # a step whose worker vanishes now is not tried again
-        for pool in (self.pool, *self._second_try.values()):
-            kill_workers(pool)
+        kill_workers(self.pool, *self._second_try.values())

@@ -44,7 +44,7 @@ def init_run_wf(
         Nodes named as in ``workflows.steps``, and one ``save_<map>`` per output.
     """
     context = RunContext(plan, settings, b0_direction(plan), execution.omp_nthreads)
-    graph = RunGraph(context, workflow=pe.Workflow(name=workflow_name(plan.run)))
+    graph = RunGraph(context, workflow=pe.Workflow(name=workflow_name(plan.run.label)))
     add_steps(graph)
     add_outputs(graph, out_dir, bids_dir, execution.output_level)
     return graph.workflow

@@ -13,6 +13,8 @@ import numpy as np
 from nipype.pipeline.plugins import LinearPlugin
 from nipype.pipeline.plugins.base import DistributedPluginBase
 
+from qsmbids.workflows.plan import workflow_of
+
 __all__ = ["LinearByRun", "StepsByRun", "steps_by_run"]
 
 
@@ -20,7 +22,7 @@ def steps_by_run(graph: nx.DiGraph) -> list[list[Any]]:
     """Return the steps of each run, causes before consequences; no run depends on another."""
     runs: dict[str, list[Any]] = {}
     for node in nx.topological_sort(graph):
-        runs.setdefault(str(node._hierarchy), []).append(node)
+        runs.setdefault(workflow_of(node), []).append(node)
     return list(runs.values())
 
 

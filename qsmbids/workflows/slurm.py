@@ -19,6 +19,7 @@ from nipype.pipeline.plugins.tools import create_pyscript, report_crash
 from nipype.utils.filemanip import loadpkl
 
 from qsmbids.errors import ConfigError
+from qsmbids.workflows.plan import workflow_of
 from qsmbids.workflows.run_order import StepsByRun, steps_by_run
 from qsmbids.workflows.slurm_jobs import (
     JOB_ENDED,
@@ -69,8 +70,7 @@ def _template(plugin_args: Mapping[str, Any]) -> str:
 
 def _job_name(node: Any) -> str:
     """Return step and run, free of what a shell or ``squeue`` would stumble over."""
-    run = str(node._hierarchy or "").split(".")[-1]
-    return re.sub(r"[^\w.-]", "_", f"{node.name}.{run}")
+    return re.sub(r"[^\w.-]", "_", f"{node.name}.{workflow_of(node)}")
 
 
 class SturdySlurm(StepsByRun):

@@ -24,8 +24,8 @@ from qsmbids.io.compiling import FOLDER, QUEUES
 __all__ = [
     "compile_beside",
     "kill_workers",
-    "leave_no_lock",
     "start_polite_worker",
+    "start_worker",
     "worker_context",
 ]
 
@@ -87,7 +87,7 @@ def compile_beside(settings: Settings) -> None:
     threading.Thread(target=start, daemon=True).start()
 
 
-def leave_no_lock() -> None:
+def _leave_no_lock() -> None:
     """Let numba make no lock for its threads in a process that may be killed.
 
     For processes begun as these are, it makes a semaphore with a name. Of one that is left behind
@@ -96,22 +96,30 @@ def leave_no_lock() -> None:
     multiprocessing.set_start_method("spawn", force=True)
 
 
+def start_worker() -> None:
+    """Prepare a process that may be killed, and that a terminal does not interrupt."""
+    _leave_no_lock()
+    # ignored until now, and by this process still, but not by a program that a step starts
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+
 def start_polite_worker() -> None:
     """Prepare a process for what is wanted soon, but after the steps."""
-    leave_no_lock()
-    signal.signal(signal.SIGINT, lambda *_: None)
+    start_worker()
     os.nice(_POLITE)
 
 
-def kill_workers(pool: ProcessPoolExecutor) -> None:
-    """Kill the processes of a pool at once, when the user interrupts."""
-    manager: Any = pool._executor_manager_thread
-    for process in list((pool._processes or {}).values()):
-        with contextlib.suppress(OSError, ValueError):
-            process.kill()
-    pool.shutdown(wait=False, cancel_futures=True)
-    if manager is not None:  # else it closes a pipe while the interpreter ends, which wakes it
-        manager.join(timeout=5.0)
+def kill_workers(*pools: ProcessPoolExecutor) -> None:
+    """Kill the processes of all pools at once, when the user interrupts."""
+    managers: list[Any] = [pool._executor_manager_thread for pool in pools]
+    for pool in pools:
+        for process in list((pool._processes or {}).values()):
+            with contextlib.suppress(OSError, ValueError):
+                process.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
+    for manager in managers:
+        if manager is not None:  # else it closes a pipe while the interpreter ends, which wakes it
+            manager.join(timeout=5.0)
 
 
 def _wait_for_idle() -> None:
@@ -127,7 +135,7 @@ def _wait_for_idle() -> None:
 
 
 def _compile(settings: Settings, parts: Sequence[str]) -> None:
-    leave_no_lock()
+    _leave_no_lock()
     gc.disable()  # a compiler allocates much, and there are the objects of all imports to look at
     from qsmbids.workflows.compiling import compile_ahead
 

@@ -9,6 +9,7 @@ import pytest
 from nipype.interfaces.utility import Function
 
 from qsmbids.execution import Execution
+from qsmbids.workflows.base import new_workflow
 from qsmbids.workflows.execute import execute
 from qsmbids.workflows.run_order import StepsByRun, steps_by_run
 
@@ -26,13 +27,7 @@ def _work(seconds, before=None):
 
 def _runs(tmp_path, *seconds):
     """Return a graph of chains of four steps each, of so long each; a negative one fails."""
-    outer = pe.Workflow("all", base_dir=str(tmp_path / "work"))
-    outer.config["execution"] = {
-        "crashdump_dir": str(tmp_path),
-        "crashfile_format": "txt",
-        "create_report": "false",
-        "stop_on_first_crash": "false",
-    }
+    outer = new_workflow("all", Execution(tmp_path / "work"), tmp_path)
     for number, of_run in enumerate(seconds):
         inner = pe.Workflow(f"run{number}")
         nodes = []
